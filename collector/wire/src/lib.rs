@@ -1,0 +1,13 @@
+//! The words that agents and collector share: the protocol, and the flow record with its field table.
+
+/// Messages and service of `pbflow`, the protocol of the agents.
+#[allow(missing_docs, clippy::all)]
+pub mod pbflow {
+    tonic::include_proto!("pbflow");
+}
+
+/// Messages and service of `genericmap`, what a flowlogs-pipeline sends.
+#[allow(missing_docs, clippy::all)]
+pub mod genericmap {
+    tonic::include_proto!("genericmap");
+}

@@ -1,0 +1,162 @@
+//! Records, keys and settings that the kernel programs and the agent share.
+//!
+//! Every record is `repr(C)` without implicit padding: keys are compared byte by byte, and the verifier
+//! refuses to copy bytes of the stack that were never written.
+#![no_std]
+
+/// Seen as it came in.
+pub const INGRESS: u8 = 0;
+/// Seen as it went out.
+pub const EGRESS: u8 = 1;
+
+/// EtherType of IPv4 (IEEE 802 numbers, RFC 894).
+pub const ETH_IPV4: u16 = 0x0800;
+/// EtherType of IPv6 (RFC 2464).
+pub const ETH_IPV6: u16 = 0x86dd;
+
+/// SYN and ACK in one packet; the bits above the header's own eight are NetObserv's.
+pub const FLAG_SYN_ACK: u32 = 0x100;
+/// FIN and ACK in one packet.
+pub const FLAG_FIN_ACK: u32 = 0x200;
+/// RST and ACK in one packet.
+pub const FLAG_RST_ACK: u32 = 0x400;
+
+/// What both keys end with: ports, protocol, and where the packet was seen.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Point {
+    /// Host order. ICMP and ICMPv6: the type.
+    pub src_port: u16,
+    /// Host order. ICMP and ICMPv6: the code.
+    pub dst_port: u16,
+    /// EtherType behind the VLAN tags.
+    pub eth_proto: u16,
+    /// IP protocol number; 0 for frames that carry no IP.
+    pub proto: u8,
+    /// [`INGRESS`] or [`EGRESS`].
+    pub direction: u8,
+    /// Which interface: its ifindex, or its kernel address where several network namespaces are followed
+    /// (ifindex 2 exists in each of them).
+    pub device: u64,
+}
+
+/// An IPv4 flow at one interface and direction. Small, because its hash is the largest cost of a packet.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key4 {
+    /// Network order.
+    pub src: u32,
+    /// Network order.
+    pub dst: u32,
+    /// Ports, protocol and place.
+    pub at: Point,
+}
+
+/// An IPv6 flow at one interface and direction, or frames without IP: then the first six bytes of
+/// `src` and `dst` are the MAC addresses.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key6 {
+    /// Network order.
+    pub src: [u8; 16],
+    /// Network order.
+    pub dst: [u8; 16],
+    /// Ports, protocol and place.
+    pub at: Point,
+}
+
+/// What is counted for a key.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FlowCount {
+    /// Time of the first packet, CLOCK_MONOTONIC in ns (resolution: one tick).
+    pub first_ns: u64,
+    /// Time of the latest packet, CLOCK_MONOTONIC in ns.
+    pub last_ns: u64,
+    /// Sum of skb->len, link-layer header included.
+    pub bytes: u64,
+    /// Packets on the wire: a GSO or GRO super-packet counts its segments.
+    pub packets: u64,
+    /// Interface index, valid in its namespace.
+    pub ifindex: u32,
+    /// Inode number of the network namespace, 0 when only one is followed.
+    pub netns: u32,
+    /// OR of the TCP flags of all packets.
+    pub tcp_flags: u32,
+    /// 1 in `sampling` packets was counted; 1 = all.
+    pub sampling: u32,
+    /// Of the first packet.
+    pub src_mac: [u8; 6],
+    /// Of the first packet.
+    pub dst_mac: [u8; 6],
+    /// Differentiated services code point of the latest packet.
+    pub dscp: u8,
+    /// Keeps the size a multiple of 8.
+    pub _pad: [u8; 3],
+}
+
+/// A packet whose flow found no room in the map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Overflow {
+    /// IPv4 addresses are mapped (::ffff:a.b.c.d).
+    pub key: Key6,
+    /// The count of this one packet.
+    pub count: FlowCount,
+}
+
+/// Names the fragments of one IP packet (RFC 791, RFC 8200: addresses, protocol, identification).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FragmentKey {
+    /// Network order; IPv4 mapped.
+    pub src: [u8; 16],
+    /// Network order; IPv4 mapped.
+    pub dst: [u8; 16],
+    /// Identification, as it stands in the packet.
+    pub id: u32,
+    /// IP protocol number.
+    pub proto: u32,
+}
+
+/// Slots of the per-CPU array `COUNTERS`.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Counter {
+    /// Keys created in the flow maps.
+    Created = 0,
+    /// Packets that went through the overflow ring buffer.
+    OverflowPackets = 1,
+    /// Packets that found no room in the ring buffer either.
+    LostPackets = 2,
+    /// Bytes of those.
+    LostBytes = 3,
+}
+/// Number of slots of `COUNTERS`.
+pub const COUNTERS: u32 = 4;
+
+/// The IPv4 address as IPv6 writes it (RFC 4291, 2.5.5.2).
+#[inline(always)]
+pub fn mapped(v4: u32) -> [u8; 16] {
+    let b = v4.to_ne_bytes();
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]]
+}
+
+const _: () = {
+    assert!(size_of::<Point>() == 16);
+    assert!(size_of::<Key4>() == 24);
+    assert!(size_of::<Key6>() == 48);
+    assert!(size_of::<FlowCount>() == 64);
+    assert!(size_of::<Overflow>() == 112);
+    assert!(size_of::<FragmentKey>() == 40);
+};
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: all are repr(C), Copy, without padding, and any bit pattern is a valid value.
+    unsafe impl aya::Pod for super::Key4 {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Key6 {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FlowCount {}
+}

@@ -1,0 +1,2 @@
+//! placeholder until the plugin lands
+fn main() {}
