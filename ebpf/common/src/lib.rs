@@ -14,6 +14,10 @@ pub const ETH_IPV4: u16 = 0x0800;
 /// EtherType of IPv6 (RFC 2464).
 pub const ETH_IPV6: u16 = 0x86dd;
 
+/// Stands in `Point::src_port` of frames that carry no readable IP header: no ICMP type is that large, and a
+/// protocol with ports never has protocol number 0.
+pub const NO_IP: u16 = 0xffff;
+
 /// SYN and ACK in one packet; the bits above the header's own eight are NetObserv's.
 pub const FLAG_SYN_ACK: u32 = 0x100;
 /// FIN and ACK in one packet.

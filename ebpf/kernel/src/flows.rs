@@ -1,0 +1,187 @@
+//! Counts each packet under its flow.
+//!
+//! The counts live in two sets of maps. Programs write to the active one; the agent makes the other one active,
+//! waits until no program can still be at work on the first, and drains that. So no count is taken away from
+//! under a program, and no packet is lost between reading an entry and deleting it.
+
+use core::arch::asm;
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::{bpf_get_prandom_u32, generated::bpf_ktime_get_coarse_ns},
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    programs::TcContext,
+};
+use netobserv_ebpf_common::{COUNTERS as SLOTS, Counter, FlowCount, Key4, Key6, Overflow, mapped};
+
+use crate::{
+    device,
+    packet::{self, Key},
+    settings::SAMPLING,
+};
+
+// The agent sets the sizes (CACHE_MAX_FLOWS).
+#[map]
+static FLOWS4_A: HashMap<Key4, FlowCount> = HashMap::with_max_entries(1024, 0);
+#[map]
+static FLOWS4_B: HashMap<Key4, FlowCount> = HashMap::with_max_entries(1024, 0);
+#[map]
+static FLOWS6_A: HashMap<Key6, FlowCount> = HashMap::with_max_entries(1024, 0);
+#[map]
+static FLOWS6_B: HashMap<Key6, FlowCount> = HashMap::with_max_entries(1024, 0);
+
+/// 0: the maps A are active, 1: B.
+#[map]
+static ACTIVE: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Packets whose flow found no room in the active map.
+#[map]
+static OVERFLOW: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+#[map]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(SLOTS, 0);
+
+/// What one packet adds to its flow.
+struct Packet<'a> {
+    ctx: &'a TcContext,
+    device: u64,
+    now: u64,
+    bytes: u64,
+    packets: u64,
+    tcp_flags: u32,
+    dscp: u8,
+}
+
+/// A key of either family.
+trait FlowKey {
+    fn wide(&self) -> Key6;
+}
+
+impl FlowKey for Key4 {
+    #[inline(always)]
+    fn wide(&self) -> Key6 {
+        Key6 { src: mapped(self.src), dst: mapped(self.dst), at: self.at }
+    }
+}
+
+impl FlowKey for Key6 {
+    #[inline(always)]
+    fn wide(&self) -> Key6 {
+        *self
+    }
+}
+
+/// Counts one packet.
+#[inline(always)]
+pub fn account(ctx: &TcContext, direction: u8) {
+    let sampling = SAMPLING.load();
+    if sampling > 1 && unsafe { bpf_get_prandom_u32() } % sampling != 0 {
+        return;
+    }
+    let device = device::of(ctx);
+    let header = packet::read(ctx, device, direction);
+    let packet = Packet {
+        ctx,
+        device,
+        // One tick (1 to 4 ms) is fine enough for flow times, and half the price of the exact clock.
+        now: unsafe { bpf_ktime_get_coarse_ns() },
+        bytes: u64::from(ctx.len()),
+        packets: segments(ctx),
+        tcp_flags: header.tcp_flags,
+        dscp: header.dscp,
+    };
+    let second = ACTIVE.get(0).is_some_and(|active| *active != 0);
+    // A branch for each map: one call with "either map" could not be inlined by the verifier.
+    match (&header.key, second) {
+        (Key::V4(key), false) => count(&FLOWS4_A, key, &packet),
+        (Key::V4(key), true) => count(&FLOWS4_B, key, &packet),
+        (Key::V6(key), false) => count(&FLOWS6_A, key, &packet),
+        (Key::V6(key), true) => count(&FLOWS6_B, key, &packet),
+    }
+}
+
+/// Packets on the wire: a super-packet of segmentation offload stands for several.
+#[inline(always)]
+fn segments(ctx: &TcContext) -> u64 {
+    let segments = unsafe { (*ctx.skb.skb).gso_segs };
+    if segments == 0 { 1 } else { u64::from(segments) }
+}
+
+#[inline(always)]
+fn count<K: FlowKey>(flows: &HashMap<K, FlowCount>, key: &K, packet: &Packet) {
+    if let Some(flow) = flows.get_ptr_mut(key) {
+        return add(flow, packet);
+    }
+    let first = first(packet);
+    if flows.insert(key, &first, u64::from(BPF_NOEXIST)).is_ok() {
+        return counter(Counter::Created, 1);
+    }
+    // Another CPU was faster, or the map is full.
+    match flows.get_ptr_mut(key) {
+        Some(flow) => add(flow, packet),
+        None => overflow(key, first),
+    }
+}
+
+#[inline(always)]
+fn add(flow: *mut FlowCount, packet: &Packet) {
+    unsafe {
+        atomic_add(&raw mut (*flow).bytes, packet.bytes);
+        atomic_add(&raw mut (*flow).packets, packet.packets);
+        (*flow).last_ns = packet.now;
+        (*flow).dscp = packet.dscp;
+        if packet.tcp_flags & !(*flow).tcp_flags != 0 {
+            atomic_or(&raw mut (*flow).tcp_flags, packet.tcp_flags);
+        }
+    }
+}
+
+// core has no read-modify-write atomics for the BPF target; these are the plain ones, which return nothing.
+#[inline(always)]
+unsafe fn atomic_add(to: *mut u64, value: u64) {
+    unsafe { asm!("lock *(u64 *)({to} + 0) += {value}", to = in(reg) to, value = in(reg) value) }
+}
+
+#[inline(always)]
+unsafe fn atomic_or(to: *mut u32, value: u32) {
+    unsafe { asm!("lock *(u32 *)({to} + 0) |= {value}", to = in(reg) to, value = in(wreg) value) }
+}
+
+#[inline(always)]
+fn first(packet: &Packet) -> FlowCount {
+    let (dst_mac, src_mac) = packet::macs(packet.ctx);
+    FlowCount {
+        first_ns: packet.now,
+        last_ns: packet.now,
+        bytes: packet.bytes,
+        packets: packet.packets,
+        ifindex: unsafe { (*packet.ctx.skb.skb).ifindex },
+        netns: device::netns(packet.device),
+        tcp_flags: packet.tcp_flags,
+        sampling: SAMPLING.load(),
+        src_mac,
+        dst_mac,
+        dscp: packet.dscp,
+        _pad: [0; 3],
+    }
+}
+
+#[inline(always)]
+fn overflow<K: FlowKey>(key: &K, count: FlowCount) {
+    if let Some(mut event) = OVERFLOW.reserve::<Overflow>(0) {
+        event.write(Overflow { key: key.wide(), count });
+        event.submit(0);
+        counter(Counter::OverflowPackets, count.packets);
+    } else {
+        counter(Counter::LostPackets, count.packets);
+        counter(Counter::LostBytes, count.bytes);
+    }
+}
+
+#[inline(always)]
+fn counter(slot: Counter, add: u64) {
+    if let Some(value) = COUNTERS.get_ptr_mut(slot as u32) {
+        unsafe { *value += add }
+    }
+}

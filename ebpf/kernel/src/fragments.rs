@@ -1,0 +1,20 @@
+//! Later fragments of an IP packet carry no ports: they are looked up under the first fragment's name.
+
+use aya_ebpf::{macros::map, maps::LruHashMap};
+use netobserv_ebpf_common::FragmentKey;
+
+/// Least recently used out: a packet whose first fragment is forgotten is still counted, with ports 0.
+#[map]
+static FRAGMENTS: LruHashMap<FragmentKey, [u16; 2]> = LruHashMap::with_max_entries(8192, 0);
+
+/// Remembers the ports of a first fragment.
+#[inline(always)]
+pub fn remember(key: &FragmentKey, ports: [u16; 2]) {
+    let _ = FRAGMENTS.insert(key, ports, 0);
+}
+
+/// The ports of the first fragment, or 0.
+#[inline(always)]
+pub fn ports(key: &FragmentKey) -> [u16; 2] {
+    unsafe { FRAGMENTS.get(key) }.copied().unwrap_or([0; 2])
+}

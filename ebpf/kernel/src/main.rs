@@ -1,0 +1,37 @@
+//! The kernel programs: one file a feature. This one holds the entry points.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod device;
+mod flows;
+mod fragments;
+mod packet;
+mod settings;
+
+use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
+use netobserv_ebpf_common::{EGRESS, INGRESS};
+
+/// Accounts what an interface receives. The verdict says "carry on" to TCX (TCX_NEXT) and to clsact alike.
+#[classifier]
+pub fn flow_ingress(ctx: TcContext) -> i32 {
+    flows::account(&ctx, INGRESS);
+    TC_ACT_UNSPEC
+}
+
+/// Accounts what an interface sends.
+#[classifier]
+pub fn flow_egress(ctx: TcContext) -> i32 {
+    flows::account(&ctx, EGRESS);
+    TC_ACT_UNSPEC
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
