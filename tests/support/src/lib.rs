@@ -1,1 +1,39 @@
-//! Test support.
+//! What the tests and the benchmarks share: network namespaces, exact traffic, the real binaries as
+//! processes, and honest skipping where a machine cannot run a test.
+//!
+//! Everything here panics with a sentence instead of returning errors: a test that cannot set up its world
+//! has failed, and the caller's line is the useful part of the message.
+
+pub mod blast;
+pub mod bpf;
+pub mod capture;
+pub mod ethtool;
+pub mod frame;
+pub mod link;
+pub mod netns;
+pub mod privilege;
+pub mod proc;
+pub mod session;
+pub mod wait;
+
+pub use blast::{Blast, Sender, Sent};
+pub use capture::Files;
+pub use frame::Frame;
+pub use link::{Counters, Veth, link_counters};
+pub use netns::Netns;
+pub use proc::{Finished, Process, Run};
+pub use session::LocalCapture;
+pub use wait::wait_for;
+
+/// Returns from the calling test, saying why, when this machine cannot load kernel programs.
+///
+/// With `NETOBSERV_REQUIRE_PRIVILEGED=1` that is a failure: so a test run that must not skip does not.
+#[macro_export]
+macro_rules! require_privileged {
+    ($test:expr) => {
+        if let Err(why) = $crate::privilege::privileged() {
+            $crate::privilege::skip($test, &why);
+            return;
+        }
+    };
+}

@@ -1,0 +1,132 @@
+//! Which kernel programs are loaded and attached, asked of the kernel by bpf(2): bpftool may be missing.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use crate::netns::Netns;
+
+/// Commands and attach types of linux/bpf.h.
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const PROG_GET_NEXT_ID: libc::c_long = 11;
+const PROG_GET_FD_BY_ID: libc::c_long = 13;
+const PROG_QUERY: libc::c_long = 16;
+const TCX_INGRESS: u32 = 46;
+const TCX_EGRESS: u32 = 47;
+
+/// Names of this project's flow programs start so.
+pub const OURS: &str = "flow_";
+
+/// A loaded program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Kernel id.
+    pub id: u32,
+    /// At most 15 characters.
+    pub name: String,
+}
+
+/// Programs on the TCX hooks of an interface, ingress first.
+///
+/// # Panics
+/// When the kernel refuses the question for another reason than a missing interface.
+#[track_caller]
+pub fn attached(ns: &Netns, interface: &str) -> Vec<Program> {
+    ns.enter(|| attached_here(interface)).unwrap_or_else(|error| panic!("TCX programs of {interface}: {error}"))
+}
+
+/// This project's programs that are loaded anywhere on this machine, by any process.
+pub fn loaded() -> Vec<Program> {
+    let mut found = Vec::new();
+    let mut id = 0;
+    while let Some(next) = next_program(id) {
+        id = next;
+        found.extend(program(id).filter(|program| program.name.starts_with(OURS)));
+    }
+    found
+}
+
+/// As [`attached`], in the namespace of the calling thread. A missing interface has no programs.
+pub fn attached_here(interface: &str) -> io::Result<Vec<Program>> {
+    let Ok(index) = nix_index(interface) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for hook in [TCX_INGRESS, TCX_EGRESS] {
+        found.extend(query(index, hook)?.into_iter().filter_map(program));
+    }
+    Ok(found)
+}
+
+fn nix_index(interface: &str) -> io::Result<u32> {
+    let name = std::ffi::CString::new(interface)?;
+    // SAFETY: a terminated string.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+/// The part of `union bpf_attr` that BPF_PROG_QUERY reads.
+#[repr(C)]
+#[derive(Default)]
+struct Query {
+    ifindex: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    program_ids: u64,
+    count: u32,
+    _pad: u32,
+    program_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
+}
+
+fn query(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
+    let mut ids = [0_u32; 64];
+    let mut attr = Query { ifindex, attach_type, program_ids: ids.as_mut_ptr() as u64, count: 64, ..Query::default() };
+    match bpf(PROG_QUERY, &mut attr) {
+        Ok(_) => Ok(ids[..attr.count as usize].to_vec()),
+        // Nothing was ever attached here, or the interface went away just now.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn next_program(after: u32) -> Option<u32> {
+    let mut attr = [after, 0, 0];
+    bpf(PROG_GET_NEXT_ID, &mut attr).ok()?;
+    Some(attr[1])
+}
+
+/// A program that has gone meanwhile is `None`.
+fn program(id: u32) -> Option<Program> {
+    let fd = bpf(PROG_GET_FD_BY_ID, &mut [id, 0, 0]).ok()?;
+    // SAFETY: the kernel made this descriptor for us.
+    let fd = unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).ok()?) };
+    let name = program_name(&fd)?;
+    Some(Program { id, name })
+}
+
+/// `struct bpf_prog_info`: the name stands at byte 64, 16 bytes with the final zero.
+fn program_name(fd: &OwnedFd) -> Option<String> {
+    #[repr(C)]
+    struct Info {
+        fd: u32,
+        len: u32,
+        info: u64,
+    }
+    let mut info = [0_u64; 10];
+    let mut attr = Info { fd: fd.as_raw_fd().cast_unsigned(), len: 80, info: info.as_mut_ptr() as u64 };
+    bpf(OBJ_GET_INFO_BY_FD, &mut attr).ok()?;
+    let bytes: Vec<u8> = info[8..].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    Some(CStr::from_bytes_until_nul(&bytes).ok()?.to_string_lossy().into_owned())
+}
+
+fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: every caller hands the attributes of its command, with pointers that outlive the call.
+    match unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) } {
+        -1 => Err(io::Error::last_os_error()),
+        value => Ok(value),
+    }
+}

@@ -1,0 +1,158 @@
+//! A local capture with the real programs, in a folder of its own: started, known to be attached, stopped.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::netns::Netns;
+use crate::proc::{Finished, Process, Run, binaries};
+use crate::{Files, bpf, wait_for};
+
+/// Most time that starting or ending a capture may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Programs on an interface that is captured: one for each direction.
+const HOOKS: usize = 2;
+
+/// `oc-netobserv flows --local` under way.
+pub struct LocalCapture {
+    dir: TempDir,
+    process: Process,
+}
+
+impl LocalCapture {
+    /// Starts a capture with these options, in an empty folder, in a process group of its own.
+    #[track_caller]
+    pub fn start(options: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a temporary folder"), options)
+    }
+
+    /// As [`LocalCapture::start`], in this folder.
+    #[track_caller]
+    pub fn start_in(dir: TempDir, options: &[&str]) -> Self {
+        let process = command(dir.path(), options).own_group().start();
+        Self { dir, process }
+    }
+
+    /// Starts a capture of one interface and waits until the programs are attached.
+    #[track_caller]
+    pub fn of(ns: &Netns, interface: &str, options: &[&str]) -> Self {
+        let named = format!("--interfaces={interface}");
+        let mut capture = Self::start(&[&[named.as_str()], options].concat());
+        capture.wait_attached(ns, interface);
+        capture
+    }
+
+    /// Waits until both of our programs sit on an interface.
+    ///
+    /// # Panics
+    /// After 30 s, or when the capture ended instead.
+    #[track_caller]
+    pub fn wait_attached(&mut self, ns: &Netns, interface: &str) {
+        let attached = wait_for(PATIENCE, || self.process.ended() || ours(ns, interface) == HOOKS);
+        if !attached || self.process.ended() {
+            panic!("no programs on {interface}\nstdout: {}\nstderr: {}", self.process.stdout(), self.process.stderr());
+        }
+    }
+
+    /// The plugin.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Process id of its child that runs this program.
+    ///
+    /// # Panics
+    /// When there is not exactly one.
+    #[track_caller]
+    pub fn child(&self, program: &str) -> i32 {
+        let found = self.process.children(program);
+        assert_eq!(found.len(), 1, "one {program} below the plugin");
+        found[0]
+    }
+
+    /// The folder that the capture was started in.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The files as they are now.
+    #[track_caller]
+    pub fn files(&self) -> Files {
+        Files::of(&output(self.dir.path()))
+    }
+
+    /// Ctrl-C, as a terminal sends it to the whole process group, and waits for the end.
+    #[track_caller]
+    pub fn ctrl_c(self) -> Ended {
+        self.process.signal_group(Signal::SIGINT);
+        self.ended()
+    }
+
+    /// SIGTERM to the plugin alone, and waits for the end.
+    #[track_caller]
+    pub fn terminate(self) -> Ended {
+        self.process.signal(Signal::SIGTERM);
+        self.ended()
+    }
+
+    /// Ends the capture and expects it to end well.
+    #[track_caller]
+    pub fn stop(self) -> Ended {
+        let ended = self.terminate();
+        assert!(ended.finished.success(), "{}", ended.finished);
+        ended
+    }
+
+    /// Waits for an end that something else brought about.
+    #[track_caller]
+    pub fn ended(self) -> Ended {
+        let finished = self.process.wait(PATIENCE);
+        Ended { dir: self.dir, finished }
+    }
+}
+
+/// A capture that has ended; its folder lives as long as this.
+pub struct Ended {
+    dir: TempDir,
+    /// How the plugin ended and what it said.
+    pub finished: Finished,
+}
+
+impl Ended {
+    /// The folder that the capture was started in.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The files of the capture.
+    ///
+    /// # Panics
+    /// When they are not there, with what the programs said.
+    #[track_caller]
+    pub fn files(&self) -> Files {
+        assert!(output(self.dir.path()).join("flow").is_dir(), "no output folder\n{}", self.finished);
+        Files::of(&output(self.dir.path()))
+    }
+}
+
+/// `oc-netobserv flows --local <options>` in a folder, not yet started.
+pub fn command(dir: &Path, options: &[&str]) -> Run {
+    let binaries = binaries();
+    Run::new(&binaries.plugin)
+        .args(["flows", "--local"])
+        .args(options)
+        .dir(dir)
+        .env("NETOBSERV_AGENT_BIN", &binaries.agent)
+        .env("NETOBSERV_COLLECTOR_BIN", &binaries.collector)
+}
+
+/// Number of our programs on an interface.
+pub fn ours(ns: &Netns, interface: &str) -> usize {
+    bpf::attached(ns, interface).iter().filter(|program| program.name.starts_with(bpf::OURS)).count()
+}
+
+fn output(dir: &Path) -> PathBuf {
+    dir.join("output")
+}
