@@ -1,5 +1,17 @@
 //! The words that agents and collector share: the protocol, and the flow record with its field table.
 
+mod convert;
+pub mod duration;
+pub mod field;
+pub mod flow;
+mod generic;
+pub mod names;
+pub mod value;
+
+pub use field::{FIELDS, Field};
+pub use flow::Flow;
+pub use value::Value;
+
 /// Messages and service of `pbflow`, the protocol of the agents.
 #[allow(missing_docs, clippy::all)]
 pub mod pbflow {

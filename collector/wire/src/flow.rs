@@ -1,0 +1,274 @@
+//! One flow record in memory: what both protocols are read into and every sink writes from.
+//!
+//! A capture holds tens of thousands of these at once, so the common parts are inline and the rare
+//! groups (DNS, drops, enrichment, ...) sit behind a box that most records do not have.
+
+use std::net::IpAddr;
+
+use compact_str::CompactString;
+use smallvec::SmallVec;
+
+/// A MAC address, in the order of the wire.
+pub type Mac = [u8; 6];
+
+/// One direction of a conversation, seen by one agent during one window.
+///
+/// A number that is zero, an empty text and a `None` all mean "not present" unless the field says otherwise.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Flow {
+    /// First packet, milliseconds since 1970.
+    pub start_ms: u64,
+    /// Last packet, milliseconds since 1970.
+    pub end_ms: u64,
+    /// Arrival in the collector, seconds since 1970.
+    pub received_s: u64,
+    /// Bytes, L2 header included.
+    pub bytes: u64,
+    /// Packets, as they were on the wire (a super-packet counts its segments).
+    pub packets: u64,
+    /// Smoothed TCP round trip time, nanoseconds.
+    pub rtt_ns: u64,
+    /// One packet in this many was looked at.
+    pub sampling: u32,
+    /// OR of the TCP flags; 0x100, 0x200, 0x400 stand for SYN+ACK, FIN+ACK, RST+ACK. TCP only.
+    pub flags: Option<u32>,
+    /// Ethernet type; 0x0800 for IPv4.
+    pub etype: u16,
+    /// Source port; TCP, UDP and SCTP only.
+    pub src_port: Option<u16>,
+    /// Destination port; TCP, UDP and SCTP only.
+    pub dst_port: Option<u16>,
+    /// IP protocol number; IP only.
+    pub proto: Option<u8>,
+    /// Differentiated services code point; IP only.
+    pub dscp: Option<u8>,
+    /// ICMP or ICMPv6 type.
+    pub icmp_type: Option<u8>,
+    /// ICMP or ICMPv6 code.
+    pub icmp_code: Option<u8>,
+    /// Source MAC address.
+    pub src_mac: Option<Mac>,
+    /// Destination MAC address.
+    pub dst_mac: Option<Mac>,
+    /// Source address; IP only.
+    pub src_addr: Option<IpAddr>,
+    /// Destination address; IP only.
+    pub dst_addr: Option<IpAddr>,
+    /// Address of the agent's node.
+    pub agent_ip: Option<IpAddr>,
+    /// Where the flow was seen; the first one is where it was counted.
+    pub interfaces: SmallVec<[Interface; 2]>,
+    /// DNS transaction.
+    pub dns: Option<Box<Dns>>,
+    /// Packets that the kernel dropped.
+    pub drops: Option<Box<Drops>>,
+    /// Addresses after translation.
+    pub xlat: Option<Box<Xlat>>,
+    /// TLS handshake.
+    pub tls: Option<Box<Tls>>,
+    /// QUIC header.
+    pub quic: Option<Box<Quic>>,
+    /// IPsec state.
+    pub ipsec: Option<Box<Ipsec>>,
+    /// Network policy events, as the text of a JSON array of objects.
+    pub network_events: Option<Box<str>>,
+    /// What the cluster knows of the two ends.
+    pub k8s: Option<Box<Enrichment>>,
+    /// What a flowlogs-pipeline sent and this table has no field for.
+    pub other: Option<Box<serde_json::Map<String, serde_json::Value>>>,
+}
+
+/// One place where a flow was seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Interface {
+    /// Interface name.
+    pub name: CompactString,
+    /// User-defined network of the interface, or empty.
+    pub udn: CompactString,
+    /// 0 ingress, 1 egress, 3 both.
+    pub direction: u8,
+}
+
+/// A DNS transaction.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dns {
+    /// Errno of the tracker; 0 when all went well.
+    pub errno: u32,
+    /// Transaction id.
+    pub id: Option<u16>,
+    /// Flags of the response, as on the wire.
+    pub flags: Option<u16>,
+    /// Name of the response code.
+    pub rcode: CompactString,
+    /// From query to response, milliseconds.
+    pub latency_ms: Option<u64>,
+    /// Name that was asked for.
+    pub name: CompactString,
+}
+
+/// Packets that the kernel dropped.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Drops {
+    /// Dropped bytes.
+    pub bytes: u64,
+    /// Dropped packets.
+    pub packets: u64,
+    /// TCP flags of the last dropped packet.
+    pub flags: u32,
+    /// TCP state of the socket at the last drop.
+    pub state: CompactString,
+    /// Why the last packet was dropped.
+    pub cause: CompactString,
+}
+
+/// The tuple after network address translation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Xlat {
+    /// Conntrack zone.
+    pub zone_id: u32,
+    /// Translated source address.
+    pub src_addr: Option<IpAddr>,
+    /// Translated destination address.
+    pub dst_addr: Option<IpAddr>,
+    /// Translated source port.
+    pub src_port: u16,
+    /// Translated destination port.
+    pub dst_port: u16,
+}
+
+/// What the TLS records of a flow said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tls {
+    /// Version, with "~ " before it when both sides named different ones.
+    pub version: CompactString,
+    /// Bits of [`crate::names::TLS_TYPES`].
+    pub types: u8,
+    /// Cipher suite.
+    pub cipher_suite: CompactString,
+    /// Key exchange group.
+    pub group: CompactString,
+}
+
+/// What the QUIC headers of a flow said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Quic {
+    /// Version.
+    pub version: CompactString,
+    /// Not 0 when a long header was seen.
+    pub long_header: u8,
+    /// Not 0 when a short header was seen.
+    pub short_header: u8,
+}
+
+/// IPsec state of a flow.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ipsec {
+    /// Return code of the kernel's transform.
+    pub ret_code: Option<i32>,
+    /// "success" or "error".
+    pub status: CompactString,
+}
+
+/// What the cluster knows of a flow.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Enrichment {
+    /// The sender.
+    pub src: Endpoint,
+    /// The receiver.
+    pub dst: Endpoint,
+    /// 0 into the node, 1 out of it, 2 within it.
+    pub flow_direction: Option<u8>,
+    /// "app" or "infra".
+    pub layer: CompactString,
+    /// Cluster the flow was seen in.
+    pub cluster: CompactString,
+    /// Kind of record, for pipelines that track connections.
+    pub record_type: CompactString,
+    /// Connection hash, for pipelines that track connections.
+    pub hash_id: CompactString,
+}
+
+/// What the cluster knows of one end of a flow.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Endpoint {
+    /// Name of the pod, service or node.
+    pub name: CompactString,
+    /// Its namespace; empty for nodes.
+    pub namespace: CompactString,
+    /// Pod, Service or Node.
+    pub kind: CompactString,
+    /// Name of the workload that owns it.
+    pub owner_name: CompactString,
+    /// Kind of that workload.
+    pub owner_kind: CompactString,
+    /// Address of its node.
+    pub host_ip: CompactString,
+    /// Name of its node.
+    pub host_name: CompactString,
+    /// Zone of its node.
+    pub zone: CompactString,
+    /// "primary", or the name of the secondary network.
+    pub network: CompactString,
+    /// Label of the subnet that contains the address.
+    pub subnet: CompactString,
+}
+
+impl Flow {
+    /// The interface that counted the flow.
+    pub fn first_interface(&self) -> Option<&Interface> {
+        self.interfaces.first()
+    }
+
+    /// The DNS group, made when it is not there.
+    pub(crate) fn dns_mut(&mut self) -> &mut Dns {
+        self.dns.get_or_insert_default()
+    }
+
+    /// The drop group, made when it is not there.
+    pub(crate) fn drops_mut(&mut self) -> &mut Drops {
+        self.drops.get_or_insert_default()
+    }
+
+    /// The translation group, made when it is not there.
+    pub(crate) fn xlat_mut(&mut self) -> &mut Xlat {
+        self.xlat.get_or_insert_default()
+    }
+
+    /// The TLS group, made when it is not there.
+    pub(crate) fn tls_mut(&mut self) -> &mut Tls {
+        self.tls.get_or_insert_default()
+    }
+
+    /// The QUIC group, made when it is not there.
+    pub(crate) fn quic_mut(&mut self) -> &mut Quic {
+        self.quic.get_or_insert_default()
+    }
+
+    /// The IPsec group, made when it is not there.
+    pub(crate) fn ipsec_mut(&mut self) -> &mut Ipsec {
+        self.ipsec.get_or_insert_default()
+    }
+
+    /// The enrichment group, made when it is not there.
+    pub(crate) fn k8s_mut(&mut self) -> &mut Enrichment {
+        self.k8s.get_or_insert_default()
+    }
+
+    /// Interface number `index`; the list grows up to it.
+    pub(crate) fn interface_mut(&mut self, index: usize) -> &mut Interface {
+        if self.interfaces.len() <= index {
+            self.interfaces.resize(index + 1, Interface::default());
+        }
+        &mut self.interfaces[index]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_stays_small() {
+        assert!(size_of::<Flow>() <= 384, "{} bytes", size_of::<Flow>());
+    }
+}
