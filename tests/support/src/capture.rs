@@ -17,6 +17,14 @@ pub struct Sum {
     pub bytes: u64,
 }
 
+impl std::ops::Add for Sum {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { packets: self.packets + other.packets, bytes: self.bytes + other.bytes }
+    }
+}
+
 /// The two files of one capture.
 #[derive(Debug, Clone)]
 pub struct Files {
@@ -71,6 +79,13 @@ impl Files {
     pub fn sum(&self, condition: &str) -> Sum {
         let of = |column| self.number(&format!("SELECT sum({column}) FROM flow WHERE {condition}"));
         Sum { packets: of("Packets"), bytes: of("Bytes") }
+    }
+
+    /// What table `capture` says was lost, in the kernel, in the agent and in the collector.
+    #[track_caller]
+    pub fn lost(&self) -> Sum {
+        let of = |what| self.number(&format!("SELECT sum(value) FROM capture WHERE name LIKE 'lost%{what}'"));
+        Sum { packets: of("packets"), bytes: of("bytes") }
     }
 
     /// Both files are whole: the JSON by our parser and by Python's, the database by its own check.

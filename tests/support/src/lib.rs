@@ -11,9 +11,11 @@ pub mod ethtool;
 pub mod frame;
 pub mod link;
 pub mod netns;
+pub mod pair;
 pub mod privilege;
 pub mod proc;
 pub mod session;
+pub mod tmpfs;
 pub mod wait;
 
 pub use blast::{Blast, Sender, Sent};
@@ -21,8 +23,10 @@ pub use capture::Files;
 pub use frame::Frame;
 pub use link::{Counters, Veth, link_counters};
 pub use netns::Netns;
+pub use nix::sys::signal::Signal;
+pub use pair::Pair;
 pub use proc::{Finished, Process, Run};
-pub use session::LocalCapture;
+pub use session::{Ended, LocalCapture};
 pub use wait::wait_for;
 
 /// Returns from the calling test, saying why, when this machine cannot load kernel programs.

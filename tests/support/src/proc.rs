@@ -185,7 +185,7 @@ impl Process {
 
     /// Sends a signal to this process alone.
     pub fn signal(&self, signal: Signal) {
-        let _ = kill(Pid::from_raw(self.pid()), signal);
+        self::signal(self.pid(), signal);
     }
 
     /// Sends a signal to its whole process group, as a terminal does with Ctrl-C. Needs [`Run::own_group`].
@@ -232,9 +232,12 @@ impl Process {
                 self.stderr()
             );
         }
+        // Looked at before the drop of `self` kills them.
+        let orphans = if self.own_group { group(self.pid()) } else { Vec::new() };
         Finished {
             line: self.line.clone(),
             status: self.status.expect("it ended"),
+            orphans,
             stdout: self.out.finish(),
             stderr: self.err.finish(),
         }
@@ -260,6 +263,8 @@ pub struct Finished {
     pub line: String,
     /// How it ended.
     pub status: ExitStatus,
+    /// Programs of its process group that still ran when it had ended.
+    pub orphans: Vec<String>,
     /// Its standard output.
     pub stdout: String,
     /// Its standard error.
@@ -318,9 +323,14 @@ fn drain(mut pipe: impl Read, sink: &Mutex<Vec<u8>>) {
     }
 }
 
+/// Sends a signal to one process; one that has gone is no error.
+pub fn signal(pid: i32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid), signal);
+}
+
 /// Whether a process of this id exists and is not a zombie.
 pub fn alive(pid: i32) -> bool {
-    stat_fields(pid).is_some_and(|(state, _)| state != 'Z')
+    stat(pid).is_some_and(|stat| stat.state != 'Z')
 }
 
 /// File name of the program that a process runs.
@@ -331,17 +341,36 @@ pub fn program_of(pid: i32) -> Option<String> {
 
 /// Process ids of the direct children.
 pub fn children_of(parent: i32) -> Vec<i32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| stat_fields(*pid).is_some_and(|(_, ppid)| ppid == parent)).collect()
+    pids(|stat| stat.parent == parent)
 }
 
-/// State letter and parent of a process: fields 3 and 4 of proc_pid_stat(5).
-fn stat_fields(pid: i32) -> Option<(char, i32)> {
+/// Names of the programs that run in a process group.
+fn group(id: i32) -> Vec<String> {
+    pids(|stat| stat.group == id && stat.state != 'Z').into_iter().filter_map(program_of).collect()
+}
+
+fn pids(wanted: impl Fn(&Stat) -> bool) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| stat(*pid).is_some_and(|stat| wanted(&stat))).collect()
+}
+
+/// Fields 3 to 5 of proc_pid_stat(5).
+struct Stat {
+    state: char,
+    parent: i32,
+    group: i32,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may itself hold spaces and parentheses.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+    Some(Stat {
+        state: fields.next()?.chars().next()?,
+        parent: fields.next()?.parse().ok()?,
+        group: fields.next()?.parse().ok()?,
+    })
 }
 
 /// Paths of the workspace's programs.

@@ -10,8 +10,10 @@ use crate::netns::Netns;
 use crate::proc::{Finished, Process, Run, binaries};
 use crate::{Files, bpf, wait_for};
 
-/// Most time that starting or ending a capture may take.
+/// Most time that starting a capture may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Most time that ending one may take, a million records on their way to the disk included.
+const LAST_WORDS: Duration = Duration::from_secs(120);
 /// Programs on an interface that is captured: one for each direction.
 const HOOKS: usize = 2;
 
@@ -50,15 +52,33 @@ impl LocalCapture {
     /// After 30 s, or when the capture ended instead.
     #[track_caller]
     pub fn wait_attached(&mut self, ns: &Netns, interface: &str) {
-        let attached = wait_for(PATIENCE, || self.process.ended() || ours(ns, interface) == HOOKS);
+        self.wait_programs(ns, interface, HOOKS);
+    }
+
+    /// As [`LocalCapture::wait_attached`], for an interface that several captures look at.
+    #[track_caller]
+    pub fn wait_programs(&mut self, ns: &Netns, interface: &str, count: usize) {
+        let attached = wait_for(PATIENCE, || self.process.ended() || ours(ns, interface) == count);
         if !attached || self.process.ended() {
             panic!("no programs on {interface}\nstdout: {}\nstderr: {}", self.process.stdout(), self.process.stderr());
         }
     }
 
-    /// The plugin.
-    pub fn process(&mut self) -> &mut Process {
-        &mut self.process
+    /// Process id of the plugin.
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.ended()
+    }
+
+    /// Whether the JSON file holds a record by now.
+    pub fn has_records(&self) -> bool {
+        let names = std::fs::read_dir(output(self.dir.path()).join("flow")).into_iter().flatten().flatten();
+        let mut files = names.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "json"));
+        files.any(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains("\"Packets\"")))
     }
 
     /// Process id of its child that runs this program.
@@ -108,7 +128,7 @@ impl LocalCapture {
     /// Waits for an end that something else brought about.
     #[track_caller]
     pub fn ended(self) -> Ended {
-        let finished = self.process.wait(PATIENCE);
+        let finished = self.process.wait(LAST_WORDS);
         Ended { dir: self.dir, finished }
     }
 }

@@ -1,0 +1,111 @@
+//! Help, and the words that are refused before anything is started.
+
+mod cli_world;
+
+use cli_world::{Outcome, World};
+
+/// Runs words that are wrong: one line, exit code 2, and no program started, no file made.
+#[track_caller]
+fn assert_refused(words: &[&str], line: &str) {
+    let world = World::new();
+    let expected = Outcome { stdout: String::new(), stderr: format!("{line}\n"), code: Some(2) };
+    assert_eq!(world.run(words), expected, "{words:?}");
+    assert_eq!(world.log(), [""; 0]);
+    assert!(!world.path("output").exists());
+}
+
+#[test]
+fn help_lists_the_commands_and_has_examples() {
+    let main = World::new().run(&["help"]);
+    assert_eq!((main.code, main.stderr.as_str()), (Some(0), ""));
+    for word in ["flows", "version", "help", "Examples:", "oc-netobserv flows --local"] {
+        assert!(main.stdout.contains(word), "{word} is missing in\n{}", main.stdout);
+    }
+    for words in [&["--help"][..], &["-h"], &["help", "help"]] {
+        assert_eq!(World::new().run(words), main, "{words:?}");
+    }
+}
+
+#[test]
+fn help_anywhere_is_the_help_of_the_command() {
+    let page = World::new().run(&["help", "flows"]);
+    assert_eq!((page.code, page.stderr.as_str()), (Some(0), ""));
+    for option in [
+        "--local",
+        "--interfaces",
+        "--exclude_interfaces",
+        "--sampling",
+        "--max-time",
+        "--max-bytes",
+        "--log-level",
+        "--output-dir",
+        "--port",
+        "--verbose",
+    ] {
+        assert!(page.stdout.contains(option), "{option} is missing in\n{}", page.stdout);
+    }
+    for words in [
+        &["flows", "--help"][..],
+        &["flows", "help"],
+        &["flows", "--local", "--interfaces=br-ex", "--max-time=10s", "--help"],
+        &["flows", "--no_such_option", "--help"],
+    ] {
+        let world = World::new();
+        assert_eq!(world.run(words), page, "{words:?}");
+        assert_eq!(world.log(), [""; 0]);
+    }
+}
+
+#[test]
+fn unknown_commands() {
+    assert_refused(&["bogus"], "Unknown command bogus. Use 'netobserv help' to display options");
+    assert_refused(&["--flows"], "error: unknown option --flows. Use 'netobserv help' to display options");
+    assert_refused(&[], "error: no command given. Use 'netobserv help' to display options");
+}
+
+#[test]
+fn options_that_are_not_there() {
+    assert_refused(&["flows", "--local", "--max-tim=3s"], "error: unknown option --max-tim; did you mean --max-time?");
+    assert_refused(
+        &["flows", "--local", "--enable_dns"],
+        "error: unknown option --enable_dns. Use 'netobserv help' to display options",
+    );
+    assert_refused(
+        &["flows", "--local", "or"],
+        "error: unexpected word or: options are written --name=value or --name value",
+    );
+}
+
+#[test]
+fn wrong_values_name_the_option_and_what_is_allowed() {
+    for (word, line) in [
+        ("--sampling=0", "error: --sampling=0 is not valid: use a whole number from 1 to 4294967295"),
+        ("--port=70000", "error: --port=70000 is not valid: use a whole number from 1 to 65535"),
+        ("--max-time=5", "error: --max-time=5 is not valid: use a time of more than zero such as 30s, 5m or 1h30m"),
+        (
+            "--max-bytes=5MB",
+            "error: --max-bytes=5MB is not valid: use a whole number of bytes from 1 to 9223372036854775807",
+        ),
+        (
+            "--log-level=loud",
+            "error: --log-level=loud is not valid: use one of trace, debug, info, warn, error, fatal, panic",
+        ),
+        (
+            "--interfaces=/eth",
+            "error: --interfaces=/eth is not valid: use interface names and /regular expressions/ separated by commas, \
+             such as eth0,/^veth/ ('/eth' begins with / and does not end with it)",
+        ),
+        ("--max-bytes", "error: --max-bytes needs a value: --max-bytes=VALUE"),
+        ("--output-dir=", "error: --output-dir needs a value: --output-dir=VALUE"),
+    ] {
+        assert_refused(&["flows", "--local", word], line);
+    }
+}
+
+#[test]
+fn a_capture_in_a_cluster_is_refused() {
+    assert_refused(
+        &["flows"],
+        "error: capturing in a cluster is not there yet: use --local to capture on this machine",
+    );
+}

@@ -1,0 +1,154 @@
+//! A world in which the plugin meets stand-ins for the agent and the collector, which write down what happens to them.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Longest time for anything in these tests; reached only when something is broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One run of the plugin, in a folder of its own.
+pub struct World {
+    dir: TempDir,
+    env: Vec<(String, String)>,
+}
+
+/// What a run left behind.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub stdout: String,
+    pub stderr: String,
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let fakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli_world");
+        let world = Self { dir: tempfile::tempdir().expect("a temporary folder"), env: Vec::new() };
+        world
+            .env("NETOBSERV_AGENT_BIN", fakes.join("fake-agent").to_str().expect("UTF-8"))
+            .env("NETOBSERV_COLLECTOR_BIN", fakes.join("fake-collector").to_str().expect("UTF-8"))
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs to the end.
+    #[track_caller]
+    pub fn run(&self, words: &[&str]) -> Outcome {
+        Running { child: self.command(words).spawn().expect("the plugin starts") }.outcome()
+    }
+
+    /// Starts, for a test that acts while it runs.
+    #[track_caller]
+    pub fn start(&self, words: &[&str]) -> Running {
+        Running { child: self.command(words).spawn().expect("the plugin starts") }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the door of these tests to the program under test")]
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oc-netobserv"));
+        command.args(words).current_dir(self.dir.path()).env_remove("COLUMNS").env("TMPDIR", self.temporary());
+        command.env("FAKE_LOG", self.log_file()).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// The folder the plugin runs in.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Where the plugin puts its socket.
+    pub fn temporary(&self) -> PathBuf {
+        let dir = self.dir.path().join("tmp");
+        std::fs::create_dir_all(&dir).expect("a folder for temporary files");
+        dir
+    }
+
+    fn log_file(&self) -> PathBuf {
+        let path = self.path("log");
+        if !path.exists() {
+            std::fs::write(&path, "").expect("a log");
+        }
+        path
+    }
+
+    /// What the stand-ins wrote down.
+    pub fn log(&self) -> Vec<String> {
+        std::fs::read_to_string(self.log_file()).expect("the log").lines().map(str::to_owned).collect()
+    }
+
+    /// The log without settings: the order of events.
+    pub fn events(&self) -> Vec<String> {
+        self.log().into_iter().filter(|line| !line.contains(" env ") && !line.contains(" args ")).collect()
+    }
+
+    /// Waits for a line of the log.
+    #[track_caller]
+    pub fn wait_for(&self, line: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().iter().any(|l| l == line) {
+            assert!(Instant::now() < deadline, "no '{line}' in {:#?}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The one JSON file, read by a JSON parser.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        let [json] = self.files("json").try_into().expect("one JSON file");
+        serde_json::from_slice(&std::fs::read(json).expect("readable")).expect("valid JSON")
+    }
+
+    /// The files of one ending in `output/flow`.
+    pub fn files(&self, ending: &str) -> Vec<PathBuf> {
+        let dir = std::fs::read_dir(self.path("output/flow"));
+        let paths = dir.into_iter().flatten().map(|entry| entry.expect("an entry").path());
+        paths.filter(|path| path.extension().is_some_and(|e| e == ending)).collect()
+    }
+
+    /// `./output/flow/<time>` with the time of the only capture.
+    #[track_caller]
+    pub fn base(&self) -> String {
+        let [db] = self.files("db").try_into().expect("one database");
+        format!("./output/flow/{}", db.file_stem().expect("a name").to_str().expect("UTF-8"))
+    }
+}
+
+/// The plugin at work.
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Sends a signal by its name (`INT`).
+    #[allow(clippy::disallowed_methods, reason = "the door of these tests to the program under test")]
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(done.expect("kill runs").success());
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn outcome(mut self) -> Outcome {
+        let deadline = Instant::now() + PATIENCE;
+        while self.child.try_wait().expect("waiting works").is_none() {
+            if Instant::now() > deadline {
+                self.child.kill().expect("killing works");
+                panic!("the plugin did not end");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let Output { status, stdout, stderr } = self.child.wait_with_output().expect("waiting works");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Outcome { stdout: text(stdout), stderr: text(stderr), code: status.code() }
+    }
+}
