@@ -11,22 +11,22 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One run of the plugin, in a folder of its own.
-pub struct World {
+pub(crate) struct World {
     dir: TempDir,
     env: Vec<(String, String)>,
 }
 
 /// What a run left behind.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Outcome {
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
     /// `None` when a signal ended it.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let fakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli_world");
         let world = Self { dir: tempfile::tempdir().expect("a temporary folder"), env: Vec::new() };
         world
@@ -34,20 +34,20 @@ impl World {
             .env("NETOBSERV_COLLECTOR_BIN", fakes.join("fake-collector").to_str().expect("UTF-8"))
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Runs to the end.
     #[track_caller]
-    pub fn run(&self, words: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, words: &[&str]) -> Outcome {
         Running { child: self.command(words).spawn().expect("the plugin starts") }.outcome()
     }
 
     /// Starts, for a test that acts while it runs.
     #[track_caller]
-    pub fn start(&self, words: &[&str]) -> Running {
+    pub(crate) fn start(&self, words: &[&str]) -> Running {
         Running { child: self.command(words).spawn().expect("the plugin starts") }
     }
 
@@ -61,12 +61,12 @@ impl World {
     }
 
     /// The folder the plugin runs in.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Where the plugin puts its socket.
-    pub fn temporary(&self) -> PathBuf {
+    pub(crate) fn temporary(&self) -> PathBuf {
         let dir = self.dir.path().join("tmp");
         std::fs::create_dir_all(&dir).expect("a folder for temporary files");
         dir
@@ -81,18 +81,18 @@ impl World {
     }
 
     /// What the stand-ins wrote down.
-    pub fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         std::fs::read_to_string(self.log_file()).expect("the log").lines().map(str::to_owned).collect()
     }
 
     /// The log without settings: the order of events.
-    pub fn events(&self) -> Vec<String> {
+    pub(crate) fn events(&self) -> Vec<String> {
         self.log().into_iter().filter(|line| !line.contains(" env ") && !line.contains(" args ")).collect()
     }
 
     /// Waits for a line of the log.
     #[track_caller]
-    pub fn wait_for(&self, line: &str) {
+    pub(crate) fn wait_for(&self, line: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.log().iter().any(|l| l == line) {
             assert!(Instant::now() < deadline, "no '{line}' in {:#?}", self.log());
@@ -102,13 +102,13 @@ impl World {
 
     /// The one JSON file, read by a JSON parser.
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         let [json] = self.files("json").try_into().expect("one JSON file");
         serde_json::from_slice(&std::fs::read(json).expect("readable")).expect("valid JSON")
     }
 
     /// The files of one ending in `output/flow`.
-    pub fn files(&self, ending: &str) -> Vec<PathBuf> {
+    pub(crate) fn files(&self, ending: &str) -> Vec<PathBuf> {
         let dir = std::fs::read_dir(self.path("output/flow"));
         let paths = dir.into_iter().flatten().map(|entry| entry.expect("an entry").path());
         paths.filter(|path| path.extension().is_some_and(|e| e == ending)).collect()
@@ -116,14 +116,14 @@ impl World {
 
     /// `./output/flow/<time>` with the time of the only capture.
     #[track_caller]
-    pub fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         let [db] = self.files("db").try_into().expect("one database");
         format!("./output/flow/{}", db.file_stem().expect("a name").to_str().expect("UTF-8"))
     }
 }
 
 /// The plugin at work.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
 }
 
@@ -131,14 +131,14 @@ impl Running {
     /// Sends a signal by its name (`INT`).
     #[allow(clippy::disallowed_methods, reason = "the door of these tests to the program under test")]
     #[track_caller]
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let done = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(done.expect("kill runs").success());
     }
 
     /// Waits for its end.
     #[track_caller]
-    pub fn outcome(mut self) -> Outcome {
+    pub(crate) fn outcome(mut self) -> Outcome {
         let deadline = Instant::now() + PATIENCE;
         while self.child.try_wait().expect("waiting works").is_none() {
             if Instant::now() > deadline {

@@ -1,0 +1,307 @@
+//! The words as typed. Only their shape is checked here; what a value may be is known by [`crate::options`].
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+/// What the words ask for.
+#[derive(Debug)]
+pub enum Request {
+    /// Print this text.
+    Help(String),
+    /// Print the version.
+    Version,
+    /// Capture flows.
+    Flows(FlowsArgs),
+}
+
+/// Words that make no command line.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WordsError {
+    /// The first word is no command.
+    #[error("Unknown command {0}. Use 'netobserv help' to display options")]
+    UnknownCommand(String),
+    /// There is no first word.
+    #[error("no command given. Use 'netobserv help' to display options")]
+    NoCommand,
+    /// An option that this command does not have.
+    #[error("unknown option {word}{}", hint(.similar.as_deref()))]
+    UnknownOption {
+        /// As typed, without a value.
+        word: String,
+        /// An option that is spelt nearly like it.
+        similar: Option<String>,
+    },
+    /// A word that is neither an option nor the value of one.
+    #[error("unexpected word {0}: options are written --name=value or --name value")]
+    UnexpectedWord(String),
+    /// An option without its value.
+    #[error("{0} needs a value: {0}=VALUE")]
+    NoValue(String),
+    /// The rest of what a command line can get wrong.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+fn hint(similar: Option<&str>) -> String {
+    similar.map_or(". Use 'netobserv help' to display options".to_owned(), |name| format!("; did you mean {name}?"))
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "oc-netobserv",
+    about = "Capture the network flows of this machine, on demand, with nothing left behind",
+    after_help = MAIN_EXAMPLES,
+    disable_help_subcommand = true,
+    subcommand_required = true
+)]
+struct Words {
+    #[command(subcommand)]
+    command: CommandWords,
+}
+
+#[derive(Debug, Subcommand)]
+enum CommandWords {
+    /// Capture flows into a JSON and an SQLite file
+    #[command(after_help = FLOWS_EXAMPLES)]
+    Flows(FlowsArgs),
+    /// Print the version
+    Version,
+    /// Print this text, or the options of a command
+    Help {
+        /// The command to explain
+        command: Option<String>,
+    },
+}
+
+/// Options of `flows`, as typed.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct FlowsArgs {
+    /// Capture on this machine, without a cluster
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub local: Option<String>,
+    /// Interfaces to watch, separated by commas: names, or /regular expressions/ [default: all]
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
+    pub interfaces: Option<String>,
+    /// Interfaces to leave out, also where --interfaces names them [default: lo]
+    #[arg(long = "exclude_interfaces", alias = "exclude-interfaces", value_name = "LIST", allow_hyphen_values = true)]
+    pub exclude_interfaces: Option<String>,
+    /// Look at one packet in N [default: 1, every packet]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub sampling: Option<String>,
+    /// End after this time: 30s, 5m, 1h30m [default: 5m]
+    #[arg(long = "max-time", alias = "max_time", value_name = "DURATION", allow_negative_numbers = true)]
+    pub max_time: Option<String>,
+    /// End when the JSON file has this many bytes [default: 50000000]
+    #[arg(long = "max-bytes", alias = "max_bytes", value_name = "BYTES", allow_negative_numbers = true)]
+    pub max_bytes: Option<String>,
+    /// How much the agent and the collector say: trace, debug, info, warn, error, fatal or panic [default: info]
+    #[arg(long = "log-level", alias = "log_level", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Folder for the files, made if missing [default: ./output]
+    #[arg(long = "output-dir", alias = "output_dir", value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+    /// Use this TCP port of 127.0.0.1 between agent and collector [default: a private Unix socket]
+    #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
+    pub port: Option<String>,
+    /// Print the programs as they are started, and what the agent says
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+}
+
+const MAIN_EXAMPLES: &str = "\
+Examples:
+  oc-netobserv flows --local                        all interfaces but lo, five minutes, into ./output
+  oc-netobserv flows --local --interfaces=eth0,/^veth/ --max-time=30s
+  oc-netobserv flows --help                         the options of flows";
+
+const FLOWS_EXAMPLES: &str = "\
+Options are written --name=value or --name value; '-' and '_' in a name are the same.
+
+Examples:
+  oc-netobserv flows --local                        all interfaces but lo, five minutes, into ./output
+  oc-netobserv flows --local --interfaces=eth0 --max-time=30s
+  oc-netobserv flows --local --interfaces=/^veth/ --exclude_interfaces=veth0,lo
+  oc-netobserv flows --local --sampling=50 --max-bytes=1000000 --output-dir=/tmp/capture
+  oc-netobserv flows --local --port=9999            over TCP on 127.0.0.1 instead of a private Unix socket
+
+Ctrl-C ends a capture after the last flows have been written. Then, for instance:
+  sqlite3 ./output/flow/TIME.db 'SELECT SrcAddr, DstAddr, DstPort, Bytes, Packets FROM flow ORDER BY Bytes DESC LIMIT 10'
+
+It needs root, or the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and a kernel with BTF.";
+
+/// Reads the words; the first one is the name of the program.
+///
+/// # Errors
+///
+/// The words make no command line.
+pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsError> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let rest = words.get(1..).unwrap_or_default();
+    if asks_for_help(rest) {
+        return help(rest.iter().find_map(|word| word.to_str().filter(|w| is_command(w) && *w != "help")));
+    }
+    if rest.first().is_some_and(|word| word == "--version") {
+        return Ok(Request::Version);
+    }
+    match Words::try_parse_from(words).map_err(|e| explain(&e))?.command {
+        CommandWords::Flows(flows) => Ok(Request::Flows(flows)),
+        CommandWords::Version => Ok(Request::Version),
+        CommandWords::Help { command } => help(command.as_deref()),
+    }
+}
+
+/// `--help` is help wherever it stands, also behind options that are wrong: nobody who typed it wants a capture.
+fn asks_for_help(rest: &[OsString]) -> bool {
+    let flag = |word: &OsString| word == "--help" || word == "-h";
+    let word_after_command = rest.first().and_then(|w| w.to_str()).is_some_and(is_command)
+        && rest.get(1).is_some_and(|word| word.as_os_str() == OsStr::new("help"));
+    rest.iter().any(flag) || word_after_command
+}
+
+fn is_command(word: &str) -> bool {
+    Words::command().find_subcommand(word).is_some()
+}
+
+/// The page of one command, or the main page.
+fn help(command: Option<&str>) -> Result<Request, WordsError> {
+    let mut main = Words::command();
+    main.build();
+    let page = match command {
+        None | Some("help") => &mut main,
+        Some(name) => main.find_subcommand_mut(name).ok_or_else(|| WordsError::UnknownCommand(name.to_owned()))?,
+    };
+    Ok(Request::Help(page.render_help().to_string()))
+}
+
+/// clap's reason in one line, in our words where scripts or people depend on them.
+fn explain(error: &clap::Error) -> WordsError {
+    let said = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let argument = said(ContextKind::InvalidArg).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            WordsError::UnknownCommand(said(ContextKind::InvalidSubcommand).unwrap_or_default())
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => WordsError::NoCommand,
+        ErrorKind::UnknownArgument if argument.starts_with('-') => {
+            WordsError::UnknownOption { word: argument, similar: said(ContextKind::SuggestedArg) }
+        }
+        ErrorKind::UnknownArgument => WordsError::UnexpectedWord(argument),
+        ErrorKind::InvalidValue if said(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) => {
+            WordsError::NoValue(option_name(&argument).to_owned())
+        }
+        _ => WordsError::Malformed(first_line(&error.to_string())),
+    }
+}
+
+/// `--sampling` of clap's `--sampling <N>`.
+fn option_name(argument: &str) -> &str {
+    argument.split([' ', '=', '[']).next().unwrap_or(argument)
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_words(words: &[&str]) -> Result<Request, WordsError> {
+        read(std::iter::once("oc-netobserv").chain(words.iter().copied()).map(OsString::from))
+    }
+
+    #[track_caller]
+    fn flows(words: &[&str]) -> FlowsArgs {
+        match read_words(words) {
+            Ok(Request::Flows(flows)) => flows,
+            other => panic!("{words:?} gave {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn wrong(words: &[&str]) -> String {
+        read_words(words).expect_err("the words are wrong").to_string()
+    }
+
+    #[test]
+    fn value_follows_an_equals_sign_or_a_space() {
+        for words in [&["flows", "--sampling=7"][..], &["flows", "--sampling", "7"]] {
+            assert_eq!(flows(words).sampling.as_deref(), Some("7"));
+        }
+    }
+
+    #[test]
+    fn only_the_first_equals_sign_separates() {
+        assert_eq!(flows(&["flows", "--interfaces=/a=b/"]).interfaces.as_deref(), Some("/a=b/"));
+    }
+
+    #[test]
+    fn dashes_and_underscores_are_the_same() {
+        let dashed = flows(&["flows", "--exclude-interfaces=a", "--max-time=1s", "--max-bytes=2", "--log-level=warn"]);
+        let scored = flows(&["flows", "--exclude_interfaces=a", "--max_time=1s", "--max_bytes=2", "--log_level=warn"]);
+        assert_eq!(format!("{dashed:?}"), format!("{scored:?}"));
+        assert_eq!(dashed.max_time.as_deref(), Some("1s"));
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_option_counts() {
+        assert_eq!(flows(&["flows", "--sampling=1", "--sampling=2"]).sampling.as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn local_is_a_switch_that_takes_a_value_too() {
+        assert_eq!(flows(&["flows", "--local"]).local.as_deref(), Some("true"));
+        assert_eq!(flows(&["flows", "--local=false"]).local.as_deref(), Some("false"));
+        assert_eq!(flows(&["flows"]).local, None);
+    }
+
+    #[test]
+    fn help_is_help_wherever_it_stands() {
+        for words in [
+            &["flows", "--help"][..],
+            &["flows", "--interfaces=br-ex", "--nonsense", "--help"],
+            &["flows", "help"],
+            &["--help", "flows"],
+            &["help", "flows"],
+            &["flows", "--max-time", "-h"],
+        ] {
+            assert!(matches!(read_words(words), Ok(Request::Help(text)) if text.contains("--sampling")), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_called_help_is_a_value() {
+        assert_eq!(flows(&["flows", "--output-dir", "help"]).output_dir, Some(PathBuf::from("help")));
+    }
+
+    #[test]
+    fn unknown_words_are_one_line() {
+        assert_eq!(wrong(&["packet"]), "Unknown command packet. Use 'netobserv help' to display options");
+        assert_eq!(wrong(&[]), "no command given. Use 'netobserv help' to display options");
+        assert_eq!(wrong(&["help", "packet"]), "Unknown command packet. Use 'netobserv help' to display options");
+        assert_eq!(wrong(&["flows", "80"]), "unexpected word 80: options are written --name=value or --name value");
+        assert_eq!(wrong(&["flows", "--sampling"]), "--sampling needs a value: --sampling=VALUE");
+        assert_eq!(wrong(&["flows", "--sampling", "--local"]), "--sampling needs a value: --sampling=VALUE");
+    }
+
+    #[test]
+    fn a_misspelt_option_names_the_right_one() {
+        assert_eq!(wrong(&["flows", "--samplin=3"]), "unknown option --samplin; did you mean --sampling?");
+    }
+
+    #[test]
+    fn options_of_later_features_are_not_swallowed() {
+        for option in ["--enable_dns", "--enable_rtt=true", "--port_range=1-2", "--background", "--query=a"] {
+            assert!(wrong(&["flows", "--local", option]).starts_with("unknown option"), "{option}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Every way the program can fail, and the exit code of each: 2 when the words were wrong, 1 for the rest.
+
+use crate::{cli, local, options};
+
+/// Why the program ends without success.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The words make no command line.
+    #[error(transparent)]
+    Words(#[from] cli::WordsError),
+    /// A value is not allowed.
+    #[error(transparent)]
+    Option(#[from] options::OptionError),
+    /// The local capture failed.
+    #[error(transparent)]
+    Local(#[from] local::LocalError),
+}
+
+impl Error {
+    /// The exit code: 2 for usage, 1 for the rest.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Words(_) | Self::Option(_) => 2,
+            Self::Local(error) => error.exit_code(),
+        }
+    }
+
+    /// The line to print; `None` when the program that failed has said it on the same terminal already.
+    #[must_use]
+    pub fn line(&self) -> Option<String> {
+        match self {
+            // Scripts look for these words at the start of the line.
+            Self::Words(cli::WordsError::UnknownCommand(_)) => Some(self.to_string()),
+            Self::Local(error) if error.is_said() => None,
+            _ => Some(format!("error: {self}")),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! A session without a cluster: the collector and the agent as two children of this program on this machine.
+//!
+//! The order is what makes it safe: the collector listens before the agent attaches anything to the kernel, and the agent
+//! has sent its last flows before the collector is told to end. All waiting is waiting for one channel of events.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::time::Duration;
+
+use chrono::Utc;
+
+use crate::options::Capture;
+use crate::output::{self, Output, OutputError, Repair};
+use crate::process::{Child, Ending, Invocation, ProcessError, Program};
+
+mod endpoint;
+mod session;
+
+use endpoint::Endpoint;
+pub use endpoint::EndpointError;
+use session::{Session, Who};
+
+/// Why a local capture failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// This machine cannot run the agent.
+    #[error("--local needs Linux: the flows are counted by eBPF programs in its kernel")]
+    NotLinux,
+    /// No place for the files.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// No way for the agent to reach the collector.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// A program is missing or cannot be started.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// Ctrl-C could not be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(#[from] ctrlc::Error),
+    /// The collector runs, and nobody can reach it.
+    #[error("the collector did not listen within {} s", .0.as_secs())]
+    Silent(Duration),
+    /// A program ended with an error that it put into words itself.
+    #[error("{text}")]
+    Reported {
+        /// Its words.
+        text: String,
+        /// 2 for wrong settings, else 1.
+        code: u8,
+    },
+    /// The collector ended with an error and said so on our terminal.
+    #[error("the collector ended with exit code {0}")]
+    Said(u8),
+    /// A program died.
+    #[error("{title} {ending} in the middle of the capture")]
+    Died {
+        /// Which one.
+        title: &'static str,
+        /// How.
+        ending: Ending,
+    },
+    /// A program had to be killed at the end.
+    #[error("{title} did not end within {} s and was killed: the last flows may be missing", .after.as_secs())]
+    Stuck {
+        /// Which one.
+        title: &'static str,
+        /// Its time.
+        after: Duration,
+    },
+    /// Stopped by a second signal.
+    #[error("stopped at once on a second signal: the last flows may be missing")]
+    Hurried,
+}
+
+impl LocalError {
+    /// 2 when settings were wrong that only the agent or the collector can judge, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Reported { code, .. } | Self::Said(code) => *code,
+            _ => 1,
+        }
+    }
+
+    /// The reason stands on the terminal already.
+    #[must_use]
+    pub fn is_said(&self) -> bool {
+        matches!(self, Self::Said(_))
+    }
+}
+
+/// With it a child ends when this program is gone, also by `kill -9`.
+const DIE_WITH_PARENT: (&str, &str) = ("NETOBSERV_DIE_WITH_PARENT", "1");
+/// Flows that are still going on are reported this often.
+const WINDOW: &str = "1s";
+
+/// Runs one capture to its end: a limit, a signal, or a program that fails.
+///
+/// # Errors
+///
+/// See [`LocalError`]. The files written until then are whole, and no child is left.
+pub fn run(capture: &Capture) -> Result<(), LocalError> {
+    if !cfg!(target_os = "linux") {
+        return Err(LocalError::NotLinux);
+    }
+    let collector = Program::find("the collector", "netobserv-collector", "NETOBSERV_COLLECTOR_BIN")?;
+    let agent = Program::find("the agent", "netobserv-agent", "NETOBSERV_AGENT_BIN")?;
+    let endpoint = Endpoint::open(capture.port)?;
+    let output = Output::prepare(&capture.output_dir, Utc::now())?;
+    let mut session = Session::new()?;
+
+    session.start(Who::Collector, Child::start(&collector, &collector_invocation(capture, &endpoint, &output))?);
+    let started = capture_with(&agent, &agent_invocation(capture, &endpoint), &endpoint, &mut session);
+    session.finish();
+    let result = started.and_then(|()| session.verdict());
+    tidy_files(&output, &session, &result);
+    result
+}
+
+/// From the moment the collector listens until something ends the capture.
+fn capture_with(
+    agent: &Program,
+    invocation: &Invocation,
+    endpoint: &Endpoint,
+    session: &mut Session,
+) -> Result<(), LocalError> {
+    if session.wait_until_listening(endpoint)? {
+        session.start(Who::Agent, Child::start(agent, invocation)?);
+        session.wait_for_a_reason_to_end();
+    }
+    Ok(())
+}
+
+fn collector_invocation(capture: &Capture, endpoint: &Endpoint, output: &Output) -> Invocation {
+    let options: [(&str, OsString); 6] = [
+        ("--listen", endpoint.listen()),
+        ("--output-dir", output.root().into()),
+        ("--filename", output.base().into()),
+        ("--maxtime", capture.max_time.as_str().into()),
+        ("--maxbytes", capture.max_bytes.to_string().into()),
+        ("--loglevel", capture.log_level.as_str().into()),
+    ];
+    let options = options.into_iter().flat_map(|(name, value)| [name.into(), value]);
+    Invocation {
+        args: std::iter::once("get-flows".into()).chain(options).collect(),
+        env: vec![(DIE_WITH_PARENT.0, DIE_WITH_PARENT.1.into())],
+        quiet: false,
+        verbose: capture.verbose,
+    }
+}
+
+fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
+    let mut env: Vec<(&str, OsString)> = vec![
+        ("INTERFACES", capture.interfaces.as_str().into()),
+        ("EXCLUDE_INTERFACES", capture.exclude_interfaces.as_str().into()),
+        ("REQUIRE_INTERFACES", "true".into()),
+        ("CACHE_ACTIVE_TIMEOUT", WINDOW.into()),
+        ("SAMPLING", capture.sampling.to_string().into()),
+        ("LOG_LEVEL", capture.log_level.as_str().into()),
+        (DIE_WITH_PARENT.0, DIE_WITH_PARENT.1.into()),
+    ];
+    env.extend(endpoint.target());
+    // Its log would run through the table that the collector draws.
+    Invocation { args: Vec::new(), env, quiet: !capture.verbose, verbose: capture.verbose }
+}
+
+/// Leaves whole files, or none when the capture could not begin, and says where they are.
+fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError>) {
+    if !session.collector_ended_well() {
+        match output::repair(&output.json()) {
+            Ok(Repair::Cut(bytes)) => {
+                say(&format!("closed the JSON behind its last whole flow, {bytes} bytes cut off"))
+            }
+            Err(error) if output.json().exists() => say(&format!("cannot repair {}: {error}", output.json().display())),
+            Ok(Repair::Whole) | Err(_) => {}
+        }
+    }
+    if matches!(result, Err(LocalError::Reported { .. } | LocalError::Said(_))) {
+        output.discard_empty();
+    }
+    if output.exists() {
+        say(&output.to_string());
+    }
+}
+
+/// One line about the session. Standard output belongs to the collector.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,264 @@
+//! The two children and what happens to them: who runs, who ended how, how often the user asked to stop.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use super::endpoint::Endpoint;
+use super::{LocalError, say};
+use crate::process::{Child, Ending};
+use crate::signal;
+
+/// Longest time from the start of the collector until it listens.
+const LISTEN_TIME: Duration = Duration::from_secs(10);
+/// Between two looks at whether it listens.
+const LISTEN_TICK: Duration = Duration::from_millis(20);
+/// Longest time for the agent to drain, send and end.
+const AGENT_GRACE: Duration = Duration::from_secs(10);
+/// Longest time for the collector to write, index and end: a large database takes a while.
+const COLLECTOR_GRACE: Duration = Duration::from_secs(60);
+/// Longest time for the collector to end by itself after the agent has sent its last flows.
+const LAST_WRITE: Duration = Duration::from_secs(3);
+/// Longest time for children that were asked a second time.
+const HURRY: Duration = Duration::from_secs(1);
+/// A closing terminal sends SIGHUP more than once (kernel and shell); a person does not press Ctrl-C twice in this time.
+const ONE_SIGNAL: Duration = Duration::from_millis(500);
+
+/// The children, in the order in which they are to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    Agent,
+    Collector,
+}
+
+impl Who {
+    fn grace(self) -> Duration {
+        match self {
+            Self::Agent => AGENT_GRACE,
+            Self::Collector => COLLECTOR_GRACE,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Event {
+    Signal,
+    Ended(Who, Ending),
+}
+
+/// A child and how it ended.
+#[derive(Debug)]
+struct Member {
+    child: Child,
+    ending: Option<Ending>,
+    /// We sent SIGTERM or SIGKILL.
+    asked: bool,
+}
+
+/// A running capture.
+#[derive(Debug)]
+pub(super) struct Session {
+    events: Receiver<Event>,
+    sender: Sender<Event>,
+    agent: Option<Member>,
+    collector: Option<Member>,
+    /// The first child that failed, and how.
+    failed: Option<(Who, Ending)>,
+    /// The child that did not end in its time.
+    stuck: Option<Who>,
+    first_signal: Option<Instant>,
+    second_signal: bool,
+}
+
+impl Session {
+    /// From now on signals end the session instead of this program.
+    pub(super) fn new() -> Result<Self, LocalError> {
+        let (sender, events) = channel();
+        let note = sender.clone();
+        // The other end is gone only when the session is over.
+        signal::listen(move || drop(note.send(Event::Signal)))?;
+        Ok(Self {
+            events,
+            sender,
+            agent: None,
+            collector: None,
+            failed: None,
+            stuck: None,
+            first_signal: None,
+            second_signal: false,
+        })
+    }
+
+    /// Takes a child in.
+    pub(super) fn start(&mut self, who: Who, child: Child) {
+        let note = self.sender.clone();
+        child.when_ended(move |ending| drop(note.send(Event::Ended(who, ending))));
+        *self.slot(who) = Some(Member { child, ending: None, asked: false });
+    }
+
+    /// True when the collector listens; false when the session is to end before it does.
+    pub(super) fn wait_until_listening(&mut self, endpoint: &Endpoint) -> Result<bool, LocalError> {
+        let deadline = Instant::now() + LISTEN_TIME;
+        while Instant::now() < deadline {
+            if self.is_over() {
+                return Ok(false);
+            }
+            if endpoint.is_listening() {
+                return Ok(true);
+            }
+            self.next(LISTEN_TICK);
+        }
+        Err(LocalError::Silent(LISTEN_TIME))
+    }
+
+    /// Returns when a child has ended or the user wants to stop.
+    pub(super) fn wait_for_a_reason_to_end(&mut self) {
+        while !self.is_over() {
+            self.next(Duration::MAX);
+        }
+        if self.first_signal.is_some() {
+            say("stopping: waiting for the last flows, Ctrl-C again ends at once");
+        }
+    }
+
+    /// Ends what still runs: first the agent, so that the collector gets its last flows.
+    pub(super) fn finish(&mut self) {
+        if self.slot(Who::Agent).as_ref().is_some_and(|m| m.ending.is_some_and(Ending::is_good)) {
+            // The collector has reached a limit, let the agent go, and is writing.
+            self.wait_for(Who::Collector, LAST_WRITE);
+        }
+        for who in [Who::Agent, Who::Collector] {
+            self.stop(who);
+        }
+    }
+
+    /// What the session comes to.
+    pub(super) fn verdict(&mut self) -> Result<(), LocalError> {
+        if self.second_signal {
+            return Err(LocalError::Hurried);
+        }
+        if let Some((who, ending)) = self.failed {
+            return Err(self.failure(who, ending));
+        }
+        match self.stuck {
+            Some(who) => Err(LocalError::Stuck { title: self.title(who), after: who.grace() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The collector closed its files itself.
+    pub(super) fn collector_ended_well(&self) -> bool {
+        self.collector.as_ref().is_some_and(|member| member.ending.is_some_and(Ending::is_good))
+    }
+
+    fn failure(&mut self, who: Who, ending: Ending) -> LocalError {
+        let title = self.title(who);
+        let said = self.slot(who).as_mut().and_then(|member| member.child.said());
+        match (who, ending) {
+            (Who::Collector, Ending::Code(code @ (1 | 2))) => LocalError::Said(code as u8),
+            (Who::Agent, Ending::Code(code)) => LocalError::Reported {
+                text: said.unwrap_or_else(|| format!("{title} {ending}")),
+                code: if code == 2 { 2 } else { 1 },
+            },
+            _ => LocalError::Died { title, ending },
+        }
+    }
+
+    fn title(&mut self, who: Who) -> &'static str {
+        self.slot(who).as_ref().map_or("a program", |member| member.child.title)
+    }
+
+    fn slot(&mut self, who: Who) -> &mut Option<Member> {
+        match who {
+            Who::Agent => &mut self.agent,
+            Who::Collector => &mut self.collector,
+        }
+    }
+
+    fn running(&mut self, who: Who) -> Option<&mut Member> {
+        self.slot(who).as_mut().filter(|member| member.ending.is_none())
+    }
+
+    fn is_over(&self) -> bool {
+        let ended = |member: &Option<Member>| member.as_ref().is_some_and(|m| m.ending.is_some());
+        self.first_signal.is_some() || ended(&self.agent) || ended(&self.collector)
+    }
+
+    /// Waits for one event, at most `time`, and notes it.
+    fn next(&mut self, time: Duration) {
+        match self.events.recv_timeout(time) {
+            Ok(Event::Signal) => self.note_signal(),
+            Ok(Event::Ended(who, ending)) => self.note_ending(who, ending),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => unreachable!("the session holds a sender"),
+        }
+    }
+
+    fn note_signal(&mut self) {
+        match self.first_signal {
+            None => self.first_signal = Some(Instant::now()),
+            Some(first) => self.second_signal |= first.elapsed() > ONE_SIGNAL,
+        }
+    }
+
+    fn note_ending(&mut self, who: Who, ending: Ending) {
+        let stopping = self.first_signal.is_some();
+        let Some(member) = self.slot(who) else { return };
+        member.ending = Some(ending);
+        // A child that is asked to end before it can catch signals dies of the request, which is no failure.
+        let of_the_request = matches!(ending, Ending::Signal(1 | 2 | 15)) && (member.asked || stopping);
+        if !ending.is_good() && !of_the_request && self.stuck != Some(who) {
+            self.failed.get_or_insert((who, ending));
+        }
+    }
+
+    /// Asks a child to end, and kills it when it does not.
+    fn stop(&mut self, who: Who) {
+        let Some(member) = self.running(who) else { return };
+        member.child.terminate();
+        member.asked = true;
+        self.wait_for(who, who.grace());
+        if let Some(member) = self.running(who) {
+            member.child.kill();
+            self.stuck.get_or_insert(who);
+            self.wait_for(who, Duration::MAX);
+        }
+    }
+
+    /// Waits for the end of a child, at most `time`. A second signal ends all children.
+    fn wait_for(&mut self, who: Who, time: Duration) {
+        let start = Instant::now();
+        let mut hurried = self.second_signal;
+        while self.running(who).is_some() {
+            let left = time.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            self.next(left);
+            if self.second_signal && !hurried {
+                hurried = true;
+                self.hurry();
+            }
+        }
+    }
+
+    /// Tells the children once more, which makes the collector write and end at once; then kills what is left.
+    fn hurry(&mut self) {
+        say("stopping at once, without the flows that the agent still holds");
+        let all = [Who::Agent, Who::Collector];
+        for who in all {
+            if let Some(member) = self.running(who) {
+                member.child.terminate();
+                member.asked = true;
+            }
+        }
+        let deadline = Instant::now() + HURRY;
+        while all.iter().any(|who| self.running(*who).is_some()) && Instant::now() < deadline {
+            self.next(deadline.saturating_duration_since(Instant::now()));
+        }
+        for who in all {
+            if let Some(member) = self.running(who) {
+                member.child.kill();
+            }
+        }
+    }
+}

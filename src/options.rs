@@ -1,0 +1,216 @@
+//! From words to a valid capture: every default and every check of a value lives here, and runs before any program is
+//! started. What comes out needs no further check.
+
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::cli::FlowsArgs;
+
+mod duration;
+mod interfaces;
+
+const DEFAULT_MAX_TIME: &str = "5m";
+/// Bytes of JSON; scripts of the original rely on this figure.
+const DEFAULT_MAX_BYTES: &str = "50000000";
+const DEFAULT_EXCLUDED: &str = "lo";
+const DEFAULT_OUTPUT_DIR: &str = "./output";
+const LOG_LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "fatal", "panic"];
+
+/// A value that is not allowed, or an option that is missing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    /// `value` cannot be the value of `option`.
+    #[error("--{option}={value} is not valid: use {allowed}")]
+    NotAllowed {
+        /// Name without dashes.
+        option: &'static str,
+        /// As typed.
+        value: String,
+        /// What would be right.
+        allowed: String,
+    },
+    /// A capture in a cluster was asked for.
+    #[error("capturing in a cluster is not there yet: use --local to capture on this machine")]
+    ClusterNotThere,
+}
+
+/// One local flow capture; every value is valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capture {
+    /// Interface names and `/regex/` items separated by commas; empty for all.
+    pub interfaces: String,
+    /// The same for interfaces to leave out.
+    pub exclude_interfaces: String,
+    /// One packet in this many is looked at.
+    pub sampling: NonZeroU32,
+    /// In Go syntax, more than zero.
+    pub max_time: String,
+    /// Bytes of JSON after which the capture ends.
+    pub max_bytes: NonZeroU64,
+    /// One of the seven level names.
+    pub log_level: String,
+    /// Where `flow/` is made.
+    pub output_dir: PathBuf,
+    /// TCP port of 127.0.0.1; `None` for a private Unix socket.
+    pub port: Option<NonZeroU16>,
+    /// Say what is started.
+    pub verbose: bool,
+}
+
+impl TryFrom<&FlowsArgs> for Capture {
+    type Error = OptionError;
+
+    fn try_from(words: &FlowsArgs) -> Result<Self, OptionError> {
+        let capture = Self {
+            interfaces: interfaces::check("interfaces", words.interfaces.as_deref().unwrap_or_default())?,
+            exclude_interfaces: interfaces::check(
+                "exclude_interfaces",
+                words.exclude_interfaces.as_deref().unwrap_or(DEFAULT_EXCLUDED),
+            )?,
+            sampling: number("sampling", words.sampling.as_deref().unwrap_or("1"), NonZeroU32::MAX)?,
+            max_time: max_time(words.max_time.as_deref().unwrap_or(DEFAULT_MAX_TIME))?,
+            max_bytes: max_bytes(words.max_bytes.as_deref().unwrap_or(DEFAULT_MAX_BYTES))?,
+            log_level: log_level(words.log_level.as_deref().unwrap_or("info"))?,
+            output_dir: words.output_dir.clone().unwrap_or_else(|| DEFAULT_OUTPUT_DIR.into()),
+            port: words.port.as_deref().map(|text| number("port", text, NonZeroU16::MAX)).transpose()?,
+            verbose: words.verbose,
+        };
+        if is_local(words.local.as_deref())? { Ok(capture) } else { Err(OptionError::ClusterNotThere) }
+    }
+}
+
+fn not_allowed(option: &'static str, value: &str, allowed: impl Into<String>) -> OptionError {
+    OptionError::NotAllowed { option, value: value.to_owned(), allowed: allowed.into() }
+}
+
+fn is_local(text: Option<&str>) -> Result<bool, OptionError> {
+    match text {
+        Some("true") => Ok(true),
+        Some("false") | None => Ok(false),
+        Some(other) => Err(not_allowed("local", other, "true or false")),
+    }
+}
+
+/// A whole number from 1; the type of `largest` is what makes it so.
+fn number<N: FromStr + std::fmt::Display>(option: &'static str, text: &str, largest: N) -> Result<N, OptionError> {
+    // `+7` parses in Rust, and nowhere else that this value goes to.
+    Some(text)
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| not_allowed(option, text, format!("a whole number from 1 to {largest}")))
+}
+
+/// The collector keeps its count in the signed 64 bits of its SQLite column.
+fn max_bytes(text: &str) -> Result<NonZeroU64, OptionError> {
+    const LARGEST: NonZeroU64 = NonZeroU64::new(i64::MAX as u64).unwrap();
+    number("max-bytes", text, LARGEST)
+        .ok()
+        .filter(|bytes| *bytes <= LARGEST)
+        .ok_or_else(|| not_allowed("max-bytes", text, format!("a whole number of bytes from 1 to {LARGEST}")))
+}
+
+fn max_time(text: &str) -> Result<String, OptionError> {
+    match duration::parse(text) {
+        Some(time) if !time.is_zero() => Ok(text.to_owned()),
+        _ => Err(not_allowed("max-time", text, "a time of more than zero such as 30s, 5m or 1h30m")),
+    }
+}
+
+fn log_level(text: &str) -> Result<String, OptionError> {
+    if LOG_LEVELS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(not_allowed("log-level", text, format!("one of {}", LOG_LEVELS.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local() -> FlowsArgs {
+        FlowsArgs { local: Some("true".into()), ..FlowsArgs::default() }
+    }
+
+    #[track_caller]
+    fn refused(words: FlowsArgs) -> String {
+        Capture::try_from(&words).expect_err("the value is wrong").to_string()
+    }
+
+    #[test]
+    fn defaults() {
+        let capture = Capture::try_from(&local()).unwrap();
+        assert_eq!(capture.interfaces, "");
+        assert_eq!(capture.exclude_interfaces, "lo");
+        assert_eq!(capture.sampling.get(), 1);
+        assert_eq!(capture.max_time, "5m");
+        assert_eq!(capture.max_bytes.get(), 50_000_000);
+        assert_eq!(capture.log_level, "info");
+        assert_eq!(capture.output_dir, PathBuf::from("./output"));
+        assert_eq!(capture.port, None);
+    }
+
+    #[test]
+    fn sampling_is_a_number_from_one() {
+        for text in ["0", "-1", "+1", "1.5", "x", "", "4294967296"] {
+            assert_eq!(
+                refused(FlowsArgs { sampling: Some(text.into()), ..local() }),
+                format!("--sampling={text} is not valid: use a whole number from 1 to 4294967295")
+            );
+        }
+    }
+
+    #[test]
+    fn port_is_a_tcp_port() {
+        for text in ["0", "65536", "http", "-9"] {
+            assert!(refused(FlowsArgs { port: Some(text.into()), ..local() }).ends_with("from 1 to 65535"), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_a_number_that_fits() {
+        for text in ["0", "-5", "50MB", "1e6", "9223372036854775808", "99999999999999999999"] {
+            assert!(
+                refused(FlowsArgs { max_bytes: Some(text.into()), ..local() })
+                    .ends_with("use a whole number of bytes from 1 to 9223372036854775807"),
+                "{text}"
+            );
+        }
+        let largest = FlowsArgs { max_bytes: Some(i64::MAX.to_string()), ..local() };
+        assert_eq!(Capture::try_from(&largest).unwrap().max_bytes.get(), i64::MAX as u64);
+    }
+
+    #[test]
+    fn time_is_more_than_zero_and_has_a_unit() {
+        for text in ["0", "0s", "-1s", "10", "5 m", "abc", ""] {
+            assert_eq!(
+                refused(FlowsArgs { max_time: Some(text.into()), ..local() }),
+                format!("--max-time={text} is not valid: use a time of more than zero such as 30s, 5m or 1h30m")
+            );
+        }
+    }
+
+    #[test]
+    fn level_is_one_of_seven() {
+        assert_eq!(
+            refused(FlowsArgs { log_level: Some("verbose".into()), ..local() }),
+            "--log-level=verbose is not valid: use one of trace, debug, info, warn, error, fatal, panic"
+        );
+    }
+
+    #[test]
+    fn without_local_there_is_no_capture() {
+        for local in [None, Some("false".to_owned())] {
+            assert!(refused(FlowsArgs { local, ..FlowsArgs::default() }).contains("use --local"));
+        }
+        assert_eq!(
+            refused(FlowsArgs { local: Some("yes".into()), ..FlowsArgs::default() }),
+            "--local=yes is not valid: use true or false"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_before_a_missing_cluster() {
+        assert!(refused(FlowsArgs { sampling: Some("0".into()), ..FlowsArgs::default() }).starts_with("--sampling=0"));
+    }
+}
