@@ -328,11 +328,13 @@ fn bulk_tcp(pair: &Pair, bytes: usize) {
     assert!(netobserv_testkit::wait_for(std::time::Duration::from_secs(10), closed), "the connection never closed");
 }
 
-/// TCP segments that a namespace sent: OutSegs of RFC 4022, which counts what segmentation makes of a super-packet.
+/// TCP segments that a namespace sent: OutSegs (RFC 4022) counts what segmentation makes of a super-packet, and
+/// Linux counts those that it sends again apart, in RetransSegs.
 fn segments_sent(ns: &Netns) -> u64 {
     let snmp = ns.run("cat").arg("/proc/net/snmp").output();
     let mut lines = snmp.lines().filter(|line| line.starts_with("Tcp:"));
     let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
-    let at = names.split_whitespace().position(|name| name == "OutSegs").expect("OutSegs");
-    values.split_whitespace().nth(at).expect("a value").parse().expect("a number")
+    let pairs = names.split_whitespace().zip(values.split_whitespace());
+    let wanted = pairs.filter(|(name, _)| ["OutSegs", "RetransSegs"].contains(name));
+    wanted.map(|(_, value)| value.parse::<u64>().expect("a number")).sum()
 }
