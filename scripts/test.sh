@@ -1,0 +1,184 @@
+#!/usr/bin/env bash
+# All tests and checks of the repository, on a Debian or Ubuntu machine with Rust by rustup.
+#
+#   scripts/test.sh                installs what is missing, then runs everything
+#   scripts/test.sh --no-install   with what is there; what is missing is skipped and said
+#
+# Tests that load kernel programs need root (or sudo); without it they say that they were skipped. With CI=true a skip is
+# a failure. The last line is "N passed, M failed, K skipped"; a check that fails counts as one failed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+install=true
+for arg in "$@"; do
+  case $arg in
+    --no-install) install=false ;;
+    *)
+      echo "usage: $0 [--no-install]" >&2
+      exit 2
+      ;;
+  esac
+done
+
+log=$(mktemp)
+child=''
+passed=0 failed=0 skipped=0
+
+# Namespaces of tests that were killed: their name tells the process that made them.
+remove_dead_namespaces() {
+  local path name pid
+  for path in /run/netns/nst*; do
+    name=${path##*/}
+    pid=${name#nst}
+    pid=${pid%%x*}
+    if [[ -e $path && $pid =~ ^[0-9]+$ && ! -d /proc/$pid ]]; then
+      echo "$name"
+      "${as_root[@]}" ip netns del "$name" || true
+    fi
+  done
+}
+
+end_step() {
+  if [[ -n $child ]]; then
+    kill -TERM -- "-$child" 2>/dev/null || return 0
+    for _ in {1..50}; do
+      kill -0 -- "-$child" 2>/dev/null || return 0
+      sleep 0.1
+    done
+    kill -KILL -- "-$child" 2>/dev/null || true
+  fi
+}
+
+clean_up() {
+  trap '' INT TERM HUP
+  end_step
+  remove_dead_namespaces >/dev/null
+  restore_netns_mount
+  rm -f "$log"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# step NAME COMMAND...: runs it in a process group of its own, so that an interrupted script can end all of it.
+step() {
+  local name=$1 status=0 start=$SECONDS
+  shift
+  heading "$name"
+  set -m
+  "$@" </dev/null &
+  child=$!
+  set +m
+  wait "$child" || status=$?
+  end_step
+  child=''
+  if ((status)); then
+    bad "$name: failed with exit code $status after $((SECONDS - start)) s"
+    return "$status"
+  fi
+  good "$name: good, $((SECONDS - start)) s"
+}
+
+# A check counts only when it fails: the summary is about tests.
+check() { step "$@" || failed=$((failed + 1)); }
+
+skip() {
+  note "SKIPPED: $1: $2"
+  skipped=$((skipped + 1))
+  if [[ ${CI-} == true ]]; then
+    bad "$1 must not be skipped with CI=true"
+    failed=$((failed + 1))
+  fi
+}
+
+install_tools() {
+  need_rust
+  need ip iproute2
+  need ping iputils-ping
+  need python3 python3
+  need shellcheck shellcheck
+  need kill procps
+  if $install; then
+    apt_install "${missing_packages[@]}"
+    if command -v rustup >/dev/null; then
+      cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+      cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+    fi
+  elif ((${#missing_packages[@]})); then
+    note "missing, and not installed because of --no-install: ${missing_packages[*]}"
+  fi
+}
+
+check_format() {
+  cargo fmt --all --check &&
+    find ebpf/kernel/src -name '*.rs' -print0 | xargs -0 -r rustfmt --check --edition 2024
+}
+
+bpf_packages=(rustc-web cargo-web libstd-rust-web-dev-bpf llvm)
+check_bpf() {
+  if $install && $can_be_root && apt_has libstd-rust-web-dev-bpf; then
+    if ! dpkg -s "${bpf_packages[@]}" >/dev/null 2>&1; then apt_install "${bpf_packages[@]}"; fi
+    check 'kernel programs are built from their sources' scripts/build-bpf.sh --install --check
+  elif command -v bpf-linker >/dev/null && dpkg -s "${bpf_packages[@]}" >/dev/null 2>&1; then
+    check 'kernel programs are built from their sources' scripts/build-bpf.sh --check
+  else
+    skip 'rebuild of the kernel programs' "needs the packages ${bpf_packages[*]} (Debian 12 and later) and bpf-linker"
+  fi
+}
+
+run_tests() {
+  if ((EUID != 0)) && $can_be_root; then
+    local host
+    host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+    export "CARGO_TARGET_${host}_RUNNER=$PWD/scripts/as-root.sh"
+  fi
+  if [[ ${CI-} == true ]]; then export NETOBSERV_REQUIRE_PRIVILEGED=1; fi
+  timeout --foreground --kill-after=30 3600 cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log"
+}
+
+# Sums the "test result:" lines of all test programs. A skipped privileged test passes for libtest: it is moved over.
+count_tests() {
+  local lines test_passed test_failed ignored said
+  lines=$(grep -E '^test result: ' "$log" || true)
+  test_passed=$(awk '{ n += $4 } END { print n + 0 }' <<<"$lines")
+  test_failed=$(awk '{ n += $6 } END { print n + 0 }' <<<"$lines")
+  ignored=$(awk '{ n += $8 } END { print n + 0 }' <<<"$lines")
+  said=$(grep -c 'SKIPPED: ' "$log" || true)
+  passed=$((passed + test_passed - said))
+  failed=$((failed + test_failed))
+  skipped=$((skipped + ignored + said))
+}
+
+summary() {
+  if ((failed)) && [[ -s $log ]]; then
+    grep -E '^(test .* FAILED|error: test failed|error: could not compile)' "$log" | sort -u >&2 || true
+  fi
+  printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+}
+
+ask_for_root
+install_tools
+check 'build' cargo build --workspace --locked
+check 'format' check_format
+check 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
+if command -v shellcheck >/dev/null; then
+  check 'shellcheck' shellcheck -x scripts/*.sh .ci/run tests/cli_world/fake-agent tests/cli_world/fake-collector
+else
+  skip 'shellcheck' 'not installed'
+fi
+check_bpf
+
+tests_ended=0
+step 'tests' run_tests || tests_ended=$?
+count_tests
+# A test program that does not compile, crashes or hangs has no line of its own to be counted.
+if ((tests_ended && failed == 0)); then failed=1; fi
+left=$(remove_dead_namespaces)
+if [[ -n $left ]]; then
+  bad "the tests left these namespaces behind: $left"
+  failed=$((failed + 1))
+fi
+heading "all of it: $((SECONDS / 60)) min $((SECONDS % 60)) s"
+summary
+((failed == 0))
