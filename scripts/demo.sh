@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# Shows a capture on this machine: two network namespaces with HTTP, DNS, ping and bulk TCP between them, ten seconds of
+# `oc-netobserv flows --local`, and three questions to the files. Installs what is missing (Debian, Ubuntu), needs root or
+# sudo, and leaves nothing but the files in ./output.
+#
+#   scripts/demo.sh              everything
+#   scripts/demo.sh --no-build   with the programs that are built already
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+seconds=10
+programs=target/release
+build=true
+for arg in "$@"; do
+  case $arg in
+    --no-build) build=false ;;
+    *)
+      echo "usage: $0 [--no-build]" >&2
+      exit 2
+      ;;
+  esac
+done
+
+if $build; then
+  ask_for_root
+  need_rust
+  need ip iproute2
+  need ping iputils-ping
+  need python3 python3
+  need curl curl
+  need sqlite3 sqlite3
+  apt_install "${missing_packages[@]}"
+  heading 'Building'
+  cargo build --release --locked --package oc-netobserv --package netobserv-agent --package netobserv-collector
+fi
+if ((EUID != 0)); then
+  $can_be_root || die 'loading eBPF programs needs root: run this as root, or as a user who may use sudo'
+  exec sudo -n env "PATH=$PATH:/usr/sbin:/sbin" "NO_COLOR=${NO_COLOR-}" "TERM=${TERM-dumb}" "$0" --no-build
+fi
+has_btf || die 'this kernel does not describe its types (/sys/kernel/btf/vmlinux is missing): a kernel with CONFIG_DEBUG_INFO_BTF is needed'
+
+client=nodemo-$$-a
+server=nodemo-$$-b
+# An interface name has at most 15 characters.
+link_a=nd$$a
+link_b=nd$$b
+web=$(mktemp -d)
+capture=''
+
+in_client() { ip netns exec "$client" "$@"; }
+in_server() { ip netns exec "$server" "$@"; }
+
+# Also after Ctrl-C in the middle of anything, so each step may have nothing to do.
+clean_up() {
+  trap '' INT TERM HUP
+  if [[ -n $capture ]]; then
+    kill -TERM "$capture" 2>/dev/null || true
+    wait "$capture" 2>/dev/null || true
+  fi
+  local name
+  for name in "$client" "$server"; do
+    # A namespace stays as long as a process is in it.
+    ip netns pids "$name" 2>/dev/null | xargs -r kill -KILL 2>/dev/null || true
+    ip netns del "$name" 2>/dev/null || true
+  done
+  ip link del "$link_a" 2>/dev/null || true
+  restore_netns_mount
+  rm -rf "$web"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+make_network() {
+  ip netns add "$client"
+  ip netns add "$server"
+  ip link add "$link_a" netns "$client" type veth peer name "$link_b" netns "$server"
+  # nodad: an IPv6 address that can be used at once.
+  in_client ip address add 10.77.0.1/24 dev "$link_a"
+  in_client ip address add fd77::1/64 dev "$link_a" nodad
+  in_server ip address add 10.77.0.2/24 dev "$link_b"
+  in_server ip address add fd77::2/64 dev "$link_b" nodad
+  in_client ip link set "$link_a" up
+  in_server ip link set "$link_b" up
+  in_server ip link set lo up
+}
+
+# All of it ends with its namespace; nothing is written to the terminal.
+start_traffic() {
+  seq 1 20000 >"$web/index.html"
+  in_server python3 -m http.server --bind :: --directory "$web" 8080 >/dev/null 2>&1 &
+  in_server python3 scripts/demo-traffic.py dns-server 10.77.0.2 >/dev/null 2>&1 &
+  in_server python3 scripts/demo-traffic.py bulk-server 10.77.0.2 >/dev/null 2>&1 &
+  in_client python3 scripts/demo-traffic.py dns-client 10.77.0.2 >/dev/null 2>&1 &
+  in_client python3 scripts/demo-traffic.py bulk-client 10.77.0.2 >/dev/null 2>&1 &
+  in_client ping -q -i 0.2 10.77.0.2 >/dev/null 2>&1 &
+  in_client ping -q -i 0.2 fd77::2 >/dev/null 2>&1 &
+  # shellcheck disable=SC2016 # the inner shell expands it
+  in_client bash -c 'while sleep 0.2; do for url; do curl -s -m 2 -o /dev/null "$url"; done; done' curls \
+    http://10.77.0.2:8080/ 'http://[fd77::2]:8080/' >/dev/null 2>&1 &
+}
+
+ask() {
+  local question=$1 sql=$2
+  printf '\n%s%s%s\n' "$bold" "$question" "$plain"
+  note "sqlite3 $db '$sql'"
+  sqlite3 -header -column "$db" "$sql"
+}
+
+heading 'Two namespaces, a veth between them, and HTTP, DNS, ping and bulk TCP'
+make_network
+start_traffic
+note "$client ($link_a, 10.77.0.1, fd77::1)  <->  $server ($link_b, 10.77.0.2, fd77::2)"
+
+command=("$programs/oc-netobserv" flows --local "--interfaces=$link_a" "--max-time=${seconds}s")
+heading "${command[*]}"
+# In the background, so that this script can be ended while it runs; it keeps the terminal.
+status=0
+started=$(date +%s)
+"${command[@]}" <&0 &
+capture=$!
+wait "$capture" || status=$?
+capture=''
+((status == 0)) || die "the capture ended with exit code $status"
+
+# The folder is this script's to look into: the newest file is the capture's.
+db=$(find output/flow -name '*.db' -newermt "@$((started - 1))" -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+[[ -n $db ]] || die 'the capture has written no database'
+json=${db%.db}.json
+if [[ -n ${SUDO_UID-} ]]; then chown -R "$SUDO_UID:${SUDO_GID-}" output; fi
+
+heading 'The files'
+ls -lh "$json" "$db"
+note "$(python3 -c 'import json, sys; print(len(json.load(open(sys.argv[1]))), "flows in a valid JSON array")' "$json")"
+
+heading 'Three questions'
+ask 'The ten latest of the columns that every capture has' \
+  'SELECT DnsLatencyMs, DnsFlagsResponseCode, DnsId, DstAddr, DstPort, Interface, Proto, SrcAddr, SrcPort, Bytes, Packets FROM flow LIMIT 10;'
+ask 'Who talked most' \
+  'SELECT SrcAddr, DstAddr, Proto, min(SrcPort, DstPort) AS Port, sum(Bytes) AS Bytes, sum(Packets) AS Packets FROM flow GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 8;'
+ask 'Is it complete' 'SELECT * FROM capture;'
