@@ -12,12 +12,14 @@ use crate::signal;
 const LISTEN_TIME: Duration = Duration::from_secs(10);
 /// Between two looks at whether it listens.
 const LISTEN_TICK: Duration = Duration::from_millis(20);
-/// Longest time for the agent to drain, send and end.
-const AGENT_GRACE: Duration = Duration::from_secs(10);
-/// Longest time for the collector to write, index and end: a large database takes a while.
-const COLLECTOR_GRACE: Duration = Duration::from_secs(60);
-/// Longest time for the collector to end by itself after the agent has sent its last flows.
+/// Longest time for a child to end: the agent may have a million flows to send, the collector to write and index them.
+const GRACE: Duration = Duration::from_secs(60);
+/// Longest time for an agent whose collector is gone: it has nobody to send to.
+const LONELY_GRACE: Duration = Duration::from_secs(10);
+/// Longest time for a collector to end by itself that has let its agent go.
 const LAST_WRITE: Duration = Duration::from_secs(3);
+/// The same after a signal, which it may have had from the terminal as well, or not.
+const LAST_WRITE_AFTER_SIGNAL: Duration = Duration::from_millis(300);
 /// Longest time for children that were asked a second time.
 const HURRY: Duration = Duration::from_secs(1);
 /// A closing terminal sends SIGHUP more than once (kernel and shell); a person does not press Ctrl-C twice in this time.
@@ -28,15 +30,6 @@ const ONE_SIGNAL: Duration = Duration::from_millis(500);
 pub(super) enum Who {
     Agent,
     Collector,
-}
-
-impl Who {
-    fn grace(self) -> Duration {
-        match self {
-            Self::Agent => AGENT_GRACE,
-            Self::Collector => COLLECTOR_GRACE,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -63,8 +56,8 @@ pub(super) struct Session {
     collector: Option<Member>,
     /// The first child that failed, and how.
     failed: Option<(Who, Ending)>,
-    /// The child that did not end in its time.
-    stuck: Option<Who>,
+    /// The child that did not end in its time, and that time.
+    stuck: Option<(Who, Duration)>,
     first_signal: Option<Instant>,
     second_signal: bool,
 }
@@ -122,13 +115,15 @@ impl Session {
 
     /// Ends what still runs: first the agent, so that the collector gets its last flows.
     pub(super) fn finish(&mut self) {
+        let grace = if self.running(Who::Collector).is_some() { GRACE } else { LONELY_GRACE };
+        self.stop(Who::Agent, grace);
         if self.slot(Who::Agent).as_ref().is_some_and(|m| m.ending.is_some_and(Ending::is_good)) {
-            // The collector has reached a limit, let the agent go, and is writing.
-            self.wait_for(Who::Collector, LAST_WRITE);
+            // A collector that ends the capture, because of a limit or a Ctrl-C of its own, is writing now. A signal
+            // from here would be one too many: it would hurry.
+            let time = if self.first_signal.is_some() { LAST_WRITE_AFTER_SIGNAL } else { LAST_WRITE };
+            self.wait_for(Who::Collector, time);
         }
-        for who in [Who::Agent, Who::Collector] {
-            self.stop(who);
-        }
+        self.stop(Who::Collector, GRACE);
     }
 
     /// What the session comes to.
@@ -140,7 +135,7 @@ impl Session {
             return Err(self.failure(who, ending));
         }
         match self.stuck {
-            Some(who) => Err(LocalError::Stuck { title: self.title(who), after: who.grace() }),
+            Some((who, after)) => Err(LocalError::Stuck { title: self.title(who), after }),
             None => Ok(()),
         }
     }
@@ -206,20 +201,20 @@ impl Session {
         member.ending = Some(ending);
         // A child that is asked to end before it can catch signals dies of the request, which is no failure.
         let of_the_request = matches!(ending, Ending::Signal(1 | 2 | 15)) && (member.asked || stopping);
-        if !ending.is_good() && !of_the_request && self.stuck != Some(who) {
+        if !ending.is_good() && !of_the_request && self.stuck.is_none_or(|(stuck, _)| stuck != who) {
             self.failed.get_or_insert((who, ending));
         }
     }
 
     /// Asks a child to end, and kills it when it does not.
-    fn stop(&mut self, who: Who) {
+    fn stop(&mut self, who: Who, grace: Duration) {
         let Some(member) = self.running(who) else { return };
         member.child.terminate();
         member.asked = true;
-        self.wait_for(who, who.grace());
+        self.wait_for(who, grace);
         if let Some(member) = self.running(who) {
             member.child.kill();
-            self.stuck.get_or_insert(who);
+            self.stuck.get_or_insert((who, grace));
             self.wait_for(who, Duration::MAX);
         }
     }
