@@ -112,7 +112,7 @@ install_tools() {
 
 check_format() {
   cargo fmt --all --check &&
-    find ebpf/kernel/src -name '*.rs' -print0 | xargs -0 -r rustfmt --check --edition 2024
+    rustfmt --check --edition 2024 ebpf/kernel/src/main.rs
 }
 
 bpf_packages=(rustc-web cargo-web libstd-rust-web-dev-bpf llvm)
@@ -152,7 +152,7 @@ count_tests() {
 
 summary() {
   if ((failed)) && [[ -s $log ]]; then
-    grep -E '^(test .* FAILED|error: test failed|error: could not compile)' "$log" | sort -u >&2 || true
+    grep -E '^(test .* [.]{3} FAILED|error: test failed|error: could not compile)' "$log" | sort -u >&2 || true
   fi
   printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 }
