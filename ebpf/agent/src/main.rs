@@ -1,1 +1,54 @@
-fn main() {}
+//! `netobserv-agent`: takes no arguments, everything is set in the environment (see [`netobserv_agent::settings`]).
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use netobserv_agent::{agent, settings::Settings};
+
+/// Set by whoever starts the agent as a child that must not outlive it.
+const DIE_WITH_PARENT: &str = "NETOBSERV_DIE_WITH_PARENT";
+
+fn main() -> ExitCode {
+    let settings = match Settings::read(
+        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
+    ) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    init_log(settings.log_level);
+    if std::env::var_os(DIE_WITH_PARENT).is_some_and(|value| value == "1") && !tie_to_parent() {
+        return ExitCode::SUCCESS;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = runtime.map_err(agent::AgentError::from).and_then(|runtime| runtime.block_on(agent::run(settings)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// To standard error, coloured on a terminal only. The libraries' own debug lines would drown ours.
+fn init_log(level: tracing::Level) {
+    let filter = tracing_subscriber::EnvFilter::new(format!("warn,netobserv_agent={level}"));
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .with_ansi(colour)
+        .with_target(false)
+        .init();
+}
+
+/// Asks for SIGTERM when the parent ends. False if it has ended already.
+fn tie_to_parent() -> bool {
+    let parent = nix::unistd::getppid();
+    // A failure leaves things as they were, which is all that can be done.
+    let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM);
+    // PID 1 is who inherits orphans; a parent that really is PID 1 does not end before us.
+    nix::unistd::getppid() == parent && parent.as_raw() != 1
+}

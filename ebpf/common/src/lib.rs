@@ -39,8 +39,8 @@ pub struct Point {
     pub proto: u8,
     /// [`INGRESS`] or [`EGRESS`].
     pub direction: u8,
-    /// Which interface: its ifindex, or its kernel address where several network namespaces are followed
-    /// (ifindex 2 exists in each of them).
+    /// Which interface: its ifindex, or its kernel address where another network namespace that is followed
+    /// has the same index (2 exists in each of them).
     pub device: u64,
 }
 
@@ -138,6 +138,9 @@ pub enum Counter {
 }
 /// Number of slots of `COUNTERS`.
 pub const COUNTERS: u32 = 4;
+
+/// Words of the map `SHARED_INDEX`, with a bit for each ifindex below 65,536. Higher ones count as shared.
+pub const INDEX_WORDS: u32 = 1024;
 
 /// The IPv4 address as IPv6 writes it (RFC 4291, 2.5.5.2).
 #[inline(always)]

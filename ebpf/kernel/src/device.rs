@@ -1,27 +1,43 @@
 //! Which interface a packet is seen at, told apart across network namespaces.
 
-use aya_ebpf::{EbpfContext, helpers::bpf_probe_read_kernel, programs::TcContext};
+use aya_ebpf::{EbpfContext, helpers::bpf_probe_read_kernel, macros::map, maps::Array, programs::TcContext};
+use netobserv_ebpf_common::INDEX_WORDS;
 
 use crate::settings::{DEV_NET, FOLLOW_NETNS, NET_INUM, SKB_DEV};
 
-/// A number that no two interfaces share: the ifindex, or the address of the `net_device` where several
-/// namespaces are followed. One read a packet, instead of three for the namespace's number.
+/// A bit for each ifindex that interfaces of several namespaces share. The agent keeps it.
+#[map]
+static SHARED_INDEX: Array<u64> = Array::with_max_entries(INDEX_WORDS, 0);
+
+/// A number that no two watched interfaces share: the ifindex, or the address of the `net_device` if another
+/// namespace has the same index. That address costs a call for each packet, so it is read only then.
 #[inline(always)]
 pub fn of(ctx: &TcContext) -> u64 {
-    if FOLLOW_NETNS.load() == 0 {
-        return u64::from(unsafe { (*ctx.skb.skb).ifindex });
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    if FOLLOW_NETNS.load() == 0 || !shared(ifindex) {
+        return u64::from(ifindex);
     }
-    // The context of a tc program is the kernel's own struct sk_buff.
+    address(ctx)
+}
+
+#[inline(always)]
+fn shared(ifindex: u32) -> bool {
+    SHARED_INDEX.get(ifindex / 64).is_none_or(|word| word >> (ifindex % 64) & 1 == 1)
+}
+
+/// The context of a tc program is the kernel's own struct sk_buff.
+#[inline(always)]
+fn address(ctx: &TcContext) -> u64 {
     read(ctx.as_ptr() as u64, SKB_DEV.load())
 }
 
-/// The namespace's number for a `device`, 0 if only one namespace is followed.
+/// The number of the namespace that the packet is seen in, 0 if only one is followed.
 #[inline(always)]
-pub fn netns(device: u64) -> u32 {
+pub fn netns(ctx: &TcContext) -> u32 {
     if FOLLOW_NETNS.load() == 0 {
         return 0;
     }
-    read(read(device, DEV_NET.load()), NET_INUM.load()) as u32
+    read(read(address(ctx), DEV_NET.load()), NET_INUM.load()) as u32
 }
 
 #[inline(always)]

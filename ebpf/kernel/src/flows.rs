@@ -45,7 +45,6 @@ static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(SLOTS, 0);
 /// What one packet adds to its flow.
 struct Packet<'a> {
     ctx: &'a TcContext,
-    device: u64,
     now: u64,
     bytes: u64,
     packets: u64,
@@ -83,7 +82,6 @@ pub fn account(ctx: &TcContext, direction: u8) {
     let header = packet::read(ctx, device, direction);
     let packet = Packet {
         ctx,
-        device,
         // One tick (1 to 4 ms) is fine enough for flow times, and half the price of the exact clock.
         now: unsafe { bpf_ktime_get_coarse_ns() },
         bytes: u64::from(ctx.len()),
@@ -120,7 +118,7 @@ fn count<K: FlowKey>(flows: &HashMap<K, FlowCount>, key: &K, packet: &Packet) {
     // Another CPU was faster, or the map is full.
     match flows.get_ptr_mut(key) {
         Some(flow) => add(flow, packet),
-        None => overflow(key, first),
+        None => overflow(key, &first),
     }
 }
 
@@ -157,7 +155,7 @@ fn first(packet: &Packet) -> FlowCount {
         bytes: packet.bytes,
         packets: packet.packets,
         ifindex: unsafe { (*packet.ctx.skb.skb).ifindex },
-        netns: device::netns(packet.device),
+        netns: device::netns(packet.ctx),
         tcp_flags: packet.tcp_flags,
         sampling: SAMPLING.load(),
         src_mac,
@@ -168,9 +166,14 @@ fn first(packet: &Packet) -> FlowCount {
 }
 
 #[inline(always)]
-fn overflow<K: FlowKey>(key: &K, count: FlowCount) {
+fn overflow<K: FlowKey>(key: &K, count: &FlowCount) {
     if let Some(mut event) = OVERFLOW.reserve::<Overflow>(0) {
-        event.write(Overflow { key: key.wide(), count });
+        // In place: a copy on the stack would not fit.
+        let record = event.as_mut_ptr();
+        unsafe {
+            (&raw mut (*record).key).write(key.wide());
+            (&raw mut (*record).count).write(*count);
+        }
         event.submit(0);
         counter(Counter::OverflowPackets, count.packets);
     } else {

@@ -1,0 +1,202 @@
+//! What a packet costs in the kernel, and what draining costs the agent.
+//!
+//! Run by scripts/bench.sh. Each figure stands beside a baseline of the same run: an empty program, on the same
+//! frames, through the same system call. Needs root; sends nothing anywhere.
+
+use std::{
+    error::Error,
+    io,
+    os::fd::{AsFd, FromRawFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use netobserv_agent::{
+    drain::{Drainer, KernelLosses, Maps},
+    kernel::{self, Switches},
+    sys,
+};
+use nix::time::{ClockId, clock_gettime};
+
+const REPEAT: u32 = 1_000_000;
+const ROUNDS: usize = 15;
+const FLOWS: u32 = 1_000;
+const DRAINED: u32 = 100_000;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    // `cargo test --benches` starts this too, without --bench: a benchmark is no test.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        println!("a benchmark: run scripts/bench.sh");
+        return Ok(());
+    }
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIPPED: loading eBPF programs needs root");
+        return Ok(());
+    }
+    for (title, follow_netns) in [("one namespace followed", false), ("all namespaces followed", true)] {
+        println!("flow program, {title}:");
+        packet_cost(follow_netns)?;
+    }
+    drain_cost()
+}
+
+fn packet_cost(follow_netns: bool) -> Result<()> {
+    let empty = empty_program()?;
+    let mut ebpf = kernel::load(Switches { max_flows: 50_000, sampling: 1, follow_netns })?;
+    let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
+    for (family, make) in [("IPv4", v4_frame as fn(u32) -> Vec<u8>), ("IPv6", v6_frame)] {
+        let frames: Vec<_> = (0..FLOWS).map(make).collect();
+        let hot =
+            |fd: &dyn AsFd| -> io::Result<f64> { Ok(f64::from(sys::test_run(fd.as_fd(), &frames[0], REPEAT)?.1)) };
+        compare(&format!("{family}, one hot flow"), 3.5, || hot(&empty), || hot(&program))?;
+        let many = |fd: &dyn AsFd| round_robin(fd, &frames);
+        compare(&format!("{family}, {FLOWS} flows round robin"), 6.0, || many(&empty), || many(&program))?;
+    }
+    Ok(())
+}
+
+/// Mean ns a run, each run with the next frame. The kernel's own clock calls are in it, for both programs alike.
+fn round_robin(program: &dyn AsFd, frames: &[Vec<u8>]) -> io::Result<f64> {
+    const TURNS: usize = 20;
+    let mut total = 0.0;
+    for frame in frames.iter().cycle().take(TURNS * frames.len()) {
+        total += f64::from(sys::test_run(program.as_fd(), frame, 1)?.1);
+    }
+    Ok(total / (TURNS * frames.len()) as f64)
+}
+
+/// Measures in turns, so that what else the machine does hits both, and prints the ratio of the medians.
+fn compare(
+    title: &str,
+    most: f64,
+    mut base: impl FnMut() -> io::Result<f64>,
+    mut ours: impl FnMut() -> io::Result<f64>,
+) -> Result<()> {
+    let (mut bases, mut figures) = (vec![], vec![]);
+    for _ in 0..ROUNDS {
+        bases.push(base()?);
+        figures.push(ours()?);
+    }
+    let (base, ours) = (median(bases), median(figures));
+    let ratio = ours / base;
+    println!("  {title:34} {ours:6.1} ns, empty program {base:5.1} ns: {ratio:.2} times ({})", verdict(ratio, most));
+    Ok(())
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn verdict(figure: f64, most: f64) -> String {
+    format!("{}, at most {most}", if figure <= most { "good" } else { "NOT MET" })
+}
+
+/// CPU time of this thread for draining full maps, a flow.
+fn drain_cost() -> Result<()> {
+    let mut costs = vec![];
+    for _ in 0..5 {
+        let mut ebpf = kernel::load(Switches { max_flows: 2 * DRAINED, sampling: 1, follow_netns: false })?;
+        let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
+        for flow in 0..DRAINED {
+            sys::test_run(program.as_fd(), &v4_frame(flow), 1)?;
+        }
+        let mut maps = Maps::take(&mut ebpf)?;
+        let before = cpu_time()?;
+        let mut read = 0;
+        let took = maps.drain_active(|_| read += 1)?;
+        assert_eq!((took, read), (DRAINED as usize, DRAINED as usize), "every flow is read");
+        costs.push((cpu_time()? - before).as_nanos() as f64 / f64::from(DRAINED) / 1000.0);
+        drop(maps);
+    }
+    let cost = median(costs);
+    println!("draining {DRAINED} flows:\n  up to the map read {cost:.3} us of CPU a flow ({})", verdict(cost, 0.6));
+    merge_cost()
+}
+
+/// The same with what follows: joining interfaces and making records.
+fn merge_cost() -> Result<()> {
+    let mut ebpf = kernel::load(Switches { max_flows: 2 * DRAINED, sampling: 1, follow_netns: false })?;
+    let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
+    for flow in 0..DRAINED {
+        sys::test_run(program.as_fd(), &v4_frame(flow), 1)?;
+    }
+    let mut drainer = Drainer::new(Maps::take(&mut ebpf)?, 2 * DRAINED, Arc::new(KernelLosses::default()));
+    let before = cpu_time()?;
+    let records = drainer.end_window()?;
+    let cost = (cpu_time()? - before).as_nanos() as f64 / f64::from(DRAINED) / 1000.0;
+    println!("  up to the record   {cost:.3} us of CPU a flow ({} records)", records.len());
+    Ok(())
+}
+
+fn cpu_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
+}
+
+/// `return TCX_NEXT`, and nothing else.
+fn empty_program() -> io::Result<OwnedFd> {
+    // struct bpf_insn: mov32 r0, -1; exit.
+    let instructions: [u64; 2] = [0xffff_ffff_0000_00b4, 0x0000_0000_0000_0095];
+    let license = c"GPL";
+    #[repr(C)]
+    #[derive(Default)]
+    struct LoadAttr {
+        prog_type: u32,
+        insn_cnt: u32,
+        insns: u64,
+        license: u64,
+        log: [u64; 2],
+        kern_version: u32,
+        flags: u32,
+    }
+    const BPF_PROG_LOAD: i64 = 5;
+    const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+    let attr = LoadAttr {
+        prog_type: BPF_PROG_TYPE_SCHED_CLS,
+        insn_cnt: instructions.len() as u32,
+        insns: instructions.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        ..Default::default()
+    };
+    // SAFETY: attr is a prefix of union bpf_attr, and what it points to lives until the call returns.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// A TCP segment of 100 bytes, of flow number `flow`.
+fn v4_frame(flow: u32) -> Vec<u8> {
+    let mut frame = ethernet(0x0800);
+    let addresses = [10, 0, 0, 1, 10, (flow >> 16) as u8, (flow >> 8) as u8, flow as u8];
+    frame.extend([0x45, 0, 0, 86, 0, 0, 0x40, 0, 64, 6, 0, 0]);
+    frame.extend(addresses);
+    tcp(&mut frame, flow)
+}
+
+fn v6_frame(flow: u32) -> Vec<u8> {
+    let mut frame = ethernet(0x86dd);
+    frame.extend([0x60, 0, 0, 0, 0, 46, 6, 64]);
+    frame.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    frame.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    frame.extend([(flow >> 16) as u8, (flow >> 8) as u8, flow as u8]);
+    tcp(&mut frame, flow)
+}
+
+fn ethernet(eth_proto: u16) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+    frame.extend(eth_proto.to_be_bytes());
+    frame
+}
+
+fn tcp(frame: &mut Vec<u8>, flow: u32) -> Vec<u8> {
+    frame.extend((1024 + (flow % 60_000) as u16).to_be_bytes());
+    frame.extend(80u16.to_be_bytes());
+    frame.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+    frame.resize(100, 0);
+    std::mem::take(frame)
+}

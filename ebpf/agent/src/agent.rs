@@ -1,0 +1,251 @@
+//! From settings to a running agent, and to its end.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use tracing::{info, warn};
+
+use crate::{
+    attach::Probes,
+    drain::{Drainer, KernelLosses, Maps},
+    export::{Exporter, Queue},
+    interfaces::{Names, Selection},
+    kernel::{self, KernelError, Switches},
+    netns,
+    record::{Recorder, own_address},
+    settings::Settings,
+    watch::{self as links, Event},
+};
+
+/// How long the last records may take to reach the collector.
+const GRACE: Duration = Duration::from_secs(3);
+/// Most flows that wait for the collector: about 30 MiB.
+const QUEUE: usize = 200_000;
+
+/// Why the agent ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The kernel programs do not run.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Interfaces, threads or signals.
+    #[error("cannot follow the network interfaces: {0}")]
+    Interfaces(#[from] io::Error),
+    /// REQUIRE_INTERFACES.
+    #[error("unknown interface {name}; there are: {present}")]
+    UnknownInterface {
+        /// The one that was asked for.
+        name: String,
+        /// Those that exist.
+        present: String,
+    },
+    /// Reading the flow maps failed.
+    #[error("cannot read the flow maps: {0}")]
+    Drain(io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT. When it returns, nothing is attached and all that could be sent is sent.
+pub async fn run(settings: Settings) -> Result<(), AgentError> {
+    // Signals that come while the kernel programs are being loaded must not kill half-way.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let follow_netns = netns::may_enter_others();
+    let switches = Switches { max_flows: settings.max_flows, sampling: settings.sampling, follow_netns };
+    let mut ebpf = kernel::load(switches)?;
+    let maps = Maps::take(&mut ebpf)?;
+    let probes = Probes::new(ebpf, settings.attach_mode, settings.direction)?;
+    let names = Names::default();
+    let watched = Arc::new(AtomicU64::new(0));
+    let manager = Manager::start(&settings, probes, names.clone(), watched.clone(), follow_netns).await?;
+
+    let losses = Arc::new(KernelLosses::default());
+    let queue = Arc::new(Queue::new(QUEUE));
+    let (stop_asked, mut stop_wanted) = watch::channel(false);
+    let (end, ending) = watch::channel(None);
+    let exporter = Exporter {
+        recorder: Recorder::new(names, settings.agent_ip.or_else(own_address)),
+        queue: queue.clone(),
+        losses: losses.clone(),
+        interfaces: watched,
+        node: settings.node.clone(),
+        message_max: settings.message_max_flows,
+        heartbeat: settings.window,
+        stop_asked,
+    };
+    let exporting = tokio::spawn(exporter.run(settings.target.clone(), ending));
+    let (draining, mut drained) =
+        Draining::start(Drainer::new(maps, settings.max_flows, losses), settings.window, queue);
+
+    let mut asked_by_collector = false;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = &mut drained => {}
+        Ok(_) = stop_wanted.wait_for(|stop| *stop) => asked_by_collector = true,
+    }
+    // First off the interfaces, then the last drain: so nothing can be counted after it.
+    manager.stop();
+    let result = tokio::task::block_in_place(|| draining.stop());
+    end.send_replace(Some(Instant::now() + GRACE));
+    let _ = exporting.await;
+    if asked_by_collector && result.is_ok() {
+        // In a cluster, to exit would be to be started again.
+        info!("the capture has ended; waiting to be stopped");
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+    result
+}
+
+/// The thread that empties the maps.
+struct Draining {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Draining {
+    /// The receiver resolves when the thread ends, asked or not.
+    fn start(drainer: Drainer, window: Duration, queue: Arc<Queue>) -> (Self, oneshot::Receiver<()>) {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ended, receiver) = oneshot::channel::<()>();
+        let flag = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let result = drainer.run(window, &flag, |records| queue.push(records));
+            drop(ended);
+            result
+        });
+        (Self { stop, thread }, receiver)
+    }
+
+    fn stop(self) -> Result<(), AgentError> {
+        self.stop.store(true, Relaxed);
+        self.thread.join().expect("the draining thread does not panic").map_err(AgentError::Drain)
+    }
+}
+
+/// The thread that attaches and detaches: entering namespaces blocks, and must not hold up the rest.
+struct Manager {
+    thread: JoinHandle<Probes>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Manager {
+    async fn start(
+        settings: &Settings,
+        probes: Probes,
+        names: Names,
+        watched: Arc<AtomicU64>,
+        follow_netns: bool,
+    ) -> Result<Self, AgentError> {
+        let (mut events, namespaces) = links::start(follow_netns).await?;
+        let mut state =
+            State { probes, selection: settings.selection.clone(), names, watched, present: BTreeSet::new() };
+        let mut listed = 0;
+        while listed < namespaces {
+            match events.recv().await {
+                Some(Event::Listed) => listed += 1,
+                Some(event) => tokio::task::block_in_place(|| state.apply(event)),
+                None => break,
+            }
+        }
+        if settings.require_interfaces {
+            state.require()?;
+        }
+        state.tell();
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Handle::current();
+        let thread = std::thread::spawn(move || state.run(&runtime, events, stopped));
+        Ok(Self { thread, stop })
+    }
+
+    /// Takes all programs off the interfaces; returns when that is done.
+    fn stop(self) {
+        let _ = self.stop.send(());
+        let mut probes =
+            tokio::task::block_in_place(|| self.thread.join()).expect("the attaching thread does not panic");
+        probes.detach_all();
+    }
+}
+
+struct State {
+    probes: Probes,
+    selection: Selection,
+    names: Names,
+    watched: Arc<AtomicU64>,
+    /// Names that were there when the listing ended.
+    present: BTreeSet<String>,
+}
+
+impl State {
+    fn run(
+        mut self,
+        runtime: &tokio::runtime::Handle,
+        mut events: mpsc::Receiver<Event>,
+        mut stopped: oneshot::Receiver<()>,
+    ) -> Probes {
+        loop {
+            let event = runtime.block_on(async {
+                tokio::select! {
+                    _ = &mut stopped => None,
+                    event = events.recv() => event,
+                }
+            });
+            match event {
+                Some(event) => self.apply(event),
+                None => return self.probes,
+            }
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Added(interface) => {
+                self.present.insert(interface.name.clone());
+                self.names.set(interface.place, &interface.name);
+                if !self.selection.matches(&interface.name) {
+                    self.probes.detach(interface.place);
+                } else if let Err(error) = self.probes.attach(interface.place, &interface.name, &interface.netns) {
+                    warn!("{} is not watched: {error}", interface.name);
+                }
+            }
+            Event::Removed(place) => self.probes.detach(place),
+            Event::NetnsGone(inode) => self.probes.detach_netns(inode),
+            Event::Listed => {}
+        }
+        self.watched.store(self.probes.count() as u64, Relaxed);
+    }
+
+    fn require(&self) -> Result<(), AgentError> {
+        let missing = self.selection.exact_names().find(|name| !self.present.contains(*name));
+        missing.map_or(Ok(()), |name| {
+            let present = self.present.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            Err(AgentError::UnknownInterface { name: name.to_owned(), present })
+        })
+    }
+
+    fn tell(&self) {
+        match self.probes.count() {
+            0 => warn!(
+                "no interface to watch yet; there are: {}",
+                self.present.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+            ),
+            count => info!("watching {count} interfaces"),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Empties the flow maps, once a window and whenever they fill up, on a thread of its own.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use aya::{
+    Ebpf,
+    maps::{Array, MapData, PerCpuArray, RingBuf},
+};
+use netobserv_ebpf_common::{Counter, FlowCount, Key4, Key6, Overflow};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::{
+    kernel::{self, KernelError},
+    merge::{FlowRecord, Merger},
+    sys::{self, BatchReader},
+};
+
+/// How often a look is taken at how full the maps are.
+const LOOK: Duration = Duration::from_millis(50);
+/// Entries read by one system call. Small enough that the buffers stay in the CPU's cache.
+const CHUNK: usize = 2048;
+/// Records taken from the ring buffer in one go; more than it holds would be to wait for a sender that is faster.
+const MOST_OVERFLOW: usize = 100_000;
+/// Flows of one window after which it is ended early, to bound memory.
+const MOST_FLOWS: usize = 100_000;
+
+/// Running totals of what the kernel side could not keep; read by whoever reports.
+#[derive(Default, Debug)]
+pub struct KernelLosses {
+    /// Packets that found no room anywhere.
+    pub packets: AtomicU64,
+    /// Their bytes.
+    pub bytes: AtomicU64,
+    /// Packets that found room in the ring buffer only. Not lost.
+    pub overflow_packets: AtomicU64,
+}
+
+/// The kernel's maps, taken out of the loaded object.
+pub struct Maps {
+    /// From [`Key4`] to [`FlowCount`].
+    flows4: [MapData; 2],
+    /// From [`Key6`] to [`FlowCount`].
+    flows6: [MapData; 2],
+    /// Which of the two the programs write to.
+    active: usize,
+    switch: Array<MapData, u32>,
+    counters: PerCpuArray<MapData, u64>,
+    overflow: RingBuf<MapData>,
+    reader4: BatchReader<Key4, FlowCount>,
+    reader6: BatchReader<Key6, FlowCount>,
+}
+
+/// What was read: the key in its family, and the count.
+pub enum Counted<'a> {
+    /// IPv4.
+    V4(&'a Key4, &'a FlowCount),
+    /// Everything else, and what overflowed.
+    V6(&'a Key6, &'a FlowCount),
+}
+
+impl Maps {
+    /// Takes the maps out of the object.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        Ok(Self {
+            flows4: [kernel::take_hash(ebpf, "FLOWS4_A")?, kernel::take_hash(ebpf, "FLOWS4_B")?],
+            flows6: [kernel::take_hash(ebpf, "FLOWS6_A")?, kernel::take_hash(ebpf, "FLOWS6_B")?],
+            active: 0,
+            switch: kernel::take_map(ebpf, "ACTIVE")?,
+            counters: kernel::take_map(ebpf, "COUNTERS")?,
+            overflow: kernel::take_map(ebpf, "OVERFLOW")?,
+            reader4: BatchReader::new(CHUNK),
+            reader6: BatchReader::new(CHUNK),
+        })
+    }
+
+    /// Makes the other maps active, waits for the programs that still write to the old ones, and empties those.
+    /// Returns how many flows there were.
+    ///
+    /// # Errors
+    /// What the kernel said to reading or writing a map; the capture cannot go on then.
+    pub fn drain_active(&mut self, mut each: impl FnMut(Counted<'_>)) -> io::Result<usize> {
+        let full = self.active;
+        self.active = 1 - full;
+        self.switch.set(0, self.active as u32, 0).map_err(io::Error::other)?;
+        sys::wait_for_running_programs();
+        let v4 = self.reader4.drain(self.flows4[full].fd().as_fd(), |key, count| each(Counted::V4(key, count)))?;
+        let v6 = self.reader6.drain(self.flows6[full].fd().as_fd(), |key, count| each(Counted::V6(key, count)))?;
+        Ok(v4 + v6)
+    }
+
+    /// Reads what overflowed. Returns how many packets that were.
+    fn read_overflow(&mut self, mut each: impl FnMut(Counted<'_>)) -> usize {
+        let mut count = 0;
+        while count < MOST_OVERFLOW
+            && let Some(item) = self.overflow.next()
+        {
+            if item.len() == size_of::<Overflow>() {
+                // SAFETY: the kernel program wrote exactly this record; read_unaligned asks no alignment.
+                let event = unsafe { item.as_ptr().cast::<Overflow>().read_unaligned() };
+                each(Counted::V6(&event.key, &event.count));
+                count += 1;
+            }
+        }
+        count
+    }
+
+    fn counter(&self, counter: Counter) -> u64 {
+        self.counters.get(&(counter as u32), 0).map_or(0, |per_cpu| per_cpu.iter().sum())
+    }
+}
+
+/// Drains maps into a [`Merger`].
+pub struct Drainer {
+    maps: Maps,
+    merger: Merger,
+    losses: Arc<KernelLosses>,
+    /// `Created` at the latest switch.
+    created: u64,
+    /// Keys created since then after which the maps are switched before the window ends.
+    enough: u64,
+}
+
+impl Drainer {
+    /// A drainer of maps of `max_flows` entries.
+    pub fn new(maps: Maps, max_flows: u32, losses: Arc<KernelLosses>) -> Self {
+        Self {
+            maps,
+            merger: Merger::default(),
+            losses,
+            created: 0,
+            // The counter is of both families together: so this is early, never late.
+            enough: u64::from(max_flows) * 2 / 3,
+        }
+    }
+
+    /// Works until `stop`, handing the records of each window to `emit`; then drains once more.
+    pub fn run(mut self, window: Duration, stop: &AtomicBool, mut emit: impl FnMut(Vec<FlowRecord>)) -> io::Result<()> {
+        let mut end = Instant::now() + window;
+        while !stop.load(Relaxed) {
+            let overflown = self.wait(end)?;
+            let now = Instant::now();
+            let full = overflown > 0 || self.maps.counter(Counter::Created) - self.created >= self.enough;
+            if now >= end || full {
+                self.switch_and_drain()?;
+            }
+            if now >= end || self.merger.active() >= MOST_FLOWS {
+                emit(self.merger.end_window());
+            }
+            if now >= end {
+                // The next whole window that is still to come, should this one have taken too long.
+                let late = now.duration_since(end).as_nanos() / window.as_nanos();
+                end += window * (late as u32 + 1);
+            }
+        }
+        // Both sets of maps: the programs are off the interfaces by now.
+        self.switch_and_drain()?;
+        emit(self.end_window()?);
+        Ok(())
+    }
+
+    /// Waits for overflowing packets, for the window's end or for the next look. Returns how many packets overflowed.
+    fn wait(&mut self, end: Instant) -> io::Result<usize> {
+        let timeout = LOOK.min(end.saturating_duration_since(Instant::now()));
+        // SAFETY: the ring buffer, and its descriptor with it, outlives this call.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.maps.overflow.as_raw_fd()) };
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut [PollFd::new(ring, PollFlags::POLLIN)], timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(self.read_overflow()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read_overflow(&mut self) -> usize {
+        self.maps.read_overflow(|counted| self.merger.add(counted))
+    }
+
+    fn switch_and_drain(&mut self) -> io::Result<()> {
+        self.created = self.maps.counter(Counter::Created);
+        self.maps.drain_active(|counted| self.merger.add(counted))?;
+        self.read_overflow();
+        self.read_losses();
+        Ok(())
+    }
+
+    /// Drains, and hands out the records of the flows that had packets since the last time.
+    ///
+    /// # Errors
+    /// As [`Maps::drain_active`].
+    pub fn end_window(&mut self) -> io::Result<Vec<FlowRecord>> {
+        self.switch_and_drain()?;
+        Ok(self.merger.end_window())
+    }
+
+    fn read_losses(&self) {
+        self.losses.packets.store(self.maps.counter(Counter::LostPackets), Relaxed);
+        self.losses.bytes.store(self.maps.counter(Counter::LostBytes), Relaxed);
+        self.losses.overflow_packets.store(self.maps.counter(Counter::OverflowPackets), Relaxed);
+    }
+}

@@ -1,0 +1,180 @@
+//! The kernel programs: their object, loaded with the settings of this run.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Map, MapData},
+    programs::SchedClassifier,
+};
+
+use crate::btf::{Btf, BtfError};
+
+/// Built by scripts/build-bpf.sh; a test below fails when it is older than its sources.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/netobserv.bpfel.o");
+
+/// Names another object to load instead, for tests of a fresh build.
+pub const OBJECT_OVERRIDE: &str = "NETOBSERV_BPF_OBJECT";
+
+/// Oldest kernel that has all that the programs use: 5.11 for the coarse clock, 5.12 for `lock |=`.
+pub const OLDEST: (u32, u32) = (5, 12);
+
+/// What is decided before loading.
+#[derive(Clone, Copy, Debug)]
+pub struct Switches {
+    /// Entries of each flow map.
+    pub max_flows: u32,
+    /// Keep 1 in so many packets.
+    pub sampling: u32,
+    /// Interfaces of several network namespaces are watched.
+    pub follow_netns: bool,
+}
+
+/// Why the kernel programs are not running.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// Struct offsets are not to be had.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// Too old.
+    #[error("kernel {0} is too old: {major}.{minor} or newer is needed", major = OLDEST.0, minor = OLDEST.1)]
+    TooOld(String),
+    /// EPERM, most often.
+    #[error("not allowed to load eBPF programs ({0}); run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN")]
+    NotAllowed(String),
+    /// The kernel refused the object.
+    #[error("cannot load the kernel programs: {0}")]
+    Load(String),
+    /// An object given by NETOBSERV_BPF_OBJECT is not ours.
+    #[error("the kernel object has no {0}")]
+    NotInObject(&'static str),
+}
+
+/// Loads the object: maps are made, programs are verified, nothing is attached yet.
+pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
+    check_version(&release())?;
+    let (dev, net, inum) = if switches.follow_netns {
+        let btf = Btf::of_this_kernel()?;
+        (btf.offset("sk_buff", "dev")?, btf.offset("net_device", "nd_net.net")?, btf.offset("net", "ns.inum")?)
+    } else {
+        // Nothing is looked up, but a kernel without BTF is refused all the same: later features need it.
+        std::fs::metadata(crate::btf::VMLINUX).map_err(BtfError::Unreadable)?;
+        (0, 0, 0)
+    };
+    let follow = u32::from(switches.follow_netns);
+    let mut loader = EbpfLoader::new();
+    // aya would parse all of the kernel's BTF, tens of MiB, for relocations that the object does not have.
+    loader.btf(None);
+    loader
+        .override_global("SAMPLING", &switches.sampling, true)
+        .override_global("FOLLOW_NETNS", &follow, true)
+        .override_global("SKB_DEV", &dev, true)
+        .override_global("DEV_NET", &net, true)
+        .override_global("NET_INUM", &inum, true);
+    for map in FLOW_MAPS {
+        loader.map_max_entries(map, switches.max_flows);
+    }
+    let custom = std::env::var_os(OBJECT_OVERRIDE);
+    let loaded = match &custom {
+        Some(path) => loader.load_file(path),
+        None => loader.load(OBJECT),
+    };
+    let mut ebpf = loaded.map_err(|error| classify(&error))?;
+    for name in ["flow_ingress", "flow_egress"] {
+        classifier(&mut ebpf, name)?.load().map_err(|error| classify(&error))?;
+    }
+    Ok(ebpf)
+}
+
+/// The flow maps: IPv4 and the rest, each in two copies that take turns.
+pub const FLOW_MAPS: [&str; 4] = ["FLOWS4_A", "FLOWS4_B", "FLOWS6_A", "FLOWS6_B"];
+
+/// A tc program of the object.
+pub fn classifier<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, KernelError> {
+    let program = ebpf.program_mut(name).ok_or(KernelError::NotInObject(name))?;
+    program.try_into().map_err(|_| KernelError::NotInObject(name))
+}
+
+/// A map of the object, taken out so that its owner can move to another thread.
+pub fn take_map<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, KernelError> {
+    let map = ebpf.take_map(name).ok_or(KernelError::NotInObject(name))?;
+    T::try_from(map).map_err(|_| KernelError::NotInObject(name))
+}
+
+/// A hash map of the object, as what its descriptor can be had from.
+pub fn take_hash(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, KernelError> {
+    match ebpf.take_map(name) {
+        Some(Map::HashMap(data)) => Ok(data),
+        _ => Err(KernelError::NotInObject(name)),
+    }
+}
+
+/// The release as `uname -r` prints it.
+fn release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
+fn check_version(release: &str) -> Result<(), KernelError> {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < OLDEST => Err(KernelError::TooOld(release.to_owned())),
+        // A release that cannot be read is no reason to refuse: the verifier decides.
+        _ => Ok(()),
+    }
+}
+
+/// The whole chain of causes as one line; a refusal for want of rights is told apart, because it is the common one.
+fn classify(error: &dyn std::error::Error) -> KernelError {
+    let mut text = error.to_string();
+    let mut denied = false;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // EACCES, the other "permission denied", is the verifier's way to refuse a program.
+        denied |= error.downcast_ref::<std::io::Error>().is_some_and(|io| io.raw_os_error() == Some(libc::EPERM));
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if denied { KernelError::NotAllowed(line) } else { KernelError::Load(line) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// The same list, order and format as `sources_hash` in scripts/build-bpf.sh.
+    fn sources_hash(root: &Path) -> String {
+        let mut files = vec!["ebpf/kernel/Cargo.toml".to_owned(), "ebpf/kernel/Cargo.lock".to_owned()];
+        for dir in ["ebpf/kernel/src", "ebpf/common/src"] {
+            for entry in fs::read_dir(root.join(dir)).unwrap() {
+                files.push(format!("{dir}/{}", entry.unwrap().file_name().to_str().unwrap()));
+            }
+        }
+        files.sort();
+        let lines: String = files.iter().map(|f| format!("{}  {f}\n", hex(&fs::read(root.join(f)).unwrap()))).collect();
+        hex(lines.as_bytes())
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    #[test]
+    fn object_is_as_new_as_its_sources() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let info = fs::read_to_string(here.join("bpf/netobserv.bpfel.o.info")).unwrap();
+        let now = format!("sources {}", sources_hash(&here.join("../..")));
+        assert_eq!(info.lines().next(), Some(now.as_str()), "run scripts/build-bpf.sh and commit the object");
+    }
+
+    #[test]
+    fn old_kernels_are_refused_by_name() {
+        let error = check_version("5.10.0-28-amd64").unwrap_err().to_string();
+        assert_eq!(error, "kernel 5.10.0-28-amd64 is too old: 5.12 or newer is needed");
+        assert!(check_version("5.14.0-427.el9.x86_64").is_ok());
+        assert!(check_version("6.18.44").is_ok());
+        assert!(check_version("").is_ok());
+    }
+}

@@ -1,0 +1,16 @@
+//! The agent: loads the kernel programs, follows the interfaces, drains the flow maps and streams records to
+//! the collector. The binary is a thin shell around [`agent::run`].
+
+pub mod agent;
+pub mod attach;
+pub mod btf;
+pub mod drain;
+pub mod export;
+pub mod interfaces;
+pub mod kernel;
+pub mod merge;
+pub mod netns;
+pub mod record;
+pub mod settings;
+pub mod sys;
+pub mod watch;

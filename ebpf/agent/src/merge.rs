@@ -1,0 +1,412 @@
+//! One packet, one count: joins what several interfaces saw of the same flow.
+//!
+//! The kernel counts a flow at each interface and direction by itself. A packet that is forwarded, bridged or sent
+//! back is so counted several times, under the same five-tuple. Here the places are laid side by side: they saw the
+//! same packets, so the flow has as many as the place that saw most.
+//!
+//! Two things make that less simple than it sounds, and both are about comparing running totals instead of the
+//! counts of one window. A packet may be counted at one place before the maps are switched and at the next place
+//! after: with totals, the late one only catches up. And a flow may move to another path: a place that sees a flow
+//! long after it began, or again after a pause, starts from the total that was reported, not from nothing.
+
+use std::collections::HashMap;
+
+use netobserv_ebpf_common::{FlowCount, Point, mapped};
+use smallvec::SmallVec;
+
+use crate::{drain::Counted, interfaces::Place};
+
+/// A flow: the five-tuple, the same at all places. IPv4 addresses are mapped. For frames without IP see
+/// [`netobserv_ebpf_common::Key6`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FlowId {
+    /// Network order.
+    pub src: [u8; 16],
+    /// Network order.
+    pub dst: [u8; 16],
+    /// Or ICMP type.
+    pub src_port: u16,
+    /// Or ICMP code.
+    pub dst_port: u16,
+    /// EtherType.
+    pub eth_proto: u16,
+    /// IP protocol number.
+    pub proto: u8,
+}
+
+/// Where a flow was seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sighting {
+    /// The interface.
+    pub place: Place,
+    /// [`netobserv_ebpf_common::INGRESS`] or EGRESS.
+    pub direction: u8,
+}
+
+/// What is reported of a flow for one window.
+#[derive(Clone, Debug)]
+pub struct FlowRecord {
+    /// Which flow.
+    pub id: FlowId,
+    /// CLOCK_MONOTONIC, ns.
+    pub first_ns: u64,
+    /// CLOCK_MONOTONIC, ns.
+    pub last_ns: u64,
+    /// On the wire.
+    pub packets: u64,
+    /// With link-layer headers.
+    pub bytes: u64,
+    /// OR of all packets' flags.
+    pub tcp_flags: u32,
+    /// 1 in so many packets was counted.
+    pub sampling: u32,
+    /// As first seen.
+    pub src_mac: [u8; 6],
+    /// As first seen.
+    pub dst_mac: [u8; 6],
+    /// Latest.
+    pub dscp: u8,
+    /// Who counted, then the others in the order of their first packet.
+    pub sightings: SmallVec<[Sighting; 2]>,
+}
+
+/// A place that joins later than this after the flow's first packet was not on its path from the beginning.
+const JOIN_NS: u64 = 100_000_000;
+/// A place that lags by no more than this behind the others, right after them, has yet to see packets in flight.
+const MOST_IN_FLIGHT: u64 = 8;
+/// Windows without a packet after which a flow is forgotten. One would do for packets in flight.
+const IDLE_WINDOWS: u8 = 2;
+/// More flows than this are not remembered over a window: memory before the few packets in flight.
+const MOST_REMEMBERED: usize = 100_000;
+
+/// What one place has seen of a flow.
+struct Seen {
+    at: Sighting,
+    /// Totals, comparable with those of other places.
+    packets: u64,
+    bytes: u64,
+    /// First packet of this window; 0 = none yet.
+    first_ns: u64,
+    /// Whether it saw packets in the flow's window before this one.
+    before: bool,
+}
+
+struct Flow {
+    seen: SmallVec<[Seen; 2]>,
+    /// Index of the place whose totals were reported last.
+    owner: usize,
+    reported_packets: u64,
+    reported_bytes: u64,
+    /// First packet ever.
+    born_ns: u64,
+    /// Latest packet of the windows before this one.
+    before_ns: u64,
+    first_ns: u64,
+    last_ns: u64,
+    tcp_flags: u32,
+    sampling: u32,
+    src_mac: [u8; 6],
+    dst_mac: [u8; 6],
+    dscp: u8,
+    idle: u8,
+}
+
+/// The flows of this window and what must be remembered of the last.
+#[derive(Default)]
+pub struct Merger {
+    flows: HashMap<FlowId, Flow>,
+    active: usize,
+}
+
+impl Merger {
+    /// Adds what the kernel counted for a key.
+    pub fn add(&mut self, counted: Counted<'_>) {
+        match counted {
+            Counted::V4(key, count) => {
+                self.add_to(id(mapped(key.src), mapped(key.dst), &key.at), key.at.direction, count)
+            }
+            Counted::V6(key, count) => self.add_to(id(key.src, key.dst, &key.at), key.at.direction, count),
+        }
+    }
+
+    /// Flows with packets in this window.
+    pub fn active(&self) -> usize {
+        self.active
+    }
+
+    fn add_to(&mut self, id: FlowId, direction: u8, count: &FlowCount) {
+        let at = Sighting { place: Place { netns: count.netns, ifindex: count.ifindex }, direction };
+        let flow = self.flows.entry(id).or_insert_with(|| Flow::new(count));
+        if flow.first_ns == 0 {
+            flow.begin_window(count);
+            self.active += 1;
+        }
+        flow.add(at, count);
+    }
+
+    /// Ends the window: hands out a record for each flow that had packets in it.
+    pub fn end_window(&mut self) -> Vec<FlowRecord> {
+        let mut records = Vec::with_capacity(self.active);
+        self.flows.retain(|id, flow| {
+            if flow.first_ns == 0 {
+                flow.idle += 1;
+                return flow.idle < IDLE_WINDOWS;
+            }
+            records.extend(flow.report(*id));
+            flow.end_window();
+            true
+        });
+        self.active = 0;
+        if self.flows.len() > MOST_REMEMBERED {
+            self.flows.clear();
+            self.flows.shrink_to(MOST_REMEMBERED / 4);
+        }
+        records
+    }
+}
+
+fn id(src: [u8; 16], dst: [u8; 16], at: &Point) -> FlowId {
+    let Point { src_port, dst_port, eth_proto, proto, .. } = *at;
+    FlowId { src, dst, src_port, dst_port, eth_proto, proto }
+}
+
+impl Flow {
+    fn new(count: &FlowCount) -> Self {
+        Self {
+            seen: SmallVec::new(),
+            owner: 0,
+            reported_packets: 0,
+            reported_bytes: 0,
+            born_ns: count.first_ns,
+            before_ns: 0,
+            first_ns: 0,
+            last_ns: 0,
+            tcp_flags: 0,
+            sampling: count.sampling,
+            src_mac: count.src_mac,
+            dst_mac: count.dst_mac,
+            dscp: count.dscp,
+            idle: 0,
+        }
+    }
+
+    fn begin_window(&mut self, count: &FlowCount) {
+        (self.first_ns, self.last_ns, self.tcp_flags, self.idle) = (u64::MAX, 0, 0, 0);
+        self.sampling = count.sampling;
+    }
+
+    fn add(&mut self, at: Sighting, count: &FlowCount) {
+        self.born_ns = self.born_ns.min(count.first_ns);
+        if count.first_ns < self.first_ns {
+            self.first_ns = count.first_ns;
+            (self.src_mac, self.dst_mac) = (count.src_mac, count.dst_mac);
+        }
+        if count.last_ns >= self.last_ns {
+            self.last_ns = count.last_ns;
+            self.dscp = count.dscp;
+        }
+        self.tcp_flags |= count.tcp_flags;
+        let index = self.seen.iter().position(|seen| seen.at == at).unwrap_or_else(|| {
+            self.seen.push(Seen { at, packets: 0, bytes: 0, first_ns: 0, before: false });
+            self.seen.len() - 1
+        });
+        let late = count.first_ns.saturating_sub(self.born_ns) > JOIN_NS;
+        let seen = &mut self.seen[index];
+        if seen.first_ns == 0 {
+            let lag = self.reported_packets.saturating_sub(seen.packets);
+            let in_flight = lag <= count.packets.min(MOST_IN_FLIGHT) && count.first_ns < self.before_ns + JOIN_NS;
+            if late && !seen.before && !in_flight {
+                (seen.packets, seen.bytes) = (self.reported_packets, self.reported_bytes.max(seen.bytes));
+            }
+            seen.first_ns = count.first_ns;
+        }
+        seen.first_ns = seen.first_ns.min(count.first_ns);
+        seen.packets += count.packets;
+        seen.bytes += count.bytes;
+    }
+
+    /// The record of this window; None if all of it has been reported before (packets that were in flight).
+    fn report(&mut self, id: FlowId) -> Option<FlowRecord> {
+        let most = (0..self.seen.len()).max_by_key(|i| {
+            let seen = &self.seen[*i];
+            // Among equals the one that counted so far, else the one that saw the flow first.
+            (seen.packets, *i == self.owner && self.reported_packets > 0, std::cmp::Reverse(seen.first_or_never()))
+        })?;
+        self.owner = most;
+        let (packets, bytes) = (self.seen[most].packets, self.seen[most].bytes);
+        let new_packets = packets - self.reported_packets.min(packets);
+        if new_packets == 0 {
+            return None;
+        }
+        let new_bytes = bytes.saturating_sub(self.reported_bytes);
+        (self.reported_packets, self.reported_bytes) = (packets, bytes);
+        Some(FlowRecord {
+            id,
+            first_ns: self.first_ns,
+            last_ns: self.last_ns,
+            packets: new_packets,
+            bytes: new_bytes,
+            tcp_flags: self.tcp_flags,
+            sampling: self.sampling,
+            src_mac: self.src_mac,
+            dst_mac: self.dst_mac,
+            dscp: self.dscp,
+            sightings: self.sightings(most),
+        })
+    }
+
+    fn sightings(&self, owner: usize) -> SmallVec<[Sighting; 2]> {
+        let mut order: SmallVec<[usize; 2]> = (0..self.seen.len()).filter(|i| self.seen[*i].first_ns != 0).collect();
+        order.sort_by_key(|i| (*i != owner, self.seen[*i].first_ns));
+        order.into_iter().map(|i| self.seen[i].at).collect()
+    }
+
+    fn end_window(&mut self) {
+        self.before_ns = self.last_ns;
+        self.first_ns = 0;
+        for seen in &mut self.seen {
+            seen.before = seen.first_ns != 0;
+            seen.first_ns = 0;
+        }
+    }
+}
+
+impl Seen {
+    fn first_or_never(&self) -> u64 {
+        if self.first_ns == 0 { u64::MAX } else { self.first_ns }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netobserv_ebpf_common::{EGRESS, INGRESS, Key4};
+
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// Packets of 100 bytes of one flow at an interface, the first of them at `ms`.
+    fn add(merger: &mut Merger, ifindex: u32, direction: u8, packets: u64, ms: u64) {
+        let at = Point { src_port: 1, dst_port: 2, eth_proto: 0x800, proto: 17, direction, device: u64::from(ifindex) };
+        let time = ms * MS;
+        let count = FlowCount {
+            first_ns: time,
+            last_ns: time,
+            packets,
+            bytes: packets * 100,
+            ifindex,
+            sampling: 1,
+            ..Default::default()
+        };
+        merger.add(Counted::V4(&Key4 { src: 1, dst: 2, at }, &count));
+    }
+
+    fn totals(records: &[FlowRecord]) -> (u64, u64) {
+        records.iter().fold((0, 0), |(p, b), r| (p + r.packets, b + r.bytes))
+    }
+
+    fn interfaces(record: &FlowRecord) -> Vec<u32> {
+        record.sightings.iter().map(|s| s.place.ifindex).collect()
+    }
+
+    #[test]
+    fn a_path_over_three_interfaces_counts_once() {
+        let mut merger = Merger::default();
+        for (ifindex, direction, ms) in [(3, EGRESS, 12), (1, INGRESS, 10), (2, INGRESS, 11)] {
+            add(&mut merger, ifindex, direction, 10, ms);
+        }
+        let records = merger.end_window();
+        assert_eq!(totals(&records), (10, 1000));
+        assert_eq!(interfaces(&records[0]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_hairpin_counts_once() {
+        let mut merger = Merger::default();
+        add(&mut merger, 1, INGRESS, 7, 1);
+        add(&mut merger, 1, EGRESS, 7, 1);
+        assert_eq!(totals(&merger.end_window()), (7, 700));
+    }
+
+    #[test]
+    fn packets_in_flight_at_the_switch_are_not_counted_twice() {
+        let mut merger = Merger::default();
+        add(&mut merger, 1, INGRESS, 1000, 1);
+        add(&mut merger, 2, EGRESS, 999, 1);
+        let first = merger.end_window();
+        add(&mut merger, 1, INGRESS, 500, 1000);
+        add(&mut merger, 2, EGRESS, 501, 1000);
+        let second = merger.end_window();
+        assert_eq!(totals(&first).0 + totals(&second).0, 1500);
+    }
+
+    #[test]
+    fn the_last_packet_in_flight_makes_no_record() {
+        let mut merger = Merger::default();
+        add(&mut merger, 1, INGRESS, 1, 999);
+        assert_eq!(totals(&merger.end_window()), (1, 100));
+        add(&mut merger, 2, EGRESS, 1, 1001);
+        assert!(merger.end_window().is_empty());
+    }
+
+    #[test]
+    fn two_halves_that_meet_again_count_as_one() {
+        let mut merger = Merger::default();
+        add(&mut merger, 1, INGRESS, 5, 1);
+        add(&mut merger, 2, INGRESS, 5, 1);
+        add(&mut merger, 3, EGRESS, 10, 2);
+        let records = merger.end_window();
+        assert_eq!(totals(&records), (10, 1000));
+        assert_eq!(interfaces(&records[0]), [3, 1, 2]);
+    }
+
+    #[test]
+    fn a_flow_that_moves_to_another_path_is_counted_on() {
+        let mut merger = Merger::default();
+        let mut sum = 0;
+        for (ifindex, packets, ms) in
+            [(1, 1000, 1), (2, 300, 1200), (2, 200, 2100), (1, 250, 3500), (2, 40, 4500), (1, 300, 5500)]
+        {
+            add(&mut merger, ifindex, INGRESS, packets, ms);
+            sum += totals(&merger.end_window()).0;
+        }
+        assert_eq!(sum, 2090);
+    }
+
+    #[test]
+    fn an_interface_that_joins_late_adds_nothing() {
+        let mut merger = Merger::default();
+        add(&mut merger, 1, INGRESS, 100, 1);
+        let mut sum = totals(&merger.end_window()).0;
+        for window in 1..4 {
+            add(&mut merger, 1, INGRESS, 100, window * 1000);
+            add(&mut merger, 2, EGRESS, if window == 1 { 40 } else { 100 }, window * 1000 + 500);
+            sum += totals(&merger.end_window()).0;
+        }
+        assert_eq!(sum, 400);
+    }
+
+    #[test]
+    fn parts_of_one_window_add_up() {
+        let mut merger = Merger::default();
+        for _ in 0..5 {
+            add(&mut merger, 1, INGRESS, 2, 1);
+        }
+        assert_eq!(merger.active(), 1);
+        assert_eq!(totals(&merger.end_window()), (10, 1000));
+        assert_eq!(merger.active(), 0);
+    }
+
+    #[test]
+    fn flows_are_forgotten_when_idle() {
+        let mut merger = Merger::default();
+        add(&mut merger, 1, INGRESS, 2, 1);
+        merger.end_window();
+        for _ in 0..IDLE_WINDOWS {
+            assert!(merger.end_window().is_empty());
+        }
+        assert!(merger.flows.is_empty());
+        add(&mut merger, 1, INGRESS, 3, 9000);
+        assert_eq!(totals(&merger.end_window()), (3, 300));
+    }
+}

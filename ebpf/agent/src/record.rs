@@ -1,0 +1,189 @@
+//! From what was counted to the protocol's record.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use netobserv_ebpf_common::{ETH_IPV4, NO_IP};
+use netobserv_wire::pbflow::{DataLink, Direction, DupMapEntry, Ip, Network, Record, Transport, ip::IpFamily};
+use nix::time::{ClockId, clock_gettime};
+use prost_types::Timestamp;
+
+use crate::{
+    interfaces::Names,
+    merge::{FlowId, FlowRecord},
+};
+
+/// Protocols whose "ports" are a type and a code.
+const ICMP: [u8; 2] = [1, 58];
+
+/// What turns counts into records: names, clock, and who is asking.
+pub struct Recorder {
+    names: Names,
+    agent_ip: Option<Ip>,
+}
+
+/// The wall-clock time, in ns since 1970, of CLOCK_MONOTONIC's zero. Taken anew for each window, because the wall
+/// clock may be set.
+#[derive(Clone, Copy)]
+pub struct BootTime(i128);
+
+impl BootTime {
+    /// As of now.
+    pub fn now() -> Self {
+        let mono = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(wall.as_nanos() as i128 - mono.as_nanos() as i128)
+    }
+
+    fn timestamp(self, mono_ns: u64) -> Timestamp {
+        let ns = self.0 + i128::from(mono_ns);
+        Timestamp { seconds: ns.div_euclid(1_000_000_000) as i64, nanos: ns.rem_euclid(1_000_000_000) as i32 }
+    }
+}
+
+impl Recorder {
+    /// `agent_ip` names the node in each record.
+    pub fn new(names: Names, agent_ip: Option<IpAddr>) -> Self {
+        Self { names, agent_ip: agent_ip.map(ip) }
+    }
+
+    /// One record.
+    pub fn record(&self, flow: &FlowRecord, boot: BootTime) -> Record {
+        let id = &flow.id;
+        let mut record = Record {
+            eth_protocol: u32::from(id.eth_proto),
+            time_flow_start: Some(boot.timestamp(flow.first_ns)),
+            time_flow_end: Some(boot.timestamp(flow.last_ns)),
+            data_link: Some(DataLink { src_mac: mac(flow.src_mac), dst_mac: mac(flow.dst_mac) }),
+            bytes: flow.bytes,
+            packets: flow.packets,
+            agent_ip: self.agent_ip.clone(),
+            flags: flow.tcp_flags,
+            sampling: flow.sampling,
+            ..Default::default()
+        };
+        if has_ip(id) {
+            record.network = Some(Network {
+                src_addr: Some(address(id, id.src)),
+                dst_addr: Some(address(id, id.dst)),
+                dscp: u32::from(flow.dscp),
+            });
+            let (a, b) = (u32::from(id.src_port), u32::from(id.dst_port));
+            let icmp = ICMP.contains(&id.proto);
+            (record.icmp_type, record.icmp_code) = if icmp { (a, b) } else { (0, 0) };
+            let (src_port, dst_port) = if icmp { (0, 0) } else { (a, b) };
+            record.transport = Some(Transport { src_port, dst_port, protocol: u32::from(id.proto) });
+        }
+        record.dup_list = self.sightings(flow);
+        if let Some(first) = record.dup_list.first() {
+            (record.interface, record.direction) = (first.interface.clone(), first.direction);
+        }
+        record
+    }
+
+    fn sightings(&self, flow: &FlowRecord) -> Vec<DupMapEntry> {
+        let entry = |s: &crate::merge::Sighting| DupMapEntry {
+            interface: self.names.get(s.place).as_ref().to_owned(),
+            direction: if s.direction == 0 { Direction::Ingress } else { Direction::Egress }.into(),
+            udn: String::new(),
+        };
+        flow.sightings.iter().map(entry).collect()
+    }
+}
+
+fn has_ip(id: &FlowId) -> bool {
+    id.src_port != NO_IP || id.proto != 0
+}
+
+fn address(id: &FlowId, bytes: [u8; 16]) -> Ip {
+    if id.eth_proto == ETH_IPV4 {
+        ip(Ipv4Addr::new(bytes[12], bytes[13], bytes[14], bytes[15]).into())
+    } else {
+        ip(Ipv6Addr::from(bytes).into())
+    }
+}
+
+fn ip(address: IpAddr) -> Ip {
+    let family = match address {
+        IpAddr::V4(v4) => IpFamily::Ipv4(v4.to_bits()),
+        IpAddr::V6(v6) => IpFamily::Ipv6(v6.octets().to_vec()),
+    };
+    Ip { ip_family: Some(family) }
+}
+
+fn mac(bytes: [u8; 6]) -> u64 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// The address that this host would use towards the world; None without a route. Nothing is sent: connecting a UDP
+/// socket only asks the routing table (192.0.2.1 and 2001:db8::1 are for documentation, RFC 5737 and 3849).
+pub fn own_address() -> Option<IpAddr> {
+    let via = |local: &str, remote: &str| {
+        let socket = UdpSocket::bind(local).ok()?;
+        socket.connect(remote).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
+    };
+    via("0.0.0.0:0", "192.0.2.1:9").or_else(|| via("[::]:0", "[2001:db8::1]:9"))
+}
+
+#[cfg(test)]
+mod tests {
+    use netobserv_ebpf_common::mapped;
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::{interfaces::Place, merge::Sighting};
+
+    fn flow(proto: u8, src_port: u16, dst_port: u16, eth_proto: u16) -> FlowRecord {
+        let a = mapped(u32::from_ne_bytes([10, 0, 0, 1]));
+        let b = mapped(u32::from_ne_bytes([10, 0, 0, 2]));
+        FlowRecord {
+            id: FlowId { src: a, dst: b, src_port, dst_port, eth_proto, proto },
+            first_ns: 1,
+            last_ns: 2_000_000_001,
+            packets: 3,
+            bytes: 300,
+            tcp_flags: 0x112,
+            sampling: 1,
+            src_mac: [2, 0, 0, 0, 0, 1],
+            dst_mac: [2, 0, 0, 0, 0, 2],
+            dscp: 46,
+            sightings: smallvec![
+                Sighting { place: Place { netns: 0, ifindex: 2 }, direction: 0 },
+                Sighting { place: Place { netns: 0, ifindex: 3 }, direction: 1 },
+            ],
+        }
+    }
+
+    fn record(flow: &FlowRecord) -> Record {
+        let names = Names::default();
+        names.set(Place { netns: 0, ifindex: 2 }, "eth0");
+        Recorder::new(names, Some("10.0.0.9".parse().unwrap())).record(flow, BootTime(1_000_000_000_000))
+    }
+
+    #[test]
+    fn tcp() {
+        let r = record(&flow(6, 4000, 80, ETH_IPV4));
+        assert_eq!(r.network.unwrap().src_addr.unwrap().ip_family, Some(IpFamily::Ipv4(0x0a00_0001)));
+        assert_eq!(r.transport.unwrap(), Transport { src_port: 4000, dst_port: 80, protocol: 6 });
+        assert_eq!(r.data_link.unwrap(), DataLink { src_mac: 0x0200_0000_0001, dst_mac: 0x0200_0000_0002 });
+        assert_eq!(r.time_flow_end.unwrap(), Timestamp { seconds: 1002, nanos: 1 });
+        assert_eq!((r.interface.as_str(), r.flags, r.dup_list.len()), ("eth0", 0x112, 2));
+        assert_eq!((r.dup_list[1].interface.as_str(), r.dup_list[1].direction), ("if3", 1));
+    }
+
+    #[test]
+    fn icmp_has_a_type_and_no_ports() {
+        let r = record(&flow(1, 8, 0, ETH_IPV4));
+        assert_eq!((r.icmp_type, r.icmp_code), (8, 0));
+        assert_eq!(r.transport.unwrap(), Transport { src_port: 0, dst_port: 0, protocol: 1 });
+    }
+
+    #[test]
+    fn frames_without_ip_have_no_addresses() {
+        let r = record(&flow(0, NO_IP, 0, 0x0806));
+        assert_eq!((r.network, r.transport, r.eth_protocol), (None, None, 0x0806));
+    }
+}

@@ -1,0 +1,142 @@
+//! System calls that the libraries do not offer: batch reads of BPF maps, test runs, and the barrier between
+//! switching the flow maps and draining them.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+use aya::Pod;
+
+// enum bpf_cmd and the layouts of union bpf_attr: include/uapi/linux/bpf.h.
+const BPF_PROG_TEST_RUN: i64 = 10;
+const BPF_MAP_LOOKUP_AND_DELETE_BATCH: i64 = 25;
+
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestRunAttr {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    _pad: u32,
+}
+
+fn bpf<A>(command: i64, attr: &mut A) -> io::Result<()> {
+    // SAFETY: attr is a live, correctly sized prefix of union bpf_attr; every address in it points into
+    // buffers that the callers below keep alive over the call.
+    let rc = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Reads and empties a hash map (not per-CPU) in chunks, and keeps its buffers for the next time.
+pub struct BatchReader<K, V> {
+    keys: Vec<K>,
+    values: Vec<V>,
+}
+
+impl<K: Pod, V: Pod> BatchReader<K, V> {
+    /// A reader of `chunk` entries at a time.
+    pub fn new(chunk: usize) -> Self {
+        Self { keys: Vec::with_capacity(chunk), values: Vec::with_capacity(chunk) }
+    }
+
+    /// Hands every entry of the map to `each` and deletes it. Returns how many there were.
+    /// Exact only while no program writes to the map.
+    pub fn drain(&mut self, map: BorrowedFd<'_>, mut each: impl FnMut(&K, &V)) -> io::Result<usize> {
+        // The cursor is a bucket number (u32); the kernel may write up to a key's length.
+        let (mut cursor, mut next) = ([0u64; 8], [0u64; 8]);
+        let mut first = true;
+        let mut total = 0;
+        loop {
+            let mut attr = BatchAttr {
+                in_batch: if first { 0 } else { cursor.as_ptr() as u64 },
+                out_batch: next.as_mut_ptr() as u64,
+                keys: self.keys.as_mut_ptr() as u64,
+                values: self.values.as_mut_ptr() as u64,
+                count: self.keys.capacity().min(self.values.capacity()) as u32,
+                map_fd: map.as_raw_fd() as u32,
+                ..Default::default()
+            };
+            let result = bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH, &mut attr);
+            let errno = result.as_ref().err().and_then(io::Error::raw_os_error);
+            if errno == Some(libc::ENOSPC) {
+                // One bucket holds more than a chunk.
+                let more = self.keys.capacity();
+                self.keys.reserve(2 * more);
+                self.values.reserve(2 * more);
+                continue;
+            }
+            // ENOENT: the end is reached; count is valid all the same.
+            if errno != Some(libc::ENOENT) {
+                result?;
+            }
+            let count = attr.count as usize;
+            // SAFETY: the kernel has filled `count` entries, no more than the capacity; Pod allows any bits.
+            unsafe {
+                self.keys.set_len(count);
+                self.values.set_len(count);
+            }
+            self.keys.iter().zip(&self.values).for_each(|(key, value)| each(key, value));
+            self.keys.clear();
+            self.values.clear();
+            total += count;
+            if errno.is_some() {
+                return Ok(total);
+            }
+            std::mem::swap(&mut cursor, &mut next);
+            first = false;
+        }
+    }
+}
+
+/// Waits until every program that was running when this was called has ended.
+///
+/// MEMBARRIER_CMD_GLOBAL is the kernel's synchronize_rcu(), and BPF programs run inside RCU read sections.
+/// Kernels with nohz_full CPUs refuse it: then a pause far longer than any program takes stands in.
+pub fn wait_for_running_programs() {
+    const MEMBARRIER_CMD_GLOBAL: i64 = 1;
+    // SAFETY: takes three integers, touches no memory of ours.
+    let rc = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if rc != 0 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// Runs a tc program `repeat` times on a frame, without any interface. Returns its verdict and the mean time of
+/// a run in ns, as the kernel measured it.
+pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<(u32, u32)> {
+    let mut attr = TestRunAttr {
+        prog_fd: program.as_raw_fd() as u32,
+        data_in: frame.as_ptr() as u64,
+        data_size_in: frame.len() as u32,
+        repeat,
+        ..Default::default()
+    };
+    bpf(BPF_PROG_TEST_RUN, &mut attr)?;
+    Ok((attr.retval, attr.duration))
+}
