@@ -1,0 +1,254 @@
+//! One capture from its first check to its last line.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use chrono::Utc;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tracing::{debug, info, warn};
+
+use crate::cli::Options;
+use crate::counts::Counts;
+use crate::human;
+use crate::ingest::{Ingest, listen};
+use crate::output::{self, Paths};
+use crate::pipeline::{Pipeline, Sinks};
+use crate::record::Story;
+use crate::signals::{Kind, Signals};
+use crate::sink::json::{JsonSink, Limit};
+use crate::sink::sqlite::{Hurry, SqliteSink};
+use crate::sink::{Sink, SinkError};
+use crate::summary::{self, say};
+use crate::tui::{Latest, Screen};
+
+/// Longest time for the agents to say their last word.
+const GRACE: Duration = Duration::from_secs(2);
+/// An agent that was silent for this long before the end is not waited for.
+const ALIVE: Duration = Duration::from_secs(5);
+/// Longest time for requests under way at the end.
+const LAST_REQUESTS: Duration = Duration::from_millis(500);
+/// How often the agents' last words are looked for.
+const LOOK: Duration = Duration::from_millis(10);
+/// Threads that receive. The sinks have their own.
+const MOST_RECEIVERS: usize = 4;
+
+/// Why a capture ends.
+enum End {
+    Signal(Kind),
+    Limit(String),
+    Failed,
+}
+
+/// Captures until a limit, a signal or an error.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(MOST_RECEIVERS));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    runtime.block_on(capture(options))
+}
+
+async fn capture(options: Options) -> anyhow::Result<()> {
+    let (started, start) = (Instant::now(), Utc::now());
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let paths = Paths::prepare(&options.output_dir, options.filename.as_deref(), start)?;
+    let listener = listen::bind(&options.listen).await?;
+
+    announce(&options);
+    let counts = Arc::<Counts>::default();
+    let story = Arc::new(Story::new(options.options.clone(), options.namespace.clone(), start));
+    let limit = Arc::<Notify>::default();
+    let (files, hurry) = create_sinks(&options, &paths, &counts, &story, &limit)?;
+    let latest = std::io::stdout().is_terminal().then(Arc::<Latest>::default);
+    let (pipeline, sinks) = Pipeline::start(files, counts.clone(), latest.clone());
+    let ingest = Ingest::new(pipeline, counts.clone());
+    let server = Server::start(listener, ingest.clone());
+    info!("Started collector on {}", options.listen);
+    debug!("Ready ! Waiting for flows...");
+
+    let view = View::start(&options, &paths, started, &counts, latest);
+    let end = until_end(&options, started, &mut signals, &limit, &sinks).await;
+    view.stop();
+    say(&end.farewell());
+    let first = end.signal();
+    if !matches!(end, End::Failed) {
+        drain(&ingest, &counts, &sinks, &mut signals).await;
+    }
+    server.stop().await;
+    ingest.close();
+    story.end(end.reason());
+    let finished = finish(sinks, &mut signals, first, &hurry).await;
+    for line in summary::account(started.elapsed(), &end.reason(), &counts.totals(), &paths) {
+        say(&line);
+    }
+    Ok(finished?)
+}
+
+fn announce(options: &Options) {
+    match &options.filename {
+        Some(name) => info!("Starting Flow Capture for {name}..."),
+        None => info!("Starting Flow Capture..."),
+    }
+    if !options.options.is_empty() {
+        info!("Option(s): {}", options.options);
+    }
+}
+
+/// One sink for each file.
+type Files = Vec<Box<dyn Sink>>;
+
+/// The files, and what cuts their last hour short.
+fn create_sinks(
+    options: &Options,
+    paths: &Paths,
+    counts: &Arc<Counts>,
+    story: &Arc<Story>,
+    reached: &Arc<Notify>,
+) -> Result<(Files, Arc<Hurry>), SinkError> {
+    let limit = Limit { bytes: options.max_bytes, reached: reached.clone() };
+    let file = output::create(&paths.json).map_err(SinkError::write(&paths.json))?;
+    let json = JsonSink::new(file, paths.json.clone(), counts.clone(), limit)?;
+    info!("Creating database...");
+    let sqlite = SqliteSink::create(&paths.db, counts.clone(), story.clone())?;
+    info!("flows db created");
+    info!("flows table created");
+    let hurry = sqlite.hurry();
+    Ok((vec![Box::new(json), Box::new(sqlite)], hurry))
+}
+
+/// The HTTP/2 server at work.
+struct Server {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    fn start(listener: listen::Listener, ingest: Ingest) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            if let Err(error) = listen::serve(listener, ingest, stopped).await {
+                warn!("the server ended: {error}");
+            }
+        });
+        Self { stop, task }
+    }
+
+    /// Lets the requests under way end, for a short time.
+    async fn stop(mut self) {
+        let _ = self.stop.send(());
+        if timeout(LAST_REQUESTS, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+/// What a person sees while the capture runs.
+enum View {
+    Screen(Screen),
+    Lines(JoinHandle<()>),
+}
+
+impl View {
+    fn start(
+        options: &Options,
+        paths: &Paths,
+        started: Instant,
+        counts: &Arc<Counts>,
+        latest: Option<Arc<Latest>>,
+    ) -> Self {
+        match latest {
+            Some(latest) => View::Screen(Screen::start(options, paths, started, counts.clone(), latest)),
+            None => View::Lines(tokio::spawn(lines(started, counts.clone()))),
+        }
+    }
+
+    fn stop(self) {
+        match self {
+            View::Screen(screen) => screen.stop(),
+            View::Lines(task) => task.abort(),
+        }
+    }
+}
+
+async fn lines(started: Instant, counts: Arc<Counts>) {
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        say(&summary::line(started.elapsed(), &counts.totals()));
+    }
+}
+
+async fn until_end(options: &Options, started: Instant, signals: &mut Signals, limit: &Notify, sinks: &Sinks) -> End {
+    let time = async {
+        match options.max_time {
+            Some(time) => sleep(time.saturating_sub(started.elapsed())).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        kind = signals.next() => End::Signal(kind),
+        () = time => End::Limit(human::duration(options.max_time.unwrap_or_default())),
+        () = limit.notified() => End::Limit(human::bytes(options.max_bytes.unwrap_or_default())),
+        () = sinks.failed() => End::Failed,
+    }
+}
+
+impl End {
+    fn reason(&self) -> String {
+        match self {
+            End::Signal(kind) => kind.to_string(),
+            End::Limit(limit) => format!("reached {limit}"),
+            End::Failed => "failed".into(),
+        }
+    }
+
+    fn farewell(&self) -> String {
+        match self {
+            End::Limit(limit) => format!("Capture reached {limit}, exiting now..."),
+            other => format!("Capture {}, exiting now...", other.reason()),
+        }
+    }
+
+    fn signal(&self) -> Option<Kind> {
+        if let End::Signal(kind) = self { Some(*kind) } else { None }
+    }
+}
+
+/// Waits for what the agents still have: until each has said its last word, a second signal, or the end of the grace.
+async fn drain(ingest: &Ingest, counts: &Counts, sinks: &Sinks, signals: &mut Signals) {
+    let since = Instant::now();
+    ingest.stop_agents();
+    let last_words = async {
+        while counts.agents_pending(since, ALIVE) {
+            sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        () = last_words => {}
+        () = sleep(GRACE) => warn!("some agents did not say their last word in {}", human::duration(GRACE)),
+        kind = signals.next() => debug!("{kind} again: not waiting for the agents"),
+        () = sinks.failed() => {}
+    }
+}
+
+/// Waits until the files are finished. A user who asks again does not get the indices.
+async fn finish(sinks: Sinks, signals: &mut Signals, first: Option<Kind>, hurry: &Hurry) -> Result<(), SinkError> {
+    let mut first = first;
+    let mut joined = tokio::task::spawn_blocking(|| sinks.join());
+    loop {
+        tokio::select! {
+            result = &mut joined => return result.unwrap_or(Err(SinkError::Panicked)),
+            kind = signals.next() => {
+                if first.is_some_and(|first| first.hurried_by(kind)) {
+                    hurry.up();
+                }
+                first = first.or(Some(kind));
+            }
+        }
+    }
+}

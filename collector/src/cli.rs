@@ -1,0 +1,245 @@
+//! The command line: words to a checked [`Options`]. Nothing below this file knows clap.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use netobserv_wire::duration;
+use tracing::level_filters::LevelFilter;
+
+/// Receives records from NetObserv agents, shows them and writes JSON and SQLite files.
+#[derive(Debug, Parser)]
+#[command(name = "netobserv-collector", version, arg_required_else_help = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    words: Words,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Capture flows until a limit or a signal
+    GetFlows,
+}
+
+#[derive(Debug, Args)]
+struct Words {
+    /// How much to log: trace, debug, info, warn, error
+    #[arg(long, short, global = true, default_value = "info", value_parser = log_level)]
+    loglevel: LevelFilter,
+    /// TCP port for the agents, on every address
+    #[arg(long, global = true, default_value_t = 9999)]
+    port: u16,
+    /// Where to listen instead: ADDRESS:PORT, or unix:/path/of/socket
+    #[arg(long, global = true, conflicts_with = "port", value_parser = listen)]
+    listen: Option<Listen>,
+    /// Folder for the files
+    #[arg(long, global = true, default_value = "./output")]
+    output_dir: PathBuf,
+    /// Name of the files, without extension, instead of the start time
+    #[arg(long, global = true, value_parser = file_name)]
+    filename: Option<String>,
+    /// End the capture after this long: 30s, 5m, 1h30m; 0 for no limit
+    #[arg(long, global = true, default_value = "5m", value_parser = max_time)]
+    maxtime: Duration,
+    /// End the capture when the JSON file has this many bytes; 0 for no limit
+    #[arg(long, global = true, default_value_t = 50_000_000)]
+    maxbytes: u64,
+    /// Options of the capture, joined by |: kept with the files
+    #[arg(long, global = true, default_value = "")]
+    options: String,
+    /// Namespace of the capture: kept with the files
+    #[arg(long, short, global = true, default_value = "netobserv-cli")]
+    namespace: String,
+}
+
+/// A valid capture.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How much to log.
+    pub log_level: LevelFilter,
+    /// Where agents connect.
+    pub listen: Listen,
+    /// Folder below which the files go.
+    pub output_dir: PathBuf,
+    /// Base name of the files; the start time without one.
+    pub filename: Option<String>,
+    /// Longest duration.
+    pub max_time: Option<Duration>,
+    /// Most bytes of JSON.
+    pub max_bytes: Option<u64>,
+    /// Options of the capture, as the plugin joined them.
+    pub options: String,
+    /// Namespace of the capture.
+    pub namespace: String,
+}
+
+/// Where agents connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// This TCP port of every address.
+    Port(u16),
+    /// This TCP port of one address.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Listen::Port(port) => write!(f, "port {port}"),
+            Listen::Tcp(address) => write!(f, "{address}"),
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Why there is nothing to capture.
+#[derive(Debug)]
+pub enum NoCapture {
+    /// Help or version was asked for: print this, and all is well.
+    Asked(String),
+    /// The words are wrong: one line.
+    Usage(String),
+}
+
+/// Reads the words of the command line, the program's name first.
+///
+/// # Errors
+/// When they ask for help, or are not a valid capture.
+pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Options, NoCapture> {
+    let Cli { command: Command::GetFlows, words } = Cli::try_parse_from(words).map_err(no_capture)?;
+    Ok(Options {
+        log_level: words.loglevel,
+        listen: words.listen.unwrap_or(Listen::Port(words.port)),
+        output_dir: words.output_dir,
+        filename: words.filename,
+        max_time: Some(words.maxtime).filter(|time| !time.is_zero()),
+        max_bytes: Some(words.maxbytes).filter(|bytes| *bytes > 0),
+        options: words.options,
+        namespace: words.namespace,
+    })
+}
+
+fn no_capture(error: clap::Error) -> NoCapture {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        return NoCapture::Asked(text);
+    }
+    // What is missing stands on the lines below the first.
+    let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    NoCapture::Usage(format!("{}; see netobserv-collector --help", lines.join(" ")))
+}
+
+fn log_level(word: &str) -> Result<LevelFilter, String> {
+    match word {
+        "trace" => Ok(LevelFilter::TRACE),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "info" => Ok(LevelFilter::INFO),
+        "warn" | "warning" => Ok(LevelFilter::WARN),
+        "error" | "fatal" | "panic" => Ok(LevelFilter::ERROR),
+        _ => Err("use trace, debug, info, warn or error".into()),
+    }
+}
+
+fn listen(word: &str) -> Result<Listen, String> {
+    match word.strip_prefix("unix:") {
+        Some("") => Err("name the socket: unix:/path/of/socket".into()),
+        Some(path) => Ok(Listen::Unix(path.into())),
+        None => word.parse().map(Listen::Tcp).map_err(|_| "use ADDRESS:PORT or unix:/path/of/socket".into()),
+    }
+}
+
+fn max_time(word: &str) -> Result<Duration, String> {
+    duration::parse(word).map_err(|_| "use a duration such as 30s, 5m or 1h30m".into())
+}
+
+/// A name that stays in the folder and is not hidden.
+fn file_name(word: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+:@".contains(c);
+    if word.is_empty() || word.starts_with('.') || !word.chars().all(plain) {
+        return Err("use letters, digits and - _ . only, no folder".into());
+    }
+    Ok(word.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &str) -> Result<Options, NoCapture> {
+        parse(format!("netobserv-collector {words}").split_whitespace().map(Into::into))
+    }
+
+    #[track_caller]
+    fn refused(words: &str) -> String {
+        match read(words) {
+            Err(NoCapture::Usage(text)) => text,
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let options = read("get-flows").unwrap();
+        assert_eq!(options.listen, Listen::Port(9999));
+        assert_eq!((options.max_time, options.max_bytes), (Some(Duration::from_secs(300)), Some(50_000_000)));
+        assert_eq!(options.output_dir, PathBuf::from("./output"));
+        assert_eq!((options.namespace.as_str(), options.filename), ("netobserv-cli", None));
+    }
+
+    #[test]
+    fn options_stand_on_either_side_of_the_command() {
+        let options = read("--port 7 -l debug get-flows --maxtime=1.5h --maxbytes 0 -n other").unwrap();
+        assert_eq!(options.listen, Listen::Port(7));
+        assert_eq!((options.max_time, options.max_bytes), (Some(Duration::from_secs(5400)), None));
+        assert_eq!((options.log_level, options.namespace.as_str()), (LevelFilter::DEBUG, "other"));
+    }
+
+    #[test]
+    fn a_place_to_listen_is_an_address_or_a_socket() {
+        assert_eq!(read("get-flows --listen unix:/tmp/a").unwrap().listen, Listen::Unix("/tmp/a".into()));
+        assert_eq!(read("get-flows --listen [::1]:80").unwrap().listen, Listen::Tcp("[::1]:80".parse().unwrap()));
+        refused("get-flows --listen unix:");
+        refused("get-flows --listen localhost");
+        refused("get-flows --listen [::1]:80 --port 80");
+    }
+
+    #[test]
+    fn wrong_words_give_one_line_that_names_them() {
+        for (words, named) in [
+            ("get-flows --maxtime 5", "--maxtime"),
+            ("get-flows --maxtime=-1s", "--maxtime"),
+            ("get-flows --maxbytes 50MB", "--maxbytes"),
+            ("get-flows --maxbytes=-1", "--maxbytes"),
+            ("get-flows --port 65536", "--port"),
+            ("get-flows --loglevel loud", "--loglevel"),
+            ("get-flows --unknown", "--unknown"),
+            ("get-packets", "get-packets"),
+            ("get-metrics", "get-metrics"),
+            ("", "subcommand"),
+        ] {
+            let text = refused(words);
+            assert!(text.contains(named) && !text.contains('\n'), "{words}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_file_name_stays_in_its_folder() {
+        assert_eq!(read("get-flows --filename my-capture_1.2").unwrap().filename.as_deref(), Some("my-capture_1.2"));
+        for name in ["../x", "a/b", "..", ".hidden", "a\\b"] {
+            refused(&format!("get-flows --filename {name}"));
+        }
+        assert!(file_name("").is_err());
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors() {
+        for words in ["--help", "--version", "get-flows --help"] {
+            assert!(matches!(read(words), Err(NoCapture::Asked(_))), "{words}");
+        }
+    }
+}

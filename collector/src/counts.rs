@@ -1,0 +1,286 @@
+//! What every stage saw and what it could not keep: filled by the stages, read by the screen, the
+//! summary and the files.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use netobserv_wire::Flow;
+use netobserv_wire::pbflow::AgentStatus;
+
+/// The counters of one capture.
+#[derive(Debug, Default)]
+pub struct Counts {
+    flows: AtomicU64,
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    refused_flows: AtomicU64,
+    malformed_flows: AtomicU64,
+    json: SinkCounts,
+    sqlite: SinkCounts,
+    agents: Mutex<BTreeMap<String, Agent>>,
+}
+
+/// The counters of one sink.
+#[derive(Debug, Default)]
+pub struct SinkCounts {
+    /// Rows in the file.
+    pub rows: AtomicU64,
+    /// Bytes of the file.
+    pub bytes: AtomicU64,
+    /// Rows that are not in the file because it could not be written.
+    pub lost: AtomicU64,
+}
+
+/// What one agent said of itself.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Flows that it sent.
+    pub flows: u64,
+    /// Interfaces with probes on them.
+    pub interfaces: u32,
+    /// Its version.
+    pub version: String,
+    /// Its losses, restarts included.
+    pub losses: Losses,
+    /// Losses of its earlier lives.
+    before: Losses,
+    heard: Instant,
+    last: bool,
+}
+
+/// Losses before the collector. All from the start of the capture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Packets that found no room in the kernel.
+    pub kernel_packets: u64,
+    /// Bytes of these packets.
+    pub kernel_bytes: u64,
+    /// Flows that found no room in an agent's export queue.
+    pub export_flows: u64,
+    /// Packets of these flows.
+    pub export_packets: u64,
+    /// Bytes of these flows.
+    pub export_bytes: u64,
+    /// Packets that took the overflow path; not lost.
+    pub overflow_packets: u64,
+}
+
+/// All counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Flows accepted.
+    pub flows: u64,
+    /// Packets of these flows.
+    pub packets: u64,
+    /// Bytes of these flows.
+    pub bytes: u64,
+    /// Flows that were refused because there was no room; an agent sends them again.
+    pub refused_flows: u64,
+    /// Flows that could not be read.
+    pub malformed_flows: u64,
+    /// Rows in the JSON file.
+    pub json_rows: u64,
+    /// Bytes of the JSON file.
+    pub json_bytes: u64,
+    /// Rows that the JSON file does not have.
+    pub json_lost: u64,
+    /// Rows in the SQLite file.
+    pub sqlite_rows: u64,
+    /// Rows that the SQLite file does not have.
+    pub sqlite_lost: u64,
+    /// Agents heard of.
+    pub agents: u64,
+    /// Their losses together.
+    pub losses: Losses,
+}
+
+impl Counts {
+    /// Counts flows that are on their way to the sinks.
+    pub fn accepted(&self, flows: &[Flow]) {
+        self.flows.fetch_add(flows.len() as u64, Relaxed);
+        self.packets.fetch_add(flows.iter().map(|flow| flow.packets).fold(0, u64::wrapping_add), Relaxed);
+        self.bytes.fetch_add(flows.iter().map(|flow| flow.bytes).fold(0, u64::wrapping_add), Relaxed);
+    }
+
+    /// Counts flows for which there was no room.
+    pub fn refused(&self, flows: u64) {
+        self.refused_flows.fetch_add(flows, Relaxed);
+    }
+
+    /// Counts flows that could not be read.
+    pub fn malformed(&self, flows: u64) {
+        self.malformed_flows.fetch_add(flows, Relaxed);
+    }
+
+    /// The counters of the JSON file.
+    pub fn json(&self) -> &SinkCounts {
+        &self.json
+    }
+
+    /// The counters of the SQLite file.
+    pub fn sqlite(&self) -> &SinkCounts {
+        &self.sqlite
+    }
+
+    /// Notes what an agent said, and that it sent `flows` with it.
+    pub fn heard(&self, status: &AgentStatus, flows: u64, now: Instant) {
+        let mut agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match agents.get_mut(&status.node) {
+            Some(agent) => agent.update(status, now),
+            None => drop(agents.insert(status.node.clone(), Agent::new(status, now))),
+        }
+        if let Some(agent) = agents.get_mut(&status.node) {
+            agent.flows += flows;
+        }
+    }
+
+    /// Whether some agent that was heard of in the `window` before `since`, or later, has not said its last word.
+    pub fn agents_pending(&self, since: Instant, window: Duration) -> bool {
+        self.agents().values().any(|agent| !agent.last && agent.heard + window >= since)
+    }
+
+    /// What the agents said, by node.
+    pub fn agents(&self) -> BTreeMap<String, Agent> {
+        self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// All counters now.
+    pub fn totals(&self) -> Totals {
+        let agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Totals {
+            flows: self.flows.load(Relaxed),
+            packets: self.packets.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            refused_flows: self.refused_flows.load(Relaxed),
+            malformed_flows: self.malformed_flows.load(Relaxed),
+            json_rows: self.json.rows.load(Relaxed),
+            json_bytes: self.json.bytes.load(Relaxed),
+            json_lost: self.json.lost.load(Relaxed),
+            sqlite_rows: self.sqlite.rows.load(Relaxed),
+            sqlite_lost: self.sqlite.lost.load(Relaxed),
+            agents: agents.len() as u64,
+            losses: agents.values().fold(Losses::default(), |sum, agent| sum.plus(agent.losses)),
+        }
+    }
+}
+
+impl Agent {
+    fn new(status: &AgentStatus, now: Instant) -> Self {
+        let losses = Losses::of(status);
+        Self {
+            flows: 0,
+            interfaces: status.interfaces,
+            version: status.version.clone(),
+            losses,
+            before: Losses::default(),
+            heard: now,
+            last: status.last,
+        }
+    }
+
+    fn update(&mut self, status: &AgentStatus, now: Instant) {
+        let losses = Losses::of(status);
+        if losses.plus(self.before).any_below(self.losses) {
+            self.before = self.losses;
+        }
+        self.losses = losses.plus(self.before);
+        self.interfaces = status.interfaces;
+        self.version.clone_from(&status.version);
+        self.heard = now;
+        self.last = status.last;
+    }
+}
+
+impl Losses {
+    fn of(status: &AgentStatus) -> Self {
+        Self {
+            kernel_packets: status.lost_kernel_packets,
+            kernel_bytes: status.lost_kernel_bytes,
+            export_flows: status.lost_export_flows,
+            export_packets: status.lost_export_packets,
+            export_bytes: status.lost_export_bytes,
+            overflow_packets: status.overflow_packets,
+        }
+    }
+
+    fn each(self) -> [u64; 6] {
+        [
+            self.kernel_packets,
+            self.kernel_bytes,
+            self.export_flows,
+            self.export_packets,
+            self.export_bytes,
+            self.overflow_packets,
+        ]
+    }
+
+    fn plus(self, other: Self) -> Self {
+        let [a, b, c, d, e, f] = std::array::from_fn(|i| self.each()[i].saturating_add(other.each()[i]));
+        let (kernel_packets, kernel_bytes, export_flows) = (a, b, c);
+        Self { kernel_packets, kernel_bytes, export_flows, export_packets: d, export_bytes: e, overflow_packets: f }
+    }
+
+    /// A counter that went back: the agent was started anew.
+    fn any_below(self, other: Self) -> bool {
+        self.each().iter().zip(other.each()).any(|(now, then)| *now < then)
+    }
+}
+
+impl Totals {
+    /// What was lost, stage by stage, in words; empty when nothing was.
+    pub fn lost(&self) -> Vec<String> {
+        let stages = [
+            ("in the kernel", self.losses.kernel_packets, "packets"),
+            ("in the agents' queues", self.losses.export_flows, "flows"),
+            ("unreadable", self.malformed_flows, "flows"),
+            ("not in the JSON file", self.json_lost, "flows"),
+            ("not in the SQLite file", self.sqlite_lost, "flows"),
+        ];
+        let lost = stages.into_iter().filter(|(_, number, _)| *number > 0);
+        lost.map(|(stage, number, what)| format!("{stage} {} {what}", crate::human::count(number))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(node: &str, kernel: u64, last: bool) -> AgentStatus {
+        AgentStatus { node: node.into(), lost_kernel_packets: kernel, last, ..AgentStatus::default() }
+    }
+
+    #[test]
+    fn losses_add_up_over_agents_and_restarts() {
+        let (counts, now) = (Counts::default(), Instant::now());
+        for (node, kernel) in [("a", 5), ("b", 100), ("a", 9), ("a", 2), ("a", 3)] {
+            counts.heard(&status(node, kernel, false), 10, now);
+        }
+        assert_eq!(counts.agents()["a"].losses.kernel_packets, 9 + 3);
+        assert_eq!((counts.agents()["a"].flows, counts.totals().agents), (40, 2));
+        assert_eq!(counts.totals().losses.kernel_packets, 112);
+        assert_eq!(counts.totals().lost(), ["in the kernel 112 packets"]);
+    }
+
+    #[test]
+    fn agents_are_pending_until_their_last_word_or_long_silence() {
+        let (counts, start, window) = (Counts::default(), Instant::now(), Duration::from_secs(5));
+        let later = |seconds| start + Duration::from_secs(seconds);
+        assert!(!counts.agents_pending(start, window));
+        counts.heard(&status("a", 0, false), 0, start);
+        assert!(counts.agents_pending(later(5), window));
+        assert!(!counts.agents_pending(later(6), window));
+        counts.heard(&status("a", 0, true), 0, later(6));
+        assert!(!counts.agents_pending(later(6), window));
+    }
+
+    #[test]
+    fn sums_are_over_all_flows() {
+        let counts = Counts::default();
+        counts.accepted(&[Flow { bytes: 7, packets: 2, ..Flow::default() }, Flow { bytes: 1, ..Flow::default() }]);
+        let totals = counts.totals();
+        assert_eq!((totals.flows, totals.packets, totals.bytes), (2, 2, 8));
+        assert!(totals.lost().is_empty());
+    }
+}

@@ -1,0 +1,204 @@
+//! A `pbflow.Records` message, one record at a time.
+//!
+//! Decoded whole, a message of 16 MB could take a hundred times as much memory: an empty record is two bytes on the wire.
+
+use netobserv_wire::Flow;
+use netobserv_wire::pbflow::{AgentStatus, Record};
+use prost::bytes::Buf;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::{DecodeError, Message};
+
+/// Field numbers of `Records`.
+const ENTRIES: u32 = 1;
+const AGENT: u32 = 1000;
+
+/// Number of records in a message.
+///
+/// # Errors
+/// When the message is not a protobuf message.
+pub(super) fn count(mut message: &[u8]) -> Result<usize, DecodeError> {
+    let mut count = 0;
+    while message.has_remaining() {
+        if next(&mut message)?.is_some_and(|(field, _)| field == ENTRIES) {
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// The next field: its number and bytes if it has some of its own.
+fn next<'a>(message: &mut &'a [u8]) -> Result<Option<(u32, &'a [u8])>, DecodeError> {
+    let (field, wire) = decode_key(message)?;
+    let before = *message;
+    skip_field(wire, field, message, DecodeContext::default())?;
+    if wire != WireType::LengthDelimited {
+        return Ok(None);
+    }
+    let mut value = &before[..before.len() - message.len()];
+    decode_varint(&mut value)?;
+    Ok(Some((field, value)))
+}
+
+/// The records of a message that [`count`] has been over.
+pub(super) struct Records<'a> {
+    message: &'a [u8],
+    now_s: u64,
+    /// Used again and again, so that its texts and lists keep their memory.
+    record: Record,
+    agent: Option<&'a [u8]>,
+}
+
+impl<'a> Records<'a> {
+    /// `now_s` is when the message arrived, in seconds since 1970.
+    pub(super) fn new(message: &'a [u8], now_s: u64) -> Self {
+        Self { message, now_s, record: Record::default(), agent: None }
+    }
+
+    /// Looks at the next `records` records and returns those that can be read.
+    pub(super) fn take(&mut self, records: usize) -> Vec<Flow> {
+        let mut flows = Vec::with_capacity(records);
+        for _ in 0..records {
+            let Some(entry) = self.next_entry() else { break };
+            self.record.clear();
+            if self.record.merge(entry).is_ok() {
+                flows.push(Flow::from_record(&self.record, self.now_s));
+            }
+        }
+        flows
+    }
+
+    /// What the agent said of itself, if that can be read. Call it after the last record.
+    pub(super) fn agent(mut self) -> Option<AgentStatus> {
+        while self.next_entry().is_some() {}
+        AgentStatus::decode(self.agent?).ok()
+    }
+
+    fn next_entry(&mut self) -> Option<&'a [u8]> {
+        while self.message.has_remaining() {
+            match next(&mut self.message) {
+                Ok(Some((ENTRIES, entry))) => return Some(entry),
+                Ok(Some((AGENT, agent))) => self.agent = Some(agent),
+                Ok(_) => {}
+                Err(_) => self.message = &[],
+            }
+        }
+        None
+    }
+}
+
+/// Counts the records of a message that comes in pieces and is not kept.
+#[derive(Debug, Default)]
+pub(super) struct EntryCounter {
+    count: u64,
+    state: State,
+    number: u64,
+    shift: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    #[default]
+    Key,
+    Varint,
+    Length,
+    Skip(u64),
+    Broken,
+}
+
+impl EntryCounter {
+    /// Records so far; one that has begun counts.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Goes over the next piece.
+    pub(super) fn feed(&mut self, mut piece: &[u8]) {
+        while let [byte, rest @ ..] = piece {
+            if let State::Skip(length) = self.state {
+                let part = length.min(piece.len() as u64);
+                piece = &piece[part as usize..];
+                self.state = if part == length { State::Key } else { State::Skip(length - part) };
+                continue;
+            }
+            piece = rest;
+            self.number |= u64::from(byte & 0x7f).checked_shl(self.shift).unwrap_or(0);
+            self.shift += 7;
+            if byte & 0x80 == 0 {
+                let number = std::mem::take(&mut self.number);
+                self.state = self.after(number);
+                self.shift = 0;
+            }
+        }
+    }
+
+    /// What comes after a varint.
+    fn after(&mut self, number: u64) -> State {
+        match self.state {
+            State::Key if number == u64::from(ENTRIES) << 3 | 2 => {
+                self.count += 1;
+                State::Length
+            }
+            State::Key => match number & 7 {
+                0 => State::Varint,
+                1 => State::Skip(8),
+                2 => State::Length,
+                5 => State::Skip(4),
+                _ => State::Broken,
+            },
+            State::Varint | State::Skip(_) => State::Key,
+            State::Length => State::Skip(number),
+            State::Broken => State::Broken,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netobserv_wire::pbflow;
+
+    fn message() -> Vec<u8> {
+        let record = |bytes| Record { bytes, interface: "eth0".into(), ..Record::default() };
+        let agent = AgentStatus { node: "n".into(), last: true, ..AgentStatus::default() };
+        pbflow::Records { entries: (0..300).map(record).collect(), agent: Some(agent) }.encode_to_vec()
+    }
+
+    #[test]
+    fn records_come_one_by_one_and_the_agent_last() {
+        let message = message();
+        assert_eq!(count(&message).unwrap(), 300);
+        let mut records = Records::new(&message, 9);
+        let first = records.take(200);
+        let rest = records.take(200);
+        assert_eq!((first.len(), rest.len(), rest[99].bytes, rest[99].received_s), (200, 100, 299, 9));
+        assert!(records.agent().unwrap().last);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_left_out() {
+        let mut message = message();
+        message.extend([0x0a, 1, 0xff]);
+        assert_eq!(count(&message).unwrap(), 301);
+        assert_eq!(Records::new(&message, 9).take(301).len(), 300);
+        message.push(0x0a);
+        assert!(count(&message).is_err());
+    }
+
+    #[test]
+    fn what_is_read_past_is_counted_in_any_pieces() {
+        let message = message();
+        for size in [1, 2, 7, 100, message.len()] {
+            let mut counter = EntryCounter::default();
+            message.chunks(size).for_each(|piece| counter.feed(piece));
+            assert_eq!(counter.count(), 300, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn noise_does_not_break_the_counter() {
+        let mut counter = EntryCounter::default();
+        counter.feed(&[0xff; 100]);
+        counter.feed(&[0x0b, 0x0a, 0x00, 0x0a, 0x00]);
+        assert_eq!(counter.count(), 0);
+    }
+}

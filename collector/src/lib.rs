@@ -1,0 +1,46 @@
+//! `netobserv-collector`: receives flows from agents, shows them and writes them to files.
+
+pub mod capture;
+pub mod cli;
+pub mod counts;
+pub mod human;
+pub mod ingest;
+pub mod log;
+pub mod output;
+pub mod parent;
+pub mod pipeline;
+pub mod record;
+pub mod signals;
+pub mod sink;
+pub mod summary;
+pub mod tui;
+
+use std::process::ExitCode;
+
+use cli::NoCapture;
+
+/// Exit code for a wrong command line.
+const USAGE: u8 = 2;
+
+/// The whole program: words of the command line to exit code. Errors are printed here and nowhere else.
+pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let options = match cli::parse(words) {
+        Ok(options) => options,
+        Err(NoCapture::Asked(text)) => {
+            summary::say(text.trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Err(NoCapture::Usage(line)) => {
+            eprintln!("{line}");
+            return USAGE.into();
+        }
+    };
+    log::start(options.log_level);
+    match parent::die_with_parent().and_then(|()| capture::run(options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

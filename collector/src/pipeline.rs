@@ -1,0 +1,240 @@
+//! From the receivers to the sinks: one queue, bounded by rows, read by one thread for each sink.
+//!
+//! A batch holds its places in the queue until the last sink has dropped it. So the slowest sink sets the
+//! pace: receivers wait for room, and refuse when there is none in time. The screen only peeks.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use netobserv_wire::Flow;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
+
+use crate::counts::Counts;
+use crate::sink::{Sink, SinkError};
+use crate::tui::Latest;
+
+/// Rows in the queue. A row is 0.4 to 1 KB.
+pub const ROOM: usize = 32_768;
+/// How often a sink may do what is due without rows.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Rows on their way to the sinks.
+struct Batch {
+    rows: Vec<Flow>,
+    _room: Room,
+}
+
+/// Reserved places in the queue.
+pub struct Room(OwnedSemaphorePermit);
+
+/// The queue's entrance.
+pub struct Pipeline {
+    room: Arc<Semaphore>,
+    sinks: Mutex<Option<Vec<Sender<Arc<Batch>>>>>,
+    screen: Option<Arc<Latest>>,
+    counts: Arc<Counts>,
+}
+
+/// The capture is over; nothing is accepted any more.
+#[derive(Debug)]
+pub struct Closed;
+
+/// The sinks at work.
+pub struct Sinks {
+    threads: Vec<JoinHandle<Fed>>,
+    failed: Arc<Notify>,
+}
+
+/// A sink that has had all its rows, and how that went.
+type Fed = (Box<dyn Sink>, Result<(), SinkError>);
+
+impl Pipeline {
+    /// Starts a thread for each sink; rows are shown to `screen` as well.
+    pub fn start(sinks: Vec<Box<dyn Sink>>, counts: Arc<Counts>, screen: Option<Arc<Latest>>) -> (Self, Sinks) {
+        let failed = Arc::new(Notify::new());
+        let (mut senders, mut threads) = (Vec::new(), Vec::new());
+        for sink in sinks {
+            let (sender, receiver) = channel();
+            let failed = failed.clone();
+            senders.push(sender);
+            threads.push(std::thread::spawn(move || run(sink, &receiver, &failed)));
+        }
+        let room = Arc::new(Semaphore::new(ROOM));
+        (Self { room, sinks: Mutex::new(Some(senders)), screen, counts }, Sinks { threads, failed })
+    }
+
+    /// Waits for room for `rows` rows until `deadline`. More than [`ROOM`] rows get [`ROOM`] places.
+    pub async fn reserve(&self, rows: usize, deadline: Instant) -> Option<Room> {
+        timeout_at(deadline.into(), self.reserve_patiently(rows)).await.ok()?
+    }
+
+    /// Waits for room for `rows` rows as long as it takes; `None` when there will be none.
+    pub async fn reserve_patiently(&self, rows: usize) -> Option<Room> {
+        let places = u32::try_from(rows.min(ROOM)).ok()?;
+        self.room.clone().acquire_many_owned(places).await.ok().map(Room)
+    }
+
+    /// Hands rows to every sink. `room` must hold at least as many places.
+    pub fn push(&self, rows: Vec<Flow>, room: Room) -> Result<(), Closed> {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let sinks = sinks.as_ref().ok_or(Closed)?;
+        self.counts.accepted(&rows);
+        if let Some(screen) = &self.screen {
+            screen.offer(&rows);
+        }
+        let batch = Arc::new(Batch { rows, _room: room });
+        for sink in sinks {
+            // A sink's thread ends only after the sender is gone.
+            let _ = sink.send(batch.clone());
+        }
+        Ok(())
+    }
+
+    /// Nothing is accepted from now on; the sinks finish what is in the queue and end.
+    pub fn close(&self) {
+        self.room.close();
+        *self.sinks.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Room {
+    /// Parts with `rows` places; `None` when there are fewer.
+    pub fn split(&mut self, rows: usize) -> Option<Room> {
+        self.0.split(rows).map(Room)
+    }
+
+    /// Places.
+    pub fn places(&self) -> usize {
+        self.0.num_permits()
+    }
+}
+
+impl Sinks {
+    /// Returns when a sink has failed.
+    pub async fn failed(&self) {
+        self.failed.notified().await;
+    }
+
+    /// Waits until every sink has written what is in the queue, lets one after the other finish its file, and
+    /// returns the first failure. Blocks.
+    pub fn join(self) -> Result<(), SinkError> {
+        let fed: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
+        let finished = fed.into_iter().map(|thread| {
+            let (mut sink, result) = thread.map_err(|_| SinkError::Panicked)?;
+            let finished = sink.finish(result.is_ok());
+            result.and(finished)
+        });
+        finished.collect::<Vec<_>>().into_iter().collect()
+    }
+}
+
+/// Feeds a sink until the queue is closed. A sink that failed is not written to again; its rows are counted as lost.
+fn run(mut sink: Box<dyn Sink>, batches: &Receiver<Arc<Batch>>, failed: &Notify) -> Fed {
+    let result = feed(sink.as_mut(), batches);
+    if result.is_err() {
+        failed.notify_one();
+        batches.iter().for_each(|batch| sink.lost(batch.rows.len()));
+    }
+    (sink, result)
+}
+
+fn feed(sink: &mut dyn Sink, batches: &Receiver<Arc<Batch>>) -> Result<(), SinkError> {
+    let mut ticked = Instant::now();
+    loop {
+        match batches.recv_timeout(TICK) {
+            Ok(batch) => sink.write(&batch.rows)?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        if ticked.elapsed() >= TICK {
+            sink.tick()?;
+            ticked = Instant::now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    /// Takes rows only when the test lets it.
+    struct Gate {
+        open: Receiver<()>,
+        written: Arc<AtomicUsize>,
+    }
+
+    impl Sink for Gate {
+        fn write(&mut self, rows: &[Flow]) -> Result<(), SinkError> {
+            self.open.recv().map_err(|_| SinkError::Panicked)?;
+            self.written.fetch_add(rows.len(), Relaxed);
+            Ok(())
+        }
+
+        fn finish(&mut self, _: bool) -> Result<(), SinkError> {
+            Ok(())
+        }
+
+        fn lost(&mut self, rows: usize) {
+            self.written.fetch_add(1_000_000 * rows, Relaxed);
+        }
+    }
+
+    fn gated() -> (Pipeline, Sinks, Sender<()>, Arc<AtomicUsize>) {
+        let ((key, open), written) = (channel(), Arc::new(AtomicUsize::new(0)));
+        let sink = Box::new(Gate { open, written: written.clone() });
+        let (pipeline, sinks) = Pipeline::start(vec![sink], Arc::default(), None);
+        (pipeline, sinks, key, written)
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(20)
+    }
+
+    #[tokio::test]
+    async fn a_slow_sink_fills_the_queue_and_room_comes_back() {
+        let (pipeline, sinks, key, written) = gated();
+        for _ in 0..2 {
+            let room = pipeline.reserve(ROOM / 2, soon()).await.unwrap();
+            pipeline.push(vec![Flow::default(); ROOM / 2], room).unwrap();
+        }
+        assert!(pipeline.reserve(1, soon()).await.is_none());
+        key.send(()).unwrap();
+        let room = pipeline.reserve_patiently(ROOM / 2).await.unwrap();
+        assert_eq!(room.places(), ROOM / 2);
+        key.send(()).unwrap();
+        drop(room);
+        pipeline.close();
+        sinks.join().unwrap();
+        assert_eq!(written.load(Relaxed), ROOM);
+    }
+
+    #[tokio::test]
+    async fn rows_after_a_failure_are_counted_as_lost() {
+        let (pipeline, sinks, key, written) = gated();
+        drop(key);
+        for _ in 0..2 {
+            let room = pipeline.reserve(3, soon()).await.unwrap();
+            pipeline.push(vec![Flow::default(); 3], room).unwrap();
+            sinks.failed.notify_one();
+            sinks.failed().await;
+        }
+        pipeline.close();
+        assert!(sinks.join().is_err());
+        assert_eq!(written.load(Relaxed), 3_000_000);
+    }
+
+    #[tokio::test]
+    async fn a_closed_pipeline_takes_nothing() {
+        let (pipeline, sinks, _key, _) = gated();
+        let mut room = pipeline.reserve(9, soon()).await.unwrap();
+        assert_eq!((room.split(4).unwrap().places(), room.places()), (4, 5));
+        pipeline.close();
+        assert!(pipeline.push(vec![Flow::default()], room).is_err());
+        assert!(pipeline.reserve_patiently(1).await.is_none());
+        sinks.join().unwrap();
+    }
+}

@@ -1,0 +1,140 @@
+//! What the database says of the capture itself: the tables `capture` and `agent`.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use rusqlite::types::Value;
+use rusqlite::{Connection, params};
+
+use crate::counts::{Agent, Counts, Totals};
+use crate::human;
+
+/// How often the tables are brought up to date.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// What a capture is and how it ended.
+#[derive(Debug)]
+pub struct Story {
+    /// Options, as the plugin joined them.
+    pub options: String,
+    /// Namespace of the capture.
+    pub namespace: String,
+    /// When it began.
+    pub start: DateTime<Utc>,
+    end: Mutex<Option<(DateTime<Utc>, String)>>,
+}
+
+impl Story {
+    /// A capture that begins.
+    pub fn new(options: String, namespace: String, start: DateTime<Utc>) -> Self {
+        Self { options, namespace, start, end: Mutex::default() }
+    }
+
+    /// It has ended, for this reason.
+    pub fn end(&self, reason: String) {
+        *self.end.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some((Utc::now(), reason));
+    }
+
+    fn ended(&self) -> Option<(DateTime<Utc>, String)> {
+        self.end.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+}
+
+/// What the tables hold, so that only what changed is written.
+#[derive(Debug, Default)]
+pub struct Record {
+    saved: BTreeMap<&'static str, Value>,
+    agents: BTreeMap<String, u64>,
+    totals: Totals,
+    at: Option<Instant>,
+}
+
+impl Record {
+    /// The statements that make the tables.
+    pub const SCHEMA: &str = "
+        CREATE TABLE capture (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+        CREATE TABLE agent (node TEXT PRIMARY KEY, version TEXT, interfaces INTEGER, flows INTEGER, overflow_packets INTEGER,
+            lost_kernel_packets INTEGER, lost_kernel_bytes INTEGER,
+            lost_export_flows INTEGER, lost_export_packets INTEGER, lost_export_bytes INTEGER) WITHOUT ROWID;";
+
+    /// Whether there is something new to save.
+    pub fn is_due(&self, story: &Story, counts: &Counts) -> bool {
+        story.ended().is_some() || (self.is_old() && self.totals != counts.totals())
+    }
+
+    fn is_old(&self) -> bool {
+        self.at.is_none_or(|at| at.elapsed() >= PERIOD)
+    }
+
+    /// Saves what changed, at most once a second while the capture runs.
+    pub fn save(&mut self, db: &Connection, story: &Story, counts: &Counts) -> rusqlite::Result<()> {
+        if !self.is_old() && story.ended().is_none() {
+            return Ok(());
+        }
+        self.totals = counts.totals();
+        self.at = Some(Instant::now());
+        for (name, value) in lines(story, &self.totals) {
+            if self.saved.get(name) != Some(&value) {
+                db.prepare_cached("INSERT OR REPLACE INTO capture VALUES (?, ?)")?.execute(params![name, value])?;
+                self.saved.insert(name, value);
+            }
+        }
+        for (node, agent) in counts.agents() {
+            if self.agents.insert(node.clone(), agent.flows) != Some(agent.flows) || story.ended().is_some() {
+                save_agent(db, &node, &agent)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
+    let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+    let (end, reason) =
+        story.ended().map_or((Value::Null, Value::Null), |(end, reason)| (human::time(end).into(), reason.into()));
+    vec![
+        ("version", env!("CARGO_PKG_VERSION").to_owned().into()),
+        ("options", story.options.clone().into()),
+        ("namespace", story.namespace.clone().into()),
+        ("start", human::time(story.start).into()),
+        ("end", end),
+        ("end_reason", reason),
+        ("agents", number(totals.agents)),
+        ("flows", number(totals.flows)),
+        ("packets", number(totals.packets)),
+        ("bytes", number(totals.bytes)),
+        ("rows_json", number(totals.json_rows)),
+        ("rows_sqlite", number(totals.sqlite_rows)),
+        ("overflow_packets", number(totals.losses.overflow_packets)),
+        ("refused_flows", number(totals.refused_flows)),
+        ("lost_kernel_packets", number(totals.losses.kernel_packets)),
+        ("lost_kernel_bytes", number(totals.losses.kernel_bytes)),
+        ("lost_export_flows", number(totals.losses.export_flows)),
+        ("lost_export_packets", number(totals.losses.export_packets)),
+        ("lost_export_bytes", number(totals.losses.export_bytes)),
+        ("lost_unreadable_flows", number(totals.malformed_flows)),
+        ("lost_json_flows", number(totals.json_lost)),
+        ("lost_sqlite_flows", number(totals.sqlite_lost)),
+    ]
+}
+
+fn save_agent(db: &Connection, node: &str, agent: &Agent) -> rusqlite::Result<()> {
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let losses = agent.losses;
+    let mut insert = db.prepare_cached("INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let saved = insert.execute(params![
+        node,
+        agent.version,
+        agent.interfaces,
+        number(agent.flows),
+        number(losses.overflow_packets),
+        number(losses.kernel_packets),
+        number(losses.kernel_bytes),
+        number(losses.export_flows),
+        number(losses.export_packets),
+        number(losses.export_bytes),
+    ]);
+    saved.map(drop)
+}

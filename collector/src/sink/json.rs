@@ -1,0 +1,243 @@
+//! The JSON array: one object a line, a valid array on disk after every write.
+//!
+//! The rows of a write go over the closing bracket, with a new bracket behind them, in one system call.
+//! The kernel looks for SIGKILL between two pages of one write, so a write is cut to about one page: then a kill
+//! has to fall into the moment between the two pages that it may touch. Should that happen, every row still
+//! is a line: cutting the file after its last whole line and adding `]` repairs it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use netobserv_wire::value::append_quoted;
+use netobserv_wire::{FIELDS, Field, Flow, Value};
+use tokio::sync::Notify;
+
+use super::{Sink, SinkError};
+use crate::counts::Counts;
+
+/// Bytes of rows after which they are written.
+const WRITE: usize = 4096;
+const EMPTY: &[u8] = b"[]\n";
+const OPEN: &[u8] = b"[\n";
+const NEXT: &[u8] = b",\n";
+const CLOSE: &[u8] = b"\n]\n";
+
+/// Writes the JSON array.
+pub struct JsonSink {
+    file: File,
+    path: PathBuf,
+    counts: Arc<Counts>,
+    limit: Limit,
+    keys: Vec<Key>,
+    /// Where the closing bracket's line feed is, or 0 when no row is there.
+    tail: u64,
+    /// Rows that are not yet written, each with what stands before it.
+    pending: Vec<u8>,
+    pending_rows: u64,
+}
+
+/// What to tell when the file has so many bytes.
+pub struct Limit {
+    /// Bytes of the file.
+    pub bytes: Option<u64>,
+    /// Told once.
+    pub reached: Arc<Notify>,
+}
+
+/// A field, and its name as it stands in an object.
+struct Key {
+    text: Vec<u8>,
+    field: &'static Field,
+}
+
+impl JsonSink {
+    /// Makes `file` an empty array.
+    pub fn new(file: File, path: PathBuf, counts: Arc<Counts>, limit: Limit) -> Result<Self, SinkError> {
+        file.write_all_at(EMPTY, 0).map_err(SinkError::write(&path))?;
+        counts.json().bytes.store(EMPTY.len() as u64, Relaxed);
+        let (keys, pending) = (keys(), Vec::with_capacity(2 * WRITE));
+        Ok(Self { file, path, counts, limit, keys, tail: 0, pending, pending_rows: 0 })
+    }
+
+    fn append(&mut self, flow: &Flow) {
+        let first = self.tail == 0 && self.pending.is_empty();
+        self.pending.extend_from_slice(if first { OPEN } else { NEXT });
+        append_object(&self.keys, flow, &mut self.pending);
+        self.pending_rows += 1;
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let rows = self.pending.len();
+        self.pending.extend_from_slice(CLOSE);
+        let written = self.file.write_all_at(&self.pending, self.tail);
+        self.pending.clear();
+        if let Err(error) = written {
+            self.counts.json().lost.fetch_add(std::mem::take(&mut self.pending_rows), Relaxed);
+            self.take_back()?;
+            return Err(error);
+        }
+        self.tail += rows as u64;
+        self.counts.json().rows.fetch_add(std::mem::take(&mut self.pending_rows), Relaxed);
+        self.counts.json().bytes.store(self.tail + CLOSE.len() as u64, Relaxed);
+        Ok(())
+    }
+
+    /// Makes the file what it was before a write that failed half-way. The bracket's place is still the file's: it needs no room.
+    fn take_back(&self) -> io::Result<()> {
+        let close = if self.tail == 0 { EMPTY } else { CLOSE };
+        self.file.write_all_at(close, self.tail)?;
+        self.file.set_len(self.tail + close.len() as u64)
+    }
+
+    fn write_rows(&mut self, rows: &[Flow]) -> io::Result<()> {
+        for (index, flow) in rows.iter().enumerate() {
+            self.append(flow);
+            if self.pending.len() >= WRITE {
+                self.flush().inspect_err(|_| self.lose(rows.len() - index - 1))?;
+            }
+        }
+        self.flush()
+    }
+
+    fn lose(&self, rows: usize) {
+        self.counts.json().lost.fetch_add(rows as u64, Relaxed);
+    }
+}
+
+impl Sink for JsonSink {
+    fn write(&mut self, rows: &[Flow]) -> Result<(), SinkError> {
+        self.write_rows(rows).map_err(SinkError::write(&self.path))?;
+        if self.limit.bytes.is_some_and(|limit| self.tail >= limit) {
+            self.limit.bytes = None;
+            self.limit.reached.notify_one();
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: bool) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn lost(&mut self, rows: usize) {
+        self.lose(rows);
+    }
+}
+
+fn keys() -> Vec<Key> {
+    let key = |field: &'static Field| {
+        let mut text = Vec::new();
+        append_quoted(field.name, &mut text);
+        text.push(b':');
+        Key { text, field }
+    };
+    FIELDS.iter().map(key).collect()
+}
+
+/// Appends `flow` as one object, without a line feed.
+fn append_object(keys: &[Key], flow: &Flow, out: &mut Vec<u8>) {
+    out.push(b'{');
+    let start = out.len();
+    for key in keys {
+        let value = key.field.get(flow);
+        if value != Value::Absent {
+            separate(start, out);
+            out.extend_from_slice(&key.text);
+            value.append_json(out);
+        }
+    }
+    for (name, value) in flow.other.iter().flat_map(|other| other.iter()) {
+        separate(start, out);
+        append_quoted(name, out);
+        out.push(b':');
+        out.extend_from_slice(value.to_string().as_bytes());
+    }
+    out.push(b'}');
+}
+
+fn separate(start: usize, out: &mut Vec<u8>) {
+    if out.len() > start {
+        out.push(b',');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value as Json, json};
+
+    fn sink(limit: Option<u64>) -> (JsonSink, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("flows.json");
+        let limit = Limit { bytes: limit, reached: Arc::default() };
+        (JsonSink::new(crate::output::create(&path).unwrap(), path, Arc::default(), limit).unwrap(), dir)
+    }
+
+    fn read(sink: &JsonSink) -> Vec<Json> {
+        serde_json::from_slice(&std::fs::read(&sink.path).unwrap()).unwrap()
+    }
+
+    fn flow(bytes: u64) -> Flow {
+        Flow { bytes, ..Flow::default() }
+    }
+
+    #[test]
+    fn the_file_is_an_array_after_every_write() {
+        let (mut sink, _dir) = sink(None);
+        assert_eq!(read(&sink), Vec::<Json>::new());
+        let mut rows = 0;
+        for batch in [1, 0, 2, 500, 1] {
+            sink.write(&vec![flow(7); batch]).unwrap();
+            rows += batch;
+            assert_eq!(read(&sink).len(), rows);
+        }
+        let text = std::fs::read_to_string(&sink.path).unwrap();
+        assert_eq!(text.lines().count(), rows + 2, "a line for each row and bracket");
+        assert_eq!(sink.counts.totals().json_bytes, text.len() as u64);
+        assert_eq!(sink.counts.totals().json_rows, rows as u64);
+    }
+
+    #[test]
+    fn a_failed_write_is_taken_back() {
+        for rows in [0, 3] {
+            let (mut sink, _dir) = sink(None);
+            sink.write(&vec![flow(7); rows]).unwrap();
+            sink.file.write_all_at(b",\n{\"half\":", sink.tail).unwrap();
+            sink.take_back().unwrap();
+            assert_eq!(read(&sink).len(), rows);
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_counts_every_row_as_lost() {
+        let (mut sink, _dir) = sink(None);
+        sink.write(&[flow(7)]).unwrap();
+        sink.file = File::open(&sink.path).unwrap();
+        let error = sink.write(&vec![flow(7); 1_000]).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write ") && error.contains("flows.json: "), "{error}");
+        assert_eq!((sink.counts.totals().json_rows, sink.counts.totals().json_lost), (1, 1_000));
+        assert_eq!(read(&sink).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_limit_is_told() {
+        let (mut sink, _dir) = sink(Some(100));
+        sink.write(&vec![flow(7); 20]).unwrap();
+        sink.limit.reached.notified().await;
+    }
+
+    #[test]
+    fn unknown_keys_are_written_as_they_came() {
+        let record =
+            json!({"Bytes": 7, "Strange \"key\"": {"a": [1, 2.5, null]}, "SrcPort": "443(https)", "TimeReceived": 1});
+        let (mut sink, _dir) = sink(None);
+        sink.write(&[Flow::from_generic(record.to_string().as_bytes(), 1).unwrap()]).unwrap();
+        assert_eq!(read(&sink), [record]);
+    }
+}

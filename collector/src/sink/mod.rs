@@ -1,0 +1,66 @@
+//! A sink is one file format. Each runs on a thread of its own, so it may block.
+
+pub mod json;
+pub mod sqlite;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use netobserv_wire::Flow;
+
+/// One file format.
+pub trait Sink: Send {
+    /// Writes rows. After it the file on disk is whole, with these rows or with some rows that are still to be committed.
+    fn write(&mut self, rows: &[Flow]) -> Result<(), SinkError>;
+
+    /// Does what is due without rows. Called a few times a second.
+    fn tick(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// The last call. `well` is false after an error: then it leaves what is there, whole.
+    fn finish(&mut self, well: bool) -> Result<(), SinkError>;
+
+    /// Counts rows that came after an error.
+    fn lost(&mut self, rows: usize);
+}
+
+/// A file that cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The system refused.
+    #[error("cannot write {}: {source}{}", path.display(), advice(source.raw_os_error() == Some(nix::libc::ENOSPC)))]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// SQLite refused.
+    #[error("cannot write {}: {source}{}", path.display(), advice(source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)))]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: rusqlite::Error,
+    },
+    /// A fault of this program.
+    #[error("a writer stopped: this is a fault of netobserv-collector, please report it with what stands above")]
+    Panicked,
+}
+
+impl SinkError {
+    /// The system refused to write to `path`.
+    pub fn write(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Write { path: path.to_owned(), source }
+    }
+
+    /// SQLite refused to write to `path`.
+    pub fn database(path: &Path) -> impl Fn(rusqlite::Error) -> Self {
+        move |source| Self::Database { path: path.to_owned(), source }
+    }
+}
+
+fn advice(full: bool) -> &'static str {
+    if full { "; free some space, or choose another --output-dir" } else { "" }
+}

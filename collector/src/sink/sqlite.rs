@@ -1,0 +1,283 @@
+//! The SQLite database.
+//!
+//! - `flow`: one row a flow, one column for each field of the field table, lists as JSON text, and `Other`: the
+//!   JSON object of what a flowlogs-pipeline sent and the table has no field for.
+//! - `capture`: `name` and `value` of what is known of the capture as a whole, counts of every stage included. Kept up to
+//!   date about once a second, so that it is there after a kill too; `end` is empty then.
+//! - `agent`: one row for each agent, with its own counts.
+//!
+//! Written in WAL mode with synchronous=OFF: a killed process loses at most the last second and the file stays whole, as the kernel
+//! has the pages; only a machine that loses power could spoil it, and waiting for the disk at every commit is not worth that here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use netobserv_wire::field::Kind;
+use netobserv_wire::{FIELDS, Flow, Value};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, InterruptHandle, OpenFlags, Statement, ToSql};
+
+use super::{Sink, SinkError};
+use crate::counts::Counts;
+use crate::record::{Record, Story};
+
+/// Rows of one transaction.
+const COMMIT_ROWS: u64 = 4_096;
+/// Longest time of one transaction.
+const COMMIT_TIME: Duration = Duration::from_millis(500);
+/// How long to wait for a reader or writer from outside.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Writes the database.
+pub struct SqliteSink {
+    db: Connection,
+    path: PathBuf,
+    insert: String,
+    counts: Arc<Counts>,
+    story: Arc<Story>,
+    record: Record,
+    hurry: Arc<Hurry>,
+    /// When the open transaction began.
+    since: Option<Instant>,
+    uncommitted: u64,
+    scratch: Vec<u8>,
+}
+
+/// Cuts the making of indices short.
+pub struct Hurry {
+    handle: InterruptHandle,
+    indexing: AtomicBool,
+    asked: AtomicBool,
+}
+
+impl Hurry {
+    /// The rest of the indices is not made.
+    pub fn up(&self) {
+        self.asked.store(true, Relaxed);
+        if self.indexing.load(Relaxed) {
+            self.handle.interrupt();
+        }
+    }
+}
+
+impl SqliteSink {
+    /// Creates the database.
+    pub fn create(path: &Path, counts: Arc<Counts>, story: Arc<Story>) -> Result<Self, SinkError> {
+        let db = open(path).map_err(SinkError::database(path))?;
+        let hurry = Hurry { handle: db.get_interrupt_handle(), indexing: false.into(), asked: false.into() };
+        let mut sink = Self {
+            db,
+            path: path.to_owned(),
+            insert: insert(),
+            counts,
+            story,
+            record: Record::default(),
+            hurry: Arc::new(hurry),
+            since: None,
+            uncommitted: 0,
+            scratch: Vec::new(),
+        };
+        sink.begin().and_then(|()| sink.commit()).map_err(SinkError::database(path))?;
+        Ok(sink)
+    }
+
+    /// What ends the making of indices.
+    pub fn hurry(&self) -> Arc<Hurry> {
+        self.hurry.clone()
+    }
+
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        if self.since.is_none() {
+            self.db.execute_batch("BEGIN IMMEDIATE")?;
+            self.since = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn insert_rows(&mut self, rows: &[Flow]) -> rusqlite::Result<()> {
+        self.begin()?;
+        let mut statement = self.db.prepare_cached(&self.insert)?;
+        let mut row = Row { statement: &mut statement, bound: 0, scratch: &mut self.scratch };
+        for flow in rows {
+            row.insert(flow)?;
+            self.uncommitted += 1;
+        }
+        Ok(())
+    }
+
+    /// Commits, with the counts as they are now.
+    fn commit(&mut self) -> rusqlite::Result<()> {
+        let rows = std::mem::take(&mut self.uncommitted);
+        self.counts.sqlite().rows.fetch_add(rows, Relaxed);
+        let saved = self.record.save(&self.db, &self.story, &self.counts);
+        let result = saved.and_then(|()| self.db.execute_batch("COMMIT"));
+        if result.is_err() {
+            self.counts.sqlite().rows.fetch_sub(rows, Relaxed);
+            self.uncommitted = rows;
+        }
+        self.since = None;
+        result
+    }
+
+    fn commit_if_due(&mut self) -> rusqlite::Result<()> {
+        let due = self.since.is_some_and(|since| self.uncommitted >= COMMIT_ROWS || since.elapsed() >= COMMIT_TIME);
+        if due { self.commit() } else { Ok(()) }
+    }
+
+    /// A failed transaction is taken back; its rows and the others of the batch are lost.
+    fn failed(&mut self, unwritten: u64, error: rusqlite::Error) -> SinkError {
+        self.counts.sqlite().lost.fetch_add(std::mem::take(&mut self.uncommitted) + unwritten, Relaxed);
+        let _ = self.db.execute_batch("ROLLBACK");
+        self.since = None;
+        SinkError::database(&self.path)(error)
+    }
+
+    fn make_indices(&self) -> rusqlite::Result<()> {
+        self.hurry.indexing.store(true, Relaxed);
+        let made = INDICES.iter().try_for_each(|(name, columns, rows)| {
+            if self.hurry.asked.load(Relaxed) {
+                return Ok(());
+            }
+            self.db.execute_batch(&format!("CREATE INDEX {name} ON flow ({columns}) {rows}"))
+        });
+        self.hurry.indexing.store(false, Relaxed);
+        made
+    }
+
+    /// From here on there is one file. A reader that holds it open keeps the log beside it, which does no harm.
+    fn merge_log(&self) -> rusqlite::Result<()> {
+        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        self.db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
+    }
+}
+
+impl Sink for SqliteSink {
+    fn write(&mut self, rows: &[Flow]) -> Result<(), SinkError> {
+        let before = self.uncommitted;
+        if let Err(error) = self.insert_rows(rows) {
+            let unwritten = rows.len() as u64 - (self.uncommitted - before);
+            return Err(self.failed(unwritten, error));
+        }
+        self.commit_if_due().map_err(|error| self.failed(0, error))
+    }
+
+    fn tick(&mut self) -> Result<(), SinkError> {
+        let changed = self.record.is_due(&self.story, &self.counts);
+        let begun = if changed { self.begin() } else { Ok(()) };
+        begun.and_then(|()| self.commit_if_due()).map_err(|error| self.failed(0, error))
+    }
+
+    fn finish(&mut self, well: bool) -> Result<(), SinkError> {
+        let committed = self.begin().and_then(|()| self.commit());
+        if !well {
+            let _ = committed.and_then(|()| self.merge_log());
+            return Ok(());
+        }
+        committed.map_err(|error| self.failed(0, error))?;
+        // What follows makes the file handier; the flows are in it.
+        if let Err(error) = self.merge_log() {
+            tracing::warn!("{}: the write-ahead log stays beside it: {error}", self.path.display());
+        }
+        if let Err(error) = self.make_indices() {
+            tracing::warn!("{}: not all indices were made: {error}", self.path.display());
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, rows: usize) {
+        self.counts.sqlite().lost.fetch_add(rows as u64, Relaxed);
+    }
+}
+
+/// Name and columns of the indices, and which rows are in them: names of the cluster and of DNS are often not there.
+const INDICES: [(&str, &str, &str); 7] = [
+    ("flow_start", "TimeFlowStartMs", ""),
+    ("flow_end", "TimeFlowEndMs", ""),
+    ("flow_src", "SrcAddr, SrcPort", ""),
+    ("flow_dst", "DstAddr, DstPort", ""),
+    ("flow_src_name", "SrcK8S_Name, SrcK8S_Namespace", "WHERE SrcK8S_Name IS NOT NULL"),
+    ("flow_dst_name", "DstK8S_Name, DstK8S_Namespace", "WHERE DstK8S_Name IS NOT NULL"),
+    ("flow_dns_name", "DnsName", "WHERE DnsName IS NOT NULL"),
+];
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(PATIENCE)?;
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = OFF;
+         PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA cache_size = -16000;",
+    )?;
+    db.execute_batch(&schema())?;
+    Ok(db)
+}
+
+fn schema() -> String {
+    let column = |field: &netobserv_wire::Field| {
+        let kind = if field.kind() == Kind::Int { "INTEGER" } else { "TEXT" };
+        format!("\"{}\" {kind}", field.name)
+    };
+    let columns: Vec<_> = FIELDS.iter().map(column).chain(["\"Other\" TEXT".into()]).collect();
+    format!("CREATE TABLE flow ({});{}", columns.join(", "), Record::SCHEMA)
+}
+
+fn insert() -> String {
+    format!("INSERT INTO flow VALUES ({})", vec!["?"; FIELDS.len() + 1].join(","))
+}
+
+/// Binds one row after the other to the same statement. Most fields of most rows are absent: what is NULL
+/// already is left alone.
+struct Row<'a, 'db> {
+    statement: &'a mut Statement<'db>,
+    /// One bit for each column that is not NULL.
+    bound: u128,
+    scratch: &'a mut Vec<u8>,
+}
+
+impl Row<'_, '_> {
+    fn insert(&mut self, flow: &Flow) -> rusqlite::Result<()> {
+        for (column, field) in FIELDS.iter().enumerate() {
+            self.bind(column, field.get(flow))?;
+        }
+        let other = flow.other.as_ref().and_then(|other| serde_json::to_string(other).ok());
+        self.bind(FIELDS.len(), other.as_deref().map_or(Value::Absent, Value::Text))?;
+        self.statement.raw_execute().map(drop)
+    }
+
+    fn bind(&mut self, column: usize, value: Value<'_>) -> rusqlite::Result<()> {
+        let bit = 1 << column;
+        match value {
+            Value::Absent if self.bound & bit == 0 => return Ok(()),
+            Value::Absent => {
+                self.bound &= !bit;
+                return self.statement.raw_bind_parameter(column + 1, rusqlite::types::Null);
+            }
+            Value::Int(number) => self.statement.raw_bind_parameter(column + 1, number)?,
+            Value::Text(text) | Value::Json(text) => self.statement.raw_bind_parameter(column + 1, text)?,
+            _ => {
+                self.scratch.clear();
+                value.append_text(self.scratch);
+                self.statement.raw_bind_parameter(column + 1, Utf8(self.scratch))?;
+            }
+        }
+        self.bound |= bit;
+        Ok(())
+    }
+}
+
+/// Text that this program formatted itself, so that it need not be checked again.
+struct Utf8<'a>(&'a [u8]);
+
+impl ToSql for Utf8<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
+    }
+}
+
+#[cfg(test)]
+#[path = "sqlite_tests.rs"]
+mod tests;

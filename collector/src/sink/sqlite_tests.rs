@@ -1,0 +1,114 @@
+//! What a database holds after rows, ticks and the end.
+
+use super::*;
+use netobserv_wire::pbflow::AgentStatus;
+use serde_json::json;
+
+fn sink() -> (SqliteSink, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let story = Arc::new(Story::new("a|b".into(), "ns".into(), "2024-03-06T16:19:22Z".parse().unwrap()));
+    (SqliteSink::create(&dir.path().join("flows.db"), Arc::default(), story).unwrap(), dir)
+}
+
+fn text(sink: &SqliteSink, sql: &str) -> String {
+    let db = Connection::open(&sink.path).unwrap();
+    let value: rusqlite::types::Value = db.query_row(sql, [], |row| row.get(0)).unwrap();
+    match value {
+        rusqlite::types::Value::Text(text) => text,
+        rusqlite::types::Value::Integer(number) => number.to_string(),
+        rusqlite::types::Value::Null => "NULL".into(),
+        other => panic!("{sql}: {other:?}"),
+    }
+}
+
+fn generic(record: &serde_json::Value) -> Flow {
+    Flow::from_generic(record.to_string().as_bytes(), 5).unwrap()
+}
+
+#[test]
+fn every_field_has_a_column_of_its_name() {
+    let (sink, _dir) = sink();
+    for field in FIELDS {
+        text(&sink, &format!("SELECT count(\"{}\") FROM flow", field.name));
+    }
+    assert_eq!(text(&sink, "SELECT count(TimeFlowRTTNs) FROM flow"), "0", "the older spelling");
+}
+
+#[test]
+fn a_value_does_not_stay_for_the_next_row() {
+    let (mut sink, _dir) = sink();
+    let full =
+        generic(&json!({"DnsId": 7, "DnsName": "a.b", "Interfaces": ["x", "y"], "IfDirections": [0, 1], "Odd": 1}));
+    sink.write(&[full.clone(), Flow::default(), full]).unwrap();
+    sink.finish(true).unwrap();
+    let rows = |what: &str| text(&sink, &format!("SELECT group_concat(ifnull({what}, '-'), ' ') FROM flow"));
+    assert_eq!(rows("DnsId"), "7 - 7");
+    assert_eq!(rows("Interfaces"), r#"["x","y"] - ["x","y"]"#);
+    assert_eq!(rows("IfDirections"), "[0,1] - [0,1]");
+    assert_eq!(rows("Interface"), "x - x");
+    assert_eq!(rows("Other"), r#"{"Odd":1} - {"Odd":1}"#);
+}
+
+#[test]
+fn rows_are_committed_when_due() {
+    let (mut sink, _dir) = sink();
+    sink.write(&[Flow::default()]).unwrap();
+    assert_eq!(text(&sink, "SELECT count(*) FROM flow"), "0");
+    sink.since = sink.since.and_then(|since| since.checked_sub(COMMIT_TIME));
+    sink.tick().unwrap();
+    assert_eq!(text(&sink, "SELECT count(*) FROM flow"), "1");
+    sink.write(&vec![Flow::default(); COMMIT_ROWS as usize]).unwrap();
+    assert_eq!(text(&sink, "SELECT count(*) FROM flow"), (COMMIT_ROWS + 1).to_string());
+}
+
+#[test]
+fn the_capture_is_told_from_the_start() {
+    let (mut sink, _dir) = sink();
+    let of = |sink: &SqliteSink, name: &str| text(sink, &format!("SELECT value FROM capture WHERE name = '{name}'"));
+    assert_eq!([of(&sink, "start"), of(&sink, "options"), of(&sink, "end")], ["2024-03-06T16:19:22Z", "a|b", "NULL"]);
+    let status =
+        AgentStatus { node: "n1".into(), lost_kernel_packets: 3, lost_export_flows: 4, ..AgentStatus::default() };
+    sink.counts.heard(&status, 2, Instant::now());
+    sink.story.end("interrupted".into());
+    sink.finish(true).unwrap();
+    assert_eq!([of(&sink, "end_reason"), of(&sink, "lost_kernel_packets")], ["interrupted", "3"]);
+    assert_eq!(text(&sink, "SELECT flows || ' ' || lost_export_flows FROM agent WHERE node = 'n1'"), "2 4");
+}
+
+#[test]
+fn the_end_leaves_one_file_with_indices() {
+    let (mut sink, dir) = sink();
+    sink.write(&[Flow::default()]).unwrap();
+    sink.finish(true).unwrap();
+    let files: Vec<_> = dir.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(files, ["flows.db"]);
+    let plan =
+        text(&sink, "SELECT group_concat(name, ' ') FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL");
+    assert_eq!(plan, "flow_start flow_end flow_src flow_dst flow_src_name flow_dst_name flow_dns_name");
+    let db = Connection::open(&sink.path).unwrap();
+    let plan =
+        |sql: &str| db.query_row(&format!("EXPLAIN QUERY PLAN {sql}"), [], |row| row.get::<_, String>(3)).unwrap();
+    assert!(plan("SELECT 1 FROM flow WHERE SrcK8S_Name = 'x'").contains("flow_src_name"));
+}
+
+#[test]
+fn in_a_hurry_there_are_no_indices() {
+    let (mut sink, _dir) = sink();
+    sink.hurry().up();
+    sink.write(&[Flow::default()]).unwrap();
+    sink.finish(true).unwrap();
+    assert_eq!(text(&sink, "SELECT count(*) FROM sqlite_master WHERE name LIKE 'flow\\_%' ESCAPE '\\'"), "0");
+    assert_eq!(text(&sink, "SELECT count(*) FROM flow"), "1");
+}
+
+#[test]
+fn a_failed_transaction_is_counted_as_lost() {
+    let (mut sink, _dir) = sink();
+    sink.write(&vec![Flow::default(); 3]).unwrap();
+    sink.insert = "INSERT INTO nowhere VALUES (1)".into();
+    let error = sink.write(&[Flow::default(), Flow::default()]).unwrap_err().to_string();
+    assert!(error.contains("flows.db: no such table: nowhere"), "{error}");
+    sink.finish(false).unwrap();
+    assert_eq!(sink.counts.totals().sqlite_lost, 5);
+    assert_eq!(text(&sink, "SELECT count(*) FROM flow"), "0");
+}

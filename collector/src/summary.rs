@@ -1,0 +1,97 @@
+//! What a person without a screen reads: a line a second, and the account at the end.
+
+use std::io::Write;
+use std::time::Duration;
+
+use crate::counts::Totals;
+use crate::human;
+use crate::output::Paths;
+
+/// Prints a line to standard output. Nobody reading it is no reason to end.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Where a capture stands.
+pub fn line(elapsed: Duration, totals: &Totals) -> String {
+    let elapsed = elapsed.as_secs();
+    let lost = totals.lost();
+    format!(
+        "{:02}:{:02}:{:02} {} flows, {} packets, {}, lost {}{}",
+        elapsed / 3600,
+        elapsed / 60 % 60,
+        elapsed % 60,
+        human::count(totals.flows),
+        human::count(totals.packets),
+        human::bytes(totals.bytes),
+        if lost.is_empty() { "nothing".into() } else { lost.join(", ") },
+        refused(totals),
+    )
+}
+
+/// The account at the end.
+pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) -> Vec<String> {
+    let agents = match totals.agents {
+        0 => String::new(),
+        1 => " from 1 agent".into(),
+        agents => format!(" from {agents} agents"),
+    };
+    let file = |path: &std::path::Path, rows| format!("  {}: {} flows", path.display(), human::count(rows));
+    let lost = totals.lost();
+    vec![
+        format!("Captured for {} ({reason}):", human::duration(Duration::from_millis(elapsed.as_millis() as u64))),
+        format!(
+            "  {} flows, {} packets, {}{agents}",
+            human::count(totals.flows),
+            human::count(totals.packets),
+            human::bytes(totals.bytes)
+        ),
+        file(&paths.json, totals.json_rows),
+        file(&paths.db, totals.sqlite_rows),
+        format!("  lost: {}{}", if lost.is_empty() { "nothing".into() } else { lost.join(", ") }, refused(totals)),
+    ]
+}
+
+/// Refused is not lost: an agent keeps it and sends it again. A flowlogs-pipeline does not, so it is told.
+fn refused(totals: &Totals) -> String {
+    match totals.refused_flows {
+        0 => String::new(),
+        flows => format!("; refused {} flows for want of room", human::count(flows)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counts::Losses;
+
+    #[test]
+    fn a_quiet_capture_lost_nothing() {
+        let totals = Totals { flows: 1234, packets: 5, bytes: 99_000, ..Totals::default() };
+        assert_eq!(line(Duration::from_secs(3_723), &totals), "01:02:03 1,234 flows, 5 packets, 99KB, lost nothing");
+    }
+
+    #[test]
+    fn the_account_names_files_and_stages() {
+        let losses = Losses { kernel_packets: 7, ..Losses::default() };
+        let totals = Totals {
+            flows: 2,
+            json_rows: 2,
+            sqlite_rows: 1,
+            sqlite_lost: 1,
+            refused_flows: 3,
+            agents: 2,
+            losses,
+            ..Totals::default()
+        };
+        let paths = Paths { json: "output/flow/a.json".into(), db: "output/flow/a.db".into() };
+        let wanted = [
+            "Captured for 1.5s (interrupted):",
+            "  2 flows, 0 packets, 0B from 2 agents",
+            "  output/flow/a.json: 2 flows",
+            "  output/flow/a.db: 1 flows",
+            "  lost: in the kernel 7 packets, not in the SQLite file 1 flows; refused 3 flows for want of room",
+        ];
+        assert_eq!(account(Duration::from_millis(1500), "interrupted", &totals, &paths), wanted);
+    }
+}
