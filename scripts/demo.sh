@@ -135,8 +135,9 @@ ls -lh "$json" "$db"
 note "$(python3 -c 'import json, sys; print(len(json.load(open(sys.argv[1]))), "flows in a valid JSON array")' "$json")"
 
 heading 'Three questions'
-ask 'The ten latest of the columns that every capture has' \
+ask 'The first ten flows, in the columns that scripts for the original use' \
   'SELECT DnsLatencyMs, DnsFlagsResponseCode, DnsId, DstAddr, DstPort, Interface, Proto, SrcAddr, SrcPort, Bytes, Packets FROM flow LIMIT 10;'
-ask 'Who talked most' \
-  'SELECT SrcAddr, DstAddr, Proto, min(SrcPort, DstPort) AS Port, sum(Bytes) AS Bytes, sum(Packets) AS Packets FROM flow GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 8;'
-ask 'Is it complete' 'SELECT * FROM capture;'
+ask 'Who sent most' \
+  'SELECT SrcAddr, DstAddr, Proto, min(SrcPort, DstPort) AS Service, sum(Packets), sum(Bytes) FROM flow GROUP BY 1, 2, 3, 4 ORDER BY 6 DESC LIMIT 8;'
+ask 'What was counted, and what was lost' \
+  'SELECT name, value FROM capture WHERE name IN ("start", "end", "flows", "packets", "bytes") OR name LIKE "lost%";'

@@ -12,8 +12,10 @@ use crate::signal;
 const LISTEN_TIME: Duration = Duration::from_secs(10);
 /// Between two looks at whether it listens.
 const LISTEN_TICK: Duration = Duration::from_millis(20);
-/// Longest time for a child to end: the agent may have a million flows to send, the collector to write and index them.
+/// Longest time for the agent to end: it may have a million flows to send.
 const GRACE: Duration = Duration::from_secs(60);
+/// Longest time for the collector to end: it may have a large database to index. Whoever cannot wait has Ctrl-C.
+const INDEXING: Duration = Duration::from_secs(300);
 /// Longest time for an agent whose collector is gone: it has nobody to send to.
 const LONELY_GRACE: Duration = Duration::from_secs(10);
 /// Longest time for a collector to end by itself that has let its agent go.
@@ -21,7 +23,7 @@ const LAST_WRITE: Duration = Duration::from_secs(3);
 /// The same after a signal, which it may have had from the terminal as well, or not.
 const LAST_WRITE_AFTER_SIGNAL: Duration = Duration::from_millis(300);
 /// Longest time for children that were asked a second time.
-const HURRY: Duration = Duration::from_secs(1);
+const HURRY: Duration = Duration::from_secs(3);
 /// A closing terminal sends SIGHUP more than once (kernel and shell); a person does not press Ctrl-C twice in this time.
 const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
@@ -123,7 +125,7 @@ impl Session {
             let time = if self.first_signal.is_some() { LAST_WRITE_AFTER_SIGNAL } else { LAST_WRITE };
             self.wait_for(Who::Collector, time);
         }
-        self.stop(Who::Collector, GRACE);
+        self.stop(Who::Collector, INDEXING);
     }
 
     /// What the session comes to.
