@@ -97,7 +97,7 @@ impl Maps {
     }
 
     /// Reads what overflowed. Returns how many packets that were.
-    fn read_overflow(&mut self, mut each: impl FnMut(Counted<'_>)) -> usize {
+    pub fn read_overflow(&mut self, mut each: impl FnMut(Counted<'_>)) -> usize {
         let mut count = 0;
         while count < MOST_OVERFLOW
             && let Some(item) = self.overflow.next()

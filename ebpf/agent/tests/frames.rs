@@ -1,0 +1,207 @@
+//! From a frame to a key: the real kernel program, run by the kernel on frames that never touch an interface.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use netobserv_agent::{
+    drain::{Counted, Maps},
+    kernel::{self, Switches},
+    sys,
+};
+use netobserv_ebpf_common::{FLAG_FIN_ACK, FLAG_RST_ACK, FLAG_SYN_ACK, FlowCount, Key6, NO_IP, Point, mapped};
+use netobserv_testkit::{Frame, require_privileged};
+
+const A: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const B: [u8; 6] = [2, 0, 0, 0, 0, 2];
+const V4: (&str, &str) = ("10.0.0.1", "10.0.0.2");
+const V6: (&str, &str) = ("fd00::1", "fd00::2");
+
+/// The program and its maps, on no interface.
+struct Lab {
+    program: OwnedFd,
+    maps: Maps,
+    _ebpf: aya::Ebpf,
+}
+
+impl Lab {
+    fn new(max_flows: u32) -> Self {
+        let mut ebpf = kernel::load(Switches { max_flows, sampling: 1, follow_netns: true }).unwrap();
+        let program = kernel::classifier(&mut ebpf, "flow_ingress").unwrap().fd().unwrap().try_clone().unwrap();
+        Self { program: program.as_fd().try_clone_to_owned().unwrap(), maps: Maps::take(&mut ebpf).unwrap(), _ebpf: ebpf }
+    }
+
+    fn run(&self, frame: &[u8]) {
+        let (verdict, _) = sys::test_run(self.program.as_fd(), frame, 1).unwrap();
+        assert_eq!(verdict as i32, -1, "TCX_NEXT: no packet is ever held up");
+    }
+
+    /// All flows counted so far, with their addresses in the wide form.
+    fn flows(&mut self) -> Vec<(Key6, FlowCount)> {
+        let mut flows = vec![];
+        let each = |counted: Counted<'_>| {
+            flows.push(match counted {
+                Counted::V4(key, count) => {
+                    assert_eq!(key.at.eth_proto, 0x0800);
+                    (Key6 { src: mapped(key.src), dst: mapped(key.dst), at: key.at }, *count)
+                }
+                Counted::V6(key, count) => (*key, *count),
+            });
+        };
+        self.maps.drain_active(each).unwrap();
+        flows
+    }
+
+    /// The one flow that a frame makes.
+    #[track_caller]
+    fn flow(&mut self, frame: &Frame) -> (Key6, FlowCount) {
+        let bytes = frame.build();
+        self.run(&bytes);
+        let flows = self.flows();
+        assert_eq!(flows.len(), 1, "{flows:?}");
+        assert_eq!((flows[0].1.packets, flows[0].1.bytes), (1, bytes.len() as u64));
+        assert_eq!((flows[0].1.src_mac, flows[0].1.dst_mac), (A, B));
+        flows[0]
+    }
+}
+
+fn v4() -> Frame {
+    Frame::new(A, B).ipv4(V4.0, V4.1)
+}
+
+fn v6() -> Frame {
+    Frame::new(A, B).ipv6(V6.0, V6.1)
+}
+
+/// EtherType, protocol and ports (or ICMP type and code).
+fn tuple(at: &Point) -> (u16, u8, u16, u16) {
+    (at.eth_proto, at.proto, at.src_port, at.dst_port)
+}
+
+#[test]
+fn every_kind_of_frame_has_its_key() {
+    require_privileged!("every_kind_of_frame_has_its_key");
+    let arp = Frame::new(A, B).other(0x0806, &[0; 28]);
+    let options = [1u8; 12];
+    let cases: Vec<(&str, Frame, (u16, u8, u16, u16))> = vec![
+        ("tcp", v4().tcp(1000, 80, 0x10), (0x0800, 6, 1000, 80)),
+        ("udp", v4().udp(1000, 53), (0x0800, 17, 1000, 53)),
+        ("udp with nothing in it", v4().udp(1000, 53).payload(0), (0x0800, 17, 1000, 53)),
+        ("sctp", v4().sctp(1000, 38412), (0x0800, 132, 1000, 38412)),
+        ("icmp echo reply", v4().icmp(0, 0), (0x0800, 1, 0, 0)),
+        ("icmp port unreachable", v4().icmp(3, 3), (0x0800, 1, 3, 3)),
+        ("gre", v4().protocol(47).payload(20), (0x0800, 47, 0, 0)),
+        ("options", v4().options(&options).tcp(1000, 80, 0x10), (0x0800, 6, 1000, 80)),
+        ("most options", v4().options(&[1; 40]).udp(1000, 53), (0x0800, 17, 1000, 53)),
+        ("one tag", v4().vlan(0x8100, 5).tcp(1000, 80, 0x10), (0x0800, 6, 1000, 80)),
+        ("two tags", v4().vlan(0x88a8, 5).vlan(0x8100, 6).tcp(1000, 80, 0x10), (0x0800, 6, 1000, 80)),
+        ("v6 tcp", v6().tcp(1000, 80, 0x10), (0x86dd, 6, 1000, 80)),
+        ("v6 udp", v6().udp(1000, 53), (0x86dd, 17, 1000, 53)),
+        ("v6 tags", v6().vlan(0x88a8, 5).vlan(0x8100, 6).udp(1000, 53), (0x86dd, 17, 1000, 53)),
+        ("icmpv6 echo", v6().icmp(128, 0), (0x86dd, 58, 128, 0)),
+        ("hop by hop", v6().extension(0, &[0; 6]).udp(1000, 53), (0x86dd, 17, 1000, 53)),
+        ("routing", v6().extension(43, &[0; 14]).udp(1000, 53), (0x86dd, 17, 1000, 53)),
+        ("many", v6().extension(0, &[0; 6]).extension(60, &[0; 22]).extension(43, &[0; 6]).tcp(7, 8, 2), (0x86dd, 6, 7, 8)),
+        ("no next header", v6().protocol(59), (0x86dd, 59, 0, 0)),
+        ("arp", arp, (0x0806, 0, NO_IP, 0)),
+    ];
+    let mut lab = Lab::new(64);
+    for (title, frame, expected) in cases {
+        let (key, _) = lab.flow(&frame);
+        assert_eq!(tuple(&key.at), expected, "{title}");
+        if expected.0 == 0x0800 {
+            assert_eq!((key.src, key.dst), (mapped(ip4(V4.0)), mapped(ip4(V4.1))), "{title}");
+        }
+    }
+}
+
+fn ip4(text: &str) -> u32 {
+    u32::from_ne_bytes(text.parse::<std::net::Ipv4Addr>().unwrap().octets())
+}
+
+#[test]
+fn frames_that_end_early_are_counted_all_the_same() {
+    require_privileged!("frames_that_end_early_are_counted_all_the_same");
+    let mut lab = Lab::new(64);
+    // The kernel makes no test run on a frame that says IP and has not even the header of it.
+    for (shortest, frame) in [(34, v4().tcp(1, 2, 0x10)), (54, v6().extension(0, &[0; 6]).udp(1, 2))] {
+        let frame = frame.build();
+        for length in shortest..frame.len() {
+            lab.run(&frame[..length]);
+            let flows = lab.flows();
+            let sum: u64 = flows.iter().map(|(_, count)| count.packets).sum();
+            assert_eq!((flows.len(), sum), (1, 1), "cut to {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn later_fragments_belong_to_the_first() {
+    require_privileged!("later_fragments_belong_to_the_first");
+    let mut lab = Lab::new(64);
+    for base in [v4 as fn() -> Frame, v6] {
+        lab.run(&base().fragment(77, 0, true).udp(1000, 53).payload(64).build());
+        lab.run(&base().fragment(77, 72, true).protocol(17).payload(64).build());
+        lab.run(&base().fragment(77, 136, false).protocol(17).payload(64).build());
+        let flows = lab.flows();
+        assert_eq!(flows.len(), 1, "{flows:?}");
+        assert_eq!((flows[0].0.at.src_port, flows[0].0.at.dst_port, flows[0].1.packets), (1000, 53, 3));
+        // Nobody has seen the beginning of this one.
+        lab.run(&base().fragment(78, 72, false).protocol(17).payload(64).build());
+        let flows = lab.flows();
+        assert_eq!((flows[0].0.at.src_port, flows[0].0.at.dst_port), (0, 0));
+    }
+}
+
+#[test]
+fn tcp_flags_are_ored_and_pairs_have_bits_of_their_own() {
+    require_privileged!("tcp_flags_are_ored_and_pairs_have_bits_of_their_own");
+    let mut lab = Lab::new(64);
+    let cases = [
+        (0x02, 0x02),
+        (0x12, 0x12 | FLAG_SYN_ACK),
+        (0x11, 0x11 | FLAG_FIN_ACK),
+        (0x14, 0x14 | FLAG_RST_ACK),
+        (0x18, 0x18),
+        (0xc2, 0xc2),
+        (0x01, 0x01),
+    ];
+    for (flags, expected) in cases {
+        for frame in [v4().tcp(1, 2, flags), v6().tcp(1, 2, flags), v4().options(&[1; 4]).tcp(1, 2, flags)] {
+            assert_eq!(lab.flow(&frame).1.tcp_flags, expected, "{flags:#x}");
+        }
+    }
+    for flags in [0x02, 0x10, 0x18, 0x11] {
+        lab.run(&v4().tcp(1, 2, flags).build());
+    }
+    let flows = lab.flows();
+    assert_eq!((flows[0].1.packets, flows[0].1.tcp_flags), (4, 0x1b | FLAG_FIN_ACK));
+}
+
+#[test]
+fn dscp_is_read_from_both_families() {
+    require_privileged!("dscp_is_read_from_both_families");
+    let mut lab = Lab::new(64);
+    for frame in [v4().dscp(46).udp(1, 2), v6().dscp(46).udp(1, 2), v6().dscp(46).icmp(128, 0), v4().dscp(46).icmp(8, 0)] {
+        assert_eq!(lab.flow(&frame).1.dscp, 46);
+    }
+}
+
+#[test]
+fn a_full_map_overflows_and_loses_nothing() {
+    require_privileged!("a_full_map_overflows_and_loses_nothing");
+    let mut lab = Lab::new(16);
+    let mut bytes = 0;
+    for port in 0..500 {
+        let frame = v4().udp(1000 + port, 53).build();
+        bytes += frame.len() as u64;
+        lab.run(&frame);
+    }
+    let mut flows = lab.flows();
+    assert!(flows.len() >= 16 && flows.len() < 500, "{} flows", flows.len());
+    lab.maps.read_overflow(|counted| {
+        if let Counted::V6(key, count) = counted {
+            flows.push((*key, *count));
+        }
+    });
+    assert_eq!(flows.len(), 500);
+    assert_eq!(flows.iter().map(|(_, count)| count.bytes).sum::<u64>(), bytes);
+}
