@@ -104,7 +104,7 @@ start_traffic() {
 ask() {
   local question=$1 sql=$2
   printf '\n%s%s%s\n' "$bold" "$question" "$plain"
-  note "sqlite3 $db '$sql'"
+  note "sqlite3 $db \"$sql\""
   sqlite3 -header -column "$db" "$sql"
 }
 
@@ -140,4 +140,4 @@ ask 'The first ten flows, in the columns that scripts for the original use' \
 ask 'Who sent most' \
   'SELECT SrcAddr, DstAddr, Proto, min(SrcPort, DstPort) AS Service, sum(Packets), sum(Bytes) FROM flow GROUP BY 1, 2, 3, 4 ORDER BY 6 DESC LIMIT 8;'
 ask 'What was counted, and what was lost' \
-  'SELECT name, value FROM capture WHERE name IN ("start", "end", "flows", "packets", "bytes") OR name LIKE "lost%";'
+  "SELECT name, value FROM capture WHERE name IN ('start', 'end', 'flows', 'packets', 'bytes') OR name LIKE 'lost%';"
