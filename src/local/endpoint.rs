@@ -5,11 +5,14 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 const PREFIX: &str = "oc-netobserv-";
 const SOCKET: &str = "collector.sock";
+/// A session whose folder has been empty for so long is over.
+const ABANDONED: Duration = Duration::from_secs(60);
 /// `sun_path` of Linux, less the closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
 
@@ -114,14 +117,26 @@ fn free_port(port: NonZeroU16) -> Result<(), EndpointError> {
     }
 }
 
-/// Removes the folders of sessions that were killed: their socket is there, and nobody listens on it any more.
+/// Removes the folders of sessions that were killed: nobody listens on their socket any more, or it has been gone for
+/// longer than any collector takes to make one.
 fn remove_deserted(parent: &Path) {
     let ours = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with(PREFIX));
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten().filter(|entry| ours(&entry.file_name())) {
-        if is_deserted(&entry.path().join(SOCKET)) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
+        let folder = entry.path();
+        // Others than the owner may not, and a folder that is in use after all is not empty.
+        let _ = if is_deserted(&folder.join(SOCKET)) {
+            std::fs::remove_dir_all(&folder)
+        } else if is_old(&folder) {
+            std::fs::remove_dir(&folder)
+        } else {
+            Ok(())
+        };
     }
+}
+
+fn is_old(folder: &Path) -> bool {
+    let changed = folder.metadata().and_then(|metadata| metadata.modified());
+    changed.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED))
 }
 
 #[cfg(unix)]
@@ -139,6 +154,7 @@ fn is_deserted(_socket: &Path) -> bool {
 mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
+    use std::time::SystemTime;
 
     #[test]
     fn a_socket_has_a_folder_that_goes_with_it() {
@@ -170,11 +186,18 @@ mod tests {
         };
         let (dead, live) = (folder("oc-netobserv-dead"), folder("oc-netobserv-live"));
         let (young, foreign) = (folder("oc-netobserv-young"), folder("other"));
+        let (old, old_live) = (folder("oc-netobserv-old"), folder("oc-netobserv-old-live"));
+        let _old_listener = UnixListener::bind(old_live.join(SOCKET)).unwrap();
+        let long_ago = SystemTime::now() - 2 * ABANDONED;
+        for dir in [&old, &old_live] {
+            std::fs::File::open(dir).unwrap().set_modified(long_ago).unwrap();
+        }
         drop(UnixListener::bind(dead.join(SOCKET)).unwrap());
         drop(UnixListener::bind(foreign.join(SOCKET)).unwrap());
         let _listener = UnixListener::bind(live.join(SOCKET)).unwrap();
         remove_deserted(parent.path());
-        assert_eq!([&dead, &live, &young, &foreign].map(|dir| dir.exists()), [false, true, true, true]);
+        assert_eq!([&dead, &old].map(|dir| dir.exists()), [false, false]);
+        assert_eq!([&live, &old_live, &young, &foreign].map(|dir| dir.exists()), [true; 4]);
     }
 
     #[test]
