@@ -243,7 +243,8 @@ impl Flow {
         Some(FlowRecord {
             id,
             first_ns: self.first_ns,
-            last_ns: self.last_ns,
+            // The clock of latest packets ticks, that of first ones is exact.
+            last_ns: self.last_ns.max(self.first_ns),
             packets: new_packets,
             bytes: new_bytes,
             tcp_flags: self.tcp_flags,

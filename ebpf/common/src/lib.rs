@@ -73,9 +73,10 @@ pub struct Key6 {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FlowCount {
-    /// Time of the first packet, CLOCK_MONOTONIC in ns (resolution: one tick).
+    /// Time of the first packet, CLOCK_MONOTONIC in ns, exact.
     pub first_ns: u64,
-    /// Time of the latest packet, CLOCK_MONOTONIC in ns.
+    /// Time of the latest packet, CLOCK_MONOTONIC in ns, of the last tick before it (1 to 4 ms): so it may
+    /// lie before `first_ns`.
     pub last_ns: u64,
     /// Sum of skb->len, link-layer header included.
     pub bytes: u64,

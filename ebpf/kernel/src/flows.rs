@@ -8,7 +8,7 @@ use core::arch::asm;
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    helpers::{bpf_get_prandom_u32, generated::bpf_ktime_get_coarse_ns},
+    helpers::{bpf_get_prandom_u32, bpf_ktime_get_ns, generated::bpf_ktime_get_coarse_ns},
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
     programs::TcContext,
@@ -149,9 +149,11 @@ unsafe fn atomic_or(to: *mut u32, value: u32) {
 #[inline(always)]
 fn first(packet: &Packet) -> FlowCount {
     let (dst_mac, src_mac) = packet::macs(packet.ctx);
+    // The exact clock, once a flow: it tells which interface saw the flow first, even within one tick.
+    let now = unsafe { bpf_ktime_get_ns() };
     FlowCount {
-        first_ns: packet.now,
-        last_ns: packet.now,
+        first_ns: now,
+        last_ns: now,
         bytes: packet.bytes,
         packets: packet.packets,
         ifindex: unsafe { (*packet.ctx.skb.skb).ifindex },
