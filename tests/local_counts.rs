@@ -9,6 +9,11 @@ use netobserv_testkit::{Blast, LocalCapture, Pair, require_privileged};
 /// Value of IfDirection (agent-side names): seen coming in, seen going out.
 const INGRESS: u64 = 0;
 const EGRESS: u64 = 1;
+/// Packets a second in each direction: slow enough that the traffic goes on over several windows of the agent, which
+/// reads the maps while packets are counted in them.
+const STEADY: Option<u32> = Some(120_000);
+/// As fast as they go: all flows in one window.
+const AT_ONCE: Option<u32> = None;
 /// JSON of this size is parsed in the test as well.
 const SMALL: u32 = 20_000;
 
@@ -17,15 +22,15 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sends `rounds` datagrams for each of `flows` five-tuples, in both directions at once, under a capture with
+/// Sends `rounds` datagrams for each of `flows` five-tuples, in both directions at once and each at `rate`, under a capture with
 /// default settings (but without the limit of 50 MB, which the larger ones pass).
 #[track_caller]
-fn account(flows: u32, rounds: u32, ipv6: bool) {
+fn account(flows: u32, rounds: u32, rate: Option<u32>, ipv6: bool) {
     let _guard = alone();
     let pair = Pair::silent();
     let capture = LocalCapture::of(&pair.right, pair.captured(), &["--max-bytes=100000000000"]);
     let start = pair.counters();
-    pair.blast_both_ways(&Blast { flows, rounds, ipv6, ..Blast::default() });
+    pair.blast_both_ways(&Blast { flows, rounds, ipv6, rate, ..Blast::default() });
     let counted = pair.counters().since(&start);
     assert_eq!((counted.rx_dropped, counted.tx_dropped), (0, 0), "the veth pair itself lost packets");
     assert_eq!(counted.rx_packets, u64::from(flows) * u64::from(rounds));
@@ -37,6 +42,7 @@ fn account(flows: u32, rounds: u32, ipv6: bool) {
     let seen_in = files.sum("IfDirection = 0");
     let seen_out = files.sum("IfDirection = 1");
     let lost = files.lost();
+    println!("{}", ended.finished.stdout);
     println!("{flows} flows: in {seen_in:?}, out {seen_out:?}, lost {lost:?}, rows {}", files.rows());
     assert_eq!(
         seen_in + seen_out + lost,
@@ -57,47 +63,47 @@ fn account(flows: u32, rounds: u32, ipv6: bool) {
 #[test]
 fn one_ipv4_flow() {
     require_privileged!("one_ipv4_flow");
-    account(1, 100_000, false);
+    account(1, 300_000, STEADY, false);
 }
 
 #[test]
 fn one_ipv6_flow() {
     require_privileged!("one_ipv6_flow");
-    account(1, 100_000, true);
+    account(1, 300_000, STEADY, true);
 }
 
 #[test]
 fn a_thousand_ipv4_flows() {
     require_privileged!("a_thousand_ipv4_flows");
-    account(1_000, 100, false);
+    account(1_000, 300, STEADY, false);
 }
 
 #[test]
 fn a_thousand_ipv6_flows() {
     require_privileged!("a_thousand_ipv6_flows");
-    account(1_000, 100, true);
+    account(1_000, 300, STEADY, true);
 }
 
 #[test]
 fn twenty_thousand_ipv4_flows() {
     require_privileged!("twenty_thousand_ipv4_flows");
-    account(20_000, 5, false);
+    account(20_000, 15, STEADY, false);
 }
 
 #[test]
 fn twenty_thousand_ipv6_flows() {
     require_privileged!("twenty_thousand_ipv6_flows");
-    account(20_000, 5, true);
+    account(20_000, 15, STEADY, true);
 }
 
 #[test]
 fn two_hundred_thousand_ipv4_flows() {
     require_privileged!("two_hundred_thousand_ipv4_flows");
-    account(200_000, 2, false);
+    account(200_000, 2, AT_ONCE, false);
 }
 
 #[test]
 fn two_hundred_thousand_ipv6_flows() {
     require_privileged!("two_hundred_thousand_ipv6_flows");
-    account(200_000, 2, true);
+    account(200_000, 2, AT_ONCE, true);
 }

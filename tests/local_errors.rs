@@ -82,7 +82,7 @@ fn a_full_disk_ends_the_capture_with_whole_files() {
     let ended = netobserv_testkit::wait_for(Duration::from_secs(30), || capture.has_ended());
     assert!(ended, "the capture goes on without a disk");
     let ended = capture.ended();
-    assert_error(&ended.finished, 1, &["disk"]);
+    assert_error(&ended.finished, 1, &["space"]);
     assert_eq!(ours(&pair.right, pair.captured()), 0, "programs are still attached");
     let files = Files::of(&disk.path().join("output"));
     files.assert_whole();

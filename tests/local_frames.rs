@@ -274,7 +274,7 @@ fn broken_frames_are_counted() {
         cut(frame6().udp(1, 2), 30),
         cut(frame6().udp(1, 2), 56),
         cut(frame6().extension(60, &[0; 6]).udp(1, 2), 55),
-        cut(frame().vlan(0x8100, 5).other(0x0800, &[]), 18),
+        cut(frame4().vlan(0x8100, 5).udp(1, 2), 20),
         short_header,
         long_header,
         endless.udp(1, 2).build(),

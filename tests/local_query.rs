@@ -12,7 +12,8 @@ fn the_query_of_the_article_runs() {
     let pair = Pair::addressed();
     let capture = LocalCapture::of(&pair.right, pair.captured(), &[]);
     pair.ping();
-    let files = capture.stop().files();
+    let ended = capture.stop();
+    let files = ended.files();
     let database = files.database();
     let mut statement = database.prepare(ARTICLE).expect("every column is there");
     let row = |row: &rusqlite::Row<'_>| Ok((row.get("Interface")?, row.get("Proto")?, row.get("Packets")?));
@@ -27,7 +28,8 @@ fn every_json_field_is_a_column_with_the_same_value() {
     let pair = Pair::addressed();
     let capture = LocalCapture::of(&pair.right, pair.captured(), &[]);
     pair.ping();
-    let files = capture.stop().files();
+    let ended = capture.stop();
+    let files = ended.files();
     let database = files.database();
     for flow in files.flows() {
         for (name, value) in flow.as_object().expect("an object") {

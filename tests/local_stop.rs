@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use netobserv_testkit::{Files, LocalCapture, Pair, require_privileged};
+use netobserv_testkit::{Blast, Files, LocalCapture, Pair, require_privileged};
 
 /// Age of the ping when the capture is told to end: less than one window of the agent.
 const AGE: Duration = Duration::from_millis(200);
@@ -56,6 +56,18 @@ fn the_time_limit_keeps_the_last_window() {
     let ended = capture.ended();
     assert!(ended.finished.success(), "{}", ended.finished);
     assert_ping(&ended.files());
+}
+
+#[test]
+fn the_size_limit_ends_the_capture() {
+    require_privileged!("the_size_limit_ends_the_capture");
+    let pair = Pair::silent();
+    let capture = LocalCapture::of(&pair.right, pair.captured(), &["--max-bytes=20000"]);
+    let sent = Blast { flows: 500, rounds: 2, ..Blast::default() }.run(&pair.left, &pair.veth.a.name);
+    let ended = capture.ended();
+    assert!(ended.finished.success(), "{}", ended.finished);
+    ended.files().assert_whole();
+    assert_eq!(ended.files().sum("true").packets, sent.packets, "the window that passed the limit is kept whole");
 }
 
 #[test]
