@@ -12,9 +12,9 @@ use std::{
 };
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 use tracing::{info, warn};
 
@@ -32,6 +32,8 @@ use crate::{
 
 /// How long the last records may take to reach the collector.
 const GRACE: Duration = Duration::from_secs(3);
+/// How long to wait for the collector before capturing without it.
+const INTRODUCTION: Duration = Duration::from_secs(1);
 /// Most flows that wait for the collector: about 30 MiB.
 const QUEUE: usize = 200_000;
 
@@ -60,57 +62,102 @@ pub enum AgentError {
 /// Runs until SIGTERM or SIGINT. When it returns, nothing is attached and all that could be sent is sent.
 pub async fn run(settings: Settings) -> Result<(), AgentError> {
     // Signals that come while the kernel programs are being loaded must not kill half-way.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-
+    let mut end = EndSignals::new()?;
     let follow_netns = netns::may_enter_others();
     let switches = Switches { max_flows: settings.max_flows, sampling: settings.sampling, follow_netns };
     let mut ebpf = kernel::load(switches)?;
     let maps = Maps::take(&mut ebpf)?;
     let probes = Probes::new(ebpf, settings.attach_mode, settings.direction)?;
-    let names = Names::default();
-    let watched = Arc::new(AtomicU64::new(0));
-    let manager = Manager::start(&settings, probes, names.clone(), watched.clone(), follow_netns).await?;
 
-    let losses = Arc::new(KernelLosses::default());
-    let queue = Arc::new(Queue::new(QUEUE));
-    let (stop_asked, mut stop_wanted) = watch::channel(false);
-    let (end, ending) = watch::channel(None);
-    let exporter = Exporter {
-        recorder: Recorder::new(names, settings.agent_ip.or_else(own_address)),
-        queue: queue.clone(),
-        losses: losses.clone(),
-        interfaces: watched,
-        node: settings.node.clone(),
-        message_max: settings.message_max_flows,
-        heartbeat: settings.window,
-        stop_asked,
-    };
+    let shared = Shared::default();
+    let (known, mut is_known) = watch::channel(false);
+    let (stop_asked, stop_wanted) = watch::channel(false);
+    let (deadline, ending) = watch::channel(None);
+    let exporter = shared.exporter(&settings, known, stop_asked);
     let exporting = tokio::spawn(exporter.run(settings.target.clone(), ending));
-    let (draining, mut drained) =
-        Draining::start(Drainer::new(maps, settings.max_flows, losses), settings.window, queue);
+    // What is counted before the collector knows of this agent could be missed if the capture ended right then. But
+    // a collector that is late is no reason to miss the traffic.
+    let _ = timeout(INTRODUCTION, is_known.wait_for(|known| *known)).await;
 
-    let mut asked_by_collector = false;
+    let result = capture(&settings, probes, maps, &shared, &mut end, stop_wanted.clone()).await;
+    deadline.send_replace(Some(Instant::now() + GRACE));
+    let _ = exporting.await;
+    if result.is_ok() && *stop_wanted.borrow() {
+        // In a cluster, to exit would be to be started again.
+        info!("the capture has ended; waiting to be stopped");
+        end.wait().await;
+    }
+    result
+}
+
+/// Attaches, drains until the end, detaches and drains what is left.
+async fn capture(
+    settings: &Settings,
+    probes: Probes,
+    maps: Maps,
+    shared: &Shared,
+    end: &mut EndSignals,
+    mut stop_wanted: watch::Receiver<bool>,
+) -> Result<(), AgentError> {
+    let manager = Manager::start(settings, probes, shared).await?;
+    let drainer = Drainer::new(maps, settings.max_flows, shared.losses.clone());
+    let (draining, mut drained) = Draining::start(drainer, settings.window, shared.queue.clone());
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = end.wait() => {}
         _ = &mut drained => {}
-        Ok(_) = stop_wanted.wait_for(|stop| *stop) => asked_by_collector = true,
+        _ = stop_wanted.wait_for(|stop| *stop) => {}
     }
     // First off the interfaces, then the last drain: so nothing can be counted after it.
     manager.stop();
-    let result = tokio::task::block_in_place(|| draining.stop());
-    end.send_replace(Some(Instant::now() + GRACE));
-    let _ = exporting.await;
-    if asked_by_collector && result.is_ok() {
-        // In a cluster, to exit would be to be started again.
-        info!("the capture has ended; waiting to be stopped");
+    tokio::task::block_in_place(|| draining.stop())
+}
+
+/// SIGTERM and SIGINT.
+struct EndSignals(Signal, Signal);
+
+impl EndSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+
+    async fn wait(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
         }
     }
-    result
+}
+
+/// What the parts of the agent tell each other.
+struct Shared {
+    names: Names,
+    /// Interfaces watched now.
+    watched: Arc<AtomicU64>,
+    losses: Arc<KernelLosses>,
+    queue: Arc<Queue>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let (names, watched, losses) = Default::default();
+        Self { names, watched, losses, queue: Arc::new(Queue::new(QUEUE)) }
+    }
+}
+
+impl Shared {
+    fn exporter(&self, settings: &Settings, known: watch::Sender<bool>, stop_asked: watch::Sender<bool>) -> Exporter {
+        Exporter {
+            recorder: Recorder::new(self.names.clone(), settings.agent_ip.or_else(own_address)),
+            queue: self.queue.clone(),
+            losses: self.losses.clone(),
+            interfaces: self.watched.clone(),
+            node: settings.node.clone(),
+            message_max: settings.message_max_flows,
+            heartbeat: settings.window,
+            known,
+            stop_asked,
+        }
+    }
 }
 
 /// The thread that empties the maps.
@@ -146,16 +193,15 @@ struct Manager {
 }
 
 impl Manager {
-    async fn start(
-        settings: &Settings,
-        probes: Probes,
-        names: Names,
-        watched: Arc<AtomicU64>,
-        follow_netns: bool,
-    ) -> Result<Self, AgentError> {
-        let (mut events, namespaces) = links::start(follow_netns).await?;
-        let mut state =
-            State { probes, selection: settings.selection.clone(), names, watched, present: BTreeSet::new() };
+    async fn start(settings: &Settings, probes: Probes, shared: &Shared) -> Result<Self, AgentError> {
+        let (mut events, namespaces) = links::start(netns::may_enter_others()).await?;
+        let mut state = State {
+            probes,
+            selection: settings.selection.clone(),
+            names: shared.names.clone(),
+            watched: shared.watched.clone(),
+            present: BTreeSet::new(),
+        };
         let mut listed = 0;
         while listed < namespaces {
             match events.recv().await {

@@ -104,6 +104,8 @@ pub struct Exporter {
     pub message_max: usize,
     /// A status goes out at least this often.
     pub heartbeat: Duration,
+    /// Set when the collector has answered for the first time.
+    pub known: watch::Sender<bool>,
     /// Set when the collector asks to stop.
     pub stop_asked: watch::Sender<bool>,
 }
@@ -113,6 +115,8 @@ impl Exporter {
     pub async fn run(mut self, target: Target, mut ending: watch::Receiver<Option<Instant>>) {
         let mut client = CollectorClient::new(connect(&target));
         info!("sending to {target}");
+        // A sign of life at once: the collector waits at its end for the agents that it knows.
+        self.send_waiting(&mut client, &mut ending, false).await;
         while ending.borrow_and_update().is_none() {
             // Whatever comes first: records, the time for a sign of life, or the end.
             tokio::select! {
@@ -160,6 +164,7 @@ impl Exporter {
             let deadline = ending.borrow_and_update().unwrap_or_else(|| Instant::now() + ANSWER);
             let error = match timeout_at(deadline, client.send(records.clone())).await {
                 Ok(Ok(reply)) => {
+                    self.known.send_replace(true);
                     if reply.into_inner().stop {
                         self.stop_asked.send_replace(true);
                     }

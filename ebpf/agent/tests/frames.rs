@@ -26,7 +26,11 @@ impl Lab {
     fn new(max_flows: u32) -> Self {
         let mut ebpf = kernel::load(Switches { max_flows, sampling: 1, follow_netns: true }).unwrap();
         let program = kernel::classifier(&mut ebpf, "flow_ingress").unwrap().fd().unwrap().try_clone().unwrap();
-        Self { program: program.as_fd().try_clone_to_owned().unwrap(), maps: Maps::take(&mut ebpf).unwrap(), _ebpf: ebpf }
+        Self {
+            program: program.as_fd().try_clone_to_owned().unwrap(),
+            maps: Maps::take(&mut ebpf).unwrap(),
+            _ebpf: ebpf,
+        }
     }
 
     fn run(&self, frame: &[u8]) {
@@ -72,7 +76,9 @@ fn v6() -> Frame {
 }
 
 /// EtherType, protocol and ports (or ICMP type and code).
-fn tuple(at: &Point) -> (u16, u8, u16, u16) {
+type Tuple = (u16, u8, u16, u16);
+
+fn tuple(at: &Point) -> Tuple {
     (at.eth_proto, at.proto, at.src_port, at.dst_port)
 }
 
@@ -81,7 +87,7 @@ fn every_kind_of_frame_has_its_key() {
     require_privileged!("every_kind_of_frame_has_its_key");
     let arp = Frame::new(A, B).other(0x0806, &[0; 28]);
     let options = [1u8; 12];
-    let cases: Vec<(&str, Frame, (u16, u8, u16, u16))> = vec![
+    let cases: Vec<(&str, Frame, Tuple)> = vec![
         ("tcp", v4().tcp(1000, 80, 0x10), (0x0800, 6, 1000, 80)),
         ("udp", v4().udp(1000, 53), (0x0800, 17, 1000, 53)),
         ("udp with nothing in it", v4().udp(1000, 53).payload(0), (0x0800, 17, 1000, 53)),
@@ -99,7 +105,11 @@ fn every_kind_of_frame_has_its_key() {
         ("icmpv6 echo", v6().icmp(128, 0), (0x86dd, 58, 128, 0)),
         ("hop by hop", v6().extension(0, &[0; 6]).udp(1000, 53), (0x86dd, 17, 1000, 53)),
         ("routing", v6().extension(43, &[0; 14]).udp(1000, 53), (0x86dd, 17, 1000, 53)),
-        ("many", v6().extension(0, &[0; 6]).extension(60, &[0; 22]).extension(43, &[0; 6]).tcp(7, 8, 2), (0x86dd, 6, 7, 8)),
+        (
+            "many",
+            v6().extension(0, &[0; 6]).extension(60, &[0; 22]).extension(43, &[0; 6]).tcp(7, 8, 2),
+            (0x86dd, 6, 7, 8),
+        ),
         ("no next header", v6().protocol(59), (0x86dd, 59, 0, 0)),
         ("arp", arp, (0x0806, 0, NO_IP, 0)),
     ];
@@ -180,7 +190,9 @@ fn tcp_flags_are_ored_and_pairs_have_bits_of_their_own() {
 fn dscp_is_read_from_both_families() {
     require_privileged!("dscp_is_read_from_both_families");
     let mut lab = Lab::new(64);
-    for frame in [v4().dscp(46).udp(1, 2), v6().dscp(46).udp(1, 2), v6().dscp(46).icmp(128, 0), v4().dscp(46).icmp(8, 0)] {
+    for frame in
+        [v4().dscp(46).udp(1, 2), v6().dscp(46).udp(1, 2), v6().dscp(46).icmp(128, 0), v4().dscp(46).icmp(8, 0)]
+    {
         assert_eq!(lab.flow(&frame).1.dscp, 46);
     }
 }

@@ -78,7 +78,7 @@ pub struct FlowCount {
     /// Time of the latest packet, CLOCK_MONOTONIC in ns, of the last tick before it (1 to 4 ms): so it may
     /// lie before `first_ns`.
     pub last_ns: u64,
-    /// Sum of skb->len, link-layer header included.
+    /// Sum of the frames' lengths, link-layer header and VLAN tags included.
     pub bytes: u64,
     /// Packets on the wire: a GSO or GRO super-packet counts its segments.
     pub packets: u64,

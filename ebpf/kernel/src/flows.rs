@@ -84,7 +84,7 @@ pub fn account(ctx: &TcContext, direction: u8) {
         ctx,
         // One tick (1 to 4 ms) is fine enough for flow times, and half the price of the exact clock.
         now: unsafe { bpf_ktime_get_coarse_ns() },
-        bytes: u64::from(ctx.len()),
+        bytes: bytes(ctx),
         packets: segments(ctx),
         tcp_flags: header.tcp_flags,
         dscp: header.dscp,
@@ -104,6 +104,14 @@ pub fn account(ctx: &TcContext, direction: u8) {
 fn segments(ctx: &TcContext) -> u64 {
     let segments = unsafe { (*ctx.skb.skb).gso_segs };
     if segments == 0 { 1 } else { u64::from(segments) }
+}
+
+/// The length as on the wire. The outer VLAN tag is often kept beside the frame: by the driver, or by the kernel
+/// itself before programs at the ingress run.
+#[inline(always)]
+fn bytes(ctx: &TcContext) -> u64 {
+    let tag = if unsafe { (*ctx.skb.skb).vlan_present } == 0 { 0 } else { 4 };
+    u64::from(ctx.len()) + tag
 }
 
 #[inline(always)]
