@@ -36,7 +36,7 @@ pub fn duration(time: Duration) -> String {
         }
     }
     let (hours, minutes) = (time.as_secs() / 3600, time.as_secs() / 60 % 60);
-    let seconds = (time.as_secs() % 60) as f64 + f64::from(time.subsec_millis()) / 1e3;
+    let seconds = (time.as_millis() % 60_000) as f64 / 1e3;
     match (hours, minutes) {
         (0, 0) => format!("{seconds}s"),
         (0, _) => format!("{minutes}m{seconds}s"),
@@ -86,6 +86,7 @@ mod tests {
             (300_000, "5m0s"),
             (5_400_000, "1h30m0s"),
             (60_250, "1m0.25s"),
+            (1_503, "1.503s"),
         ];
         for (ms, text) in cases {
             assert_eq!(duration(Duration::from_millis(ms)), text);

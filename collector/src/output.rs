@@ -20,12 +20,12 @@ pub struct Paths {
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// The folder.
-    #[error("cannot write to folder {}: {source}; choose another with --output-dir", path.display())]
+    #[error("cannot write to folder {}: {why}; choose another with --output-dir", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        why: io::Error,
     },
     /// A file of that name is there.
     #[error("{} is already there: remove it, or choose another --filename", .0.display())]
@@ -39,14 +39,11 @@ impl Paths {
     /// When the folder is not writable, or `name` is taken.
     pub fn prepare(output: &Path, name: Option<&str>, start: DateTime<Utc>) -> Result<Self, OutputError> {
         let folder = output.join("flow");
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).and_then(|()| probe(&folder)).map_err(
-            |source| {
-                // "File exists" is what making a folder says when a file is in its place.
-                let source =
-                    if folder.exists() && !folder.is_dir() { io::Error::other("it is not a folder") } else { source };
-                OutputError::Folder { path: folder.clone(), source }
-            },
-        )?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).and_then(|()| probe(&folder)).map_err(|why| {
+            // "File exists" is what making a folder says when a file is in its place.
+            let why = if folder.exists() && !folder.is_dir() { io::Error::other("it is not a folder") } else { why };
+            OutputError::Folder { path: folder.clone(), why }
+        })?;
         if let Some(name) = name {
             let paths = Self::named(&folder, name);
             return paths.taken().map_or(Ok(paths), |path| Err(OutputError::Exists(path)));

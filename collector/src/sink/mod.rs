@@ -29,20 +29,20 @@ pub trait Sink: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The system refused.
-    #[error("cannot write {}: {source}{}", path.display(), advice(source.raw_os_error() == Some(nix::libc::ENOSPC)))]
+    #[error("cannot write {}: {why}{}", path.display(), advice(why.raw_os_error() == Some(nix::libc::ENOSPC)))]
     Write {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        why: io::Error,
     },
     /// SQLite refused.
-    #[error("cannot write {}: {source}{}", path.display(), advice(source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)))]
+    #[error("cannot write {}: {why}{}", path.display(), advice(why.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)))]
     Database {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: rusqlite::Error,
+        why: rusqlite::Error,
     },
     /// A fault of this program.
     #[error("a writer stopped: this is a fault of netobserv-collector, please report it with what stands above")]
@@ -52,12 +52,12 @@ pub enum SinkError {
 impl SinkError {
     /// The system refused to write to `path`.
     pub fn write(path: &Path) -> impl Fn(io::Error) -> Self {
-        move |source| Self::Write { path: path.to_owned(), source }
+        move |why| Self::Write { path: path.to_owned(), why }
     }
 
     /// SQLite refused to write to `path`.
     pub fn database(path: &Path) -> impl Fn(rusqlite::Error) -> Self {
-        move |source| Self::Database { path: path.to_owned(), source }
+        move |why| Self::Database { path: path.to_owned(), why }
     }
 }
 

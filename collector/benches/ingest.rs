@@ -1,0 +1,329 @@
+//! How fast the collector writes JSON and SQLite, against what SQLite itself takes for the same rows and columns;
+//! and what it does when ten times more is offered.
+//!
+//! `cargo bench -p netobserv-collector --bench ingest -- --seconds 30`
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use netobserv_testkit::{Files, Process, Signal, wait_for};
+use prost::bytes::Bytes;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+use support::client::{connect, send_encoded};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::time::{interval, timeout};
+
+/// Records of a batch, and different batches.
+const RECORDS: u64 = 2_000;
+const BATCHES: u64 = 50;
+/// Rows of one transaction of the baseline: more do not make it faster.
+const BASELINE_ROWS: usize = 4_096;
+/// Of the speed of SQLite alone.
+const WANTED_RATIO: f64 = 0.8;
+/// Most resident memory of the collector.
+const MEMORY_LIMIT: f64 = 300.0;
+/// How many times more than it takes is offered in the end, over how many connections.
+const OVERLOAD: f64 = 10.0;
+const CONNECTIONS: usize = 16;
+
+fn main() {
+    let seconds = seconds(std::env::args());
+    let load = Duration::from_secs(seconds);
+    let baseline_time = Duration::from_secs((seconds / 3).clamp(2, 10));
+    let batches: Vec<Bytes> =
+        (0..BATCHES).map(|batch| support::records::batch("bench", batch * RECORDS, RECORDS)).collect();
+    let bytes = batches.iter().map(Bytes::len).sum::<usize>() as f64 / (BATCHES * RECORDS) as f64;
+    println!("records: {bytes:.0} bytes on the wire, {RECORDS} a batch");
+
+    let rows = Rows::of(&batches);
+    println!("table flow: {} columns, of which {:.1} have a value", rows.columns, rows.filled());
+    let before = rows.insert_for(baseline_time);
+    let taken = take_for(&batches, load);
+    let after = rows.insert_for(baseline_time);
+    let baseline = (before + after) / 2.0;
+    println!("sqlite alone: {baseline:.0} rows/s (before {before:.0}, after {after:.0})");
+    let ratio = taken.rate / baseline;
+    println!(
+        "collector, JSON and SQLite: {:.0} rows/s; {ratio:.2} times sqlite alone, {}",
+        taken.rate,
+        verdict(ratio >= WANTED_RATIO, "wanted at least 0.8")
+    );
+    println!(
+        "lost: {} of {}, {}",
+        taken.sent - taken.written,
+        taken.sent,
+        verdict(taken.sent == taken.written, "wanted 0")
+    );
+    println!("end: {:.1} s for the rest of the queue and the indices", taken.end.as_secs_f64());
+    println!(
+        "resident memory: {:.0} MiB at most, {}",
+        taken.memory,
+        verdict(taken.memory < MEMORY_LIMIT, "wanted less than 300")
+    );
+    overload(&batches, taken.rate * OVERLOAD, load.min(Duration::from_secs(10)));
+}
+
+fn verdict(good: bool, wanted: &str) -> String {
+    format!("{wanted}: {}", if good { "ok" } else { "MISSED" })
+}
+
+fn seconds(words: impl Iterator<Item = String>) -> u64 {
+    let words: Vec<_> = words.collect();
+    let after = words.iter().position(|word| word == "--seconds").and_then(|at| words.get(at + 1));
+    after.map_or(30, |number| number.parse().expect("--seconds takes a number"))
+}
+
+/// A folder on the disk that holds the build, not in memory.
+fn folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder below target/")
+}
+
+/// The rows that the collector makes of the batches, ready to be bound.
+struct Rows {
+    schema: String,
+    columns: usize,
+    rows: Vec<Vec<(usize, Value)>>,
+}
+
+impl Rows {
+    fn of(batches: &[Bytes]) -> Self {
+        let (collector, runtime) = (Bench::start(), runtime());
+        let channel = runtime.block_on(connect(&collector.socket()));
+        for batch in batches {
+            runtime.block_on(send_encoded(channel.clone(), batch.clone())).expect("an accepted batch");
+        }
+        let (_, files) = collector.stop();
+        let db = files.database();
+        let schema = db
+            .query_row("SELECT sql FROM sqlite_master WHERE name = 'flow'", [], |row| row.get(0))
+            .expect("table flow");
+        let mut select = db.prepare("SELECT * FROM flow").expect("table flow");
+        let columns = select.column_count();
+        let row = |row: &rusqlite::Row| {
+            (0..columns).map(|column| Ok((column, row.get(column)?))).collect::<Result<Vec<_>, _>>()
+        };
+        let rows = select.query_map([], row).expect("rows").map(|row| row.expect("a row"));
+        let present = |row: Vec<(usize, Value)>| row.into_iter().filter(|(_, value)| *value != Value::Null).collect();
+        let rows = rows.map(present).collect();
+        drop(select);
+        Self { schema, columns, rows }
+    }
+
+    fn filled(&self) -> f64 {
+        self.rows.iter().map(Vec::len).sum::<usize>() as f64 / self.rows.len() as f64
+    }
+
+    /// Rows a second through one prepared statement, with the collector's settings, values bound only where they are.
+    fn insert_for(&self, time: Duration) -> f64 {
+        let dir = folder();
+        let db = Connection::open(dir.path().join("baseline.db")).expect("a database");
+        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -16000;")
+            .expect("settings");
+        db.execute_batch(&self.schema).expect("table flow");
+        let sql = format!("INSERT INTO flow VALUES ({})", vec!["?"; self.columns].join(","));
+        let mut insert = db.prepare(&sql).expect("a statement");
+        let (start, mut rows) = (Instant::now(), 0);
+        while start.elapsed() < time {
+            for chunk in self.rows.chunks(BASELINE_ROWS) {
+                db.execute_batch("BEGIN").expect("begin");
+                for row in chunk {
+                    insert.clear_bindings();
+                    for (column, value) in row {
+                        insert.raw_bind_parameter(column + 1, value).expect("a value");
+                    }
+                    insert.raw_execute().expect("a row");
+                }
+                db.execute_batch("COMMIT").expect("commit");
+                rows += chunk.len();
+            }
+        }
+        rows as f64 / start.elapsed().as_secs_f64()
+    }
+}
+
+/// A collector without limits.
+struct Bench {
+    dir: TempDir,
+    process: Process,
+}
+
+impl Bench {
+    fn start() -> Self {
+        let dir = folder();
+        let mut process = support::get_flows(dir.path(), &["--maxtime", "0", "--maxbytes", "0"]).start();
+        let listens = wait_for(support::SOON, || process.stderr().contains("Started collector") || process.ended());
+        assert!(listens && !process.ended(), "{}", process.stderr());
+        Self { dir, process }
+    }
+
+    fn socket(&self) -> std::path::PathBuf {
+        self.dir.path().join("socket")
+    }
+
+    /// Most resident memory until now, MiB.
+    fn memory(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
+    }
+
+    /// Ends it and returns how long that took, and the files; their folder goes with the second.
+    fn stop(self) -> (Duration, Kept) {
+        let start = Instant::now();
+        self.process.signal(Signal::SIGINT);
+        let finished = self.process.wait(Duration::from_secs(300));
+        assert!(finished.success(), "{finished}");
+        (start.elapsed(), Kept { files: Files::of(&self.dir.path().join("output")), _dir: self.dir })
+    }
+}
+
+/// Files, and the folder that they are in.
+struct Kept {
+    files: Files,
+    _dir: TempDir,
+}
+
+impl std::ops::Deref for Kept {
+    type Target = Files;
+
+    fn deref(&self) -> &Files {
+        &self.files
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+}
+
+/// What the collector took.
+struct Taken {
+    rate: f64,
+    sent: u64,
+    written: u64,
+    end: Duration,
+    memory: f64,
+}
+
+/// Offers batches as fast as they are taken.
+fn take_for(batches: &[Bytes], time: Duration) -> Taken {
+    let collector = Bench::start();
+    let start = Instant::now();
+    let sent = runtime().block_on(offer_closed(&collector.socket(), batches, start + time));
+    let rate = sent as f64 / start.elapsed().as_secs_f64();
+    let memory = collector.memory();
+    let (end, files) = collector.stop();
+    let json = count_lines(&files.json) - 2;
+    let written = files.rows().min(json);
+    println!(
+        "files: JSON {:.0} bytes a row, SQLite {:.0} without indices",
+        per_row(&files.json, written),
+        table_bytes(&files, written)
+    );
+    Taken { rate, sent, written, end, memory }
+}
+
+fn per_row(path: &Path, rows: u64) -> f64 {
+    std::fs::metadata(path).expect("a file").len() as f64 / rows as f64
+}
+
+fn table_bytes(files: &Files, rows: u64) -> f64 {
+    files.number("SELECT sum(pgsize) FROM dbstat WHERE name = 'flow'") as f64 / rows as f64
+}
+
+fn count_lines(path: &Path) -> u64 {
+    std::io::BufRead::split(std::io::BufReader::new(std::fs::File::open(path).expect("a file")), b'\n').count() as u64
+}
+
+/// Two agents, each with two batches under way.
+async fn offer_closed(socket: &Path, batches: &[Bytes], until: Instant) -> u64 {
+    let next = Arc::new(AtomicU64::new(0));
+    let mut senders = Vec::new();
+    for _ in 0..2 {
+        let channel = connect(socket).await;
+        for _ in 0..2 {
+            let (channel, next, batches) = (channel.clone(), next.clone(), batches.to_vec());
+            senders.push(tokio::spawn(async move {
+                let mut sent = 0;
+                while Instant::now() < until {
+                    let batch = batches[next.fetch_add(1, Relaxed) as usize % batches.len()].clone();
+                    send_encoded(channel.clone(), batch).await.expect("an accepted batch");
+                    sent += RECORDS;
+                }
+                sent
+            }));
+        }
+    }
+    let mut sent = 0;
+    for sender in senders {
+        sent += sender.await.expect("a sender");
+    }
+    sent
+}
+
+/// Batches at a fixed rate, whatever the answers are.
+fn overload(batches: &[Bytes], rate: f64, time: Duration) {
+    let collector = Bench::start();
+    let answers = runtime().block_on(offer_open(&collector.socket(), batches, rate, time));
+    let memory = collector.memory();
+    let (_, files) = collector.stop();
+    let counted = files.number("SELECT value FROM capture WHERE name = 'refused_flows'");
+    let (rows, lost) = (files.rows(), files.number("SELECT sum(value) FROM capture WHERE name LIKE 'lost%'"));
+    println!(
+        "overload: {:.0} rows/s offered for {} s ({OVERLOAD} times): {} accepted, {} refused, {} not sent in the end",
+        rate,
+        time.as_secs(),
+        answers.accepted,
+        answers.refused,
+        answers.unsent
+    );
+    println!(
+        "overload, counts: {}",
+        verdict(
+            rows >= answers.accepted && lost == 0 && counted >= answers.refused,
+            "wanted every accepted row in the file and every refused one counted"
+        )
+    );
+    println!("overload, rows in the file {rows}, counted as refused {counted}");
+    println!(
+        "overload, resident memory: {memory:.0} MiB at most, {}",
+        verdict(memory < MEMORY_LIMIT, "wanted less than 300")
+    );
+}
+
+#[derive(Default)]
+struct Answers {
+    accepted: u64,
+    refused: u64,
+    unsent: u64,
+}
+
+async fn offer_open(socket: &Path, batches: &[Bytes], rate: f64, time: Duration) -> Answers {
+    let mut channels = Vec::new();
+    for _ in 0..CONNECTIONS {
+        channels.push(connect(socket).await);
+    }
+    let mut ticks = interval(Duration::from_secs_f64(RECORDS as f64 / rate));
+    let (start, mut sends) = (Instant::now(), Vec::new());
+    while start.elapsed() < time {
+        ticks.tick().await;
+        let batch = batches[sends.len() % batches.len()].clone();
+        sends.push(tokio::spawn(send_encoded(channels[sends.len() % CONNECTIONS].clone(), batch)));
+    }
+    let mut answers = Answers::default();
+    let end = tokio::time::Instant::now() + Duration::from_secs(3);
+    for send in sends {
+        match timeout(end.saturating_duration_since(tokio::time::Instant::now()), send).await {
+            Ok(Ok(Ok(_))) => answers.accepted += RECORDS,
+            Ok(Ok(Err(status))) if status.code() == tonic::Code::ResourceExhausted => answers.refused += RECORDS,
+            _ => answers.unsent += RECORDS,
+        }
+    }
+    answers
+}

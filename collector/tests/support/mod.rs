@@ -1,0 +1,119 @@
+//! What the collector's tests and its benchmark share: the real program on a socket of its own, and agents to feed it.
+#![allow(dead_code)] // Each test program uses a part.
+
+pub mod client;
+pub mod records;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use netobserv_testkit::{Files, Finished, Process, Run, Signal, wait_for};
+use tempfile::TempDir;
+
+pub use client::Client;
+
+/// Longest time for anything that should happen soon.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// A running collector with a folder of its own.
+pub struct Collector {
+    dir: TempDir,
+    pub process: Process,
+}
+
+/// The program with these words.
+pub fn program(words: &[&str]) -> Run {
+    Run::new(env!("CARGO_BIN_EXE_netobserv-collector")).args(words)
+}
+
+/// The program with `get-flows`, a socket and an output folder below `dir`, and these words.
+pub fn get_flows(dir: &Path, words: &[&str]) -> Run {
+    let socket = format!("unix:{}", socket(dir).display());
+    program(&["get-flows", "--listen", &socket]).arg("--output-dir").arg(dir.join("output")).args(words)
+}
+
+fn socket(dir: &Path) -> PathBuf {
+    dir.join("socket")
+}
+
+impl Collector {
+    /// Starts a capture with these words and waits until it listens.
+    #[track_caller]
+    pub fn start(words: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a temporary folder"), words)
+    }
+
+    /// As [`Collector::start`], in this folder.
+    #[track_caller]
+    pub fn start_in(dir: TempDir, words: &[&str]) -> Self {
+        let mut process = get_flows(dir.path(), words).start();
+        let listens = wait_for(SOON, || process.stderr().contains("Started collector") || process.ended());
+        assert!(listens && !process.ended(), "it does not listen: {}", process.stderr());
+        Self { dir, process }
+    }
+
+    /// An agent or pipeline that is connected to it.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(&self.socket())
+    }
+
+    /// The socket it listens on.
+    pub fn socket(&self) -> PathBuf {
+        socket(self.dir.path())
+    }
+
+    /// Where it writes.
+    pub fn output(&self) -> PathBuf {
+        self.dir.path().join("output")
+    }
+
+    /// The files.
+    #[track_caller]
+    pub fn files(&self) -> Files {
+        Files::of(&self.output())
+    }
+
+    /// Waits until the JSON file has this many flows.
+    #[track_caller]
+    pub fn wait_for_flows(&self, flows: usize) {
+        let files = self.files();
+        assert!(wait_for(SOON, || files.flows().len() == flows), "{} flows, wanted {flows}", files.flows().len());
+    }
+
+    /// Sends a signal, waits for the end, and expects it to be a good one.
+    #[track_caller]
+    pub fn stop(self, signal: Signal) -> Ended {
+        self.process.signal(signal);
+        let ended = self.ended();
+        assert!(ended.finished.success(), "{}", ended.finished);
+        ended
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub fn ended(self) -> Ended {
+        Ended { finished: self.process.wait(SOON), dir: self.dir }
+    }
+}
+
+/// A collector that has ended; its folder lives as long as this.
+pub struct Ended {
+    dir: TempDir,
+    pub finished: Finished,
+}
+
+impl Ended {
+    /// The files.
+    #[track_caller]
+    pub fn files(&self) -> Files {
+        Files::of(&self.dir.path().join("output"))
+    }
+
+    /// A value of table `capture`, as text.
+    #[track_caller]
+    pub fn said(&self, name: &str) -> String {
+        let sql = "SELECT CAST(value AS TEXT) FROM capture WHERE name = ?";
+        self.files().database().query_row(sql, [name], |row| row.get(0)).expect("a value")
+    }
+}
