@@ -34,7 +34,8 @@ fn kill(victim: &Victim) -> Ended {
             Signal::SIGKILL,
         );
         // Before `ended`, which kills what is left of the process group.
-        assert!(wait_for(SOON, || !alive(agent) && !alive(collector)), "a program outlived the capture");
+        let gone = wait_for(SOON, || !alive(agent) && !alive(collector));
+        assert!(gone, "agent alive: {}, collector alive: {}", alive(agent), alive(collector));
         capture.ended()
     });
     assert_eq!(ours(&pair.right, pair.captured()), 0, "programs are still attached");

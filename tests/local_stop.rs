@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use netobserv_testkit::capture::Sum;
 use netobserv_testkit::{Blast, Files, LocalCapture, Pair, require_privileged};
 
 /// Age of the ping when the capture is told to end: less than one window of the agent.
@@ -36,6 +37,24 @@ fn ctrl_c_keeps_the_last_window() {
     let ended = capture.ctrl_c();
     assert!(ended.finished.success(), "{}", ended.finished);
     assert_ping(&ended.files());
+}
+
+/// Much is under way when Ctrl-C comes, to all three programs at once: what is not in the files is counted as lost.
+#[test]
+fn ctrl_c_under_load_accounts_for_every_packet() {
+    require_privileged!("ctrl_c_under_load_accounts_for_every_packet");
+    let pair = Pair::silent();
+    let capture = LocalCapture::of(&pair.right, pair.captured(), &["--max-bytes=100000000000"]);
+    let start = pair.counters();
+    let (sent, _) = pair.blast_both_ways(&Blast { flows: 50_000, rounds: 4, rate: Some(100_000), ..Blast::default() });
+    let ended = capture.ctrl_c();
+    let counted = pair.counters().since(&start);
+    assert!(ended.finished.success(), "{}", ended.finished);
+    assert_eq!(counted.rx_packets, sent.packets);
+    let files = ended.files();
+    let wire = Sum { packets: counted.rx_packets + counted.tx_packets, bytes: counted.rx_bytes + counted.tx_bytes };
+    assert_eq!(files.sum("true") + files.lost(), wire, "seen and lost\n{}", ended.finished);
+    assert_eq!(files.flows().len() as u64, files.rows(), "both files hold the same records");
 }
 
 #[test]
