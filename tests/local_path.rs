@@ -7,8 +7,10 @@ use netobserv_testkit::link::{bridge, mac_text, neighbours};
 use netobserv_testkit::{Blast, LocalCapture, Netns, Pair, Veth, require_privileged};
 use serde_json::Value;
 
-const FLOWS: u32 = 20;
-const ROUNDS: u32 = 500;
+/// Traffic of about two and a half seconds, so that windows of the agent end while packets are on their way.
+const FLOWS: u32 = 1000;
+const ROUNDS: u32 = 100;
+const RATE: u32 = 40_000;
 
 /// Source addresses of [`Blast`] with its default `net`.
 fn blasted(flow: &Value) -> bool {
@@ -41,7 +43,7 @@ fn namespaces() -> [Netns; 3] {
 }
 
 fn blast() -> Blast {
-    Blast { flows: FLOWS, rounds: ROUNDS, rate: Some(20_000), ..Blast::default() }
+    Blast { flows: FLOWS, rounds: ROUNDS, rate: Some(RATE), ..Blast::default() }
 }
 
 #[test]
@@ -133,4 +135,19 @@ fn both_ends_of_a_wire_are_one_flow() {
 fn mac(ns: &Netns, interface: &str) -> [u8; 6] {
     let links: Value = serde_json::from_str(&ns.ip(&format!("-j link show dev {interface}"))).expect("JSON from ip");
     netobserv_testkit::link::mac(links[0]["address"].as_str().expect("an address"))
+}
+
+/// A flow that moves to another way: both ways' packets count.
+#[test]
+fn a_flow_that_changes_its_way() {
+    require_privileged!("a_flow_that_changes_its_way");
+    let [left, _, right] = namespaces();
+    let ways = [Veth::new(&left, &[], &right, &[]), Veth::new(&left, &[], &right, &[])];
+    let names = ways.each_ref().map(|way| way.b.name.as_str());
+    let mut capture = LocalCapture::start(&[&format!("--interfaces={}", names.join(","))]);
+    names.iter().for_each(|name| capture.wait_attached(&right, name));
+    let half = Blast { flows: 10, rounds: 2000, rate: Some(20_000), ..Blast::default() };
+    let sent: u64 = ways.iter().map(|way| half.run(&left, &way.a.name).packets).sum();
+    let seen = sum(&capture.stop().files().flows(), |_| true);
+    assert_eq!(seen.packets, sent);
 }
