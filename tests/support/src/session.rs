@@ -33,8 +33,14 @@ impl LocalCapture {
     /// As [`LocalCapture::start`], in this folder.
     #[track_caller]
     pub fn start_in(dir: TempDir, options: &[&str]) -> Self {
-        let process = command(dir.path(), options).own_group().start();
-        Self { dir, process }
+        let run = command(dir.path(), options);
+        Self::start_run(dir, run)
+    }
+
+    /// Starts what [`command`] prepared in `dir`.
+    #[track_caller]
+    pub fn start_run(dir: TempDir, run: Run) -> Self {
+        Self { dir, process: run.own_group().start() }
     }
 
     /// Starts a capture of one interface and waits until the programs are attached.
