@@ -90,8 +90,8 @@ impl LocalError {
     }
 }
 
-/// With it a child ends when this program is gone, also by `kill -9`.
-const DIE_WITH_PARENT: (&str, &str) = ("NETOBSERV_DIE_WITH_PARENT", "1");
+/// Names this process to a child, which ends when this program is gone, also by `kill -9`.
+const DIE_WITH_PARENT: &str = "NETOBSERV_DIE_WITH_PARENT";
 /// Flows that are still going on are reported this often.
 const WINDOW: &str = "1s";
 
@@ -144,7 +144,7 @@ fn collector_invocation(capture: &Capture, endpoint: &Endpoint, output: &Output)
     let options = options.into_iter().flat_map(|(name, value)| [name.into(), value]);
     Invocation {
         args: std::iter::once("get-flows".into()).chain(options).collect(),
-        env: vec![(DIE_WITH_PARENT.0, DIE_WITH_PARENT.1.into())],
+        env: vec![(DIE_WITH_PARENT, std::process::id().to_string().into())],
         quiet: false,
         verbose: capture.verbose,
     }
@@ -158,7 +158,7 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
         ("CACHE_ACTIVE_TIMEOUT", WINDOW.into()),
         ("SAMPLING", capture.sampling.to_string().into()),
         ("LOG_LEVEL", capture.log_level.as_str().into()),
-        (DIE_WITH_PARENT.0, DIE_WITH_PARENT.1.into()),
+        (DIE_WITH_PARENT, std::process::id().to_string().into()),
     ];
     env.extend(endpoint.target());
     // Its log would run through the table that the collector draws.

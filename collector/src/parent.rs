@@ -5,19 +5,15 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 
-/// Set to 1 by whoever starts a collector that is to end with it.
+/// Whoever starts a collector that is to end with it writes its own process number here.
 const VARIABLE: &str = "NETOBSERV_DIE_WITH_PARENT";
-/// The process that orphans are given to.
-const INIT: i32 = 1;
 
 /// Asks for SIGTERM at the end of the parent, if the environment says so.
 pub fn die_with_parent() -> anyhow::Result<()> {
-    if std::env::var_os(VARIABLE).is_none_or(|value| value != "1") {
-        return Ok(());
-    }
-    set_pdeathsig(Signal::SIGTERM).with_context(|| format!("{VARIABLE}=1 is set, and the kernel refuses"))?;
-    if getppid().as_raw() == INIT {
-        bail!("{VARIABLE}=1 is set, and the parent has ended already");
+    let Ok(parent) = std::env::var(VARIABLE) else { return Ok(()) };
+    set_pdeathsig(Signal::SIGTERM).with_context(|| format!("{VARIABLE}={parent} is set, and the kernel refuses"))?;
+    if getppid().to_string() != parent {
+        bail!("{VARIABLE}={parent} is set, and that process is not the parent (any more)");
     }
     Ok(())
 }

@@ -160,7 +160,7 @@ mod tests {
     fn message() -> Vec<u8> {
         let record = |bytes| Record { bytes, interface: "eth0".into(), ..Record::default() };
         let agent = AgentStatus { node: "n".into(), last: true, ..AgentStatus::default() };
-        pbflow::Records { entries: (0..300).map(record).collect(), agent: Some(agent) }.encode_to_vec()
+        pbflow::Records { entries: (0..300).map(record).collect(), agent: Some(agent), sequence: 0 }.encode_to_vec()
     }
 
     #[test]

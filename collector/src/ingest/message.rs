@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn three() -> Vec<u8> {
-        Records { entries: vec![Record { bytes: 5, ..Record::default() }; 3], agent: None }.encode_to_vec()
+        Records { entries: vec![Record { bytes: 5, ..Record::default() }; 3], agent: None, sequence: 0 }.encode_to_vec()
     }
 
     #[tokio::test]

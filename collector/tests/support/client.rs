@@ -33,7 +33,7 @@ impl Client {
     /// Sends a batch as the agent of this node; `last` says that nothing follows.
     pub fn send(&self, node: &str, entries: Vec<Record>, last: bool) -> Result<CollectorReply, Status> {
         let agent = AgentStatus { node: node.into(), last, ..AgentStatus::default() };
-        self.send_records(Records { entries, agent: Some(agent) })
+        self.send_records(Records { entries, agent: Some(agent), sequence: 0 })
     }
 
     /// Sends a batch.

@@ -59,7 +59,7 @@ pub fn some(first: u64, records: u64) -> Vec<Record> {
 /// An encoded batch of records, as the agent of `node` sends it.
 pub fn batch(node: &str, first: u64, records: u64) -> Bytes {
     let agent = AgentStatus { node: node.into(), interfaces: 3, version: "1".into(), ..AgentStatus::default() };
-    Records { entries: some(first, records), agent: Some(agent) }.encode_to_vec().into()
+    Records { entries: some(first, records), agent: Some(agent), sequence: 0 }.encode_to_vec().into()
 }
 
 fn interfaces(number: u64) -> Vec<DupMapEntry> {

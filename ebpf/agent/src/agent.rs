@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tracing::{info, warn};
 
@@ -30,8 +30,6 @@ use crate::{
     watch::{self as links, Event},
 };
 
-/// How long the last records may take to reach the collector.
-const GRACE: Duration = Duration::from_secs(3);
 /// How long to wait for the collector before capturing without it.
 const INTRODUCTION: Duration = Duration::from_secs(1);
 /// Most flows that wait for the collector: about 30 MiB.
@@ -59,7 +57,7 @@ pub enum AgentError {
     Drain(io::Error),
 }
 
-/// Runs until SIGTERM or SIGINT. When it returns, nothing is attached and all that could be sent is sent.
+/// Runs until SIGTERM, SIGINT or SIGHUP. When it returns, nothing is attached and all that could be sent is sent.
 pub async fn run(settings: Settings) -> Result<(), AgentError> {
     // Signals that come while the kernel programs are being loaded must not kill half-way.
     let mut end = EndSignals::new()?;
@@ -72,22 +70,29 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let shared = Shared::default();
     let (known, mut is_known) = watch::channel(false);
     let (stop_asked, stop_wanted) = watch::channel(false);
-    let (deadline, ending) = watch::channel(None);
+    let (ending, is_ending) = watch::channel(false);
     let exporter = shared.exporter(&settings, known, stop_asked);
-    let exporting = tokio::spawn(exporter.run(settings.target.clone(), ending));
+    let exporting = tokio::spawn(exporter.run(settings.target.clone(), is_ending));
     // What is counted before the collector knows of this agent could be missed if the capture ended right then. But
     // a collector that is late is no reason to miss the traffic.
     let _ = timeout(INTRODUCTION, is_known.wait_for(|known| *known)).await;
 
-    let result = capture(&settings, probes, maps, &shared, &mut end, stop_wanted.clone()).await;
-    deadline.send_replace(Some(Instant::now() + GRACE));
+    let result = capture(&settings, probes, maps, &shared, &mut end, stop_wanted).await;
+    ending.send_replace(true);
     let _ = exporting.await;
-    if result.is_ok() && *stop_wanted.borrow() {
+    if result? == Why::Collector {
         // In a cluster, to exit would be to be started again.
         info!("the capture has ended; waiting to be stopped");
         end.wait().await;
     }
-    result
+    Ok(())
+}
+
+/// Who ended the capture.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Signal,
+    Collector,
 }
 
 /// Attaches, drains until the end, detaches and drains what is left.
@@ -98,32 +103,35 @@ async fn capture(
     shared: &Shared,
     end: &mut EndSignals,
     mut stop_wanted: watch::Receiver<bool>,
-) -> Result<(), AgentError> {
+) -> Result<Why, AgentError> {
     let manager = Manager::start(settings, probes, shared).await?;
     let drainer = Drainer::new(maps, settings.max_flows, shared.losses.clone());
     let (draining, mut drained) = Draining::start(drainer, settings.window, shared.queue.clone());
-    tokio::select! {
-        () = end.wait() => {}
-        _ = &mut drained => {}
-        _ = stop_wanted.wait_for(|stop| *stop) => {}
-    }
+    let why = tokio::select! {
+        () = end.wait() => Why::Signal,
+        // The thread has failed; its error comes with the join below.
+        _ = &mut drained => Why::Signal,
+        _ = stop_wanted.wait_for(|stop| *stop) => Why::Collector,
+    };
     // First off the interfaces, then the last drain: so nothing can be counted after it.
     manager.stop();
-    tokio::task::block_in_place(|| draining.stop())
+    tokio::task::block_in_place(|| draining.stop())?;
+    Ok(why)
 }
 
-/// SIGTERM and SIGINT.
-struct EndSignals(Signal, Signal);
+/// SIGTERM, SIGINT and SIGHUP.
+struct EndSignals(Signal, Signal, Signal);
 
 impl EndSignals {
     fn new() -> io::Result<Self> {
-        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?))
     }
 
     async fn wait(&mut self) {
         tokio::select! {
             _ = self.0.recv() => {}
             _ = self.1.recv() => {}
+            _ = self.2.recv() => {}
         }
     }
 }

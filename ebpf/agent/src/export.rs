@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use hyper_util::rt::TokioIo;
@@ -28,6 +28,8 @@ use crate::{
 
 /// Longest wait for the collector's answer; it holds answers back while it has no room.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long the collector may be silent while the last records are sent.
+const GRACE: Duration = Duration::from_secs(3);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const SLOWEST_RETRY: Duration = Duration::from_secs(2);
 
@@ -110,39 +112,50 @@ pub struct Exporter {
     pub stop_asked: watch::Sender<bool>,
 }
 
+/// What a running exporter keeps between messages.
+struct Line {
+    client: CollectorClient<Channel>,
+    /// True when what is left is the last.
+    ending: watch::Receiver<bool>,
+    /// Number of the latest message.
+    sequence: u64,
+    /// Start of this agent, ns since 1970.
+    instance: u64,
+    /// In the end, when to give up; put off by each answer.
+    patience: Option<Instant>,
+}
+
 impl Exporter {
-    /// Sends until `ending` says by when to be done; then sends what is left and the last status.
-    pub async fn run(mut self, target: Target, mut ending: watch::Receiver<Option<Instant>>) {
-        let mut client = CollectorClient::new(connect(&target));
+    /// Sends until `ending` is set; then sends what is left and the last status.
+    pub async fn run(mut self, target: Target, ending: watch::Receiver<bool>) {
+        let client = CollectorClient::new(connect(&target));
+        let instance = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let mut line = Line { client, ending, sequence: 0, instance, patience: None };
         info!("sending to {target}");
         // A sign of life at once: the collector waits at its end for the agents that it knows.
-        self.send_waiting(&mut client, &mut ending, false).await;
-        while ending.borrow_and_update().is_none() {
+        self.send_waiting(&mut line, false).await;
+        while !*line.ending.borrow_and_update() {
             // Whatever comes first: records, the time for a sign of life, or the end.
             tokio::select! {
                 () = self.queue.changed.notified() => {}
                 () = tokio::time::sleep(self.heartbeat) => {}
-                _ = ending.changed() => {}
+                _ = line.ending.changed() => {}
             }
-            self.send_waiting(&mut client, &mut ending, false).await;
+            self.send_waiting(&mut line, false).await;
         }
-        self.send_waiting(&mut client, &mut ending, true).await;
+        self.send_waiting(&mut line, true).await;
     }
 
     /// Sends all that waits, and always at least one message.
-    async fn send_waiting(
-        &mut self,
-        client: &mut CollectorClient<Channel>,
-        ending: &mut watch::Receiver<Option<Instant>>,
-        last: bool,
-    ) {
+    async fn send_waiting(&mut self, line: &mut Line, last: bool) {
         loop {
             let flows = self.queue.take(self.message_max);
             let done = flows.len() < self.message_max;
             let boot = BootTime::now();
             let entries = flows.iter().map(|flow| self.recorder.record(flow, boot)).collect();
-            let records = Records { entries, agent: Some(self.status(last && done)) };
-            if !self.send(client, records, ending).await {
+            line.sequence += 1;
+            let agent = Some(self.status(last && done, line.instance));
+            if !self.send(line, Records { entries, agent, sequence: line.sequence }).await {
                 return self.give_up(flows);
             }
             if done {
@@ -152,18 +165,13 @@ impl Exporter {
     }
 
     /// Sends one message, again and again. False if the end came first.
-    async fn send(
-        &mut self,
-        client: &mut CollectorClient<Channel>,
-        records: Records,
-        ending: &mut watch::Receiver<Option<Instant>>,
-    ) -> bool {
+    async fn send(&mut self, line: &mut Line, records: Records) -> bool {
         let mut pause = FIRST_RETRY;
         let mut told = false;
         loop {
-            let deadline = ending.borrow_and_update().unwrap_or_else(|| Instant::now() + ANSWER);
-            let error = match timeout_at(deadline, client.send(records.clone())).await {
+            let error = match timeout_at(line.deadline(), line.client.send(records.clone())).await {
                 Ok(Ok(reply)) => {
+                    line.answered();
                     self.known.send_replace(true);
                     if reply.into_inner().stop {
                         self.stop_asked.send_replace(true);
@@ -173,19 +181,19 @@ impl Exporter {
                 Ok(Err(status)) => status.message().to_owned(),
                 Err(_) => format!("no answer in {} s", ANSWER.as_secs()),
             };
-            if ending.borrow().is_some_and(|end| Instant::now() + pause >= end) {
+            if line.is_over(pause) {
                 warn!("collector not reached: {error}");
                 return false;
             }
             if told {
-                debug!("collector not reached: {error}")
+                debug!("collector not reached: {error}");
             } else {
-                warn!("collector not reached, trying on: {error}")
+                warn!("collector not reached, trying on: {error}");
             }
             told = true;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                _ = ending.changed() => {}
+                _ = line.ending.changed() => {}
             }
             pause = (pause * 2).min(SLOWEST_RETRY);
         }
@@ -200,7 +208,7 @@ impl Exporter {
         }
     }
 
-    fn status(&self, last: bool) -> AgentStatus {
+    fn status(&self, last: bool, instance: u64) -> AgentStatus {
         let lost = &self.queue.lost;
         AgentStatus {
             node: self.node.clone(),
@@ -213,7 +221,26 @@ impl Exporter {
             lost_export_bytes: lost.bytes.load(Relaxed),
             overflow_packets: self.losses.overflow_packets.load(Relaxed),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance,
         }
+    }
+}
+
+impl Line {
+    /// By when an answer must come.
+    fn deadline(&mut self) -> Instant {
+        let now = Instant::now();
+        if *self.ending.borrow_and_update() { *self.patience.get_or_insert(now + GRACE) } else { now + ANSWER }
+    }
+
+    /// As long as the collector takes what is left, it gets it.
+    fn answered(&mut self) {
+        self.patience = self.patience.map(|_| Instant::now() + GRACE);
+    }
+
+    /// Whether the end would come during a pause.
+    fn is_over(&self, pause: Duration) -> bool {
+        self.patience.is_some_and(|end| Instant::now() + pause >= end)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use netobserv_agent::{agent, settings::Settings};
 
-/// Set by whoever starts the agent as a child that must not outlive it.
+/// The process that started the agent as a child which must not outlive it.
 const DIE_WITH_PARENT: &str = "NETOBSERV_DIE_WITH_PARENT";
 
 fn main() -> ExitCode {
@@ -18,7 +18,9 @@ fn main() -> ExitCode {
         }
     };
     init_log(settings.log_level);
-    if std::env::var_os(DIE_WITH_PARENT).is_some_and(|value| value == "1") && !tie_to_parent() {
+    if let Ok(parent) = std::env::var(DIE_WITH_PARENT)
+        && !tie_to(&parent)
+    {
         return ExitCode::SUCCESS;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -45,10 +47,8 @@ fn init_log(level: tracing::Level) {
 }
 
 /// Asks for SIGTERM when the parent ends. False if it has ended already.
-fn tie_to_parent() -> bool {
-    let parent = nix::unistd::getppid();
+fn tie_to(parent: &str) -> bool {
     // A failure leaves things as they were, which is all that can be done.
     let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM);
-    // PID 1 is who inherits orphans; a parent that really is PID 1 does not end before us.
-    nix::unistd::getppid() == parent && parent.as_raw() != 1
+    nix::unistd::getppid().to_string() == parent
 }

@@ -1,0 +1,101 @@
+//! How a capture ends: limits, signals, and the agents' last words.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use netobserv_testkit::{Signal, wait_for};
+use netobserv_wire::pbflow::Records;
+use support::{Collector, SOON, records};
+
+#[test]
+fn the_time_limit_needs_no_traffic() {
+    let ended = Collector::start(&["--maxtime", "300ms"]).ended();
+    assert!(ended.finished.success(), "{}", ended.finished);
+    assert!(ended.finished.stdout.contains("Capture reached 300ms, exiting now..."), "{}", ended.finished);
+    assert_eq!(std::fs::read_to_string(ended.files().json).unwrap(), "[]\n");
+    assert_eq!((ended.files().rows(), ended.said("end_reason")), (0, "reached 300ms".into()));
+}
+
+#[test]
+fn the_byte_limit_ends_the_capture() {
+    let collector = Collector::start(&["--maxbytes", "20000"]);
+    let (agent, mut sent) = (collector.client(), 0);
+    while !agent.send("n1", records::some(sent, 10), false).expect("an accepted batch").stop {
+        sent += 10;
+        assert!(sent < 10_000, "no end in sight");
+    }
+    agent.send("n1", records::some(sent, 1), true).unwrap();
+    let ended = collector.ended();
+    assert!(ended.finished.stdout.contains("Capture reached 20KB, exiting now..."), "{}", ended.finished);
+    assert!(ended.files().json.metadata().unwrap().len() >= 20_000);
+    assert_eq!(ended.files().rows(), ended.files().flows().len() as u64);
+}
+
+#[test]
+fn agents_are_told_to_stop_and_their_last_flows_are_kept() {
+    let collector = Collector::start(&[]);
+    let (one, two) = (collector.client(), collector.client());
+    assert!(!one.send("n1", records::some(0, 3), false).unwrap().stop);
+    assert!(!two.send("n2", records::some(3, 3), false).unwrap().stop);
+    collector.process.signal(Signal::SIGINT);
+    assert!(wait_for(SOON, || one.send("n1", Vec::new(), false).unwrap().stop), "told to stop");
+    assert!(one.send("n1", records::some(6, 2), true).unwrap().stop);
+    assert!(two.send("n2", records::some(8, 2), true).unwrap().stop);
+    let ended = collector.ended();
+    assert!(ended.finished.success(), "{}", ended.finished);
+    assert_eq!((ended.files().rows(), ended.files().flows().len()), (10, 10));
+    assert!(!ended.finished.stderr.contains("last word"), "{}", ended.finished);
+}
+
+#[test]
+fn an_agent_that_stays_silent_is_not_waited_for_long() {
+    let collector = Collector::start(&[]);
+    collector.client().send("n1", records::some(0, 3), false).unwrap();
+    let start = Instant::now();
+    let ended = collector.stop(Signal::SIGTERM);
+    assert!(start.elapsed() >= Duration::from_secs(2), "the grace");
+    assert!(ended.finished.stderr.contains("some agents did not say their last word in 2s"), "{}", ended.finished);
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let collector = Collector::start(&[]);
+    let agent = collector.client();
+    agent.send("n1", records::some(0, 3), false).unwrap();
+    collector.process.signal(Signal::SIGINT);
+    assert!(wait_for(SOON, || agent.send("n1", Vec::new(), false).unwrap().stop));
+    let start = Instant::now();
+    let ended = collector.stop(Signal::SIGINT);
+    assert!(start.elapsed() < Duration::from_secs(2), "it waited: {:?}", start.elapsed());
+    assert_eq!(ended.files().rows(), 3);
+}
+
+#[test]
+fn a_batch_without_an_agent_is_not_waited_for() {
+    let collector = Collector::start(&[]);
+    collector.client().send_records(Records { entries: records::some(0, 3), agent: None, sequence: 0 }).unwrap();
+    let start = Instant::now();
+    let ended = collector.stop(Signal::SIGTERM);
+    assert!(start.elapsed() < Duration::from_secs(2), "it waited: {:?}", start.elapsed());
+    assert_eq!(ended.files().rows(), 3);
+}
+
+#[test]
+fn it_ends_with_its_parent() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("socket");
+    let words = format!(
+        "NETOBSERV_DIE_WITH_PARENT=$$ {} get-flows --listen unix:{} --output-dir {} & wait",
+        env!("CARGO_BIN_EXE_netobserv-collector"),
+        socket.display(),
+        dir.path().join("output").display()
+    );
+    let shell = netobserv_testkit::Run::new("sh").args(["-c", &words]).start();
+    assert!(wait_for(SOON, || shell.stderr().contains("Started collector")), "{}", shell.stderr());
+    let [collector] = shell.children("netobserv-collector")[..] else { panic!("one collector") };
+    shell.signal(Signal::SIGKILL);
+    assert!(wait_for(SOON, || !netobserv_testkit::proc::alive(collector)), "it outlives its parent");
+    assert!(!socket.exists());
+    netobserv_testkit::Files::of(&dir.path().join("output")).assert_whole();
+}
