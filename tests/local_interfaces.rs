@@ -1,14 +1,10 @@
 //! Interfaces that come and go while a capture runs, and which of them are captured.
 
-use std::time::Duration;
-
 use netobserv_testkit::capture::sum;
 use netobserv_testkit::netns::unique_interface;
 use netobserv_testkit::session::ours;
-use netobserv_testkit::{Blast, LocalCapture, Netns, Veth, require_privileged, wait_for};
+use netobserv_testkit::{Blast, LocalCapture, Netns, Veth, require_privileged};
 use serde_json::Value;
-
-const SOON: Duration = Duration::from_secs(20);
 
 fn two_namespaces() -> (Netns, Netns) {
     let (left, right) = (Netns::new("left"), Netns::new("right"));
@@ -24,11 +20,6 @@ fn rename(ns: &Netns, old: &str, prefix: &str, rest: &str) -> String {
     ns.ip(&format!("link set {old} name {name}"));
     ns.ip(&format!("link set {name} up"));
     name
-}
-
-#[track_caller]
-fn assert_attached(ns: &Netns, interface: &str) {
-    assert!(wait_for(SOON, || ours(ns, interface) == 2), "{interface} in {} is not captured", ns.name());
 }
 
 /// Packets that were captured on an interface.
@@ -48,7 +39,7 @@ fn what_comes_later_is_captured_and_what_goes_does_no_harm() {
 
     let second = Veth::new(&left, &[], &right, &[]);
     let second_name = rename(&right, &second.b.name, &prefix, "1");
-    assert_attached(&right, &second_name);
+    capture.wait_attached(&right, &second_name);
     Blast { flows: 10, rounds: 10, ..Blast::default() }.run(&left, &first.a.name);
     Blast { flows: 10, rounds: 20, net: 2, ..Blast::default() }.run(&left, &second.a.name);
     right.ip(&format!("link del {first_name}"));
@@ -73,7 +64,7 @@ fn a_namespace_made_later_is_captured() {
     late.no_ipv6();
     let veth = Veth::new(&left, &[], &late, &[]);
     let late_name = rename(&late, &veth.b.name, &prefix, "1");
-    assert_attached(&late, &late_name);
+    capture.wait_attached(&late, &late_name);
     Blast { flows: 10, rounds: 10, ..Blast::default() }.run(&left, &veth.a.name);
     drop(late);
     Blast { flows: 10, rounds: 10, net: 2, ..Blast::default() }.run(&left, &first.a.name);

@@ -1,11 +1,8 @@
 //! Without TCX the programs are filters on the clsact qdisc, beside what others put there: theirs is left alone.
 
-use std::time::Duration;
-
 use netobserv_testkit::session::command;
-use netobserv_testkit::{Blast, LocalCapture, Pair, Signal, require_privileged, wait_for};
+use netobserv_testkit::{Blast, LocalCapture, Pair, Signal, require_privileged};
 
-const SOON: Duration = Duration::from_secs(20);
 /// A filter of somebody else, which matches nothing.
 const THEIRS: &str = "filter add dev DEV ingress protocol all pref 1 bpf bytecode";
 
@@ -34,10 +31,9 @@ fn capture(pair: &Pair) -> LocalCapture {
     let stale = ours(pair);
     let dir = tempfile::tempdir().expect("a folder");
     let run = command(dir.path(), &[&format!("--interfaces={}", pair.captured())]).env("TC_ATTACH_MODE", "tc");
-    let capture = LocalCapture::start_run(dir, run);
+    let mut capture = LocalCapture::start_run(dir, run);
     let fresh = |hook: &str| ours(pair).iter().any(|filter| filter.contains(hook) && !stale.contains(filter));
-    let attached = wait_for(SOON, || fresh("flow_ingress") && fresh("flow_egress"));
-    assert!(attached, "{}", filters(pair));
+    capture.wait_until("both filters", || fresh("flow_ingress") && fresh("flow_egress"));
     capture
 }
 

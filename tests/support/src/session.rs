@@ -64,10 +64,24 @@ impl LocalCapture {
     /// As [`LocalCapture::wait_attached`], for an interface that several captures look at.
     #[track_caller]
     pub fn wait_programs(&mut self, ns: &Netns, interface: &str, count: usize) {
-        let attached = wait_for(PATIENCE, || self.process.ended() || ours(ns, interface) == count);
-        if !attached || self.process.ended() {
-            panic!("no programs on {interface}\nstdout: {}\nstderr: {}", self.process.stdout(), self.process.stderr());
-        }
+        self.wait_until(&format!("{count} programs on {interface}"), || ours(ns, interface) == count);
+    }
+
+    /// Waits for something that happens while the capture runs.
+    ///
+    /// # Panics
+    /// After 30 s, or when the capture ended instead, with what the programs said.
+    #[track_caller]
+    pub fn wait_until(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
+        let came = wait_for(PATIENCE, || self.process.ended() || condition());
+        let ended = self.process.ended();
+        assert!(
+            came && !ended,
+            "waited for: {what}; the capture {}\nstdout: {}\nstderr: {}",
+            if ended { "has ended" } else { "goes on" },
+            self.process.stdout(),
+            self.process.stderr()
+        );
     }
 
     /// Process id of the plugin.
