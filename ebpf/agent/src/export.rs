@@ -283,6 +283,7 @@ mod tests {
             dst_mac,
             dscp: 0,
             sightings: Default::default(),
+            extra: None,
         }
     }
 

@@ -68,6 +68,15 @@ pub struct FlowRecord {
     pub dscp: u8,
     /// Who counted, then the others in the order of their first packet.
     pub sightings: SmallVec<[Sighting; 2]>,
+    /// What other features know of the flow.
+    pub extra: Option<Box<Extra>>,
+}
+
+/// What features beyond counting found out in one window.
+#[derive(Clone, Debug, Default)]
+pub struct Extra {
+    /// Largest smoothed round-trip time, ns; 0 = not known.
+    pub rtt_ns: u64,
 }
 
 /// A place that joins later than this after the flow's first packet was not on its path from the beginning.
@@ -109,6 +118,7 @@ struct Flow {
     dst_mac: [u8; 6],
     dscp: u8,
     idle: u8,
+    extra: Option<Box<Extra>>,
 }
 
 /// The flows of this window and what must be remembered of the last.
@@ -142,6 +152,23 @@ impl Merger {
             self.active += 1;
         }
         flow.add(at, count);
+    }
+
+    /// What other features know of a flow, to be added to. None for a flow that no interface has seen lately.
+    pub fn extra(&mut self, id: &FlowId) -> Option<&mut Extra> {
+        let flow = self.flows.get_mut(id)?;
+        Some(flow.extra.get_or_insert_default())
+    }
+
+    /// The same; a flow that no interface has seen is made from `count`, whose packets do not count.
+    pub fn extra_or_new(&mut self, id: FlowId, count: &FlowCount) -> &mut Extra {
+        let flow = self.flows.entry(id).or_insert_with(|| Flow::new(count));
+        if flow.first_ns == 0 {
+            flow.begin_window(count);
+            (flow.first_ns, flow.last_ns) = (count.first_ns, count.last_ns);
+            self.active += 1;
+        }
+        flow.extra.get_or_insert_default()
     }
 
     /// Ends the window: hands out a record for each flow that had packets in it.
@@ -187,6 +214,7 @@ impl Flow {
             dst_mac: count.dst_mac,
             dscp: count.dscp,
             idle: 0,
+            extra: None,
         }
     }
 
@@ -231,11 +259,13 @@ impl Flow {
             let seen = &self.seen[*i];
             // Among equals the one that counted so far, else the one that saw the flow first.
             (seen.packets, *i == self.owner && self.reported_packets > 0, std::cmp::Reverse(seen.first_or_never()))
-        })?;
-        self.owner = most;
-        let (packets, bytes) = (self.seen[most].packets, self.seen[most].bytes);
+        });
+        // A flow that no interface saw has nothing but extras.
+        let (packets, bytes) = most.map_or((0, 0), |most| (self.seen[most].packets, self.seen[most].bytes));
+        self.owner = most.unwrap_or_default();
         let new_packets = packets - self.reported_packets.min(packets);
-        if new_packets == 0 {
+        let extra = self.extra.take();
+        if new_packets == 0 && extra.is_none() {
             return None;
         }
         let new_bytes = bytes.saturating_sub(self.reported_bytes);
@@ -252,7 +282,8 @@ impl Flow {
             src_mac: self.src_mac,
             dst_mac: self.dst_mac,
             dscp: self.dscp,
-            sightings: self.sightings(most),
+            sightings: self.sightings(self.owner),
+            extra,
         })
     }
 

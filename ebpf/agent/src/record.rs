@@ -154,6 +154,7 @@ mod tests {
                 Sighting { place: Place { netns: 0, ifindex: 2 }, direction: 0 },
                 Sighting { place: Place { netns: 0, ifindex: 3 }, direction: 1 },
             ],
+            extra: None,
         }
     }
 
