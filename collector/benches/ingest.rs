@@ -6,6 +6,7 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use netobserv_testkit::{Files, Process, Signal, wait_for};
 use prost::bytes::Bytes;
+use rusqlite::Connection;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
 use support::client::{connect, send_encoded};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -174,6 +175,22 @@ impl Bench {
         line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
     }
 
+    /// CPU seconds of its threads until now, by name.
+    fn cpu(&self) -> BTreeMap<String, f64> {
+        let mut cpu = BTreeMap::new();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.pid())).expect("its threads");
+        for task in tasks.flatten() {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            let Some((name, fields)) = stat.split_once(" (").and_then(|(_, rest)| rest.rsplit_once(") ")) else {
+                continue;
+            };
+            // utime and stime are fields 14 and 15 of proc_pid_stat(5), in hundredths of a second.
+            let ticks = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>();
+            *cpu.entry(name.to_owned()).or_default() += ticks / 100.0;
+        }
+        cpu
+    }
+
     /// Ends it and returns how long that took, and the files; their folder goes with the second.
     fn stop(self) -> (Duration, Kept) {
         let start = Instant::now();
@@ -218,6 +235,9 @@ fn take_for(batches: &[Bytes], time: Duration) -> Taken {
     let sent = runtime().block_on(offer_closed(&collector.socket(), batches, start + time));
     let rate = sent as f64 / start.elapsed().as_secs_f64();
     let memory = collector.memory();
+    for (thread, seconds) in collector.cpu() {
+        println!("thread {thread}: {:.2} us of CPU a row", seconds * 1e6 / sent as f64);
+    }
     let (end, files) = collector.stop();
     let json = count_lines(&files.json) - 2;
     let written = files.rows().min(json);

@@ -25,12 +25,14 @@ use crate::sink::{Sink, SinkError};
 use crate::summary::{self, say};
 use crate::tui::{Latest, Screen};
 
-/// Longest time for the agents to say their last word.
+/// Longest silence of the agents that still owe their last word.
 const GRACE: Duration = Duration::from_secs(2);
+/// Longest time for all last words together: a large table on a slow machine takes a while.
+const LONGEST: Duration = Duration::from_secs(30);
 /// An agent that was silent for this long before the end is not waited for.
 const ALIVE: Duration = Duration::from_secs(5);
-/// Longest time for requests under way at the end.
-const LAST_REQUESTS: Duration = Duration::from_millis(500);
+/// Longest time for requests under way at the end. One that waits for room is answered in a second.
+const LAST_REQUESTS: Duration = Duration::from_millis(1500);
 /// How often the agents' last words are looked for.
 const LOOK: Duration = Duration::from_millis(10);
 /// Threads that receive. The sinks have their own.
@@ -46,7 +48,11 @@ enum End {
 /// Captures until a limit, a signal or an error.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(MOST_RECEIVERS));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("receiver")
+        .enable_all()
+        .build()?;
     runtime.block_on(capture(options))
 }
 
@@ -62,7 +68,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     let limit = Arc::<Notify>::default();
     let (files, hurry) = create_sinks(&options, &paths, &counts, &story, &limit)?;
     let latest = std::io::stdout().is_terminal().then(Arc::<Latest>::default);
-    let (pipeline, sinks) = Pipeline::start(files, counts.clone(), latest.clone());
+    let (pipeline, sinks) = Pipeline::start(files, counts.clone(), latest.clone())?;
     let ingest = Ingest::new(pipeline, counts.clone());
     let server = Server::start(listener, ingest.clone());
     info!("Started collector on {}", options.listen);
@@ -219,20 +225,23 @@ impl End {
     }
 }
 
-/// Waits for what the agents still have: until each has said its last word, a second signal, or the end of the grace.
+/// Waits for what the agents still have: until each has said its last word, those that owe it are silent, or a second signal comes.
 async fn drain(ingest: &Ingest, counts: &Counts, sinks: &Sinks, signals: &mut Signals) {
-    let since = Instant::now();
     ingest.stop_agents();
-    let last_words = async {
-        while counts.agents_pending(since, ALIVE) {
-            sleep(LOOK).await;
-        }
-    };
     tokio::select! {
-        () = last_words => {}
-        () = sleep(GRACE) => warn!("some agents did not say their last word in {}", human::duration(GRACE)),
+        () = last_words(counts) => {}
         kind = signals.next() => debug!("{kind} again: not waiting for the agents"),
         () = sinks.failed() => {}
+    }
+}
+
+async fn last_words(counts: &Counts) {
+    let since = Instant::now();
+    while let Some(heard) = counts.owed_since(since, ALIVE) {
+        if heard.max(since).elapsed() > GRACE || since.elapsed() > LONGEST {
+            return warn!("some agents did not say their last word");
+        }
+        sleep(LOOK).await;
     }
 }
 

@@ -46,6 +46,7 @@ pub struct Agent {
     pub losses: Losses,
     /// Losses of its earlier lives.
     before: Losses,
+    instance: u64,
     heard: Instant,
     last: bool,
 }
@@ -92,6 +93,8 @@ pub struct Totals {
     pub sqlite_lost: u64,
     /// Agents heard of.
     pub agents: u64,
+    /// Agents that did not say that nothing follows.
+    pub agents_without_last_word: u64,
     /// Their losses together.
     pub losses: Losses,
 }
@@ -136,9 +139,12 @@ impl Counts {
         }
     }
 
-    /// Whether some agent that was heard of in the `window` before `since`, or later, has not said its last word.
-    pub fn agents_pending(&self, since: Instant, window: Duration) -> bool {
-        self.agents().values().any(|agent| !agent.last && agent.heard + window >= since)
+    /// When the latest of the agents was heard of that still owe their last word; agents that were
+    /// silent for the `window` before `since` do not count.
+    pub fn owed_since(&self, since: Instant, window: Duration) -> Option<Instant> {
+        let agents = self.agents();
+        let owing = agents.values().filter(|agent| !agent.last && agent.heard + window >= since);
+        owing.map(|agent| agent.heard).max()
     }
 
     /// What the agents said, by node.
@@ -161,6 +167,7 @@ impl Counts {
             sqlite_rows: self.sqlite.rows.load(Relaxed),
             sqlite_lost: self.sqlite.lost.load(Relaxed),
             agents: agents.len() as u64,
+            agents_without_last_word: agents.values().filter(|agent| !agent.last).count() as u64,
             losses: agents.values().fold(Losses::default(), |sum, agent| sum.plus(agent.losses)),
         }
     }
@@ -175,6 +182,7 @@ impl Agent {
             version: status.version.clone(),
             losses,
             before: Losses::default(),
+            instance: status.instance,
             heard: now,
             last: status.last,
         }
@@ -182,8 +190,9 @@ impl Agent {
 
     fn update(&mut self, status: &AgentStatus, now: Instant) {
         let losses = Losses::of(status);
-        if losses.plus(self.before).any_below(self.losses) {
+        if self.instance != status.instance || losses.plus(self.before).any_below(self.losses) {
             self.before = self.losses;
+            self.instance = status.instance;
         }
         self.losses = losses.plus(self.before);
         self.interfaces = status.interfaces;
@@ -264,15 +273,26 @@ mod tests {
     }
 
     #[test]
-    fn agents_are_pending_until_their_last_word_or_long_silence() {
+    fn agents_owe_a_word_until_their_last_word_or_long_silence() {
         let (counts, start, window) = (Counts::default(), Instant::now(), Duration::from_secs(5));
         let later = |seconds| start + Duration::from_secs(seconds);
-        assert!(!counts.agents_pending(start, window));
+        assert_eq!(counts.owed_since(start, window), None);
         counts.heard(&status("a", 0, false), 0, start);
-        assert!(counts.agents_pending(later(5), window));
-        assert!(!counts.agents_pending(later(6), window));
+        assert_eq!(counts.owed_since(later(5), window), Some(start));
+        assert_eq!(counts.owed_since(later(6), window), None);
+        assert_eq!(counts.totals().agents_without_last_word, 1);
         counts.heard(&status("a", 0, true), 0, later(6));
-        assert!(!counts.agents_pending(later(6), window));
+        assert_eq!(counts.owed_since(later(6), window), None);
+        assert_eq!(counts.totals().agents_without_last_word, 0);
+    }
+
+    #[test]
+    fn a_new_life_is_known_by_its_instance() {
+        let (counts, now) = (Counts::default(), Instant::now());
+        for (instance, kernel) in [(1, 5), (2, 5), (2, 6)] {
+            counts.heard(&AgentStatus { instance, ..status("a", kernel, false) }, 0, now);
+        }
+        assert_eq!(counts.totals().losses.kernel_packets, 11);
     }
 
     #[test]

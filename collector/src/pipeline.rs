@@ -3,8 +3,9 @@
 //! A batch holds its places in the queue until the last sink has dropped it. So the slowest sink sets the
 //! pace: receivers wait for room, and refuse when there is none in time. The screen only peeks.
 
+use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -27,13 +28,16 @@ struct Batch {
     _room: Room,
 }
 
+/// One for each sink.
+type Senders = Vec<Sender<Arc<Batch>>>;
+
 /// Reserved places in the queue.
 pub struct Room(OwnedSemaphorePermit);
 
 /// The queue's entrance.
 pub struct Pipeline {
     room: Arc<Semaphore>,
-    sinks: Mutex<Option<Vec<Sender<Arc<Batch>>>>>,
+    sinks: RwLock<Option<Senders>>,
     screen: Option<Arc<Latest>>,
     counts: Arc<Counts>,
 }
@@ -53,17 +57,25 @@ type Fed = (Box<dyn Sink>, Result<(), SinkError>);
 
 impl Pipeline {
     /// Starts a thread for each sink; rows are shown to `screen` as well.
-    pub fn start(sinks: Vec<Box<dyn Sink>>, counts: Arc<Counts>, screen: Option<Arc<Latest>>) -> (Self, Sinks) {
+    ///
+    /// # Errors
+    /// When the system has no more threads.
+    pub fn start(
+        sinks: Vec<Box<dyn Sink>>,
+        counts: Arc<Counts>,
+        screen: Option<Arc<Latest>>,
+    ) -> io::Result<(Self, Sinks)> {
         let failed = Arc::new(Notify::new());
         let (mut senders, mut threads) = (Vec::new(), Vec::new());
         for sink in sinks {
             let (sender, receiver) = channel();
             let failed = failed.clone();
             senders.push(sender);
-            threads.push(std::thread::spawn(move || run(sink, &receiver, &failed)));
+            let thread = std::thread::Builder::new().name(sink.name().into());
+            threads.push(thread.spawn(move || run(sink, &receiver, &failed))?);
         }
         let room = Arc::new(Semaphore::new(ROOM));
-        (Self { room, sinks: Mutex::new(Some(senders)), screen, counts }, Sinks { threads, failed })
+        Ok((Self { room, sinks: RwLock::new(Some(senders)), screen, counts }, Sinks { threads, failed }))
     }
 
     /// Waits for room for `rows` rows until `deadline`. More than [`ROOM`] rows get [`ROOM`] places.
@@ -77,26 +89,37 @@ impl Pipeline {
         self.room.clone().acquire_many_owned(places).await.ok().map(Room)
     }
 
-    /// Hands rows to every sink. `room` must hold at least as many places.
-    pub fn push(&self, rows: Vec<Flow>, room: Room) -> Result<(), Closed> {
-        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
-        let sinks = sinks.as_ref().ok_or(Closed)?;
-        self.counts.accepted(&rows);
-        if let Some(screen) = &self.screen {
-            screen.offer(&rows);
-        }
-        let batch = Arc::new(Batch { rows, _room: room });
-        for sink in sinks {
-            // A sink's thread ends only after the sender is gone.
-            let _ = sink.send(batch.clone());
-        }
-        Ok(())
+    /// The way in; the pipeline is not closed while it is held.
+    pub fn entrance(&self) -> Result<Entrance<'_>, Closed> {
+        let sinks = self.sinks.read().unwrap_or_else(PoisonError::into_inner);
+        if sinks.is_some() { Ok(Entrance { pipeline: self, sinks }) } else { Err(Closed) }
     }
 
     /// Nothing is accepted from now on; the sinks finish what is in the queue and end.
     pub fn close(&self) {
         self.room.close();
-        *self.sinks.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.sinks.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// The way in.
+pub struct Entrance<'a> {
+    pipeline: &'a Pipeline,
+    sinks: RwLockReadGuard<'a, Option<Senders>>,
+}
+
+impl Entrance<'_> {
+    /// Hands rows to every sink. `room` must hold at least as many places.
+    pub fn push(&self, rows: Vec<Flow>, room: Room) {
+        self.pipeline.counts.accepted(&rows);
+        if let Some(screen) = &self.pipeline.screen {
+            screen.offer(&rows);
+        }
+        let batch = Arc::new(Batch { rows, _room: room });
+        for sink in self.sinks.iter().flatten() {
+            // A sink's thread ends only after the sender is gone.
+            let _ = sink.send(batch.clone());
+        }
     }
 }
 
@@ -168,6 +191,10 @@ mod tests {
     }
 
     impl Sink for Gate {
+        fn name(&self) -> &'static str {
+            "gate"
+        }
+
         fn write(&mut self, rows: &[Flow]) -> Result<(), SinkError> {
             self.open.recv().map_err(|_| SinkError::Panicked)?;
             self.written.fetch_add(rows.len(), Relaxed);
@@ -186,7 +213,7 @@ mod tests {
     fn gated() -> (Pipeline, Sinks, Sender<()>, Arc<AtomicUsize>) {
         let ((key, open), written) = (channel(), Arc::new(AtomicUsize::new(0)));
         let sink = Box::new(Gate { open, written: written.clone() });
-        let (pipeline, sinks) = Pipeline::start(vec![sink], Arc::default(), None);
+        let (pipeline, sinks) = Pipeline::start(vec![sink], Arc::default(), None).unwrap();
         (pipeline, sinks, key, written)
     }
 
@@ -199,7 +226,7 @@ mod tests {
         let (pipeline, sinks, key, written) = gated();
         for _ in 0..2 {
             let room = pipeline.reserve(ROOM / 2, soon()).await.unwrap();
-            pipeline.push(vec![Flow::default(); ROOM / 2], room).unwrap();
+            pipeline.entrance().unwrap().push(vec![Flow::default(); ROOM / 2], room);
         }
         assert!(pipeline.reserve(1, soon()).await.is_none());
         key.send(()).unwrap();
@@ -218,7 +245,7 @@ mod tests {
         drop(key);
         for _ in 0..2 {
             let room = pipeline.reserve(3, soon()).await.unwrap();
-            pipeline.push(vec![Flow::default(); 3], room).unwrap();
+            pipeline.entrance().unwrap().push(vec![Flow::default(); 3], room);
             sinks.failed.notify_one();
             sinks.failed().await;
         }
@@ -233,7 +260,7 @@ mod tests {
         let mut room = pipeline.reserve(9, soon()).await.unwrap();
         assert_eq!((room.split(4).unwrap().places(), room.places()), (4, 5));
         pipeline.close();
-        assert!(pipeline.push(vec![Flow::default()], room).is_err());
+        assert!(pipeline.entrance().is_err());
         assert!(pipeline.reserve_patiently(1).await.is_none());
         sinks.join().unwrap();
     }

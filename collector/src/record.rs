@@ -102,6 +102,7 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
         ("end", end),
         ("end_reason", reason),
         ("agents", number(totals.agents)),
+        ("agents_without_last_word", number(totals.agents_without_last_word)),
         ("flows", number(totals.flows)),
         ("packets", number(totals.packets)),
         ("bytes", number(totals.bytes)),

@@ -29,7 +29,7 @@ pub fn line(elapsed: Duration, totals: &Totals) -> String {
     )
 }
 
-/// The account at the end.
+/// The account at the end; it lists what is lost and what may be.
 pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) -> Vec<String> {
     let agents = match totals.agents {
         0 => String::new(),
@@ -38,7 +38,9 @@ pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) 
     };
     let file = |path: &std::path::Path, rows| format!("  {}: {} flows", path.display(), human::count(rows));
     let lost = totals.lost();
-    vec![
+    let silent = totals.agents_without_last_word;
+    let silent = format!("  {silent} of the agents did not say that this is all: flows of them may be missing");
+    let mut lines = vec![
         format!("Captured for {} ({reason}):", human::duration(Duration::from_millis(elapsed.as_millis() as u64))),
         format!(
             "  {} flows, {} packets, {}{agents}",
@@ -49,7 +51,9 @@ pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) 
         file(&paths.json, totals.json_rows),
         file(&paths.db, totals.sqlite_rows),
         format!("  lost: {}{}", if lost.is_empty() { "nothing".into() } else { lost.join(", ") }, refused(totals)),
-    ]
+    ];
+    lines.extend((totals.agents_without_last_word > 0).then_some(silent));
+    lines
 }
 
 /// Refused is not lost: an agent keeps it and sends it again. A flowlogs-pipeline does not, so it is told.
@@ -81,6 +85,7 @@ mod tests {
             sqlite_lost: 1,
             refused_flows: 3,
             agents: 2,
+            agents_without_last_word: 1,
             losses,
             ..Totals::default()
         };
@@ -91,6 +96,7 @@ mod tests {
             "  output/flow/a.json: 2 flows",
             "  output/flow/a.db: 1 flows",
             "  lost: in the kernel 7 packets, not in the SQLite file 1 flows; refused 3 flows for want of room",
+            "  1 of the agents did not say that this is all: flows of them may be missing",
         ];
         assert_eq!(account(Duration::from_millis(1500), "interrupted", &totals, &paths), wanted);
     }

@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use netobserv_testkit::{Signal, wait_for};
-use netobserv_wire::pbflow::Records;
+use netobserv_wire::pbflow::{AgentStatus, Records};
 use support::{Collector, SOON, records};
 
 #[test]
@@ -45,7 +45,7 @@ fn agents_are_told_to_stop_and_their_last_flows_are_kept() {
     let ended = collector.ended();
     assert!(ended.finished.success(), "{}", ended.finished);
     assert_eq!((ended.files().rows(), ended.files().flows().len()), (10, 10));
-    assert!(!ended.finished.stderr.contains("last word"), "{}", ended.finished);
+    assert_eq!(ended.said("agents_without_last_word"), "0");
 }
 
 #[test]
@@ -55,7 +55,37 @@ fn an_agent_that_stays_silent_is_not_waited_for_long() {
     let start = Instant::now();
     let ended = collector.stop(Signal::SIGTERM);
     assert!(start.elapsed() >= Duration::from_secs(2), "the grace");
-    assert!(ended.finished.stderr.contains("some agents did not say their last word in 2s"), "{}", ended.finished);
+    let told = "1 of the agents did not say that this is all";
+    assert!(ended.finished.stdout.contains(told), "{}", ended.finished);
+    assert_eq!(ended.said("agents_without_last_word"), "1");
+}
+
+#[test]
+fn agents_that_keep_sending_get_the_time_they_need() {
+    let collector = Collector::start(&[]);
+    let (agent, mut sent, start) = (collector.client(), 0, Instant::now());
+    agent.send("n1", Vec::new(), false).unwrap();
+    collector.process.signal(Signal::SIGTERM);
+    while start.elapsed() < Duration::from_millis(2_500) {
+        agent.send("n1", records::some(sent, 1), false).expect("still taken");
+        sent += 1;
+    }
+    agent.send("n1", Vec::new(), true).unwrap();
+    let ended = collector.ended();
+    assert_eq!((ended.files().rows(), ended.said("agents_without_last_word")), (sent, "0".into()));
+}
+
+#[test]
+fn a_message_that_comes_again_is_written_once() {
+    let collector = Collector::start(&[]);
+    let agent = collector.client();
+    let status = AgentStatus { node: "n1".into(), instance: 5, ..AgentStatus::default() };
+    for (sequence, records) in [(1, 2), (1, 2), (2, 3), (2, 3)] {
+        let message = Records { entries: records::some(0, records), agent: Some(status.clone()), sequence };
+        agent.send_records(message).unwrap();
+    }
+    let ended = collector.stop(Signal::SIGTERM);
+    assert_eq!((ended.files().rows(), ended.said("flows")), (5, "5".into()));
 }
 
 #[test]

@@ -146,8 +146,11 @@ fn losses_of_agents_are_told_by_stage() {
         ..Default::default()
     };
     for (node, packets) in [("n1", 10), ("n2", 1_234)] {
-        let records =
-            netobserv_wire::pbflow::Records { entries: records::some(0, 1), agent: Some(status(node, packets)), sequence: 0 };
+        let records = netobserv_wire::pbflow::Records {
+            entries: records::some(0, 1),
+            agent: Some(status(node, packets)),
+            sequence: 0,
+        };
         agent.send_records(records).unwrap();
     }
     let ended = collector.stop(Signal::SIGINT);

@@ -11,47 +11,72 @@ use prost::{DecodeError, Message};
 /// Field numbers of `Records`.
 const ENTRIES: u32 = 1;
 const AGENT: u32 = 1000;
+const SEQUENCE: u32 = 1001;
 
-/// Number of records in a message.
-///
-/// # Errors
-/// When the message is not a protobuf message.
-pub(super) fn count(mut message: &[u8]) -> Result<usize, DecodeError> {
-    let mut count = 0;
-    while message.has_remaining() {
-        if next(&mut message)?.is_some_and(|(field, _)| field == ENTRIES) {
-            count += 1;
-        }
-    }
-    Ok(count)
+/// What a message holds, looked at without decoding its records.
+#[derive(Debug, Default)]
+pub(super) struct Outline {
+    /// Number of records.
+    pub(super) records: usize,
+    /// What the agent said of itself, if that can be read.
+    pub(super) agent: Option<AgentStatus>,
+    /// Number of the message, or 0.
+    pub(super) sequence: u64,
 }
 
-/// The next field: its number and bytes if it has some of its own.
-fn next<'a>(message: &mut &'a [u8]) -> Result<Option<(u32, &'a [u8])>, DecodeError> {
+impl Outline {
+    /// Goes over a message.
+    ///
+    /// # Errors
+    /// When it is not a protobuf message.
+    pub(super) fn of(mut message: &[u8]) -> Result<Self, DecodeError> {
+        let mut outline = Self::default();
+        while message.has_remaining() {
+            match next(&mut message)? {
+                Part::Bytes(ENTRIES, _) => outline.records += 1,
+                Part::Bytes(AGENT, agent) => outline.agent = AgentStatus::decode(agent).ok(),
+                Part::Number(SEQUENCE, sequence) => outline.sequence = sequence,
+                _ => {}
+            }
+        }
+        Ok(outline)
+    }
+}
+
+/// A field of a message: its number, and what is in it.
+enum Part<'a> {
+    Bytes(u32, &'a [u8]),
+    Number(u32, u64),
+    Other,
+}
+
+fn next<'a>(message: &mut &'a [u8]) -> Result<Part<'a>, DecodeError> {
     let (field, wire) = decode_key(message)?;
+    if wire == WireType::Varint {
+        return Ok(Part::Number(field, decode_varint(message)?));
+    }
     let before = *message;
     skip_field(wire, field, message, DecodeContext::default())?;
     if wire != WireType::LengthDelimited {
-        return Ok(None);
+        return Ok(Part::Other);
     }
     let mut value = &before[..before.len() - message.len()];
     decode_varint(&mut value)?;
-    Ok(Some((field, value)))
+    Ok(Part::Bytes(field, value))
 }
 
-/// The records of a message that [`count`] has been over.
+/// The records of a message that [`Outline::of`] has been over.
 pub(super) struct Records<'a> {
     message: &'a [u8],
     now_s: u64,
     /// Used again and again, so that its texts and lists keep their memory.
     record: Record,
-    agent: Option<&'a [u8]>,
 }
 
 impl<'a> Records<'a> {
     /// `now_s` is when the message arrived, in seconds since 1970.
     pub(super) fn new(message: &'a [u8], now_s: u64) -> Self {
-        Self { message, now_s, record: Record::default(), agent: None }
+        Self { message, now_s, record: Record::default() }
     }
 
     /// Looks at the next `records` records and returns those that can be read.
@@ -67,17 +92,10 @@ impl<'a> Records<'a> {
         flows
     }
 
-    /// What the agent said of itself, if that can be read. Call it after the last record.
-    pub(super) fn agent(mut self) -> Option<AgentStatus> {
-        while self.next_entry().is_some() {}
-        AgentStatus::decode(self.agent?).ok()
-    }
-
     fn next_entry(&mut self) -> Option<&'a [u8]> {
         while self.message.has_remaining() {
             match next(&mut self.message) {
-                Ok(Some((ENTRIES, entry))) => return Some(entry),
-                Ok(Some((AGENT, agent))) => self.agent = Some(agent),
+                Ok(Part::Bytes(ENTRIES, entry)) => return Some(entry),
                 Ok(_) => {}
                 Err(_) => self.message = &[],
             }
@@ -160,28 +178,29 @@ mod tests {
     fn message() -> Vec<u8> {
         let record = |bytes| Record { bytes, interface: "eth0".into(), ..Record::default() };
         let agent = AgentStatus { node: "n".into(), last: true, ..AgentStatus::default() };
-        pbflow::Records { entries: (0..300).map(record).collect(), agent: Some(agent), sequence: 0 }.encode_to_vec()
+        pbflow::Records { entries: (0..300).map(record).collect(), agent: Some(agent), sequence: 77 }.encode_to_vec()
     }
 
     #[test]
-    fn records_come_one_by_one_and_the_agent_last() {
+    fn records_come_piece_by_piece() {
         let message = message();
-        assert_eq!(count(&message).unwrap(), 300);
+        let outline = Outline::of(&message).unwrap();
+        assert_eq!((outline.records, outline.sequence), (300, 77));
+        assert!(outline.agent.unwrap().last);
         let mut records = Records::new(&message, 9);
         let first = records.take(200);
         let rest = records.take(200);
         assert_eq!((first.len(), rest.len(), rest[99].bytes, rest[99].received_s), (200, 100, 299, 9));
-        assert!(records.agent().unwrap().last);
     }
 
     #[test]
     fn a_record_that_cannot_be_read_is_left_out() {
         let mut message = message();
         message.extend([0x0a, 1, 0xff]);
-        assert_eq!(count(&message).unwrap(), 301);
+        assert_eq!(Outline::of(&message).unwrap().records, 301);
         assert_eq!(Records::new(&message, 9).take(301).len(), 300);
         message.push(0x0a);
-        assert!(count(&message).is_err());
+        assert!(Outline::of(&message).is_err());
     }
 
     #[test]

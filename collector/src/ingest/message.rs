@@ -37,7 +37,7 @@ pub(super) enum Unit {
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) bytes: Bytes,
-    pub(super) _memory: OwnedSemaphorePermit,
+    pub(super) _memory: Option<OwnedSemaphorePermit>,
 }
 
 /// Why there is no message.
@@ -63,9 +63,13 @@ pub(super) async fn read(
     if length > MAX_MESSAGE {
         return Err(Error::TooLarge { flows: stream.count(unit).await? });
     }
-    let pages = length.div_ceil(PAGE).max(1) as u32;
+    // A sign of life does not wait behind the batches of others.
+    if length <= PAGE {
+        return Ok(Body { bytes: stream.message(length).await?, _memory: None });
+    }
+    let pages = length.div_ceil(PAGE) as u32;
     match timeout_at(deadline.into(), memory.clone().acquire_many_owned(pages)).await {
-        Ok(Ok(memory)) => Ok(Body { bytes: stream.message(length).await?, _memory: memory }),
+        Ok(Ok(memory)) => Ok(Body { bytes: stream.message(length).await?, _memory: Some(memory) }),
         _ => Err(Error::Refused { flows: stream.count(unit).await? }),
     }
 }
@@ -146,14 +150,20 @@ mod tests {
     }
 
     fn three() -> Vec<u8> {
-        Records { entries: vec![Record { bytes: 5, ..Record::default() }; 3], agent: None, sequence: 0 }.encode_to_vec()
+        let record = Record { bytes: 5, dns_name: "x".repeat(PAGE), ..Record::default() };
+        Records { entries: vec![record; 3], ..Records::default() }.encode_to_vec()
     }
 
     #[tokio::test]
     async fn a_message_comes_out_as_it_went_in() {
-        let read = read_with(1, body(three().len(), &three())).await.unwrap();
+        let read = read_with(9, body(three().len(), &three())).await.unwrap();
         assert_eq!(read.bytes, three());
-        assert!(read_with(1, body(0, b"")).await.unwrap().bytes.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_small_message_needs_no_share() {
+        assert!(read_with(0, body(0, b"")).await.unwrap().bytes.is_empty());
+        assert_eq!(read_with(0, body(4, b"life")).await.unwrap().bytes, "life");
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 mod decode;
 pub mod listen;
 mod message;
+mod resend;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -27,6 +28,7 @@ use tonic::codegen::{Service, http};
 use crate::counts::Counts;
 use crate::pipeline::{Pipeline, Room};
 use message::{Body as MessageBody, Unit};
+use resend::{Taken, Turn};
 
 /// How long a message waits for room before it is refused.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -41,6 +43,7 @@ struct Shared {
     pipeline: Pipeline,
     counts: Arc<Counts>,
     memory: Arc<Semaphore>,
+    taken: Taken,
     stopping: AtomicBool,
 }
 
@@ -48,7 +51,7 @@ impl Ingest {
     /// A service that feeds `pipeline`.
     pub fn new(pipeline: Pipeline, counts: Arc<Counts>) -> Self {
         let memory = Arc::new(Semaphore::new(message::MEMORY_PAGES));
-        Self(Arc::new(Shared { pipeline, counts, memory, stopping: AtomicBool::new(false) }))
+        Self(Arc::new(Shared { pipeline, counts, memory, taken: Taken::default(), stopping: AtomicBool::new(false) }))
     }
 
     /// From now on agents are told to send what they have and stop.
@@ -89,40 +92,55 @@ impl Shared {
     async fn records(&self, body: Body) -> Result<Bytes, Status> {
         let deadline = Instant::now() + PATIENCE;
         let MessageBody { bytes, _memory } = self.read(body, Unit::Entries, deadline).await?;
-        let flows = decode::count(&bytes).map_err(unreadable)?;
-        let Some(room) = self.pipeline.reserve(flows, deadline).await else {
-            return Err(self.refuse(flows as u64));
+        let outline = decode::Outline::of(&bytes).map_err(unreadable)?;
+        let agent = outline.agent.unwrap_or_default();
+        let flows = match self.taken.turn(&agent, outline.sequence) {
+            Turn::Again => 0,
+            Turn::Busy => return Err(Status::unavailable("this message is at work: ask again later")),
+            Turn::New(work) => {
+                self.accept(&bytes, outline.records, deadline).await?;
+                work.done();
+                outline.records as u64
+            }
         };
-        let agent = self.accept(&bytes, flows, room).await?;
-        if let Some(status) = agent {
-            self.counts.heard(&status, flows as u64, Instant::now());
+        if !agent.node.is_empty() {
+            self.counts.heard(&agent, flows, Instant::now());
         }
         let reply = pbflow::CollectorReply { stop: self.stopping.load(Relaxed) };
         Ok(reply.encode_to_vec().into())
     }
 
-    /// Hands the rows of a message on, piece by piece, and returns what the agent said of itself.
-    async fn accept(
-        &self,
-        message: &[u8],
-        flows: usize,
-        mut room: Room,
-    ) -> Result<Option<pbflow::AgentStatus>, Status> {
+    /// Waits for room for the rows of a message and hands them on. A message that fits into the queue is taken as a whole or not at all.
+    async fn accept(&self, message: &[u8], flows: usize, deadline: Instant) -> Result<(), Status> {
+        if flows == 0 {
+            return Ok(());
+        }
         let mut records = decode::Records::new(message, now_s());
         let mut left = flows;
-        while left > 0 {
-            let rows = records.take(left.min(CHUNK));
-            let unreadable = left.min(CHUNK) - rows.len();
-            left -= rows.len() + unreadable;
-            self.counts.malformed(unreadable as u64);
-            let places = match room.split(rows.len()) {
-                Some(places) => places,
-                // A message of more rows than the queue has places: the rest goes in as places come free.
-                None => self.pipeline.reserve_patiently(rows.len()).await.ok_or_else(closed)?,
-            };
-            self.pipeline.push(rows, places).map_err(|_| closed())?;
+        let mut room = self.pipeline.reserve(left, deadline).await.ok_or_else(|| self.refuse(flows as u64))?;
+        loop {
+            left -= self.hand_on(&mut records, left, room)?;
+            if left == 0 {
+                return Ok(());
+            }
+            // A message of more rows than the queue has places: the rest goes in as places come free.
+            room = self.pipeline.reserve_patiently(left).await.ok_or_else(closed)?;
         }
-        Ok(records.agent())
+    }
+
+    /// Hands on as many of the next records as there is room for, and returns how many that were.
+    fn hand_on(&self, records: &mut decode::Records, left: usize, mut room: Room) -> Result<usize, Status> {
+        let entrance = self.pipeline.entrance().map_err(|_| closed())?;
+        let (mut done, end) = (0, left.min(room.places()));
+        while done < end {
+            let wanted = CHUNK.min(end - done);
+            let rows = records.take(wanted);
+            self.counts.malformed((wanted - rows.len()) as u64);
+            let Some(places) = room.split(rows.len()) else { break };
+            entrance.push(rows, places);
+            done += wanted;
+        }
+        Ok(done)
     }
 
     /// One record of a flowlogs-pipeline.
@@ -131,7 +149,7 @@ impl Shared {
         let MessageBody { bytes, _memory } = self.read(body, Unit::Message, deadline).await?;
         let flow = self.decode_generic(&bytes).inspect_err(|_| self.counts.malformed(1))?;
         let Some(room) = self.pipeline.reserve(1, deadline).await else { return Err(self.refuse(1)) };
-        self.pipeline.push(vec![flow], room).map_err(|_| closed())?;
+        self.pipeline.entrance().map_err(|_| closed())?.push(vec![flow], room);
         Ok(genericmap::CollectorReply {}.encode_to_vec().into())
     }
 

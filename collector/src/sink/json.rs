@@ -1,9 +1,8 @@
 //! The JSON array: one object a line, a valid array on disk after every write.
 //!
-//! The rows of a write go over the closing bracket, with a new bracket behind them, in one system call.
-//! The kernel looks for SIGKILL between two pages of one write, so a write is cut to about one page: then a kill
-//! has to fall into the moment between the two pages that it may touch. Should that happen, every row still
-//! is a line: cutting the file after its last whole line and adding `]` repairs it.
+//! The rows of a write go over the closing bracket, with a new bracket behind them, in one write that a kill of
+//! this program does not cut ([`super::shield`]). Should the whole machine fail, every row still is a line: cutting the file
+//! after its last whole line and adding `]` repairs it.
 
 use std::fs::File;
 use std::io;
@@ -13,14 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use netobserv_wire::value::append_quoted;
-use netobserv_wire::{FIELDS, Field, Flow, Value};
+use netobserv_wire::{FIELDS, Flow, GROUPS, Value};
 use tokio::sync::Notify;
 
+use super::shield::Shield;
 use super::{Sink, SinkError};
 use crate::counts::Counts;
 
 /// Bytes of rows after which they are written.
-const WRITE: usize = 4096;
+const WRITE: usize = 128 << 10;
 const EMPTY: &[u8] = b"[]\n";
 const OPEN: &[u8] = b"[\n";
 const NEXT: &[u8] = b",\n";
@@ -29,10 +29,12 @@ const CLOSE: &[u8] = b"\n]\n";
 /// Writes the JSON array.
 pub struct JsonSink {
     file: File,
+    shield: Shield,
     path: PathBuf,
     counts: Arc<Counts>,
     limit: Limit,
-    keys: Vec<Key>,
+    /// Names of the fields as they stand in an object, in the order of the table.
+    keys: Vec<Vec<u8>>,
     /// Where the closing bracket's line feed is, or 0 when no row is there.
     tail: u64,
     /// Rows that are not yet written, each with what stands before it.
@@ -48,19 +50,13 @@ pub struct Limit {
     pub reached: Arc<Notify>,
 }
 
-/// A field, and its name as it stands in an object.
-struct Key {
-    text: Vec<u8>,
-    field: &'static Field,
-}
-
 impl JsonSink {
     /// Makes `file` an empty array.
     pub fn new(file: File, path: PathBuf, counts: Arc<Counts>, limit: Limit) -> Result<Self, SinkError> {
         file.write_all_at(EMPTY, 0).map_err(SinkError::write(&path))?;
         counts.json().bytes.store(EMPTY.len() as u64, Relaxed);
-        let (keys, pending) = (keys(), Vec::with_capacity(2 * WRITE));
-        Ok(Self { file, path, counts, limit, keys, tail: 0, pending, pending_rows: 0 })
+        let (keys, pending) = (keys(), Vec::with_capacity(WRITE + (WRITE >> 3)));
+        Ok(Self { file, shield: Shield::default(), path, counts, limit, keys, tail: 0, pending, pending_rows: 0 })
     }
 
     fn append(&mut self, flow: &Flow) {
@@ -76,7 +72,7 @@ impl JsonSink {
         }
         let rows = self.pending.len();
         self.pending.extend_from_slice(CLOSE);
-        let written = self.file.write_all_at(&self.pending, self.tail);
+        let written = self.shield.write_all_at(&self.file, &self.pending, self.tail);
         self.pending.clear();
         if let Err(error) = written {
             self.counts.json().lost.fetch_add(std::mem::take(&mut self.pending_rows), Relaxed);
@@ -112,6 +108,10 @@ impl JsonSink {
 }
 
 impl Sink for JsonSink {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
     fn write(&mut self, rows: &[Flow]) -> Result<(), SinkError> {
         self.write_rows(rows).map_err(SinkError::write(&self.path))?;
         if self.limit.bytes.is_some_and(|limit| self.tail >= limit) {
@@ -130,26 +130,28 @@ impl Sink for JsonSink {
     }
 }
 
-fn keys() -> Vec<Key> {
-    let key = |field: &'static Field| {
+fn keys() -> Vec<Vec<u8>> {
+    let key = |name| {
         let mut text = Vec::new();
-        append_quoted(field.name, &mut text);
+        append_quoted(name, &mut text);
         text.push(b':');
-        Key { text, field }
+        text
     };
-    FIELDS.iter().map(key).collect()
+    FIELDS.iter().map(|field| key(field.name)).collect()
 }
 
 /// Appends `flow` as one object, without a line feed.
-fn append_object(keys: &[Key], flow: &Flow, out: &mut Vec<u8>) {
+fn append_object(keys: &[Vec<u8>], flow: &Flow, out: &mut Vec<u8>) {
     out.push(b'{');
     let start = out.len();
-    for key in keys {
-        let value = key.field.get(flow);
-        if value != Value::Absent {
-            separate(start, out);
-            out.extend_from_slice(&key.text);
-            value.append_json(out);
+    for group in GROUPS.iter().filter(|group| (group.present)(flow)) {
+        for (field, key) in group.fields.iter().zip(&keys[group.first..]) {
+            let value = field.get(flow);
+            if value != Value::Absent {
+                separate(start, out);
+                out.extend_from_slice(key);
+                value.append_json(out);
+            }
         }
     }
     for (name, value) in flow.other.iter().flat_map(|other| other.iter()) {

@@ -1,6 +1,7 @@
 //! A sink is one file format. Each runs on a thread of its own, so it may block.
 
 pub mod json;
+mod shield;
 pub mod sqlite;
 
 use std::io;
@@ -10,6 +11,9 @@ use netobserv_wire::Flow;
 
 /// One file format.
 pub trait Sink: Send {
+    /// What the format is called.
+    fn name(&self) -> &'static str;
+
     /// Writes rows. After it the file on disk is whole, with these rows or with some rows that are still to be committed.
     fn write(&mut self, rows: &[Flow]) -> Result<(), SinkError>;
 

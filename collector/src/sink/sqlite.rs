@@ -9,16 +9,18 @@
 //! Written in WAL mode with synchronous=OFF: a killed process loses at most the last second and the file stays whole, as the kernel
 //! has the pages; only a machine that loses power could spoil it, and waiting for the disk at every commit is not worth that here.
 
+mod insert;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use netobserv_wire::field::Kind;
-use netobserv_wire::{FIELDS, Flow, Value};
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, InterruptHandle, OpenFlags, Statement, ToSql};
+use netobserv_wire::{FIELDS, Flow};
+use rusqlite::{Connection, InterruptHandle, OpenFlags};
 
+use self::insert::Inserts;
 use super::{Sink, SinkError};
 use crate::counts::Counts;
 use crate::record::{Record, Story};
@@ -34,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct SqliteSink {
     db: Connection,
     path: PathBuf,
-    insert: String,
+    inserts: Inserts,
     counts: Arc<Counts>,
     story: Arc<Story>,
     record: Record,
@@ -42,7 +44,6 @@ pub struct SqliteSink {
     /// When the open transaction began.
     since: Option<Instant>,
     uncommitted: u64,
-    scratch: Vec<u8>,
 }
 
 /// Cuts the making of indices short.
@@ -70,14 +71,13 @@ impl SqliteSink {
         let mut sink = Self {
             db,
             path: path.to_owned(),
-            insert: insert(),
+            inserts: Inserts::default(),
             counts,
             story,
             record: Record::default(),
             hurry: Arc::new(hurry),
             since: None,
             uncommitted: 0,
-            scratch: Vec::new(),
         };
         sink.begin().and_then(|()| sink.commit()).map_err(SinkError::database(path))?;
         Ok(sink)
@@ -98,13 +98,9 @@ impl SqliteSink {
 
     fn insert_rows(&mut self, rows: &[Flow]) -> rusqlite::Result<()> {
         self.begin()?;
-        let mut statement = self.db.prepare_cached(&self.insert)?;
-        let mut row = Row { statement: &mut statement, bound: 0, scratch: &mut self.scratch };
-        for flow in rows {
-            row.insert(flow)?;
-            self.uncommitted += 1;
-        }
-        Ok(())
+        let (inserted, result) = self.inserts.run(&self.db, rows);
+        self.uncommitted += inserted;
+        result
     }
 
     /// Commits, with the counts as they are now.
@@ -154,6 +150,10 @@ impl SqliteSink {
 }
 
 impl Sink for SqliteSink {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
     fn write(&mut self, rows: &[Flow]) -> Result<(), SinkError> {
         let before = self.uncommitted;
         if let Err(error) = self.insert_rows(rows) {
@@ -206,6 +206,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(PATIENCE)?;
+    db.set_prepared_statement_cache_capacity(insert::STATEMENTS);
     db.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = OFF;
@@ -225,59 +226,5 @@ fn schema() -> String {
     format!("CREATE TABLE flow ({});{}", columns.join(", "), Record::SCHEMA)
 }
 
-fn insert() -> String {
-    format!("INSERT INTO flow VALUES ({})", vec!["?"; FIELDS.len() + 1].join(","))
-}
-
-/// Binds one row after the other to the same statement. Most fields of most rows are absent: what is NULL
-/// already is left alone.
-struct Row<'a, 'db> {
-    statement: &'a mut Statement<'db>,
-    /// One bit for each column that is not NULL.
-    bound: u128,
-    scratch: &'a mut Vec<u8>,
-}
-
-impl Row<'_, '_> {
-    fn insert(&mut self, flow: &Flow) -> rusqlite::Result<()> {
-        for (column, field) in FIELDS.iter().enumerate() {
-            self.bind(column, field.get(flow))?;
-        }
-        let other = flow.other.as_ref().and_then(|other| serde_json::to_string(other).ok());
-        self.bind(FIELDS.len(), other.as_deref().map_or(Value::Absent, Value::Text))?;
-        self.statement.raw_execute().map(drop)
-    }
-
-    fn bind(&mut self, column: usize, value: Value<'_>) -> rusqlite::Result<()> {
-        let bit = 1 << column;
-        match value {
-            Value::Absent if self.bound & bit == 0 => return Ok(()),
-            Value::Absent => {
-                self.bound &= !bit;
-                return self.statement.raw_bind_parameter(column + 1, rusqlite::types::Null);
-            }
-            Value::Int(number) => self.statement.raw_bind_parameter(column + 1, number)?,
-            Value::Text(text) | Value::Json(text) => self.statement.raw_bind_parameter(column + 1, text)?,
-            _ => {
-                self.scratch.clear();
-                value.append_text(self.scratch);
-                self.statement.raw_bind_parameter(column + 1, Utf8(self.scratch))?;
-            }
-        }
-        self.bound |= bit;
-        Ok(())
-    }
-}
-
-/// Text that this program formatted itself, so that it need not be checked again.
-struct Utf8<'a>(&'a [u8]);
-
-impl ToSql for Utf8<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
-    }
-}
-
 #[cfg(test)]
-#[path = "sqlite_tests.rs"]
 mod tests;

@@ -5,12 +5,15 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use compact_str::CompactString;
 use serde_json::Value as Json;
 
-use crate::flow::{Endpoint, Enrichment, Flow, Interface};
-use crate::names::TLS_TYPES;
+use crate::flow::Flow;
 use crate::value::Value;
+
+pub use table::FIELDS;
+use table::{PRESENT, SIZES};
+
+mod table;
 
 /// One field of a flow record.
 #[derive(Debug)]
@@ -56,7 +59,7 @@ impl Field {
     /// Puts `value` into `flow`; `false`, and no change, when it is not of the field's kind or out of range.
     pub fn set(&self, flow: &mut Flow, value: &Json) -> bool {
         match (&self.set, value) {
-            (Set::Int(set), Json::Number(number)) => whole(number).is_some_and(|number| set(flow, number)),
+            (Set::Int(set), Json::Number(number)) => table::whole(number).is_some_and(|number| set(flow, number)),
             (Set::Text(set), Json::String(text)) => set(flow, text),
             (Set::List(set), Json::Array(list)) => set(flow, list),
             (Set::Json(set), value) => set(flow, value),
@@ -82,342 +85,26 @@ pub fn by_name(name: &str) -> Option<&'static Field> {
     INDEX.get(name).copied()
 }
 
-macro_rules! fields {
-    ($($name:literal $kind:ident $unit:literal $meaning:literal: $get:expr, $set:expr;)*) => {
-        /// Every field, in the order in which files show them.
-        pub static FIELDS: &[Field] = &[$(
-            Field { name: $name, unit: $unit, meaning: $meaning, get: $get, set: Set::$kind($set) },
-        )*];
+/// Fields that a record has together, or not at all.
+pub struct Group {
+    /// Whether a record has some of them.
+    pub present: fn(&Flow) -> bool,
+    /// Index of the first one in [`FIELDS`].
+    pub first: usize,
+    /// The fields.
+    pub fields: &'static [Field],
+}
+
+/// The fields by group: a writer that asks each group first looks at a third of the fields of a usual record.
+pub static GROUPS: LazyLock<Vec<Group>> = LazyLock::new(|| {
+    let mut first = 0;
+    let group = |(size, present): (&usize, &fn(&Flow) -> bool)| {
+        let group = Group { present: *present, first, fields: &FIELDS[first..first + size] };
+        first += size;
+        group
     };
-}
-
-fields! {
-    "TimeFlowStartMs" Int "ms" "first packet, since 1970":
-        |f| nonzero(f.start_ms), |f, v| put(&mut f.start_ms, v);
-    "TimeFlowEndMs" Int "ms" "last packet, since 1970":
-        |f| nonzero(f.end_ms), |f, v| put(&mut f.end_ms, v);
-    "TimeReceived" Int "s" "arrival in the collector, since 1970":
-        |f| nonzero(f.received_s), |f, v| put(&mut f.received_s, v);
-    "SrcAddr" Text "" "source address":
-        |f| ip(f.src_addr), |f, v| parse(&mut f.src_addr, v);
-    "SrcPort" Int "" "source port of TCP, UDP, SCTP":
-        |f| some(f.src_port), |f, v| put_some(&mut f.src_port, v);
-    "DstAddr" Text "" "destination address":
-        |f| ip(f.dst_addr), |f, v| parse(&mut f.dst_addr, v);
-    "DstPort" Int "" "destination port of TCP, UDP, SCTP":
-        |f| some(f.dst_port), |f, v| put_some(&mut f.dst_port, v);
-    "Proto" Int "" "IP protocol number":
-        |f| some(f.proto), |f, v| put_some(&mut f.proto, v);
-    "Bytes" Int "bytes" "bytes seen, L2 header included":
-        |f| nonzero(f.bytes), |f, v| put(&mut f.bytes, v);
-    "Packets" Int "packets" "packets seen":
-        |f| nonzero(f.packets), |f, v| put(&mut f.packets, v);
-    "Flags" Int "" "OR of the TCP flags; 256 SYN+ACK, 512 FIN+ACK, 1024 RST+ACK":
-        |f| some(f.flags), |f, v| put_some(&mut f.flags, v);
-    "Dscp" Int "" "differentiated services code point":
-        |f| some(f.dscp), |f, v| put_some(&mut f.dscp, v);
-    "IcmpType" Int "" "ICMP or ICMPv6 type":
-        |f| some(f.icmp_type), |f, v| put_some(&mut f.icmp_type, v);
-    "IcmpCode" Int "" "ICMP or ICMPv6 code":
-        |f| some(f.icmp_code), |f, v| put_some(&mut f.icmp_code, v);
-    "Etype" Int "" "Ethernet type":
-        |f| nonzero(f.etype.into()), |f, v| put(&mut f.etype, v);
-    "SrcMac" Text "" "source MAC address":
-        |f| mac(f.src_mac), |f, v| parse_mac(&mut f.src_mac, v);
-    "DstMac" Text "" "destination MAC address":
-        |f| mac(f.dst_mac), |f, v| parse_mac(&mut f.dst_mac, v);
-    "Interface" Text "" "interface that counted the flow: the first of Interfaces":
-        |f| f.first_interface().map_or(Value::Absent, |i| text(&i.name)), set_first_name;
-    "IfDirection" Int "" "direction at that interface: 0 ingress, 1 egress, 3 both":
-        |f| some(f.first_interface().map(|i| i.direction)), set_first_direction;
-    "Interfaces" List "" "interfaces that saw the flow":
-        |f| list(&f.interfaces, Value::Names), |f, v| texts(f, v, |i, name| i.name = name);
-    "IfDirections" List "" "directions at these interfaces":
-        |f| list(&f.interfaces, Value::Directions), set_directions;
-    "Udns" List "" "user-defined networks of these interfaces":
-        |f| list(&f.interfaces, Value::Udns), |f, v| texts(f, v, |i, name| i.udn = name);
-    "AgentIP" Text "" "address of the agent's node":
-        |f| ip(f.agent_ip), |f, v| parse(&mut f.agent_ip, v);
-    "Sampling" Int "" "one packet in this many was looked at":
-        |f| nonzero(f.sampling.into()), |f, v| put(&mut f.sampling, v);
-
-    "DnsErrno" Int "" "errno of the DNS tracker":
-        |f| some(f.dns.as_ref().map(|d| d.errno)), |f, v| put(&mut f.dns_mut().errno, v);
-    "DnsId" Int "" "DNS transaction id":
-        |f| some(f.dns.as_ref().and_then(|d| d.id)), |f, v| put_some(&mut f.dns_mut().id, v);
-    "DnsFlags" Int "" "DNS flags of the response":
-        |f| some(f.dns.as_ref().and_then(|d| d.flags)), |f, v| put_some(&mut f.dns_mut().flags, v);
-    "DnsFlagsResponseCode" Text "" "DNS response code":
-        |f| f.dns.as_ref().map_or(Value::Absent, |d| text(&d.rcode)), |f, v| put_text(&mut f.dns_mut().rcode, v);
-    "DnsLatencyMs" Int "ms" "from DNS query to response":
-        |f| some(f.dns.as_ref().and_then(|d| d.latency_ms.map(clamp))), |f, v| put_some(&mut f.dns_mut().latency_ms, v);
-    "DnsName" Text "" "name that was asked for":
-        |f| f.dns.as_ref().map_or(Value::Absent, |d| text(&d.name)), |f, v| put_text(&mut f.dns_mut().name, v);
-
-    "PktDropBytes" Int "bytes" "bytes that the kernel dropped":
-        |f| some(f.drops.as_ref().map(|d| clamp(d.bytes))), |f, v| put(&mut f.drops_mut().bytes, v);
-    "PktDropPackets" Int "packets" "packets that the kernel dropped":
-        |f| some(f.drops.as_ref().map(|d| clamp(d.packets))), |f, v| put(&mut f.drops_mut().packets, v);
-    "PktDropLatestFlags" Int "" "TCP flags of the last dropped packet":
-        |f| some(f.drops.as_ref().map(|d| d.flags)), |f, v| put(&mut f.drops_mut().flags, v);
-    "PktDropLatestState" Text "" "TCP state at the last drop":
-        |f| f.drops.as_ref().map_or(Value::Absent, |d| text(&d.state)), |f, v| put_text(&mut f.drops_mut().state, v);
-    "PktDropLatestDropCause" Text "" "why the last packet was dropped":
-        |f| f.drops.as_ref().map_or(Value::Absent, |d| text(&d.cause)), |f, v| put_text(&mut f.drops_mut().cause, v);
-
-    "TimeFlowRttNs" Int "ns" "smoothed TCP round trip time":
-        |f| nonzero(f.rtt_ns), |f, v| put(&mut f.rtt_ns, v);
-    "NetworkEvents" Json "" "network policy events":
-        |f| f.network_events.as_deref().map_or(Value::Absent, Value::Json), set_network_events;
-
-    "ZoneId" Int "" "conntrack zone":
-        |f| some(f.xlat.as_ref().map(|x| x.zone_id)), |f, v| put(&mut f.xlat_mut().zone_id, v);
-    "XlatSrcAddr" Text "" "source address after translation":
-        |f| ip(f.xlat.as_ref().and_then(|x| x.src_addr)), |f, v| parse(&mut f.xlat_mut().src_addr, v);
-    "XlatSrcPort" Int "" "source port after translation":
-        |f| nonzero(f.xlat.as_ref().map_or(0, |x| x.src_port.into())), |f, v| put(&mut f.xlat_mut().src_port, v);
-    "XlatDstAddr" Text "" "destination address after translation":
-        |f| ip(f.xlat.as_ref().and_then(|x| x.dst_addr)), |f, v| parse(&mut f.xlat_mut().dst_addr, v);
-    "XlatDstPort" Int "" "destination port after translation":
-        |f| nonzero(f.xlat.as_ref().map_or(0, |x| x.dst_port.into())), |f, v| put(&mut f.xlat_mut().dst_port, v);
-
-    "TLSVersion" Text "" "TLS version; ~ before it when the two sides differ":
-        |f| f.tls.as_ref().map_or(Value::Absent, |t| text(&t.version)), |f, v| put_text(&mut f.tls_mut().version, v);
-    "TLSTypes" List "" "kinds of TLS records seen":
-        |f| f.tls.as_ref().map_or(Value::Absent, |t| Value::TlsTypes(t.types)), set_tls_types;
-    "TLSCipherSuite" Text "" "TLS cipher suite":
-        |f| f.tls.as_ref().map_or(Value::Absent, |t| text(&t.cipher_suite)), |f, v| put_text(&mut f.tls_mut().cipher_suite, v);
-    "TLSGroup" Text "" "TLS key exchange group":
-        |f| f.tls.as_ref().map_or(Value::Absent, |t| text(&t.group)), |f, v| put_text(&mut f.tls_mut().group, v);
-    "QuicVersion" Text "" "QUIC version":
-        |f| f.quic.as_ref().map_or(Value::Absent, |q| text(&q.version)), |f, v| put_text(&mut f.quic_mut().version, v);
-    "QuicSeenLongHdr" Int "" "1 when a long QUIC header was seen":
-        |f| some(f.quic.as_ref().map(|q| q.long_header)), |f, v| put(&mut f.quic_mut().long_header, v);
-    "QuicSeenShortHdr" Int "" "1 when a short QUIC header was seen":
-        |f| some(f.quic.as_ref().map(|q| q.short_header)), |f, v| put(&mut f.quic_mut().short_header, v);
-    "IPSecRetCode" Int "" "return code of the IPsec transform":
-        |f| some(f.ipsec.as_ref().and_then(|i| i.ret_code)), |f, v| put_some(&mut f.ipsec_mut().ret_code, v);
-    "IPSecStatus" Text "" "success or error":
-        |f| f.ipsec.as_ref().map_or(Value::Absent, |i| text(&i.status)), |f, v| put_text(&mut f.ipsec_mut().status, v);
-
-    "FlowDirection" Int "" "direction at the node: 0 ingress, 1 egress, 2 inner":
-        |f| some(f.k8s.as_ref().and_then(|k| k.flow_direction)), |f, v| put_some(&mut f.k8s_mut().flow_direction, v);
-    "SrcK8S_Name" Text "" "name of the source pod, service or node":
-        |f| src(f, |e| &e.name), |f, v| put_text(&mut f.k8s_mut().src.name, v);
-    "SrcK8S_Namespace" Text "" "its namespace":
-        |f| src(f, |e| &e.namespace), |f, v| put_text(&mut f.k8s_mut().src.namespace, v);
-    "SrcK8S_Type" Text "" "Pod, Service or Node":
-        |f| src(f, |e| &e.kind), |f, v| put_text(&mut f.k8s_mut().src.kind, v);
-    "SrcK8S_OwnerName" Text "" "workload that owns it":
-        |f| src(f, |e| &e.owner_name), |f, v| put_text(&mut f.k8s_mut().src.owner_name, v);
-    "SrcK8S_OwnerType" Text "" "kind of that workload":
-        |f| src(f, |e| &e.owner_kind), |f, v| put_text(&mut f.k8s_mut().src.owner_kind, v);
-    "SrcK8S_HostIP" Text "" "address of its node":
-        |f| src(f, |e| &e.host_ip), |f, v| put_text(&mut f.k8s_mut().src.host_ip, v);
-    "SrcK8S_HostName" Text "" "name of its node":
-        |f| src(f, |e| &e.host_name), |f, v| put_text(&mut f.k8s_mut().src.host_name, v);
-    "SrcK8S_Zone" Text "" "zone of its node":
-        |f| src(f, |e| &e.zone), |f, v| put_text(&mut f.k8s_mut().src.zone, v);
-    "SrcK8S_NetworkName" Text "" "primary, or the secondary network":
-        |f| src(f, |e| &e.network), |f, v| put_text(&mut f.k8s_mut().src.network, v);
-    "SrcSubnetLabel" Text "" "label of the source subnet":
-        |f| src(f, |e| &e.subnet), |f, v| put_text(&mut f.k8s_mut().src.subnet, v);
-    "DstK8S_Name" Text "" "name of the destination pod, service or node":
-        |f| dst(f, |e| &e.name), |f, v| put_text(&mut f.k8s_mut().dst.name, v);
-    "DstK8S_Namespace" Text "" "its namespace":
-        |f| dst(f, |e| &e.namespace), |f, v| put_text(&mut f.k8s_mut().dst.namespace, v);
-    "DstK8S_Type" Text "" "Pod, Service or Node":
-        |f| dst(f, |e| &e.kind), |f, v| put_text(&mut f.k8s_mut().dst.kind, v);
-    "DstK8S_OwnerName" Text "" "workload that owns it":
-        |f| dst(f, |e| &e.owner_name), |f, v| put_text(&mut f.k8s_mut().dst.owner_name, v);
-    "DstK8S_OwnerType" Text "" "kind of that workload":
-        |f| dst(f, |e| &e.owner_kind), |f, v| put_text(&mut f.k8s_mut().dst.owner_kind, v);
-    "DstK8S_HostIP" Text "" "address of its node":
-        |f| dst(f, |e| &e.host_ip), |f, v| put_text(&mut f.k8s_mut().dst.host_ip, v);
-    "DstK8S_HostName" Text "" "name of its node":
-        |f| dst(f, |e| &e.host_name), |f, v| put_text(&mut f.k8s_mut().dst.host_name, v);
-    "DstK8S_Zone" Text "" "zone of its node":
-        |f| dst(f, |e| &e.zone), |f, v| put_text(&mut f.k8s_mut().dst.zone, v);
-    "DstK8S_NetworkName" Text "" "primary, or the secondary network":
-        |f| dst(f, |e| &e.network), |f, v| put_text(&mut f.k8s_mut().dst.network, v);
-    "DstSubnetLabel" Text "" "label of the destination subnet":
-        |f| dst(f, |e| &e.subnet), |f, v| put_text(&mut f.k8s_mut().dst.subnet, v);
-    "K8S_FlowLayer" Text "" "app or infra":
-        |f| k8s(f, |k| &k.layer), |f, v| put_text(&mut f.k8s_mut().layer, v);
-    "K8S_ClusterName" Text "" "cluster the flow was seen in":
-        |f| k8s(f, |k| &k.cluster), |f, v| put_text(&mut f.k8s_mut().cluster, v);
-    "_RecordType" Text "" "kind of record, where connections are tracked":
-        |f| k8s(f, |k| &k.record_type), |f, v| put_text(&mut f.k8s_mut().record_type, v);
-    "_HashId" Text "" "connection hash, where connections are tracked":
-        |f| k8s(f, |k| &k.hash_id), |f, v| put_text(&mut f.k8s_mut().hash_id, v);
-}
-
-// Reading.
-
-fn clamp(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn nonzero<'a>(number: u64) -> Value<'a> {
-    if number == 0 { Value::Absent } else { Value::Int(clamp(number)) }
-}
-
-fn some<'a>(number: Option<impl Into<i64>>) -> Value<'a> {
-    number.map_or(Value::Absent, |number| Value::Int(number.into()))
-}
-
-fn text(text: &CompactString) -> Value<'_> {
-    if text.is_empty() { Value::Absent } else { Value::Text(text) }
-}
-
-fn ip<'a>(address: Option<std::net::IpAddr>) -> Value<'a> {
-    address.map_or(Value::Absent, Value::Ip)
-}
-
-fn mac<'a>(address: Option<crate::flow::Mac>) -> Value<'a> {
-    address.map_or(Value::Absent, Value::Mac)
-}
-
-fn list<'a>(interfaces: &'a [Interface], part: fn(&'a [Interface]) -> Value<'a>) -> Value<'a> {
-    if interfaces.is_empty() { Value::Absent } else { part(interfaces) }
-}
-
-fn k8s(flow: &Flow, part: fn(&Enrichment) -> &CompactString) -> Value<'_> {
-    flow.k8s.as_ref().map_or(Value::Absent, |k8s| text(part(k8s)))
-}
-
-fn src(flow: &Flow, part: fn(&Endpoint) -> &CompactString) -> Value<'_> {
-    flow.k8s.as_ref().map_or(Value::Absent, |k8s| text(part(&k8s.src)))
-}
-
-fn dst(flow: &Flow, part: fn(&Endpoint) -> &CompactString) -> Value<'_> {
-    flow.k8s.as_ref().map_or(Value::Absent, |k8s| text(part(&k8s.dst)))
-}
-
-// Writing. Each answers whether the value fits.
-
-/// The number, also when it was written as 12.0 or 1.2e1.
-fn whole(number: &serde_json::Number) -> Option<i64> {
-    const LIMIT: f64 = 9e15;
-    let from_float =
-        || number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < LIMIT).map(|float| float as i64);
-    number.as_i64().or_else(from_float)
-}
-
-fn put<T: TryFrom<i64>>(place: &mut T, value: i64) -> bool {
-    T::try_from(value).map(|value| *place = value).is_ok()
-}
-
-fn put_some<T: TryFrom<i64>>(place: &mut Option<T>, value: i64) -> bool {
-    T::try_from(value).map(|value| *place = Some(value)).is_ok()
-}
-
-fn put_text(place: &mut CompactString, value: &str) -> bool {
-    *place = value.into();
-    true
-}
-
-fn parse<T: std::str::FromStr>(place: &mut Option<T>, value: &str) -> bool {
-    value.parse().map(|value| *place = Some(value)).is_ok()
-}
-
-fn parse_mac(place: &mut Option<crate::flow::Mac>, value: &str) -> bool {
-    let mut mac = [0; 6];
-    let mut parts = value.split(':');
-    for byte in &mut mac {
-        match parts.next().map(|part| u8::from_str_radix(part, 16)) {
-            Some(Ok(number)) => *byte = number,
-            _ => return false,
-        }
-    }
-    *place = Some(mac);
-    parts.next().is_none()
-}
-
-fn set_first_name(flow: &mut Flow, name: &str) -> bool {
-    flow.interface_mut(0).name = name.into();
-    true
-}
-
-fn set_first_direction(flow: &mut Flow, direction: i64) -> bool {
-    u8::try_from(direction).map(|direction| flow.interface_mut(0).direction = direction).is_ok()
-}
-
-fn texts(flow: &mut Flow, values: &[Json], set: fn(&mut Interface, CompactString)) -> bool {
-    let Some(values) = values.iter().map(Json::as_str).collect::<Option<Vec<_>>>() else { return false };
-    for (index, value) in values.into_iter().enumerate() {
-        set(flow.interface_mut(index), value.into());
-    }
-    true
-}
-
-fn set_directions(flow: &mut Flow, values: &[Json]) -> bool {
-    let number = |value: &Json| value.as_u64().and_then(|number| u8::try_from(number).ok());
-    let Some(values) = values.iter().map(number).collect::<Option<Vec<_>>>() else { return false };
-    for (index, value) in values.into_iter().enumerate() {
-        flow.interface_mut(index).direction = value;
-    }
-    true
-}
-
-fn set_tls_types(flow: &mut Flow, values: &[Json]) -> bool {
-    let bit = |value: &Json| TLS_TYPES.iter().position(|name| value.as_str() == Some(name));
-    let Some(bits) = values.iter().map(bit).collect::<Option<Vec<_>>>() else { return false };
-    flow.tls_mut().types = bits.into_iter().fold(0, |types, bit| types | 1 << bit);
-    true
-}
-
-fn set_network_events(flow: &mut Flow, value: &Json) -> bool {
-    flow.network_events = Some(value.to_string().into());
-    true
-}
+    SIZES.iter().zip(PRESENT).map(group).collect()
+});
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn sample(field: &Field) -> Json {
-        match (field.kind(), field.name) {
-            (Kind::Int, _) => json!(42),
-            (Kind::Text, name) if name.ends_with("Mac") => json!("0a:58:00:00:00:ff"),
-            (Kind::Text, name) if name.ends_with("Addr") || name == "AgentIP" => json!("fd00::7"),
-            (Kind::Text, _) => json!("some \"text\""),
-            (Kind::List, "IfDirections") => json!([1, 3]),
-            (Kind::List, "TLSTypes") => json!(["ServerHello", "Alert"]),
-            (Kind::List, _) => json!(["one", "two"]),
-            (Kind::Json, _) => json!([{"Name": "deny-all", "Action": "drop"}]),
-        }
-    }
-
-    #[test]
-    fn every_field_gives_back_what_was_put_in() {
-        for field in FIELDS {
-            let (mut flow, mut out) = (Flow::default(), Vec::new());
-            assert_eq!(field.get(&flow), Value::Absent, "{}", field.name);
-            assert!(field.set(&mut flow, &sample(field)), "{}", field.name);
-            field.get(&flow).append_json(&mut out);
-            assert_eq!(serde_json::from_slice::<Json>(&out).unwrap(), sample(field), "{}", field.name);
-        }
-    }
-
-    #[test]
-    fn a_value_of_another_kind_is_refused() {
-        for field in FIELDS.iter().filter(|field| field.kind() != Kind::Json) {
-            let mut flow = Flow::default();
-            assert!(!field.set(&mut flow, &json!({"an": "object"})), "{}", field.name);
-        }
-        assert!(!by_name("SrcPort").unwrap().set(&mut Flow::default(), &json!(65536)));
-        assert!(!by_name("SrcMac").unwrap().set(&mut Flow::default(), &json!("0a:58:00:00:00")));
-        assert!(by_name("Bytes").unwrap().set(&mut Flow::default(), &json!(1.5e3)));
-    }
-
-    #[test]
-    fn names_differ_also_when_case_does_not_count() {
-        let mut names: Vec<_> = FIELDS.iter().map(|field| field.name.to_lowercase()).collect();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), FIELDS.len());
-        assert!(FIELDS.len() <= 128, "the SQLite writer keeps one bit a field");
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ mod generic;
 pub mod names;
 pub mod value;
 
-pub use field::{FIELDS, Field};
+pub use field::{FIELDS, Field, GROUPS};
 pub use flow::Flow;
 pub use value::Value;
 

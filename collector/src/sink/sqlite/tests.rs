@@ -105,9 +105,10 @@ fn in_a_hurry_there_are_no_indices() {
 fn a_failed_transaction_is_counted_as_lost() {
     let (mut sink, _dir) = sink();
     sink.write(&vec![Flow::default(); 3]).unwrap();
-    sink.insert = "INSERT INTO nowhere VALUES (1)".into();
+    let full = "CREATE TEMP TRIGGER full BEFORE INSERT ON main.flow BEGIN SELECT RAISE(FAIL, 'no room'); END";
+    sink.db.execute_batch(full).unwrap();
     let error = sink.write(&[Flow::default(), Flow::default()]).unwrap_err().to_string();
-    assert!(error.contains("flows.db: no such table: nowhere"), "{error}");
+    assert!(error.contains("flows.db: no room"), "{error}");
     sink.finish(false).unwrap();
     assert_eq!(sink.counts.totals().sqlite_lost, 5);
     assert_eq!(text(&sink, "SELECT count(*) FROM flow"), "0");
