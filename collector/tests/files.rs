@@ -99,9 +99,12 @@ fn a_kill_leaves_whole_files_and_counts() {
     let files = collector.files();
     let counted = || files.number("SELECT count(*) FROM capture WHERE name = 'flows' AND value > 0");
     assert!(wait_for(SOON, || counted() == 1), "the counts are kept up to date");
-    let batches = (0..40).map(|batch| records::batch("n1", batch * 1_000, 1_000)).collect();
-    agent.send_all(batches);
-    collector.process.signal(Signal::SIGKILL);
+    std::thread::scope(|scope| {
+        let batches = (0..200).map(|batch| records::batch("n1", batch * 1_000, 1_000)).collect();
+        scope.spawn(|| agent.send_all(batches));
+        assert!(wait_for(SOON, || files.json.metadata().is_ok_and(|file| file.len() > 1 << 20)));
+        collector.process.signal(Signal::SIGKILL);
+    });
     let ended = collector.ended();
     assert_eq!(ended.finished.code(), 128 + 9);
     ended.files().assert_whole();
