@@ -10,6 +10,8 @@ use crate::pbflow::{self, Record, ip::IpFamily};
 
 const ETYPE_IPV4: u32 = 0x0800;
 const ETYPE_IPV6: u32 = 0x86dd;
+/// The QR bit of DNS flags (RFC 1035, 4.1.1): a query that nobody answered has no response code.
+const DNS_RESPONSE: u32 = 0x8000;
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -93,8 +95,16 @@ fn dns(record: &Record) -> Option<Box<Dns>> {
     if answered {
         dns.id = Some(record.dns_id as u16);
         dns.flags = Some(record.dns_flags as u16);
-        dns.rcode = names::dns_rcode(record.dns_flags);
-        dns.latency_ms = Some(record.dns_latency.as_ref().map_or(0, nanos) / 1_000_000);
+        if record.dns_flags & DNS_RESPONSE != 0 {
+            dns.rcode = names::dns_rcode(record.dns_flags);
+        }
+        if record.dns_errno == 0 || record.dns_latency.is_some() {
+            dns.latency_ms = Some(record.dns_latency.as_ref().map_or(0, nanos) / 1_000_000);
+        }
+        if record.dns_queries > 1 {
+            dns.retries = Some(record.dns_queries - 1);
+            dns.latency_last_ms = record.dns_latency_last.as_ref().map(|latency| nanos(latency) / 1_000_000);
+        }
     }
     Some(Box::new(dns))
 }

@@ -100,8 +100,12 @@ pub struct Dns {
     pub flags: Option<u16>,
     /// Name of the response code.
     pub rcode: CompactString,
-    /// From query to response, milliseconds.
+    /// From the first query to the response, milliseconds.
     pub latency_ms: Option<u64>,
+    /// From the latest query to the response, milliseconds, when there were several.
+    pub latency_last_ms: Option<u64>,
+    /// How often the query was asked again.
+    pub retries: Option<u32>,
     /// Name that was asked for.
     pub name: CompactString,
 }

@@ -44,7 +44,7 @@ fn main() -> Result<()> {
 
 fn packet_cost(follow_netns: bool) -> Result<()> {
     let empty = empty_program()?;
-    let mut ebpf = kernel::load(Switches { max_flows: 50_000, sampling: 1, follow_netns })?;
+    let mut ebpf = kernel::load(Switches { max_flows: 50_000, sampling: 1, follow_netns, ..Default::default() })?;
     let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
     for (family, make) in [("IPv4", v4_frame as fn(u32) -> Vec<u8>), ("IPv6", v6_frame)] {
         let frames: Vec<_> = (0..FLOWS).map(make).collect();
@@ -98,7 +98,8 @@ fn verdict(figure: f64, most: f64) -> String {
 fn drain_cost() -> Result<()> {
     let mut costs = vec![];
     for _ in 0..5 {
-        let mut ebpf = kernel::load(Switches { max_flows: 2 * DRAINED, sampling: 1, follow_netns: false })?;
+        let mut ebpf =
+            kernel::load(Switches { max_flows: 2 * DRAINED, sampling: 1, follow_netns: false, ..Default::default() })?;
         let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
         for flow in 0..DRAINED {
             sys::test_run(program.as_fd(), &v4_frame(flow), 1)?;
@@ -118,7 +119,8 @@ fn drain_cost() -> Result<()> {
 
 /// The same with what follows: joining interfaces and making records.
 fn merge_cost() -> Result<()> {
-    let mut ebpf = kernel::load(Switches { max_flows: 2 * DRAINED, sampling: 1, follow_netns: false })?;
+    let mut ebpf =
+        kernel::load(Switches { max_flows: 2 * DRAINED, sampling: 1, follow_netns: false, ..Default::default() })?;
     let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
     for flow in 0..DRAINED {
         sys::test_run(program.as_fd(), &v4_frame(flow), 1)?;

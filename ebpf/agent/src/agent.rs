@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use crate::{
     attach::Probes,
+    dns::Dns,
     drain::{Drainer, KernelLosses, Maps},
     export::{Exporter, Queue},
     interfaces::{Names, Selection},
@@ -62,9 +63,16 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     // Signals that come while the kernel programs are being loaded must not kill half-way.
     let mut end = EndSignals::new()?;
     let follow_netns = netns::may_enter_others();
-    let switches = Switches { max_flows: settings.max_flows, sampling: settings.sampling, follow_netns };
+    let switches = Switches {
+        max_flows: settings.max_flows,
+        sampling: settings.sampling,
+        follow_netns,
+        dns_port: settings.dns_port,
+    };
     let mut ebpf = kernel::load(switches)?;
     let maps = Maps::take(&mut ebpf)?;
+    let dns = (settings.dns_port != 0).then(|| Dns::new(&mut ebpf, settings.dns_patience)).transpose()?;
+    let maps = maps.with_dns(dns);
     let probes = Probes::new(ebpf, settings.attach_mode, settings.direction)?;
 
     let shared = Shared::default();

@@ -15,9 +15,13 @@ use aya::{
     maps::{Array, MapData, PerCpuArray, RingBuf},
 };
 use netobserv_ebpf_common::{Counter, FlowCount, Key4, Key6, Overflow};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    time::{ClockId, clock_gettime},
+};
 
 use crate::{
+    dns::Dns,
     kernel::{self, KernelError},
     merge::{FlowRecord, Merger},
     sys::{self, BatchReader},
@@ -41,6 +45,8 @@ pub struct KernelLosses {
     pub bytes: AtomicU64,
     /// Packets that found room in the ring buffer only. Not lost.
     pub overflow_packets: AtomicU64,
+    /// DNS messages that found no room in their ring buffer.
+    pub dns_messages: AtomicU64,
 }
 
 /// The kernel's maps, taken out of the loaded object.
@@ -54,6 +60,7 @@ pub struct Maps {
     switch: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
     overflow: RingBuf<MapData>,
+    dns: Option<Dns>,
     reader4: BatchReader<Key4, FlowCount>,
     reader6: BatchReader<Key6, FlowCount>,
 }
@@ -76,9 +83,16 @@ impl Maps {
             switch: kernel::take_map(ebpf, "ACTIVE")?,
             counters: kernel::take_map(ebpf, "COUNTERS")?,
             overflow: kernel::take_map(ebpf, "OVERFLOW")?,
+            dns: None,
             reader4: BatchReader::new(CHUNK),
             reader6: BatchReader::new(CHUNK),
         })
+    }
+
+    /// Also takes what features beyond counting write to.
+    pub fn with_dns(mut self, dns: Option<Dns>) -> Self {
+        self.dns = dns;
+        self
     }
 
     /// Makes the other maps active, waits for the programs that still write to the old ones, and empties those.
@@ -146,13 +160,16 @@ impl Drainer {
         let mut end = Instant::now() + window;
         while !stop.load(Relaxed) {
             let overflown = self.wait(end)?;
+            if let Some(dns) = &mut self.maps.dns {
+                dns.read();
+            }
             let now = Instant::now();
             let full = overflown > 0 || self.maps.counter(Counter::Created) - self.created >= self.enough;
             if now >= end || full {
                 self.switch_and_drain()?;
             }
             if now >= end || self.merger.active() >= MOST_FLOWS {
-                emit(self.merger.end_window());
+                emit(self.records());
             }
             if now >= end {
                 // The next whole window that is still to come, should this one have taken too long.
@@ -196,12 +213,25 @@ impl Drainer {
     /// As [`Maps::drain_active`].
     pub fn end_window(&mut self) -> io::Result<Vec<FlowRecord>> {
         self.switch_and_drain()?;
-        Ok(self.merger.end_window())
+        Ok(self.records())
+    }
+
+    fn records(&mut self) -> Vec<FlowRecord> {
+        if let Some(dns) = &mut self.maps.dns {
+            dns.join(&mut self.merger, now_ns());
+        }
+        self.merger.end_window()
     }
 
     fn read_losses(&self) {
         self.losses.packets.store(self.maps.counter(Counter::LostPackets), Relaxed);
         self.losses.bytes.store(self.maps.counter(Counter::LostBytes), Relaxed);
         self.losses.overflow_packets.store(self.maps.counter(Counter::OverflowPackets), Relaxed);
+        self.losses.dns_messages.store(self.maps.counter(Counter::LostDns), Relaxed);
     }
+}
+
+/// CLOCK_MONOTONIC, ns: the clock of the kernel programs.
+fn now_ns() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| Duration::from(time).as_nanos() as u64)
 }

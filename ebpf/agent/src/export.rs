@@ -152,7 +152,7 @@ impl Exporter {
             let flows = self.queue.take(self.message_max);
             let done = flows.len() < self.message_max;
             let boot = BootTime::now();
-            let entries = flows.iter().map(|flow| self.recorder.record(flow, boot)).collect();
+            let entries = flows.iter().flat_map(|flow| self.recorder.records(flow, boot)).collect();
             line.sequence += 1;
             let agent = Some(self.status(last && done, line.instance));
             if !self.send(line, Records { entries, agent, sequence: line.sequence }).await {

@@ -17,8 +17,11 @@ pub const OBJECT_OVERRIDE: &str = "NETOBSERV_BPF_OBJECT";
 /// Oldest kernel that has all that the programs use: 5.11 for the coarse clock, 5.12 for `lock |=`.
 pub const OLDEST: (u32, u32) = (5, 12);
 
+/// Smallest ring buffer, for features that are off.
+const ONE_PAGE: u32 = 4096;
+
 /// What is decided before loading.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Switches {
     /// Entries of each flow map.
     pub max_flows: u32,
@@ -26,6 +29,8 @@ pub struct Switches {
     pub sampling: u32,
     /// Interfaces of several network namespaces are watched.
     pub follow_netns: bool,
+    /// Port of DNS beside 53; 0 = DNS is not watched.
+    pub dns_port: u16,
 }
 
 /// Why the kernel programs are not running.
@@ -60,17 +65,22 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
         (0, 0, 0)
     };
     let follow = u32::from(switches.follow_netns);
+    let dns_port = u32::from(switches.dns_port);
     let mut loader = EbpfLoader::new();
     // aya would parse all of the kernel's BTF, tens of MiB, for relocations that the object does not have.
     loader.btf(None);
     loader
         .override_global("SAMPLING", &switches.sampling, true)
         .override_global("FOLLOW_NETNS", &follow, true)
+        .override_global("DNS_PORT", &dns_port, true)
         .override_global("SKB_DEV", &dev, true)
         .override_global("DEV_NET", &net, true)
         .override_global("NET_INUM", &inum, true);
     for map in FLOW_MAPS {
         loader.map_max_entries(map, switches.max_flows);
+    }
+    if switches.dns_port == 0 {
+        loader.map_max_entries("DNS_MESSAGES", ONE_PAGE);
     }
     let custom = std::env::var_os(OBJECT_OVERRIDE);
     let loaded = match &custom {

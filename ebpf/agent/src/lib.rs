@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod attach;
 pub mod btf;
+pub mod dns;
 pub mod drain;
 pub mod export;
 pub mod interfaces;

@@ -11,10 +11,10 @@
 
 use std::collections::HashMap;
 
-use netobserv_ebpf_common::{FlowCount, Point, mapped};
+use netobserv_ebpf_common::{FlowCount, Key6, Point, mapped};
 use smallvec::SmallVec;
 
-use crate::{drain::Counted, interfaces::Place};
+use crate::{dns::Transaction, drain::Counted, interfaces::Place};
 
 /// A flow: the five-tuple, the same at all places. IPv4 addresses are mapped. For frames without IP see
 /// [`netobserv_ebpf_common::Key6`].
@@ -32,6 +32,18 @@ pub struct FlowId {
     pub eth_proto: u16,
     /// IP protocol number.
     pub proto: u8,
+}
+
+impl FlowId {
+    /// The flow of a key in its wide form.
+    pub fn of(key: &Key6) -> Self {
+        id(key.src, key.dst, &key.at)
+    }
+
+    /// The other direction.
+    pub fn reversed(self) -> Self {
+        Self { src: self.dst, dst: self.src, src_port: self.dst_port, dst_port: self.src_port, ..self }
+    }
 }
 
 /// Where a flow was seen.
@@ -77,6 +89,8 @@ pub struct FlowRecord {
 pub struct Extra {
     /// Largest smoothed round-trip time, ns; 0 = not known.
     pub rtt_ns: u64,
+    /// DNS transactions that ended in this window.
+    pub dns: Vec<Transaction>,
 }
 
 /// A place that joins later than this after the flow's first packet was not on its path from the beginning.
@@ -135,7 +149,7 @@ impl Merger {
             Counted::V4(key, count) => {
                 self.add_to(id(mapped(key.src), mapped(key.dst), &key.at), key.at.direction, count)
             }
-            Counted::V6(key, count) => self.add_to(id(key.src, key.dst, &key.at), key.at.direction, count),
+            Counted::V6(key, count) => self.add_to(FlowId::of(key), key.at.direction, count),
         }
     }
 
@@ -160,13 +174,19 @@ impl Merger {
         Some(flow.extra.get_or_insert_default())
     }
 
-    /// The same; a flow that no interface has seen is made from `count`, whose packets do not count.
-    pub fn extra_or_new(&mut self, id: FlowId, count: &FlowCount) -> &mut Extra {
+    /// The same; a flow that no interface has seen is made from `count`, whose packets do not count. `at` is where
+    /// the feature saw it, if it knows.
+    pub fn extra_or_new(&mut self, id: FlowId, count: &FlowCount, at: Option<Sighting>) -> &mut Extra {
         let flow = self.flows.entry(id).or_insert_with(|| Flow::new(count));
         if flow.first_ns == 0 {
             flow.begin_window(count);
             (flow.first_ns, flow.last_ns) = (count.first_ns, count.last_ns);
             self.active += 1;
+        }
+        if flow.seen.is_empty()
+            && let Some(at) = at
+        {
+            flow.seen.push(Seen { at, packets: 0, bytes: 0, first_ns: count.first_ns, before: false });
         }
         flow.extra.get_or_insert_default()
     }
@@ -289,6 +309,10 @@ impl Flow {
 
     fn sightings(&self, owner: usize) -> SmallVec<[Sighting; 2]> {
         let mut order: SmallVec<[usize; 2]> = (0..self.seen.len()).filter(|i| self.seen[*i].first_ns != 0).collect();
+        if order.is_empty() {
+            // Nothing but extras in this window: the flow's interfaces are those of before.
+            order = (0..self.seen.len()).collect();
+        }
         order.sort_by_key(|i| (*i != owner, self.seen[*i].first_ns));
         order.into_iter().map(|i| self.seen[i].at).collect()
     }

@@ -11,6 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 use prost_types::Timestamp;
 
 use crate::{
+    dns::Transaction,
     interfaces::Names,
     merge::{FlowId, FlowRecord},
 };
@@ -49,8 +50,30 @@ impl Recorder {
         Self { names, agent_ip: agent_ip.map(ip) }
     }
 
-    /// One record.
-    pub fn record(&self, flow: &FlowRecord, boot: BootTime) -> Record {
+    /// The records of a flow: one, and one more for each further DNS transaction, which takes its answer's packet with
+    /// it. So no transaction is left out, and the sums stay what they are.
+    pub fn records(&self, flow: &FlowRecord, boot: BootTime) -> Vec<Record> {
+        let mut rest = self.record(flow, boot);
+        let Some(extra) = &flow.extra else { return vec![rest] };
+        rest.time_flow_rtt = (extra.rtt_ns > 0).then(|| duration(extra.rtt_ns));
+        let mut records = Vec::with_capacity(extra.dns.len().max(1));
+        if let Some((last, others)) = extra.dns.split_last() {
+            for transaction in others {
+                let mut record = rest.clone();
+                record.packets = rest.packets.min(u64::from(transaction.frame_bytes > 0));
+                record.bytes = rest.bytes.min(u64::from(transaction.frame_bytes) * record.packets);
+                (rest.packets, rest.bytes) = (rest.packets - record.packets, rest.bytes - record.bytes);
+                set_dns(&mut record, transaction);
+                records.push(record);
+            }
+            set_dns(&mut rest, last);
+        }
+        records.push(rest);
+        records
+    }
+
+    /// What was counted.
+    fn record(&self, flow: &FlowRecord, boot: BootTime) -> Record {
         let id = &flow.id;
         let mut record = Record {
             eth_protocol: u32::from(id.eth_proto),
@@ -91,6 +114,22 @@ impl Recorder {
         };
         flow.sightings.iter().map(entry).collect()
     }
+}
+
+fn set_dns(record: &mut Record, transaction: &Transaction) {
+    record.dns_id = u32::from(transaction.id);
+    record.dns_flags = u32::from(transaction.flags);
+    record.dns_errno = transaction.errno;
+    record.dns_name = transaction.name.as_deref().unwrap_or_default().to_owned();
+    record.dns_queries = transaction.queries;
+    if transaction.errno == 0 {
+        record.dns_latency = Some(duration(transaction.latency_ns));
+        record.dns_latency_last = Some(duration(transaction.latency_last_ns));
+    }
+}
+
+fn duration(ns: u64) -> prost_types::Duration {
+    prost_types::Duration { seconds: (ns / 1_000_000_000) as i64, nanos: (ns % 1_000_000_000) as i32 }
 }
 
 fn has_ip(id: &FlowId) -> bool {
@@ -134,7 +173,10 @@ mod tests {
     use smallvec::smallvec;
 
     use super::*;
-    use crate::{interfaces::Place, merge::Sighting};
+    use crate::{
+        interfaces::Place,
+        merge::{Extra, Sighting},
+    };
 
     fn flow(proto: u8, src_port: u16, dst_port: u16, eth_proto: u16) -> FlowRecord {
         let a = mapped(u32::from_ne_bytes([10, 0, 0, 1]));
@@ -180,6 +222,31 @@ mod tests {
         let r = record(&flow(1, 8, 0, ETH_IPV4));
         assert_eq!((r.icmp_type, r.icmp_code), (8, 0));
         assert_eq!(r.transport.unwrap(), Transport { src_port: 0, dst_port: 0, protocol: 1 });
+    }
+
+    #[test]
+    fn each_dns_transaction_has_a_record_and_the_sums_stay() {
+        let mut flow = flow(17, 53, 4000, ETH_IPV4);
+        let transaction = |id| Transaction {
+            flow: flow.id,
+            at: flow.sightings[0],
+            id,
+            flags: 0x8183,
+            latency_ns: 2_500_000_000,
+            latency_last_ns: 1,
+            queries: 1,
+            errno: 0,
+            name: Some("a.b".into()),
+            frame_bytes: 90,
+            time_ns: 0,
+        };
+        let dns = (0..5).map(transaction).collect();
+        flow.extra = Some(Box::new(Extra { dns, rtt_ns: 7 }));
+        let records = Recorder::new(Names::default(), None).records(&flow, BootTime(0));
+        assert_eq!(records.iter().map(|r| r.dns_id).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert_eq!(records.iter().map(|r| r.packets).sum::<u64>(), 3);
+        assert_eq!(records.iter().map(|r| r.bytes).sum::<u64>(), 300);
+        assert_eq!(records[0].dns_latency, Some(prost_types::Duration { seconds: 2, nanos: 500_000_000 }));
     }
 
     #[test]

@@ -85,6 +85,10 @@ pub struct Settings {
     pub node: String,
     /// GRPC_MESSAGE_MAX_FLOWS: records of one message.
     pub message_max_flows: usize,
+    /// ENABLE_DNS_TRACKING and DNS_TRACKING_PORT: the port beside 53; 0 = off.
+    pub dns_port: u16,
+    /// STALE_ENTRIES_EVICT_TIMEOUT: a DNS query without an answer for so long is reported as such.
+    pub dns_patience: Duration,
 }
 
 /// Serves the settings below.
@@ -103,6 +107,9 @@ const SERVED: &[&str] = &[
     "AGENT_IP",
     "NODE_NAME",
     "GRPC_MESSAGE_MAX_FLOWS",
+    "ENABLE_DNS_TRACKING",
+    "DNS_TRACKING_PORT",
+    "STALE_ENTRIES_EVICT_TIMEOUT",
     "EXPORT",
     "LISTEN_INTERFACES",
 ];
@@ -111,7 +118,6 @@ const SERVED: &[&str] = &[
 const NOT_SERVED: &[(&str, &[&str])] = &[
     ("ENABLE_RTT", OFF),
     ("ENABLE_PKT_DROPS", OFF),
-    ("ENABLE_DNS_TRACKING", OFF),
     ("ENABLE_PCA", OFF),
     ("ENABLE_NETWORK_EVENTS_MONITORING", OFF),
     ("ENABLE_PKT_TRANSLATION", OFF),
@@ -141,7 +147,7 @@ const NOT_SERVED: &[(&str, &[&str])] = &[
 const OFF: &[&str] = &["", "false", "0"];
 
 /// Least time between two records of a flow: below, draining would cost more than capturing.
-const SHORTEST_WINDOW: Duration = Duration::from_millis(100);
+const SHORTEST: Duration = Duration::from_millis(100);
 
 impl Settings {
     /// Reads a set of variables, such as `std::env::vars()`.
@@ -160,7 +166,7 @@ impl Settings {
         Ok(Self {
             selection,
             require_interfaces: env.flag("REQUIRE_INTERFACES")?,
-            window: env.window()?,
+            window: env.duration("CACHE_ACTIVE_TIMEOUT", "1s")?,
             // Two maps of each family take about 34 MiB of kernel memory at this size, on every node.
             max_flows: env.number("CACHE_MAX_FLOWS", 50_000, 16, 10_000_000)?,
             sampling: env.sampling()?,
@@ -171,6 +177,8 @@ impl Settings {
             agent_ip: env.agent_ip()?,
             node: env.node(),
             message_max_flows: env.number("GRPC_MESSAGE_MAX_FLOWS", 10_000, 1, 1_000_000)? as usize,
+            dns_port: env.dns_port()?,
+            dns_patience: env.duration("STALE_ENTRIES_EVICT_TIMEOUT", "5s")?,
         })
     }
 }
@@ -245,11 +253,15 @@ impl Env {
         })
     }
 
-    fn window(&self) -> Result<Duration, SettingError> {
+    fn duration(&self, name: &str, default: &str) -> Result<Duration, SettingError> {
         let why = "a duration of at least 100ms is wanted, such as 1s or 1m30s";
-        let window = duration::parse(self.text("CACHE_ACTIVE_TIMEOUT", "1s"));
-        let window = window.ok().filter(|window| *window >= SHORTEST_WINDOW);
-        window.ok_or_else(|| self.error("CACHE_ACTIVE_TIMEOUT", why))
+        let duration = duration::parse(self.text(name, default));
+        duration.ok().filter(|duration| *duration >= SHORTEST).ok_or_else(|| self.error(name, why))
+    }
+
+    fn dns_port(&self) -> Result<u16, SettingError> {
+        let port = self.number("DNS_TRACKING_PORT", 53, 1, 65535)? as u16;
+        Ok(if self.flag("ENABLE_DNS_TRACKING")? { port } else { 0 })
     }
 
     /// The original's default, 0, keeps every packet; so does 1.

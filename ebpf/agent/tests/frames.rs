@@ -24,7 +24,8 @@ struct Lab {
 
 impl Lab {
     fn new(max_flows: u32) -> Self {
-        let mut ebpf = kernel::load(Switches { max_flows, sampling: 1, follow_netns: true }).unwrap();
+        let mut ebpf =
+            kernel::load(Switches { max_flows, sampling: 1, follow_netns: true, ..Default::default() }).unwrap();
         let program = kernel::classifier(&mut ebpf, "flow_ingress").unwrap().fd().unwrap().try_clone().unwrap();
         Self {
             program: program.as_fd().try_clone_to_owned().unwrap(),

@@ -4,6 +4,8 @@
 //! refuses to copy bytes of the stack that were never written.
 #![no_std]
 
+pub mod filter;
+
 /// Seen as it came in.
 pub const INGRESS: u8 = 0;
 /// Seen as it went out.
@@ -110,6 +112,140 @@ pub struct Overflow {
     pub count: FlowCount,
 }
 
+/// Longest piece of a DNS message that is copied: the header (12), a name (255), type and class (4), and the length
+/// that goes before a message over TCP (2), rounded up (RFC 1035, 2.3.4 and 4.2.2).
+pub const DNS_MOST: usize = 288;
+
+/// A packet that may carry DNS.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct DnsMessage {
+    /// IPv4 addresses are mapped.
+    pub key: Key6,
+    /// CLOCK_MONOTONIC, ns, exact.
+    pub time_ns: u64,
+    /// Interface index, valid in its namespace.
+    pub ifindex: u32,
+    /// As in [`FlowCount::netns`].
+    pub netns: u32,
+    /// Length of the frame.
+    pub frame_bytes: u32,
+    /// Bytes in `data`.
+    pub length: u32,
+    /// The transport's payload, from its beginning.
+    pub data: [u8; DNS_MOST],
+}
+
+/// Packets of a flow that were dropped for one reason.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DropKey {
+    /// The flow: IPv4 mapped, no device, [`filter::DIRECTION_UNKNOWN`].
+    pub flow: Key6,
+    /// Number in the running kernel's `enum skb_drop_reason`, or of a subsystem of it.
+    pub reason: u32,
+    /// Keeps the size a multiple of 8.
+    pub _pad: u32,
+}
+
+/// What is counted for a [`DropKey`].
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DropCount {
+    /// Frames, a super-packet as its segments.
+    pub packets: u64,
+    /// Their lengths with an Ethernet header.
+    pub bytes: u64,
+    /// Time of the first one, CLOCK_MONOTONIC in ns, exact.
+    pub first_ns: u64,
+    /// Time of the latest one, exact.
+    pub last_ns: u64,
+    /// Interface of the latest one; 0 = not known.
+    pub ifindex: u32,
+    /// Inode number of its network namespace; 0 = not known.
+    pub netns: u32,
+    /// TCP flags of the latest one.
+    pub tcp_flags: u32,
+    /// State of its socket, as in the kernel's `enum` in `include/net/tcp_states.h`; 0 = no socket.
+    pub state: u32,
+    /// 1 in `sampling` drops was counted.
+    pub sampling: u32,
+    /// Keeps the size a multiple of 8.
+    pub _pad: u32,
+}
+
+/// Byte offsets of what is read of a dropped packet, from the kernel's BTF.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DropOffsets {
+    /// `sk_buff.dev`; as all of the first ones.
+    pub dev: u32,
+    /// `sk`.
+    pub sk: u32,
+    /// `_skb_refdst`: the route, with a flag in its lowest bit.
+    pub dst: u32,
+    /// `skb_iif`: the interface that it came in by.
+    pub iif: u32,
+    /// `protocol`: the EtherType, in network order.
+    pub protocol: u32,
+    /// `network_header`, counted from `head`.
+    pub network_header: u32,
+    /// `mac_header`, counted from `head`.
+    pub mac_header: u32,
+    /// `len`, counted from `data`.
+    pub len: u32,
+    /// `head`.
+    pub head: u32,
+    /// `data`.
+    pub data: u32,
+    /// `tail`, counted from `head`.
+    pub tail: u32,
+    /// `end`, counted from `head`: where the `skb_shared_info` lies.
+    pub end: u32,
+    /// `skb_shared_info.gso_segs`.
+    pub gso_segs: u32,
+    /// `dst_entry.dev`.
+    pub dst_dev: u32,
+    /// `net_device.ifindex`.
+    pub ifindex: u32,
+    /// `net_device.nd_net.net`.
+    pub dev_net: u32,
+    /// `sock.__sk_common.skc_net.net`.
+    pub sk_net: u32,
+    /// `sock.__sk_common.skc_state`.
+    pub sk_state: u32,
+    /// `net.ns.inum`.
+    pub inum: u32,
+    /// Keeps the size a multiple of 8.
+    pub _pad: u32,
+}
+
+impl DropOffsets {
+    /// Before the agent has filled it in.
+    pub const ZERO: Self = Self {
+        dev: 0,
+        sk: 0,
+        dst: 0,
+        iif: 0,
+        protocol: 0,
+        network_header: 0,
+        mac_header: 0,
+        len: 0,
+        head: 0,
+        data: 0,
+        tail: 0,
+        end: 0,
+        gso_segs: 0,
+        dst_dev: 0,
+        ifindex: 0,
+        dev_net: 0,
+        sk_net: 0,
+        sk_state: 0,
+        inum: 0,
+        _pad: 0,
+    };
+}
+
 /// Names the fragments of one IP packet (RFC 791, RFC 8200: addresses, protocol, identification).
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,9 +272,13 @@ pub enum Counter {
     LostPackets = 2,
     /// Bytes of those.
     LostBytes = 3,
+    /// DNS messages that found no room in their ring buffer.
+    LostDns = 4,
+    /// Dropped packets that found no room in their map.
+    LostDrops = 5,
 }
 /// Number of slots of `COUNTERS`.
-pub const COUNTERS: u32 = 4;
+pub const COUNTERS: u32 = 6;
 
 /// Words of the map `SHARED_INDEX`, with a bit for each ifindex below 65,536. Higher ones count as shared.
 pub const INDEX_WORDS: u32 = 1024;
@@ -156,6 +296,9 @@ const _: () = {
     assert!(size_of::<Key6>() == 48);
     assert!(size_of::<FlowCount>() == 64);
     assert!(size_of::<Overflow>() == 112);
+    assert!(size_of::<DnsMessage>() == 72 + DNS_MOST);
+    assert!(size_of::<DropKey>() == 56);
+    assert!(size_of::<DropCount>() == 56);
     assert!(size_of::<FragmentKey>() == 40);
 };
 
@@ -167,4 +310,10 @@ mod pod {
     unsafe impl aya::Pod for super::Key6 {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::FlowCount {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::DropKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::DropCount {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::DropOffsets {}
 }

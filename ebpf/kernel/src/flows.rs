@@ -8,7 +8,7 @@ use core::arch::asm;
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    helpers::{bpf_get_prandom_u32, bpf_ktime_get_ns, generated::bpf_ktime_get_coarse_ns},
+    helpers::{bpf_ktime_get_ns, generated::bpf_ktime_get_coarse_ns},
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
     programs::TcContext,
@@ -16,7 +16,8 @@ use aya_ebpf::{
 use netobserv_ebpf_common::{COUNTERS as SLOTS, Counter, FlowCount, Key4, Key6, Overflow, mapped};
 
 use crate::{
-    device,
+    device, dns,
+    filter::{self, Rules, chance},
     packet::{self, Key},
     settings::SAMPLING,
 };
@@ -45,7 +46,7 @@ static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(SLOTS, 0);
 /// What one packet adds to its flow.
 struct Packet<'a> {
     ctx: &'a TcContext,
-    now: u64,
+    rules: Option<Rules>,
     bytes: u64,
     packets: u64,
     tcp_flags: u32,
@@ -74,29 +75,37 @@ impl FlowKey for Key6 {
 /// Counts one packet.
 #[inline(always)]
 pub fn account(ctx: &TcContext, direction: u8) {
-    let sampling = SAMPLING.load();
-    if sampling > 1 && unsafe { bpf_get_prandom_u32() } % sampling != 0 {
+    let rules = Rules::in_force();
+    if !rules.is_some_and(|rules| rules.sample()) && !chance(SAMPLING.load()) {
         return;
     }
     let device = device::of(ctx);
     let header = packet::read(ctx, device, direction);
     let packet = Packet {
         ctx,
-        // One tick (1 to 4 ms) is fine enough for flow times, and half the price of the exact clock.
-        now: unsafe { bpf_ktime_get_coarse_ns() },
+        rules,
         bytes: bytes(ctx),
         packets: segments(ctx),
         tcp_flags: header.tcp_flags,
         dscp: header.dscp,
     };
-    let second = ACTIVE.get(0).is_some_and(|active| *active != 0);
+    let second = second();
     // A branch for each map: one call with "either map" could not be inlined by the verifier.
-    match (&header.key, second) {
+    let counted = match (&header.key, second) {
         (Key::V4(key), false) => count(&FLOWS4_A, key, &packet),
         (Key::V4(key), true) => count(&FLOWS4_B, key, &packet),
         (Key::V6(key), false) => count(&FLOWS6_A, key, &packet),
         (Key::V6(key), true) => count(&FLOWS6_B, key, &packet),
+    };
+    if counted {
+        dns::watch(ctx, &header);
     }
+}
+
+/// Whether the maps B are active.
+#[inline(always)]
+pub fn second() -> bool {
+    ACTIVE.get(0).is_some_and(|active| *active != 0)
 }
 
 /// Packets on the wire: a super-packet of segmentation offload stands for several.
@@ -114,28 +123,51 @@ fn bytes(ctx: &TcContext) -> u64 {
     u64::from(ctx.len()) + tag
 }
 
+/// Counts the packet unless the rules do not want it. Returns whether they did.
 #[inline(always)]
-fn count<K: FlowKey>(flows: &HashMap<K, FlowCount>, key: &K, packet: &Packet) {
+fn count<K: FlowKey>(flows: &HashMap<K, FlowCount>, key: &K, packet: &Packet) -> bool {
+    let judged = packet.rules.is_some_and(|rules| rules.look_at_each_packet());
+    if judged && filter::sampling(&key.wide(), packet.tcp_flags, false) == 0 {
+        return false;
+    }
     if let Some(flow) = flows.get_ptr_mut(key) {
+        // What the rules said of the flow's first packet holds for this one.
         return add(flow, packet);
     }
-    let first = first(packet);
+    let sampling = filter::sampling(&key.wide(), packet.tcp_flags, false);
+    if sampling == 0 || packet.rules.is_some_and(|rules| rules.sample()) && !chance(sampling) {
+        return false;
+    }
+    let first = first(packet, sampling);
     if flows.insert(key, &first, u64::from(BPF_NOEXIST)).is_ok() {
-        return counter(Counter::Created, 1);
+        counter(Counter::Created, 1);
+        return true;
     }
     // Another CPU was faster, or the map is full.
     match flows.get_ptr_mut(key) {
-        Some(flow) => add(flow, packet),
+        Some(flow) => add_to(flow, packet),
         None => overflow(key, &first),
     }
+    true
 }
 
 #[inline(always)]
-fn add(flow: *mut FlowCount, packet: &Packet) {
+fn add(flow: *mut FlowCount, packet: &Packet) -> bool {
+    if packet.rules.is_some_and(|rules| rules.sample()) && !chance(unsafe { (*flow).sampling }) {
+        return false;
+    }
+    add_to(flow, packet);
+    true
+}
+
+#[inline(always)]
+fn add_to(flow: *mut FlowCount, packet: &Packet) {
+    // One tick (1 to 4 ms) is fine enough for flow times, and half the price of the exact clock.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
     unsafe {
         atomic_add(&raw mut (*flow).bytes, packet.bytes);
         atomic_add(&raw mut (*flow).packets, packet.packets);
-        (*flow).last_ns = packet.now;
+        (*flow).last_ns = now;
         (*flow).dscp = packet.dscp;
         if packet.tcp_flags & !(*flow).tcp_flags != 0 {
             atomic_or(&raw mut (*flow).tcp_flags, packet.tcp_flags);
@@ -145,7 +177,7 @@ fn add(flow: *mut FlowCount, packet: &Packet) {
 
 // core has no read-modify-write atomics for the BPF target; these are the plain ones, which return nothing.
 #[inline(always)]
-unsafe fn atomic_add(to: *mut u64, value: u64) {
+pub unsafe fn atomic_add(to: *mut u64, value: u64) {
     unsafe { asm!("lock *(u64 *)({to} + 0) += {value}", to = in(reg) to, value = in(reg) value) }
 }
 
@@ -155,7 +187,7 @@ unsafe fn atomic_or(to: *mut u32, value: u32) {
 }
 
 #[inline(always)]
-fn first(packet: &Packet) -> FlowCount {
+fn first(packet: &Packet, sampling: u32) -> FlowCount {
     let (dst_mac, src_mac) = packet::macs(packet.ctx);
     // The exact clock, once a flow: it tells which interface saw the flow first, even within one tick.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -167,7 +199,7 @@ fn first(packet: &Packet) -> FlowCount {
         ifindex: unsafe { (*packet.ctx.skb.skb).ifindex },
         netns: device::netns(packet.ctx),
         tcp_flags: packet.tcp_flags,
-        sampling: SAMPLING.load(),
+        sampling,
         src_mac,
         dst_mac,
         dscp: packet.dscp,
@@ -193,7 +225,7 @@ fn overflow<K: FlowKey>(key: &K, count: &FlowCount) {
 }
 
 #[inline(always)]
-fn counter(slot: Counter, add: u64) {
+pub fn counter(slot: Counter, add: u64) {
     if let Some(value) = COUNTERS.get_ptr_mut(slot as u32) {
         unsafe { *value += add }
     }

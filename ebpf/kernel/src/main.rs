@@ -4,12 +4,20 @@
 #![feature(asm_experimental_arch)]
 
 mod device;
+mod dns;
+mod drops;
+mod filter;
 mod flows;
 mod fragments;
 mod packet;
+mod rtt;
 mod settings;
 
-use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
+use aya_ebpf::{
+    bindings::TC_ACT_UNSPEC,
+    macros::{btf_tracepoint, classifier},
+    programs::{BtfTracePointContext, TcContext},
+};
 use netobserv_ebpf_common::{EGRESS, INGRESS};
 
 /// Accounts what an interface receives. The verdict says "carry on" to TCX (TCX_NEXT) and to clsact alike.
@@ -24,6 +32,20 @@ pub fn flow_ingress(ctx: TcContext) -> i32 {
 pub fn flow_egress(ctx: TcContext) -> i32 {
     flows::account(&ctx, EGRESS);
     TC_ACT_UNSPEC
+}
+
+/// Sees each segment that an established TCP socket receives.
+#[btf_tracepoint(function = "tcp_probe")]
+pub fn rtt_received(ctx: BtfTracePointContext) -> i32 {
+    rtt::sample(&ctx);
+    0
+}
+
+/// Sees each packet that the kernel gives up, in all network namespaces.
+#[btf_tracepoint(function = "kfree_skb")]
+pub fn drop_seen(ctx: BtfTracePointContext) -> i32 {
+    drops::record(&ctx);
+    0
 }
 
 #[cfg(not(test))]

@@ -4,6 +4,8 @@
 //! pointers at constant offsets. Everything else goes through `bpf_skb_load_bytes`, which copes with
 //! variable offsets and with headers outside the linear part of the buffer.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes, programs::TcContext};
 use netobserv_ebpf_common::{
     ETH_IPV4, ETH_IPV6, FLAG_FIN_ACK, FLAG_RST_ACK, FLAG_SYN_ACK, FragmentKey, Key4, Key6, NO_IP, Point, mapped,
@@ -12,11 +14,11 @@ use netobserv_ebpf_common::{
 use crate::fragments;
 
 // Protocol numbers: IANA "Assigned Internet Protocol Numbers".
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
-const SCTP: u8 = 132;
+pub const ICMP: u8 = 1;
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
+pub const ICMPV6: u8 = 58;
+pub const SCTP: u8 = 132;
 
 // IPv6 extension headers (RFC 8200, 4; RFC 4302 for AH; RFC 6275 and 7401 for the last two).
 const HOP_BY_HOP: u8 = 0;
@@ -50,6 +52,8 @@ pub struct Header {
     pub key: Key,
     pub dscp: u8,
     pub tcp_flags: u32,
+    /// Where the transport header begins; 0 = there is none in this frame.
+    pub l4: u32,
 }
 
 /// Reads the headers of a frame seen at `device` in `direction`. Frames that carry no readable IP are named by
@@ -78,7 +82,7 @@ pub fn read(ctx: &TcContext, device: u64, direction: u8) -> Header {
     } else {
         Key::V6(Key6 { src: found.src, dst: found.dst, at })
     };
-    Header { key, dscp: found.dscp, tcp_flags: found.tcp_flags }
+    Header { key, dscp: found.dscp, tcp_flags: found.tcp_flags, l4: found.l4 }
 }
 
 /// The MAC addresses: destination, source.
@@ -119,7 +123,7 @@ unsafe fn be16(p: *const u8, at: usize) -> u16 {
 }
 
 #[inline(always)]
-fn word(b: &[u8; 16]) -> u32 {
+pub fn word(b: &[u8; 16]) -> u32 {
     u32::from_ne_bytes([b[0], b[1], b[2], b[3]])
 }
 
@@ -141,7 +145,7 @@ fn plain_v4(ctx: &TcContext, device: u64, direction: u8) -> Option<Header> {
         let at = Point { src_port: be16(p, 34), dst_port: be16(p, 36), eth_proto: ETH_IPV4, proto, direction, device };
         let src = p.add(26).cast::<u32>().read_unaligned();
         let dst = p.add(30).cast::<u32>().read_unaligned();
-        Some(Header { key: Key::V4(Key4 { src, dst, at }), dscp: *p.add(15) >> 2, tcp_flags })
+        Some(Header { key: Key::V4(Key4 { src, dst, at }), dscp: *p.add(15) >> 2, tcp_flags, l4: 34 })
     }
 }
 
@@ -163,34 +167,47 @@ fn plain_v6(ctx: &TcContext, device: u64, direction: u8) -> Option<Header> {
         let src = p.add(22).cast::<[u8; 16]>().read_unaligned();
         let dst = p.add(38).cast::<[u8; 16]>().read_unaligned();
         let dscp = (be16(p, 14) >> 6) as u8 & 0x3f;
-        Some(Header { key: Key::V6(Key6 { src, dst, at }), dscp, tcp_flags })
+        Some(Header { key: Key::V6(Key6 { src, dst, at }), dscp, tcp_flags, l4: 54 })
     }
 }
 
 /// What the slow way has found so far.
-struct Found {
-    src: [u8; 16],
-    dst: [u8; 16],
-    tcp_flags: u32,
-    ports: [u16; 2],
-    eth_proto: u16,
-    proto: u8,
+pub struct Found {
+    pub src: [u8; 16],
+    pub dst: [u8; 16],
+    pub tcp_flags: u32,
+    l4: u32,
+    pub ports: [u16; 2],
+    pub eth_proto: u16,
+    pub proto: u8,
     dscp: u8,
 }
 
 impl Default for Found {
     #[inline(always)]
     fn default() -> Self {
-        Self { src: [0; 16], dst: [0; 16], tcp_flags: 0, ports: [NO_IP, 0], eth_proto: 0, proto: 0, dscp: 0 }
+        Self { src: [0; 16], dst: [0; 16], tcp_flags: 0, l4: 0, ports: [NO_IP, 0], eth_proto: 0, proto: 0, dscp: 0 }
     }
 }
 
-/// N bytes at `offset`, or None if the frame ends before.
+/// Where the bytes of a packet are read from.
+pub trait Source: Copy {
+    /// Copies `len` bytes at `offset`; false if the packet ends before.
+    fn copy(self, offset: u32, to: *mut c_void, len: u32) -> bool;
+}
+
+impl Source for *mut __sk_buff {
+    #[inline(always)]
+    fn copy(self, offset: u32, to: *mut c_void, len: u32) -> bool {
+        (unsafe { bpf_skb_load_bytes(self.cast(), offset, to, len) }) == 0
+    }
+}
+
+/// N bytes at `offset`, or None if the packet ends before.
 #[inline(always)]
-fn load<const N: usize>(skb: *mut __sk_buff, offset: usize) -> Option<[u8; N]> {
+pub fn load<const N: usize>(from: impl Source, offset: usize) -> Option<[u8; N]> {
     let mut bytes = [0u8; N];
-    let rc = unsafe { bpf_skb_load_bytes(skb.cast(), offset as u32, bytes.as_mut_ptr().cast(), N as u32) };
-    (rc == 0).then_some(bytes)
+    from.copy(offset as u32, bytes.as_mut_ptr().cast(), N as u32).then_some(bytes)
 }
 
 #[inline(never)]
@@ -216,7 +233,7 @@ fn slow(skb: *mut __sk_buff, found: &mut Found) {
 }
 
 #[inline(always)]
-fn v4(skb: *mut __sk_buff, offset: usize, found: &mut Found) {
+pub fn v4(skb: impl Source, offset: usize, found: &mut Found) {
     let Some(ip) = load::<20>(skb, offset) else { return };
     if ip[0] >> 4 != 4 || ip[0] & 0xf < 5 {
         return;
@@ -239,7 +256,7 @@ fn v4(skb: *mut __sk_buff, offset: usize, found: &mut Found) {
 }
 
 #[inline(always)]
-fn v6(skb: *mut __sk_buff, offset: usize, found: &mut Found) {
+pub fn v6(skb: impl Source, offset: usize, found: &mut Found) {
     let Some(ip) = load::<8>(skb, offset) else { return };
     let Some(src) = load::<16>(skb, offset + 8) else { return };
     let Some(dst) = load::<16>(skb, offset + 24) else { return };
@@ -281,7 +298,7 @@ fn v6(skb: *mut __sk_buff, offset: usize, found: &mut Found) {
 
 /// Ports (or ICMP type and code) of the packet itself, or of the first fragment when this is a `later` one.
 #[inline(always)]
-fn transport(skb: *mut __sk_buff, l4: usize, found: &mut Found, key: &FragmentKey, later: bool, more: bool) {
+fn transport(skb: impl Source, l4: usize, found: &mut Found, key: &FragmentKey, later: bool, more: bool) {
     if later {
         found.ports = fragments::ports(key);
         return;
@@ -292,6 +309,7 @@ fn transport(skb: *mut __sk_buff, l4: usize, found: &mut Found, key: &FragmentKe
         ICMP | ICMPV6 => [u16::from(first[0]), u16::from(first[1])],
         _ => return,
     };
+    found.l4 = l4 as u32;
     if found.proto == TCP
         && let Some([bits]) = load::<1>(skb, l4 + 13)
     {

@@ -88,8 +88,12 @@ fields! {
             |f| some(f.dns.as_ref().and_then(|d| d.flags)), |f, v| put_some(&mut f.dns_mut().flags, v);
         "DnsFlagsResponseCode" Text "" "DNS response code":
             |f| f.dns.as_ref().map_or(Value::Absent, |d| text(&d.rcode)), |f, v| put_text(&mut f.dns_mut().rcode, v);
-        "DnsLatencyMs" Int "ms" "from DNS query to response":
+        "DnsLatencyMs" Int "ms" "from the first DNS query to the response":
             |f| some(f.dns.as_ref().and_then(|d| d.latency_ms.map(clamp))), |f, v| put_some(&mut f.dns_mut().latency_ms, v);
+        "DnsLatencyLastMs" Int "ms" "from the latest of several DNS queries to the response":
+            |f| some(f.dns.as_ref().and_then(|d| d.latency_last_ms.map(clamp))), |f, v| put_some(&mut f.dns_mut().latency_last_ms, v);
+        "DnsRetries" Int "" "how often the DNS query was asked again":
+            |f| some(f.dns.as_ref().and_then(|d| d.retries)), |f, v| put_some(&mut f.dns_mut().retries, v);
         "DnsName" Text "" "name that was asked for":
             |f| f.dns.as_ref().map_or(Value::Absent, |d| text(&d.name)), |f, v| put_text(&mut f.dns_mut().name, v);
     }
