@@ -1,0 +1,219 @@
+//! Packets that the kernel gave up, with its reason.
+//!
+//! `kfree_skb` fires wherever a packet ends before its way does: at an interface, in a firewall, at a socket. So the
+//! packet may have lost its link-layer header or its interface by then, or never have had them. What names its flow is
+//! its network header, to which the kernel keeps an offset all the way.
+//!
+//! Not every packet that ends here was dropped: reasons below `DROP_LEAST` say "no drop" or nothing at all, and the
+//! two of `DROP_NOT_OF_FLOW` are about what was delivered already.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    Global,
+    bindings::BPF_NOEXIST,
+    helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel, generated},
+    macros::map,
+    maps::HashMap,
+    programs::BtfTracePointContext,
+};
+use netobserv_ebpf_common::{
+    Counter, DropCount, DropKey, DropOffsets, ETH_IPV4, ETH_IPV6, Key6, NO_IP, Point, filter::DIRECTION_UNKNOWN, mapped,
+};
+
+use crate::{
+    filter,
+    flows::{self, atomic_add, counter},
+    packet::{self, Found, Source},
+};
+
+/// Where members stand in the running kernel's structs.
+#[unsafe(no_mangle)]
+pub static DROP_OFFSETS: Global<DropOffsets> = Global::new(DropOffsets::ZERO);
+/// The least reason that says "dropped, because".
+#[unsafe(no_mangle)]
+pub static DROP_LEAST: Global<u32> = Global::new(0);
+/// Reasons that take no packet from its flow; u32::MAX where the kernel has no such reason.
+#[unsafe(no_mangle)]
+pub static DROP_NOT_OF_FLOW: Global<[u32; 2]> = Global::new([u32::MAX; 2]);
+/// Whether the tracepoint has a fourth argument, the receiving socket (kernel 6.11).
+#[unsafe(no_mangle)]
+pub static DROP_RX_SK: Global<u32> = Global::new(0);
+
+// Two maps that take turns, as those of the flows do.
+#[map]
+static DROPS_A: HashMap<DropKey, DropCount> = HashMap::with_max_entries(1, 0);
+#[map]
+static DROPS_B: HashMap<DropKey, DropCount> = HashMap::with_max_entries(1, 0);
+
+/// Length of the Ethernet header that a packet has on the wire.
+const ETH: u64 = 14;
+/// Least EtherType (IEEE 802.3, 3.2.6); what sockets that are no network's exchange has none.
+const LEAST_ETHERTYPE: u16 = 0x0600;
+/// Stands in `sk_buff.mac_header` of packets without one.
+const NO_MAC: u16 = 0xffff;
+
+/// The part of a packet that lies in one piece.
+#[derive(Clone, Copy)]
+struct Linear {
+    head: u64,
+    tail: u32,
+}
+
+impl Source for Linear {
+    #[inline(always)]
+    fn copy(self, offset: u32, to: *mut c_void, len: u32) -> bool {
+        offset + len <= self.tail
+            && unsafe { generated::bpf_probe_read_kernel(to, len, (self.head + u64::from(offset)) as *const c_void) } == 0
+    }
+}
+
+/// Counts the packet under its flow and reason.
+#[inline(always)]
+pub fn record(ctx: &BtfTracePointContext) {
+    let reason: u32 = ctx.arg(2);
+    let [purged, copied] = DROP_NOT_OF_FLOW.load();
+    if reason < DROP_LEAST.load() || reason == purged || reason == copied {
+        return;
+    }
+    let skb = ctx.arg::<*const u8>(0) as u64;
+    let rx_sk = if DROP_RX_SK.load() == 0 { 0 } else { ctx.arg::<*const u8>(3) as u64 };
+    let mut found = Found::default();
+    name(skb, &mut found);
+    if found.eth_proto < LEAST_ETHERTYPE {
+        return;
+    }
+    let flow = flow(&found);
+    let sampling = filter::sampling(&flow, found.tcp_flags, true);
+    if sampling == 0 || !filter::chance(sampling) {
+        return;
+    }
+    let mut count = DropCount { sampling, tcp_flags: found.tcp_flags, ..Default::default() };
+    measure(skb, &mut count);
+    place(skb, rx_sk, &mut count);
+    let key = DropKey { flow, reason, _pad: 0 };
+    if flows::second() { add(&DROPS_B, &key, &count) } else { add(&DROPS_A, &key, &count) }
+}
+
+/// Reads what names the flow. `found.eth_proto` stays 0 when nothing does.
+#[inline(never)]
+fn name(skb: u64, found: &mut Found) {
+    let at = DROP_OFFSETS.load();
+    let eth_proto = u16::from_be(read(skb, at.protocol));
+    let packet = Linear { head: read(skb, at.head), tail: read(skb, at.tail) };
+    let network = usize::from(read::<u16>(skb, at.network_header));
+    match eth_proto {
+        ETH_IPV4 => packet::v4(packet, network, found),
+        ETH_IPV6 => packet::v6(packet, network, found),
+        _ => {}
+    }
+    let mac = read::<u16>(skb, at.mac_header);
+    if found.ports[0] == NO_IP && found.proto == 0 {
+        // As at an interface: a frame without readable IP goes by its MAC addresses.
+        if mac == NO_MAC {
+            return;
+        }
+        let Some(macs) = packet::load::<12>(packet, usize::from(mac)) else { return };
+        found.dst[..6].copy_from_slice(&macs[..6]);
+        found.src[..6].copy_from_slice(&macs[6..]);
+    }
+    found.eth_proto = eth_proto;
+}
+
+#[inline(always)]
+fn flow(found: &Found) -> Key6 {
+    let at = Point {
+        src_port: found.ports[0],
+        dst_port: found.ports[1],
+        eth_proto: found.eth_proto,
+        proto: found.proto,
+        direction: DIRECTION_UNKNOWN,
+        device: 0,
+    };
+    if found.eth_proto == ETH_IPV4 && found.ports[0] != NO_IP {
+        let (src, dst) = (mapped(packet::word(&found.src)), mapped(packet::word(&found.dst)));
+        return Key6 { src, dst, at };
+    }
+    Key6 { src: found.src, dst: found.dst, at }
+}
+
+/// Length and number of frames. The kernel's length begins wherever the packet has got to, so what lies between there
+/// and the network header is added, or taken off.
+#[inline(always)]
+fn measure(skb: u64, count: &mut DropCount) {
+    let at = DROP_OFFSETS.load();
+    let head: u64 = read(skb, at.head);
+    let network = head + u64::from(read::<u16>(skb, at.network_header));
+    let length = u64::from(read::<u32>(skb, at.len));
+    count.bytes = length.wrapping_add(read::<u64>(skb, at.data)).wrapping_sub(network) + ETH;
+    // The shared part lies behind the linear one.
+    let shared = head + u64::from(read::<u32>(skb, at.end));
+    count.packets = u64::from(read::<u16>(shared, at.gso_segs)).max(1);
+    count.first_ns = unsafe { bpf_ktime_get_ns() };
+    count.last_ns = count.first_ns;
+}
+
+/// Where it happened, as far as the packet still knows. A packet in a queue of sockets has other things in the place
+/// of its interface: the agent checks the namespace that comes out of it.
+#[inline(always)]
+fn place(skb: u64, rx_sk: u64, count: &mut DropCount) {
+    let at = DROP_OFFSETS.load();
+    let sk = if rx_sk == 0 { pointer(skb, at.sk) } else { rx_sk };
+    let dev = pointer(skb, at.dev);
+    // The route's interface: a packet that this machine sends knows it before it gets there.
+    let out = if dev == 0 && sk != 0 { pointer(read::<u64>(skb, at.dst) & !1, at.dst_dev) } else { 0 };
+    count.ifindex = read(skb, at.iif);
+    if count.ifindex == 0 {
+        count.ifindex = read(if dev == 0 { out } else { dev }, at.ifindex);
+    }
+    if sk != 0 {
+        count.state = u32::from(read::<u8>(sk, at.sk_state));
+    }
+    // Only of the receiving socket is it sure that it is of the namespace that dropped.
+    for (owner, net) in [(rx_sk, at.sk_net), (dev, at.dev_net), (sk, at.sk_net), (out, at.dev_net)] {
+        if count.netns == 0 && owner != 0 {
+            count.netns = read(pointer(owner, net), at.inum);
+        }
+    }
+}
+
+/// A pointer of the kernel's half of the addresses, else 0.
+#[inline(always)]
+fn pointer(base: u64, offset: u32) -> u64 {
+    let pointer: u64 = read(base, offset);
+    if pointer >> 48 == 0xffff { pointer } else { 0 }
+}
+
+/// The member of a struct, or 0 if there is nothing to be read.
+#[inline(always)]
+fn read<T: Copy + Default>(base: u64, offset: u32) -> T {
+    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.unwrap_or_default()
+}
+
+#[inline(always)]
+fn add(map: &HashMap<DropKey, DropCount>, key: &DropKey, count: &DropCount) {
+    if let Some(sum) = map.get_ptr_mut(key) {
+        return add_to(sum, count);
+    }
+    if map.insert(key, count, u64::from(BPF_NOEXIST)).is_ok() {
+        return counter(Counter::Created, 1);
+    }
+    // Another CPU was faster, or the map is full.
+    match map.get_ptr_mut(key) {
+        Some(sum) => add_to(sum, count),
+        None => counter(Counter::LostDrops, count.packets),
+    }
+}
+
+#[inline(always)]
+fn add_to(sum: *mut DropCount, count: &DropCount) {
+    unsafe {
+        atomic_add(&raw mut (*sum).packets, count.packets);
+        atomic_add(&raw mut (*sum).bytes, count.bytes);
+        (*sum).last_ns = count.last_ns;
+        (*sum).tcp_flags = count.tcp_flags;
+        (*sum).state = count.state;
+        (*sum).ifindex = count.ifindex;
+        (*sum).netns = count.netns;
+    }
+}
