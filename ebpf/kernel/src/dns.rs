@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::RingBuf,
     programs::TcContext,
 };
-use netobserv_ebpf_common::{Counter, DNS_MOST, DnsMessage, Key6, mapped};
+use netobserv_ebpf_common::{Counter, DNS_MOST, DnsMessage, Point, mapped};
 
 use crate::{
     device,
@@ -36,24 +36,25 @@ pub fn watch(ctx: &TcContext, header: &Header) {
     if port == 0 || header.l4 == 0 {
         return;
     }
-    let at = match &header.key {
-        Key::V4(key) => &key.at,
-        Key::V6(key) => &key.at,
-    };
+    let at = point(header);
     let wanted = |number: u16| number == DOMAIN || u32::from(number) == port;
     if (at.proto == UDP || at.proto == TCP) && (wanted(at.src_port) || wanted(at.dst_port)) {
         hand_on(ctx.skb.skb, header);
     }
 }
 
+#[inline(always)]
+fn point(header: &Header) -> &Point {
+    match &header.key {
+        Key::V4(key) => &key.at,
+        Key::V6(key) => &key.at,
+    }
+}
+
 #[inline(never)]
 fn hand_on(skb: *mut __sk_buff, header: &Header) {
     let ctx = TcContext::new(skb);
-    let (wide, proto) = match &header.key {
-        Key::V4(key) => (Key6 { src: mapped(key.src), dst: mapped(key.dst), at: key.at }, key.at.proto),
-        Key::V6(key) => (*key, key.at.proto),
-    };
-    let Some(payload) = payload(skb, header.l4, proto) else { return };
+    let Some(payload) = payload(skb, header) else { return };
     let length = ctx.len();
     if length < payload + SHORTEST {
         return;
@@ -63,7 +64,16 @@ fn hand_on(skb: *mut __sk_buff, header: &Header) {
     };
     let message = entry.as_mut_ptr();
     unsafe {
-        (&raw mut (*message).key).write(wide);
+        // Field by field: a key in its wide form on the stack would not fit.
+        let wide = &raw mut (*message).key;
+        match &header.key {
+            Key::V4(key) => {
+                (&raw mut (*wide).src).write(mapped(key.src));
+                (&raw mut (*wide).dst).write(mapped(key.dst));
+                (&raw mut (*wide).at).write(key.at);
+            }
+            Key::V6(key) => wide.write(*key),
+        }
         (*message).time_ns = bpf_ktime_get_ns();
         (*message).ifindex = (*skb).ifindex;
         (*message).netns = device::netns(&ctx);
@@ -75,8 +85,9 @@ fn hand_on(skb: *mut __sk_buff, header: &Header) {
 
 /// Where the transport header ends.
 #[inline(always)]
-fn payload(skb: *mut __sk_buff, l4: u32, proto: u8) -> Option<u32> {
-    if proto == UDP {
+fn payload(skb: *mut __sk_buff, header: &Header) -> Option<u32> {
+    let l4 = header.l4;
+    if point(header).proto == UDP {
         return Some(l4 + 8);
     }
     let mut words = 0u8;
