@@ -23,6 +23,7 @@ use crate::{
     dns::Dns,
     drain::{Drainer, KernelLosses, Maps},
     export::{Exporter, Queue},
+    filter::Filter,
     interfaces::{Names, Selection},
     kernel::{self, KernelError, Switches},
     netns,
@@ -53,6 +54,9 @@ pub enum AgentError {
         /// Those that exist.
         present: String,
     },
+    /// The filter rules did not get into the kernel.
+    #[error("cannot put the filter rules into the kernel: {0}")]
+    Filter(io::Error),
     /// Reading the flow maps failed.
     #[error("cannot read the flow maps: {0}")]
     Drain(io::Error),
@@ -67,12 +71,16 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         max_flows: settings.max_flows,
         sampling: settings.sampling,
         follow_netns,
+        filter: !settings.rules.is_empty(),
         dns_port: settings.dns_port,
     };
     let mut ebpf = kernel::load(switches)?;
     let maps = Maps::take(&mut ebpf)?;
     let dns = (settings.dns_port != 0).then(|| Dns::new(&mut ebpf, settings.dns_patience)).transpose()?;
     let maps = maps.with_dns(dns);
+    if !settings.rules.is_empty() {
+        Filter::take(&mut ebpf, settings.sampling)?.replace(&settings.rules).map_err(AgentError::Filter)?;
+    }
     let probes = Probes::new(ebpf, settings.attach_mode, settings.direction)?;
 
     let shared = Shared::default();

@@ -6,7 +6,10 @@ use aya::{
     programs::SchedClassifier,
 };
 
-use crate::btf::{Btf, BtfError};
+use crate::{
+    btf::{Btf, BtfError},
+    drops, rtt, tracepoint,
+};
 
 /// Built by scripts/build-bpf.sh; a test below fails when it is older than its sources.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/netobserv.bpfel.o");
@@ -29,8 +32,14 @@ pub struct Switches {
     pub sampling: u32,
     /// Interfaces of several network namespaces are watched.
     pub follow_netns: bool,
+    /// There are filter rules.
+    pub filter: bool,
     /// Port of DNS beside 53; 0 = DNS is not watched.
     pub dns_port: u16,
+    /// Round-trip times of TCP.
+    pub rtt: bool,
+    /// Dropped packets.
+    pub drops: bool,
 }
 
 /// Why the kernel programs are not running.
@@ -45,6 +54,14 @@ pub enum KernelError {
     /// EPERM, most often.
     #[error("not allowed to load eBPF programs ({0}); run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN")]
     NotAllowed(String),
+    /// A feature that was asked for.
+    #[error("{setting}=true is not available on this kernel: {why}")]
+    Unavailable {
+        /// The setting that asks for it.
+        setting: &'static str,
+        /// What is missing.
+        why: String,
+    },
     /// The kernel refused the object.
     #[error("cannot load the kernel programs: {0}")]
     Load(String),
@@ -56,16 +73,17 @@ pub enum KernelError {
 /// Loads the object: maps are made, programs are verified, nothing is attached yet.
 pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     check_version(&release())?;
+    let btf = Btf::of_this_kernel()?;
     let (dev, net, inum) = if switches.follow_netns {
-        let btf = Btf::of_this_kernel()?;
         (btf.offset("sk_buff", "dev")?, btf.offset("net_device", "nd_net.net")?, btf.offset("net", "ns.inum")?)
     } else {
-        // Nothing is looked up, but a kernel without BTF is refused all the same: later features need it.
-        std::fs::metadata(crate::btf::VMLINUX).map_err(BtfError::Unreadable)?;
         (0, 0, 0)
     };
+    let rtt = switches.rtt.then(|| rtt_offsets(&btf)).transpose()?;
+    let drops = switches.drops.then(|| drop_constants(&btf)).transpose()?;
     let follow = u32::from(switches.follow_netns);
     let dns_port = u32::from(switches.dns_port);
+    let filter = u32::from(switches.filter);
     let mut loader = EbpfLoader::new();
     // aya would parse all of the kernel's BTF, tens of MiB, for relocations that the object does not have.
     loader.btf(None);
@@ -73,6 +91,7 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
         .override_global("SAMPLING", &switches.sampling, true)
         .override_global("FOLLOW_NETNS", &follow, true)
         .override_global("DNS_PORT", &dns_port, true)
+        .override_global("FILTER", &filter, true)
         .override_global("SKB_DEV", &dev, true)
         .override_global("DEV_NET", &net, true)
         .override_global("NET_INUM", &inum, true);
@@ -81,6 +100,21 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     }
     if switches.dns_port == 0 {
         loader.map_max_entries("DNS_MESSAGES", ONE_PAGE);
+    }
+    if !switches.filter {
+        loader.map_max_entries("FILTER_PORTS", 1);
+    }
+    if let Some(offsets) = &rtt {
+        offsets.set(&mut loader);
+        for map in rtt::MAPS {
+            loader.map_max_entries(map, switches.max_flows);
+        }
+    }
+    if let Some(constants) = &drops {
+        constants.set(&mut loader);
+        for map in drops::MAPS {
+            loader.map_max_entries(map, switches.max_flows);
+        }
     }
     let custom = std::env::var_os(OBJECT_OVERRIDE);
     let loaded = match &custom {
@@ -91,7 +125,27 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     for name in ["flow_ingress", "flow_egress"] {
         classifier(&mut ebpf, name)?.load().map_err(|error| classify(&error))?;
     }
+    if switches.rtt {
+        tracepoint::load(&mut ebpf, &btf, rtt::PROGRAM, rtt::TRACEPOINT)?;
+    }
+    if switches.drops {
+        tracepoint::load(&mut ebpf, &btf, drops::PROGRAM, drops::TRACEPOINT)?;
+    }
     Ok(ebpf)
+}
+
+fn rtt_offsets(btf: &Btf) -> Result<rtt::Offsets, KernelError> {
+    let unavailable = |why: String| KernelError::Unavailable { setting: "ENABLE_RTT", why };
+    if btf.tracepoint(rtt::TRACEPOINT)?.is_none() {
+        return Err(unavailable(format!("it has no tracepoint {}", rtt::TRACEPOINT)));
+    }
+    rtt::Offsets::find(btf).map_err(|error| unavailable(error.to_string()))
+}
+
+fn drop_constants(btf: &Btf) -> Result<drops::Constants, KernelError> {
+    let unavailable = |why| KernelError::Unavailable { setting: "ENABLE_PKT_DROPS", why };
+    let found = drops::Constants::find(btf).map_err(|error| unavailable(error.to_string()))?;
+    found.ok_or_else(|| unavailable("it does not say why it drops packets (5.17 or newer does)".into()))
 }
 
 /// The flow maps: IPv4 and the rest, each in two copies that take turns.
@@ -132,7 +186,7 @@ fn check_version(release: &str) -> Result<(), KernelError> {
 }
 
 /// The whole chain of causes as one line; a refusal for want of rights is told apart, because it is the common one.
-fn classify(error: &dyn std::error::Error) -> KernelError {
+pub(crate) fn classify(error: &dyn std::error::Error) -> KernelError {
     let mut text = error.to_string();
     let mut denied = false;
     let mut cause = error.source();

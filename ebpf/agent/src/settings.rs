@@ -7,7 +7,13 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use netobserv_wire::duration;
 
-use crate::interfaces::Selection;
+use crate::{
+    interfaces::Selection,
+    rules::{
+        Rule,
+        parse::{RuleError, parse},
+    },
+};
 
 /// Which hooks of an interface are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +91,8 @@ pub struct Settings {
     pub node: String,
     /// GRPC_MESSAGE_MAX_FLOWS: records of one message.
     pub message_max_flows: usize,
+    /// FLOW_FILTER_RULES: first match decides; empty keeps everything.
+    pub rules: Vec<Rule>,
     /// ENABLE_DNS_TRACKING and DNS_TRACKING_PORT: the port beside 53; 0 = off.
     pub dns_port: u16,
     /// STALE_ENTRIES_EVICT_TIMEOUT: a DNS query without an answer for so long is reported as such.
@@ -107,6 +115,7 @@ const SERVED: &[&str] = &[
     "AGENT_IP",
     "NODE_NAME",
     "GRPC_MESSAGE_MAX_FLOWS",
+    "FLOW_FILTER_RULES",
     "ENABLE_DNS_TRACKING",
     "DNS_TRACKING_PORT",
     "STALE_ENTRIES_EVICT_TIMEOUT",
@@ -128,7 +137,6 @@ const NOT_SERVED: &[(&str, &[&str])] = &[
     ("QUIC_TRACKING_MODE", &["", "0"]),
     ("METRICS_ENABLE", OFF),
     ("EBPF_PROGRAM_MANAGER_MODE", OFF),
-    ("FLOW_FILTER_RULES", &["", "[]"]),
     ("INTERFACE_IPS", &[""]),
     ("AGENT_IP_IFACE", &["", "external"]),
     ("AGENT_IP_TYPE", &["", "any"]),
@@ -177,6 +185,7 @@ impl Settings {
             agent_ip: env.agent_ip()?,
             node: env.node(),
             message_max_flows: env.number("GRPC_MESSAGE_MAX_FLOWS", 10_000, 1, 1_000_000)? as usize,
+            rules: env.rules()?,
             dns_port: env.dns_port()?,
             dns_patience: env.duration("STALE_ENTRIES_EVICT_TIMEOUT", "5s")?,
         })
@@ -264,6 +273,17 @@ impl Env {
         Ok(if self.flag("ENABLE_DNS_TRACKING")? { port } else { 0 })
     }
 
+    /// The message names the rule and its key, not the whole list.
+    fn rules(&self) -> Result<Vec<Rule>, SettingError> {
+        const NAME: &str = "FLOW_FILTER_RULES";
+        parse(self.text(NAME, "")).map_err(|error| match error {
+            RuleError::List(why) => self.error(NAME, why),
+            RuleError::Condition { rule, key, value, why } => {
+                SettingError { name: format!("{NAME}, rule {rule}, {key}"), value, why }
+            }
+        })
+    }
+
     /// The original's default, 0, keeps every packet; so does 1.
     fn sampling(&self) -> Result<u32, SettingError> {
         Ok(self.number("SAMPLING", 1, 0, u32::MAX)?.max(1))
@@ -347,12 +367,15 @@ mod tests {
             ("TARGET_PORT", "70000", "a whole number from 1 to 65535 is wanted"),
             ("AGENT_IP", "10.0.0", "an IPv4 or IPv6 address is wanted"),
             ("ENABLE_RTT", "true", "this agent does not do that yet; allowed: false or 0"),
+            ("FLOW_FILTER_RULES", "{}", "a JSON array of rules is wanted"),
             ("KAFKA_BROKERS", "b:1", "this agent does not do that yet; allowed: leave it unset"),
             ("CACHE_MAX_FLOW", "1", "unknown setting; did you mean CACHE_MAX_FLOWS?"),
         ];
         for (name, value, why) in cases {
             assert_eq!(read(&[(name, value)]).unwrap_err(), format!("{name}={value}: {why}"));
         }
+        let error = read(&[("FLOW_FILTER_RULES", r#"[{},{"port":0}]"#)]).unwrap_err();
+        assert_eq!(error, "FLOW_FILTER_RULES, rule 2, port=0: a port from 1 to 65535 is wanted");
         let error = read(&[("EXCLUDE_INTERFACES", "/(/")]).unwrap_err();
         assert!(error.starts_with("EXCLUDE_INTERFACES=/(/: /(/: not a regular expression"), "{error}");
     }

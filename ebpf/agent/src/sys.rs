@@ -11,6 +11,7 @@ use aya::Pod;
 // enum bpf_cmd and the layouts of union bpf_attr: include/uapi/linux/bpf.h.
 const BPF_PROG_TEST_RUN: i64 = 10;
 const BPF_MAP_LOOKUP_AND_DELETE_BATCH: i64 = 25;
+const BPF_MAP_UPDATE_BATCH: i64 = 26;
 
 #[repr(C)]
 #[derive(Default)]
@@ -112,6 +113,19 @@ impl<K: Pod, V: Pod> BatchReader<K, V> {
             first = false;
         }
     }
+}
+
+/// Writes many entries of a map in one go, `values[n]` under `keys[n]`.
+pub fn write_batch<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> io::Result<()> {
+    assert_eq!(keys.len(), values.len(), "a value for each key");
+    let mut attr = BatchAttr {
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count: keys.len() as u32,
+        map_fd: map.as_raw_fd() as u32,
+        ..Default::default()
+    };
+    bpf(BPF_MAP_UPDATE_BATCH, &mut attr)
 }
 
 /// Waits until every program that was running when this was called has ended.

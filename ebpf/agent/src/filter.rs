@@ -1,0 +1,89 @@
+//! Puts compiled rules into the kernel's tables, also while programs read them.
+
+use std::{io, os::fd::AsFd};
+
+use aya::{
+    Ebpf,
+    maps::{
+        Array, Map, MapData, MapError,
+        lpm_trie::{Key, LpmTrie},
+    },
+};
+use netobserv_ebpf_common::filter::{AddressKey, AddressMasks, PORTS, Tables};
+
+use crate::{
+    kernel::{self, KernelError},
+    rules::{
+        Rule,
+        compile::{Compiled, compile},
+    },
+    sys,
+};
+
+/// The filter of the loaded programs.
+pub struct Filter {
+    /// The bank that programs read.
+    bank: u32,
+    switch: Array<MapData, u32>,
+    tables: Array<MapData, Tables>,
+    ports: MapData,
+    addresses: LpmTrie<MapData, AddressKey, AddressMasks>,
+    /// The keys of each bank.
+    prefixes: [Vec<Key<AddressKey>>; 2],
+    sampling: u32,
+}
+
+impl Filter {
+    /// Takes the filter's maps out of an object that was loaded with the filter switched on. Until the first
+    /// [`Filter::replace`] its programs keep nothing.
+    pub fn take(ebpf: &mut Ebpf, sampling: u32) -> Result<Self, KernelError> {
+        let Some(Map::Array(ports)) = ebpf.take_map("FILTER_PORTS") else {
+            return Err(KernelError::NotInObject("FILTER_PORTS"));
+        };
+        Ok(Self {
+            bank: 0,
+            switch: kernel::take_map(ebpf, "FILTER_BANK")?,
+            tables: kernel::take_map(ebpf, "FILTER_TABLES")?,
+            ports,
+            addresses: kernel::take_map(ebpf, "FILTER_ADDRESSES")?,
+            prefixes: Default::default(),
+            sampling,
+        })
+    }
+
+    /// Puts other rules in force. When this returns, no packet is judged by the old ones any more; flows that they let
+    /// in are counted until the agent's window ends, as a flow is judged by its first packet.
+    ///
+    /// # Errors
+    /// What the kernel said to writing a map; the old rules are still in force then.
+    pub fn replace(&mut self, rules: &[Rule]) -> io::Result<()> {
+        let bank = 1 - self.bank;
+        self.fill(bank, &compile(rules, self.sampling)).map_err(io::Error::other)?;
+        self.switch.set(0, bank, 0).map_err(io::Error::other)?;
+        self.bank = bank;
+        // From here on nobody reads the other bank: the next call may write to it.
+        sys::wait_for_running_programs();
+        Ok(())
+    }
+
+    fn fill(&mut self, bank: u32, compiled: &Compiled) -> Result<(), MapError> {
+        let prefixes = &mut self.prefixes[bank as usize];
+        while let Some(key) = prefixes.last() {
+            self.addresses.remove(key)?;
+            prefixes.pop();
+        }
+        for (bits, key, masks) in &compiled.addresses {
+            let mut key = *key;
+            key[0] = bank as u8;
+            let key = Key::new(*bits, key);
+            self.addresses.insert(&key, masks, 0)?;
+            prefixes.push(key);
+        }
+        if let Some(rows) = &compiled.ports {
+            let first = bank * PORTS;
+            let keys: Vec<u32> = (first..first + PORTS).collect();
+            sys::write_batch(self.ports.fd().as_fd(), &keys, rows)?;
+        }
+        self.tables.set(bank, *compiled.tables, 0)
+    }
+}

@@ -1,0 +1,178 @@
+//! Which packets are wanted: the first rule that matches decides.
+//!
+//! There are two banks of tables. The agent fills the one that is not in use and then changes over, so that
+//! each packet is judged by one list of rules, whole. How the tables work stands in the common crate.
+
+use aya_ebpf::{
+    Global,
+    helpers::bpf_get_prandom_u32,
+    macros::map,
+    maps::{
+        Array,
+        lpm_trie::{Key, LpmTrie},
+    },
+};
+use netobserv_ebpf_common::{
+    ETH_IPV4, Key6, NO_IP,
+    filter::{ADDRESS_BITS, AddressKey, AddressMasks, FAMILY_4, FAMILY_6, MAX_PREFIXES, PORTS, PortMasks, Tables},
+};
+
+use crate::{
+    packet::{ICMP, ICMPV6, SCTP, TCP, UDP},
+    settings::SAMPLING,
+};
+
+/// Whether there are rules.
+#[unsafe(no_mangle)]
+pub static FILTER: Global<u32> = Global::new(0);
+
+/// The bank in use.
+#[map]
+static FILTER_BANK: Array<u32> = Array::with_max_entries(1, 0);
+#[map]
+static FILTER_TABLES: Array<Tables> = Array::with_max_entries(2, 0);
+/// Both banks; the agent makes it one entry when there is no filter.
+#[map]
+static FILTER_PORTS: Array<PortMasks> = Array::with_max_entries(2 * PORTS, 0);
+#[map]
+static FILTER_ADDRESSES: LpmTrie<AddressKey, AddressMasks> = LpmTrie::with_max_entries(2 * MAX_PREFIXES as u32, 0);
+
+/// The rules in force.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    bank: u32,
+    tables: &'static Tables,
+}
+
+impl Rules {
+    /// None when there is no filter.
+    #[inline(always)]
+    pub fn in_force() -> Option<Self> {
+        if FILTER.load() == 0 {
+            return None;
+        }
+        let bank = *FILTER_BANK.get(0)?;
+        let tables = FILTER_TABLES.get(bank)?;
+        Some(Self { bank, tables })
+    }
+
+    /// Whether packets of one flow can get different answers. Otherwise the answer for the first holds for all.
+    #[inline(always)]
+    pub fn look_at_each_packet(&self) -> bool {
+        self.tables.with_flags != 0
+    }
+
+    /// Whether some rule has a sample of its own: then chance is asked after the rules.
+    #[inline(always)]
+    pub fn sample(&self) -> bool {
+        self.tables.samples_differ != 0
+    }
+}
+
+/// Of packets like this one, 1 in so many is kept; 0 = none. Without a filter that is the sampling of all packets.
+///
+/// IPv4 addresses in `key` are mapped; its device does not matter. The direction may be
+/// [`netobserv_ebpf_common::filter::DIRECTION_UNKNOWN`].
+#[inline(always)]
+pub fn sampling(key: &Key6, tcp_flags: u32, dropped: bool) -> u32 {
+    if FILTER.load() == 0 {
+        return SAMPLING.load();
+    }
+    judge(key, tcp_flags, u32::from(dropped))
+}
+
+/// True for one packet in `sampling`, by chance.
+#[inline(always)]
+pub fn chance(sampling: u32) -> bool {
+    sampling <= 1 || unsafe { bpf_get_prandom_u32() } % sampling == 0
+}
+
+/// A call of its own: each family and each bank of flows has one to make.
+#[inline(never)]
+fn judge(key: &Key6, tcp_flags: u32, dropped: u32) -> u32 {
+    let Some(Rules { bank, tables }) = Rules::in_force() else { return 0 };
+    let at = &key.at;
+    let mut rules = tables.proto[usize::from(at.proto)] & tables.direction[usize::from(at.direction & 3)];
+    if dropped == 0 {
+        rules &= !tables.drops;
+    }
+    if tables.with_ports != 0 {
+        rules &= if matches!(at.proto, TCP | UDP | SCTP) { ports(bank, key) } else { !tables.with_ports };
+    }
+    if tables.with_flags != 0 {
+        rules &= if at.proto == TCP { tables.tcp_flags[(tcp_flags & 0xff) as usize] } else { !tables.with_flags };
+    }
+    if tables.with_icmp != 0 {
+        rules &= if matches!(at.proto, ICMP | ICMPV6) {
+            tables.icmp_type[usize::from(at.src_port & 0xff)] & tables.icmp_code[usize::from(at.dst_port & 0xff)]
+        } else {
+            !tables.with_icmp
+        };
+    }
+    // The dearest question last, and only if its answer matters: a first rule without addresses has matched.
+    if rules & rules.wrapping_neg() & tables.with_addresses != 0 {
+        rules &= addresses(bank, tables, key);
+    }
+    verdict(tables, rules)
+}
+
+#[inline(always)]
+fn verdict(tables: &Tables, rules: u64) -> u32 {
+    if rules == 0 {
+        return tables.other_sample;
+    }
+    let first = rules & rules.wrapping_neg();
+    if first & tables.rejects != 0 {
+        return 0;
+    }
+    tables.samples[(first.trailing_zeros() & 63) as usize]
+}
+
+#[inline(always)]
+fn ports(bank: u32, key: &Key6) -> u64 {
+    let row = |port: u16| FILTER_PORTS.get(bank * PORTS + u32::from(port));
+    match (row(key.at.src_port), row(key.at.dst_port)) {
+        (Some(src), Some(dst)) => src.src & dst.dst & (src.any | dst.any),
+        _ => 0,
+    }
+}
+
+/// Either end may be the one of `ip_cidr`; the other then has to be the peer.
+#[inline(always)]
+fn addresses(bank: u32, tables: &Tables, key: &Key6) -> u64 {
+    let (src, dst) = if key.at.proto == 0 && key.at.src_port == NO_IP {
+        (&tables.elsewhere, &tables.elsewhere)
+    } else if key.at.eth_proto == ETH_IPV4 {
+        let mut at = AddressAt::new(bank, FAMILY_4, 32);
+        (at.masks(tables, &v4(&key.src)), at.masks(tables, &v4(&key.dst)))
+    } else {
+        let mut at = AddressAt::new(bank, FAMILY_6, 128);
+        (at.masks(tables, &key.src), at.masks(tables, &key.dst))
+    };
+    src.cidr & dst.peer | dst.cidr & src.peer
+}
+
+#[inline(always)]
+fn v4(mapped: &[u8; 16]) -> [u8; 16] {
+    let mut address = [0; 16];
+    address[..4].copy_from_slice(&mapped[12..]);
+    address
+}
+
+/// Where an address is looked up.
+struct AddressAt(Key<AddressKey>);
+
+impl AddressAt {
+    #[inline(always)]
+    fn new(bank: u32, family: u8, bits: u32) -> Self {
+        let mut data = [0; 20];
+        (data[0], data[1]) = (bank as u8, family);
+        Self(Key::new(ADDRESS_BITS + bits, data))
+    }
+
+    #[inline(always)]
+    fn masks<'a>(&mut self, tables: &'a Tables, address: &[u8; 16]) -> &'a AddressMasks {
+        self.0.data[4..].copy_from_slice(address);
+        FILTER_ADDRESSES.get(&self.0).unwrap_or(&tables.elsewhere)
+    }
+}
