@@ -390,19 +390,21 @@ pub struct Binaries {
 /// # Panics
 /// When the build fails, with the compiler's words.
 pub fn binaries() -> &'static Binaries {
-    static BINARIES: OnceLock<Binaries> = OnceLock::new();
-    BINARIES.get_or_init(|| {
-        let dir = std::env::var_os("NETOBSERV_BIN_DIR").map_or_else(build, PathBuf::from);
-        Binaries {
+    // A failure is kept as well: one attempt, not one a test.
+    static BINARIES: OnceLock<Result<Binaries, String>> = OnceLock::new();
+    let binaries = BINARIES.get_or_init(|| {
+        let dir = std::env::var_os("NETOBSERV_BIN_DIR").map_or_else(build, |dir| Ok(PathBuf::from(dir)))?;
+        Ok(Binaries {
             plugin: dir.join("oc-netobserv"),
             agent: dir.join("netobserv-agent"),
             collector: dir.join("netobserv-collector"),
-        }
-    })
+        })
+    });
+    binaries.as_ref().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Builds the programs and returns their folder: `<target>/<profile>`, two above this test's own file.
-fn build() -> PathBuf {
+fn build() -> Result<PathBuf, String> {
     let own = std::env::current_exe().expect("path of this test");
     let dir = own.ancestors().nth(2).expect("<target>/<profile>/deps/<test>").to_path_buf();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -410,6 +412,5 @@ fn build() -> PathBuf {
     let release = dir.ends_with("release").then_some("--release");
     let run = Run::new(cargo).args(["build", "--quiet", "--workspace", "--bins"]).args(release).dir(root);
     let done = run.start().wait(Duration::from_secs(900));
-    assert!(done.success(), "{done}");
-    dir
+    if done.success() { Ok(dir) } else { Err(done.to_string()) }
 }
