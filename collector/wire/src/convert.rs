@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use prost_types::{Duration, Timestamp};
+use serde_json::json;
 
 use crate::flow::{Dns, Drops, Flow, Interface, Ipsec, Mac, Quic, Tls, Xlat};
 use crate::names;
-use crate::pbflow::{self, Record, ip::IpFamily};
+use crate::pbflow::{self, DropCause, Record, ip::IpFamily};
 
 const ETYPE_IPV4: u32 = 0x0800;
 const ETYPE_IPV6: u32 = 0x86dd;
@@ -118,8 +119,20 @@ fn drops(record: &Record) -> Option<Box<Drops>> {
         packets: record.pkt_drop_packets,
         flags: record.pkt_drop_latest_flags,
         state: names::tcp_state(record.pkt_drop_latest_state),
-        cause: names::drop_cause(record.pkt_drop_latest_drop_cause),
+        cause: match record.pkt_drop_latest_cause_name.as_str() {
+            "" => names::drop_cause(record.pkt_drop_latest_drop_cause),
+            name => name.into(),
+        },
+        causes: drop_causes(&record.pkt_drop_causes),
     }))
+}
+
+fn drop_causes(causes: &[DropCause]) -> Box<str> {
+    if causes.is_empty() {
+        return Box::default();
+    }
+    let object = |cause: &DropCause| json!({"Cause": cause.name, "Packets": cause.packets, "Bytes": cause.bytes});
+    serde_json::Value::from_iter(causes.iter().map(object)).to_string().into()
 }
 
 fn xlat(xlat: &pbflow::Xlat) -> Option<Box<Xlat>> {

@@ -123,6 +123,8 @@ pub struct Drops {
     pub state: CompactString,
     /// Why the last packet was dropped.
     pub cause: CompactString,
+    /// Every cause with its packets and bytes, as the text of a JSON array of objects; or empty.
+    pub causes: Box<str>,
 }
 
 /// The tuple after network address translation.

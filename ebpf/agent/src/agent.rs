@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use aya::{Ebpf, programs::tp_btf::BtfTracePointLink};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
@@ -20,15 +21,20 @@ use tracing::{info, warn};
 
 use crate::{
     attach::Probes,
+    btf::Btf,
     dns::Dns,
     drain::{Drainer, KernelLosses, Maps},
+    drops::{self, Causes, Drops},
     export::{Exporter, Queue},
     filter::Filter,
-    interfaces::{Names, Selection},
+    interfaces::{Names, Place, Selection},
     kernel::{self, KernelError, Switches},
     netns,
     record::{Recorder, own_address},
+    rtt::{self, Rtt},
+    scope::Scope,
     settings::Settings,
+    tracepoint,
     watch::{self as links, Event},
 };
 
@@ -73,17 +79,20 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         follow_netns,
         filter: !settings.rules.is_empty(),
         dns_port: settings.dns_port,
+        rtt: settings.rtt,
+        drops: settings.drops,
     };
     let mut ebpf = kernel::load(switches)?;
     let maps = Maps::take(&mut ebpf)?;
     let dns = (settings.dns_port != 0).then(|| Dns::new(&mut ebpf, settings.dns_patience)).transpose()?;
-    let maps = maps.with_dns(dns);
+    let scope = Scope::new(own_netns(follow_netns)?, settings.selection.wants_all());
+    let (maps, hooks) = hook(&settings, &mut ebpf, maps.with_dns(dns), &scope)?;
     if !settings.rules.is_empty() {
         Filter::take(&mut ebpf, settings.sampling)?.replace(&settings.rules).map_err(AgentError::Filter)?;
     }
     let probes = Probes::new(ebpf, settings.attach_mode, settings.direction)?;
 
-    let shared = Shared::default();
+    let shared = Shared::new(scope);
     let (known, mut is_known) = watch::channel(false);
     let (stop_asked, stop_wanted) = watch::channel(false);
     let (ending, is_ending) = watch::channel(false);
@@ -93,7 +102,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     // a collector that is late is no reason to miss the traffic.
     let _ = timeout(INTRODUCTION, is_known.wait_for(|known| *known)).await;
 
-    let result = capture(&settings, probes, maps, &shared, &mut end, stop_wanted).await;
+    let result = capture(&settings, probes, hooks, maps, &shared, &mut end, stop_wanted).await;
     ending.send_replace(true);
     let _ = exporting.await;
     if result? == Why::Collector {
@@ -102,6 +111,29 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         end.wait().await;
     }
     Ok(())
+}
+
+/// The number of this process's network namespace; None if all are followed.
+fn own_netns(follow_others: bool) -> io::Result<Option<u32>> {
+    if follow_others { Ok(None) } else { Ok(Some(netns::Netns::own()?.inode)) }
+}
+
+/// What keeps the features' programs on their tracepoints.
+type Hooks = Vec<BtfTracePointLink>;
+
+/// Switches on the features whose programs sit at no interface.
+fn hook(settings: &Settings, ebpf: &mut Ebpf, maps: Maps, scope: &Scope) -> Result<(Maps, Hooks), KernelError> {
+    let (mut rtt, mut drops, mut hooks) = (None, None, vec![]);
+    if settings.rtt {
+        rtt = Some(Rtt::take(ebpf)?);
+        hooks.push(tracepoint::attach(ebpf, rtt::PROGRAM)?);
+    }
+    if settings.drops {
+        let causes = Causes::find(&Btf::of_this_kernel()?)?.unwrap_or_default();
+        drops = Some(Drops::take(ebpf, causes, scope.clone())?);
+        hooks.push(tracepoint::attach(ebpf, drops::PROGRAM)?);
+    }
+    Ok((maps.with_hooks(rtt, drops), hooks))
 }
 
 /// Who ended the capture.
@@ -115,6 +147,7 @@ enum Why {
 async fn capture(
     settings: &Settings,
     probes: Probes,
+    hooks: Hooks,
     maps: Maps,
     shared: &Shared,
     end: &mut EndSignals,
@@ -131,6 +164,7 @@ async fn capture(
     };
     // First off the interfaces, then the last drain: so nothing can be counted after it.
     manager.stop();
+    drop(hooks);
     tokio::task::block_in_place(|| draining.stop())?;
     Ok(why)
 }
@@ -155,20 +189,19 @@ impl EndSignals {
 /// What the parts of the agent tell each other.
 struct Shared {
     names: Names,
+    scope: Scope,
     /// Interfaces watched now.
     watched: Arc<AtomicU64>,
     losses: Arc<KernelLosses>,
     queue: Arc<Queue>,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
-        let (names, watched, losses) = Default::default();
-        Self { names, watched, losses, queue: Arc::new(Queue::new(QUEUE)) }
-    }
-}
-
 impl Shared {
+    fn new(scope: Scope) -> Self {
+        let (names, watched, losses) = Default::default();
+        Self { names, scope, watched, losses, queue: Arc::new(Queue::new(QUEUE)) }
+    }
+
     fn exporter(&self, settings: &Settings, known: watch::Sender<bool>, stop_asked: watch::Sender<bool>) -> Exporter {
         Exporter {
             recorder: Recorder::new(self.names.clone(), settings.agent_ip.or_else(own_address)),
@@ -223,6 +256,7 @@ impl Manager {
             probes,
             selection: settings.selection.clone(),
             names: shared.names.clone(),
+            scope: shared.scope.clone(),
             watched: shared.watched.clone(),
             present: BTreeSet::new(),
         };
@@ -257,6 +291,7 @@ struct State {
     probes: Probes,
     selection: Selection,
     names: Names,
+    scope: Scope,
     watched: Arc<AtomicU64>,
     /// Names that were there when the listing ended.
     present: BTreeSet<String>,
@@ -288,17 +323,28 @@ impl State {
             Event::Added(interface) => {
                 self.present.insert(interface.name.clone());
                 self.names.set(interface.place, &interface.name);
+                self.scope.follow(interface.netns.inode);
                 if !self.selection.matches(&interface.name) {
-                    self.probes.detach(interface.place);
+                    self.leave(interface.place);
                 } else if let Err(error) = self.probes.attach(interface.place, &interface.name, &interface.netns) {
                     warn!("{} is not watched: {error}", interface.name);
+                } else {
+                    self.scope.watch(interface.place);
                 }
             }
-            Event::Removed(place) => self.probes.detach(place),
-            Event::NetnsGone(inode) => self.probes.detach_netns(inode),
+            Event::Removed(place) => self.leave(place),
+            Event::NetnsGone(inode) => {
+                self.scope.leave(inode);
+                self.probes.detach_netns(inode);
+            }
             Event::Listed => {}
         }
         self.watched.store(self.probes.count() as u64, Relaxed);
+    }
+
+    fn leave(&mut self, place: Place) {
+        self.scope.unwatch(place);
+        self.probes.detach(place);
     }
 
     fn require(&self) -> Result<(), AgentError> {

@@ -1,4 +1,4 @@
-//! Byte offsets of struct members, read from the running kernel's BTF.
+//! Byte offsets of struct members, names of enums and numbers of tracepoints, read from the running kernel's BTF.
 //!
 //! aya-ebpf has no relocations for kernel structs, so the agent looks the offsets up and writes them into the
 //! programs' constants. Only what that needs is parsed, in place: the whole type graph would cost tens of MiB.
@@ -31,6 +31,7 @@ const ARRAY: u32 = 3;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 const ENUM: u32 = 6;
+const FWD: u32 = 7;
 const TYPEDEF: u32 = 8;
 const RESTRICT: u32 = 11;
 const FUNC_PROTO: u32 = 13;
@@ -76,7 +77,7 @@ impl Btf {
     /// Byte offset of `path` ("nd_net.net") in `struct name`.
     pub fn offset(&self, name: &str, path: &str) -> Result<u32, BtfError> {
         let missing = || BtfError::Missing(format!("{name}.{path}"));
-        let mut id = self.find_struct(name)?.ok_or_else(missing)?;
+        let mut id = self.find(STRUCT, name)?.ok_or_else(missing)?;
         let mut bits = 0;
         for part in path.split('.') {
             let (offset, member) = self.member(self.strip(id)?, part)?.ok_or_else(missing)?;
@@ -86,9 +87,30 @@ impl Btf {
         Ok(bits / 8)
     }
 
-    fn find_struct(&self, name: &str) -> Result<Option<u32>, BtfError> {
+    /// Numbers and names of an enum; None if this kernel has no such enum.
+    pub fn enum_names(&self, name: &str) -> Result<Option<Vec<(u32, String)>>, BtfError> {
+        let Some(id) = self.find(ENUM, name)? else { return Ok(None) };
+        let at = self.at(id)?;
+        let count = self.u32(at + 4)? & 0xffff;
+        let member = |i| {
+            let at = at + 12 + 8 * i as usize;
+            Ok((self.u32(at + 4)?, String::from_utf8_lossy(self.name(at)?).into_owned()))
+        };
+        (0..count).map(member).collect::<Result<_, BtfError>>().map(Some)
+    }
+
+    /// Type number and number of arguments of a tracepoint; None if this kernel does not have it.
+    pub fn tracepoint(&self, name: &str) -> Result<Option<(u32, u32)>, BtfError> {
+        // A typedef of a pointer to a function whose first argument is the tracer's own.
+        let Some(id) = self.find(TYPEDEF, &format!("btf_trace_{name}"))? else { return Ok(None) };
+        let function = self.u32(self.at(self.u32(self.at(id)? + 8)?)? + 8)?;
+        let arguments = self.u32(self.at(function)? + 4)? & 0xffff;
+        Ok(Some((id, arguments.saturating_sub(1))))
+    }
+
+    fn find(&self, kind: u32, name: &str) -> Result<Option<u32>, BtfError> {
         for id in 1..self.types.len() as u32 {
-            if self.kind(id)? == STRUCT && self.name(self.at(id)?)? == name.as_bytes() {
+            if self.kind(id)? == kind && self.name(self.at(id)?)? == name.as_bytes() {
                 return Ok(Some(id));
             }
         }
@@ -164,6 +186,21 @@ impl Btf {
     }
 }
 
+/// A BTF blob in which there is nothing but the typedef `name`, as number `id`.
+///
+/// aya asks for the kernel's whole BTF to look up one number, and would take tens of MiB for it.
+pub fn stub(name: &str, id: u32) -> Vec<u8> {
+    let strings = [b"\0", name.as_bytes(), b"\0"].concat();
+    // A forward declaration is the shortest type: name, kind, nothing.
+    let filler = [1u32, FWD << 24, 0];
+    // The typedef is of type 0, void.
+    let typedef = [1u32, TYPEDEF << 24, 0];
+    let types = 12 * id;
+    let header = [u32::from(MAGIC) | 1 << 16, HEADER as u32, 0, types, types, strings.len() as u32];
+    let words = header.into_iter().chain(std::iter::repeat_n(filler, id as usize - 1).flatten()).chain(typedef);
+    words.flat_map(u32::to_ne_bytes).chain(strings).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,10 +213,22 @@ mod tests {
                 assert!(btf.offset("net_device", "nd_net.net").unwrap() > 0);
                 let error = btf.offset("sk_buff", "no_such_member").unwrap_err().to_string();
                 assert_eq!(error, "this kernel has no sk_buff.no_such_member");
+                let tcp = btf.enum_names("tcp_ca_state").unwrap().unwrap();
+                assert!(tcp.contains(&(4, "TCP_CA_Loss".into())), "{tcp:?}");
+                assert_eq!(btf.enum_names("no_such_enum").unwrap(), None);
+                assert_eq!(btf.tracepoint("tcp_probe").unwrap().unwrap().1, 2);
+                assert_eq!(btf.tracepoint("no_such_tracepoint").unwrap(), None);
             }
             Err(BtfError::Unreadable(why)) => println!("SKIPPED: no BTF here: {why}"),
             Err(other) => panic!("{other}"),
         }
+    }
+
+    #[test]
+    fn a_stub_has_its_typedef_where_the_kernel_has_it() {
+        let btf = Btf::parse(stub("btf_trace_x", 7)).unwrap();
+        assert_eq!(btf.types.len(), 8);
+        assert_eq!(btf.find(TYPEDEF, "btf_trace_x").unwrap(), Some(7));
     }
 
     #[test]

@@ -22,8 +22,10 @@ use nix::{
 
 use crate::{
     dns::Dns,
+    drops::Drops,
     kernel::{self, KernelError},
     merge::{FlowRecord, Merger},
+    rtt::Rtt,
     sys::{self, BatchReader},
 };
 
@@ -47,6 +49,8 @@ pub struct KernelLosses {
     pub overflow_packets: AtomicU64,
     /// DNS messages that found no room in their ring buffer.
     pub dns_messages: AtomicU64,
+    /// Dropped packets whose flow and cause found no room in their map.
+    pub drops: AtomicU64,
 }
 
 /// The kernel's maps, taken out of the loaded object.
@@ -61,6 +65,8 @@ pub struct Maps {
     counters: PerCpuArray<MapData, u64>,
     overflow: RingBuf<MapData>,
     dns: Option<Dns>,
+    rtt: Option<Rtt>,
+    drops: Option<Drops>,
     reader4: BatchReader<Key4, FlowCount>,
     reader6: BatchReader<Key6, FlowCount>,
 }
@@ -84,6 +90,8 @@ impl Maps {
             counters: kernel::take_map(ebpf, "COUNTERS")?,
             overflow: kernel::take_map(ebpf, "OVERFLOW")?,
             dns: None,
+            rtt: None,
+            drops: None,
             reader4: BatchReader::new(CHUNK),
             reader6: BatchReader::new(CHUNK),
         })
@@ -92,6 +100,12 @@ impl Maps {
     /// Also takes what features beyond counting write to.
     pub fn with_dns(mut self, dns: Option<Dns>) -> Self {
         self.dns = dns;
+        self
+    }
+
+    /// The same for round-trip times and dropped packets.
+    pub fn with_hooks(mut self, rtt: Option<Rtt>, drops: Option<Drops>) -> Self {
+        (self.rtt, self.drops) = (rtt, drops);
         self
     }
 
@@ -108,6 +122,18 @@ impl Maps {
         let v4 = self.reader4.drain(self.flows4[full].fd().as_fd(), |key, count| each(Counted::V4(key, count)))?;
         let v6 = self.reader6.drain(self.flows6[full].fd().as_fd(), |key, count| each(Counted::V6(key, count)))?;
         Ok(v4 + v6)
+    }
+
+    /// Gives what the features' hooks found, up to the latest switch, to the flows.
+    fn join_hooks(&mut self, merger: &mut Merger) -> io::Result<()> {
+        let full = 1 - self.active;
+        if let Some(rtt) = &mut self.rtt {
+            rtt.drain(full, merger)?;
+        }
+        if let Some(drops) = &mut self.drops {
+            drops.drain(full, merger)?;
+        }
+        Ok(())
     }
 
     /// Reads what overflowed. Returns how many packets that were.
@@ -203,6 +229,7 @@ impl Drainer {
         self.created = self.maps.counter(Counter::Created);
         self.maps.drain_active(|counted| self.merger.add(counted))?;
         self.read_overflow();
+        self.maps.join_hooks(&mut self.merger)?;
         self.read_losses();
         Ok(())
     }
@@ -228,6 +255,7 @@ impl Drainer {
         self.losses.bytes.store(self.maps.counter(Counter::LostBytes), Relaxed);
         self.losses.overflow_packets.store(self.maps.counter(Counter::OverflowPackets), Relaxed);
         self.losses.dns_messages.store(self.maps.counter(Counter::LostDns), Relaxed);
+        self.losses.drops.store(self.maps.counter(Counter::LostDrops), Relaxed);
     }
 }
 

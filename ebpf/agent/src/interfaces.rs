@@ -61,6 +61,11 @@ impl Selection {
         wanted && !self.excluded.iter().any(|p| p.matches(name))
     }
 
+    /// Whether no interface is left out but by exclusion.
+    pub fn wants_all(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
     /// The wanted names that are written out, for a check that they exist.
     pub fn exact_names(&self) -> impl Iterator<Item = &str> {
         self.wanted.iter().filter_map(|p| match p {

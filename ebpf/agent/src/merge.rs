@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use netobserv_ebpf_common::{FlowCount, Key6, Point, mapped};
 use smallvec::SmallVec;
 
-use crate::{dns::Transaction, drain::Counted, interfaces::Place};
+use crate::{dns::Transaction, drain::Counted, drops::Dropped, interfaces::Place};
 
 /// A flow: the five-tuple, the same at all places. IPv4 addresses are mapped. For frames without IP see
 /// [`netobserv_ebpf_common::Key6`].
@@ -91,6 +91,8 @@ pub struct Extra {
     pub rtt_ns: u64,
     /// DNS transactions that ended in this window.
     pub dns: Vec<Transaction>,
+    /// Packets that were dropped, each cause once.
+    pub drops: Vec<Dropped>,
 }
 
 /// A place that joins later than this after the flow's first packet was not on its path from the beginning.
@@ -166,6 +168,11 @@ impl Merger {
             self.active += 1;
         }
         flow.add(at, count);
+    }
+
+    /// Whether an interface has seen the flow lately.
+    pub fn knows(&self, id: &FlowId) -> bool {
+        self.flows.contains_key(id)
     }
 
     /// What other features know of a flow, to be added to. None for a flow that no interface has seen lately.

@@ -6,12 +6,15 @@ use std::{
 };
 
 use netobserv_ebpf_common::{ETH_IPV4, NO_IP};
-use netobserv_wire::pbflow::{DataLink, Direction, DupMapEntry, Ip, Network, Record, Transport, ip::IpFamily};
+use netobserv_wire::pbflow::{
+    DataLink, Direction, DropCause, DupMapEntry, Ip, Network, Record, Transport, ip::IpFamily,
+};
 use nix::time::{ClockId, clock_gettime};
 use prost_types::Timestamp;
 
 use crate::{
     dns::Transaction,
+    drops::Dropped,
     interfaces::Names,
     merge::{FlowId, FlowRecord},
 };
@@ -56,6 +59,7 @@ impl Recorder {
         let mut rest = self.record(flow, boot);
         let Some(extra) = &flow.extra else { return vec![rest] };
         rest.time_flow_rtt = (extra.rtt_ns > 0).then(|| duration(extra.rtt_ns));
+        set_drops(&mut rest, &extra.drops);
         let mut records = Vec::with_capacity(extra.dns.len().max(1));
         if let Some((last, others)) = extra.dns.split_last() {
             for transaction in others {
@@ -116,6 +120,22 @@ impl Recorder {
     }
 }
 
+fn set_drops(record: &mut Record, drops: &[Dropped]) {
+    let Some(latest) = drops.iter().max_by_key(|dropped| dropped.count.last_ns) else { return };
+    record.pkt_drop_latest_flags = latest.count.tcp_flags;
+    record.pkt_drop_latest_state = latest.count.state;
+    record.pkt_drop_latest_drop_cause = latest.reason;
+    record.pkt_drop_latest_cause_name = latest.cause.as_ref().to_owned();
+    let cause = |dropped: &Dropped| DropCause {
+        name: dropped.cause.as_ref().to_owned(),
+        packets: dropped.count.packets,
+        bytes: dropped.count.bytes,
+    };
+    record.pkt_drop_causes = drops.iter().map(cause).collect();
+    record.pkt_drop_packets = drops.iter().map(|dropped| dropped.count.packets).sum();
+    record.pkt_drop_bytes = drops.iter().map(|dropped| dropped.count.bytes).sum();
+}
+
 fn set_dns(record: &mut Record, transaction: &Transaction) {
     record.dns_id = u32::from(transaction.id);
     record.dns_flags = u32::from(transaction.flags);
@@ -169,7 +189,7 @@ pub fn own_address() -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use netobserv_ebpf_common::mapped;
+    use netobserv_ebpf_common::{DropCount, mapped};
     use smallvec::smallvec;
 
     use super::*;
@@ -241,12 +261,29 @@ mod tests {
             time_ns: 0,
         };
         let dns = (0..5).map(transaction).collect();
-        flow.extra = Some(Box::new(Extra { dns, rtt_ns: 7 }));
+        flow.extra = Some(Box::new(Extra { dns, rtt_ns: 7, ..Default::default() }));
         let records = Recorder::new(Names::default(), None).records(&flow, BootTime(0));
         assert_eq!(records.iter().map(|r| r.dns_id).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         assert_eq!(records.iter().map(|r| r.packets).sum::<u64>(), 3);
         assert_eq!(records.iter().map(|r| r.bytes).sum::<u64>(), 300);
         assert_eq!(records[0].dns_latency, Some(prost_types::Duration { seconds: 2, nanos: 500_000_000 }));
+    }
+
+    #[test]
+    fn drops_add_up_and_the_latest_is_told() {
+        let dropped = |cause: &str, reason, packets, last_ns| {
+            let count =
+                DropCount { packets, bytes: packets * 60, last_ns, tcp_flags: 2, state: 10, ..Default::default() };
+            Dropped { reason, cause: cause.into(), count }
+        };
+        let mut flow = flow(6, 1, 2, ETH_IPV4);
+        let drops = vec![dropped("A", 7, 2, 9), dropped("B", 8, 70_000, 5)];
+        flow.extra = Some(Box::new(Extra { drops, ..Default::default() }));
+        let r = Recorder::new(Names::default(), None).records(&flow, BootTime(0)).remove(0);
+        assert_eq!((r.pkt_drop_packets, r.pkt_drop_bytes), (70_002, 4_200_120));
+        assert_eq!((r.pkt_drop_latest_drop_cause, r.pkt_drop_latest_cause_name.as_str()), (7, "A"));
+        assert_eq!((r.pkt_drop_latest_flags, r.pkt_drop_latest_state), (2, 10));
+        assert_eq!(r.pkt_drop_causes[1], DropCause { name: "B".into(), packets: 70_000, bytes: 4_200_000 });
     }
 
     #[test]

@@ -95,6 +95,10 @@ pub struct Settings {
     pub rules: Vec<Rule>,
     /// ENABLE_DNS_TRACKING and DNS_TRACKING_PORT: the port beside 53; 0 = off.
     pub dns_port: u16,
+    /// ENABLE_RTT: round-trip times of TCP.
+    pub rtt: bool,
+    /// ENABLE_PKT_DROPS: dropped packets and why.
+    pub drops: bool,
     /// STALE_ENTRIES_EVICT_TIMEOUT: a DNS query without an answer for so long is reported as such.
     pub dns_patience: Duration,
 }
@@ -116,6 +120,8 @@ const SERVED: &[&str] = &[
     "NODE_NAME",
     "GRPC_MESSAGE_MAX_FLOWS",
     "FLOW_FILTER_RULES",
+    "ENABLE_RTT",
+    "ENABLE_PKT_DROPS",
     "ENABLE_DNS_TRACKING",
     "DNS_TRACKING_PORT",
     "STALE_ENTRIES_EVICT_TIMEOUT",
@@ -125,8 +131,6 @@ const SERVED: &[&str] = &[
 
 /// Settings of the original that switch on what this agent does not do, with the values that leave it off.
 const NOT_SERVED: &[(&str, &[&str])] = &[
-    ("ENABLE_RTT", OFF),
-    ("ENABLE_PKT_DROPS", OFF),
     ("ENABLE_PCA", OFF),
     ("ENABLE_NETWORK_EVENTS_MONITORING", OFF),
     ("ENABLE_PKT_TRANSLATION", OFF),
@@ -187,6 +191,8 @@ impl Settings {
             message_max_flows: env.number("GRPC_MESSAGE_MAX_FLOWS", 10_000, 1, 1_000_000)? as usize,
             rules: env.rules()?,
             dns_port: env.dns_port()?,
+            rtt: env.flag("ENABLE_RTT")?,
+            drops: env.flag("ENABLE_PKT_DROPS")?,
             dns_patience: env.duration("STALE_ENTRIES_EVICT_TIMEOUT", "5s")?,
         })
     }
@@ -366,7 +372,8 @@ mod tests {
             ("EXPORT", "kafka", "allowed: grpc"),
             ("TARGET_PORT", "70000", "a whole number from 1 to 65535 is wanted"),
             ("AGENT_IP", "10.0.0", "an IPv4 or IPv6 address is wanted"),
-            ("ENABLE_RTT", "true", "this agent does not do that yet; allowed: false or 0"),
+            ("ENABLE_RTT", "yes", "allowed: true, false, 1, 0"),
+            ("ENABLE_PCA", "true", "this agent does not do that yet; allowed: false or 0"),
             ("FLOW_FILTER_RULES", "{}", "a JSON array of rules is wanted"),
             ("KAFKA_BROKERS", "b:1", "this agent does not do that yet; allowed: leave it unset"),
             ("CACHE_MAX_FLOW", "1", "unknown setting; did you mean CACHE_MAX_FLOWS?"),

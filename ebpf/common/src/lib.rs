@@ -170,8 +170,8 @@ pub struct DropCount {
     pub state: u32,
     /// 1 in `sampling` drops was counted.
     pub sampling: u32,
-    /// Keeps the size a multiple of 8.
-    pub _pad: u32,
+    /// [`INGRESS`] or [`EGRESS`], of the latest one at its interface.
+    pub direction: u32,
 }
 
 /// Byte offsets of what is read of a dropped packet, from the kernel's BTF.

@@ -18,7 +18,8 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use netobserv_ebpf_common::{
-    Counter, DropCount, DropKey, DropOffsets, ETH_IPV4, ETH_IPV6, Key6, NO_IP, Point, filter::DIRECTION_UNKNOWN, mapped,
+    Counter, DropCount, DropKey, DropOffsets, EGRESS, ETH_IPV4, ETH_IPV6, Key6, NO_IP, Point,
+    filter::DIRECTION_UNKNOWN, mapped,
 };
 
 use crate::{
@@ -64,7 +65,8 @@ impl Source for Linear {
     #[inline(always)]
     fn copy(self, offset: u32, to: *mut c_void, len: u32) -> bool {
         offset + len <= self.tail
-            && unsafe { generated::bpf_probe_read_kernel(to, len, (self.head + u64::from(offset)) as *const c_void) } == 0
+            && unsafe { generated::bpf_probe_read_kernel(to, len, (self.head + u64::from(offset)) as *const c_void) }
+                == 0
     }
 }
 
@@ -165,6 +167,7 @@ fn place(skb: u64, rx_sk: u64, count: &mut DropCount) {
     count.ifindex = read(skb, at.iif);
     if count.ifindex == 0 {
         count.ifindex = read(if dev == 0 { out } else { dev }, at.ifindex);
+        count.direction = u32::from(EGRESS);
     }
     if sk != 0 {
         count.state = u32::from(read::<u8>(sk, at.sk_state));
@@ -213,6 +216,7 @@ fn add_to(sum: *mut DropCount, count: &DropCount) {
         (*sum).last_ns = count.last_ns;
         (*sum).tcp_flags = count.tcp_flags;
         (*sum).state = count.state;
+        (*sum).direction = count.direction;
         (*sum).ifindex = count.ifindex;
         (*sum).netns = count.netns;
     }

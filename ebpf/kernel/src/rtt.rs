@@ -97,9 +97,8 @@ fn member<T: Copy>(sk: *const u8, offset: &Global<u32>) -> T {
 
 #[inline(always)]
 fn wide(sk: *const u8, offset: &Global<u32>) -> [u8; 16] {
-    let words: [u32; 4] = core::array::from_fn(|i| unsafe {
-        sk.add(offset.load() as usize).cast::<u32>().add(i).read()
-    });
+    let words: [u32; 4] =
+        core::array::from_fn(|i| unsafe { sk.add(offset.load() as usize).cast::<u32>().add(i).read() });
     unsafe { core::mem::transmute(words) }
 }
 

@@ -109,6 +109,8 @@ fields! {
             |f| f.drops.as_ref().map_or(Value::Absent, |d| text(&d.state)), |f, v| put_text(&mut f.drops_mut().state, v);
         "PktDropLatestDropCause" Text "" "why the last packet was dropped":
             |f| f.drops.as_ref().map_or(Value::Absent, |d| text(&d.cause)), |f, v| put_text(&mut f.drops_mut().cause, v);
+        "PktDropCauses" Json "" "every cause with its packets and bytes":
+            |f| f.drops.as_ref().map_or(Value::Absent, |d| json(&d.causes)), |f, v| set_drop_causes(f, v);
     }
 
     |f| f.xlat.is_some() => {
@@ -223,6 +225,10 @@ fn text(text: &CompactString) -> Value<'_> {
     if text.is_empty() { Value::Absent } else { Value::Text(text) }
 }
 
+fn json(text: &str) -> Value<'_> {
+    if text.is_empty() { Value::Absent } else { Value::Json(text) }
+}
+
 fn ip<'a>(address: Option<std::net::IpAddr>) -> Value<'a> {
     address.map_or(Value::Absent, Value::Ip)
 }
@@ -317,6 +323,11 @@ fn set_tls_types(flow: &mut Flow, values: &[Json]) -> bool {
     let bit = |value: &Json| TLS_TYPES.iter().position(|name| value.as_str() == Some(name));
     let Some(bits) = values.iter().map(bit).collect::<Option<Vec<_>>>() else { return false };
     flow.tls_mut().types = bits.into_iter().fold(0, |types, bit| types | 1 << bit);
+    true
+}
+
+fn set_drop_causes(flow: &mut Flow, value: &Json) -> bool {
+    flow.drops_mut().causes = value.to_string().into();
     true
 }
 
