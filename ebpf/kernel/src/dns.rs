@@ -104,9 +104,7 @@ unsafe fn copy(skb: *mut __sk_buff, from: u32, length: u32, to: *mut u8) -> u32 
     let length = core::hint::black_box(u64::from(length.min(DNS_MOST as u32)));
     if length >= 1 {
         let length = core::hint::black_box(length);
-        if length <= DNS_MOST as u64
-            && unsafe { bpf_skb_load_bytes(skb.cast(), from, to.cast(), length as u32) } == 0
-        {
+        if length <= DNS_MOST as u64 && unsafe { bpf_skb_load_bytes(skb.cast(), from, to.cast(), length as u32) } == 0 {
             return length as u32;
         }
     }

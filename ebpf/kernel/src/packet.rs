@@ -88,7 +88,8 @@ pub fn read(ctx: &TcContext, device: u64, direction: u8) -> Header {
 /// The MAC addresses: destination, source.
 #[inline(always)]
 pub fn macs(ctx: &TcContext) -> ([u8; 6], [u8; 6]) {
-    head::<ETH>(ctx).map_or(([0; 6], [0; 6]), |p| unsafe { (p.cast::<[u8; 6]>().read(), p.add(6).cast::<[u8; 6]>().read()) })
+    head::<ETH>(ctx)
+        .map_or(([0; 6], [0; 6]), |p| unsafe { (p.cast::<[u8; 6]>().read(), p.add(6).cast::<[u8; 6]>().read()) })
 }
 
 /// The flags byte of the TCP header, and the pairs that NetObserv counts as flags of their own.
