@@ -15,6 +15,8 @@ pub enum Request {
     Version,
     /// Capture flows.
     Flows(FlowsArgs),
+    /// Say what this machine can do.
+    Doctor(DoctorArgs),
 }
 
 /// Words that make no command line.
@@ -67,6 +69,8 @@ enum CommandWords {
     /// Capture flows into a JSON and an SQLite file
     #[command(after_help = FLOWS_EXAMPLES)]
     Flows(FlowsArgs),
+    /// Say what the kernel of this machine can do for a capture, and why not
+    Doctor(DoctorArgs),
     /// Print the version
     Version,
     /// Print this text, or the options of a command
@@ -89,6 +93,18 @@ pub struct FlowsArgs {
     /// Interfaces to leave out, also where --interfaces names them [default: lo]
     #[arg(long = "exclude_interfaces", alias = "exclude-interfaces", value_name = "LIST", allow_hyphen_values = true)]
     pub exclude_interfaces: Option<String>,
+    /// DNS: latency, response code and name of each query
+    #[arg(long = "enable_dns", alias = "enable-dns", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_dns: Option<String>,
+    /// Round-trip times of TCP connections
+    #[arg(long = "enable_rtt", alias = "enable-rtt", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_rtt: Option<String>,
+    /// Packets that the kernel dropped, and why
+    #[arg(long = "enable_pkt_drop", aliases = ["enable-pkt-drop", "enable_pktdrop", "enable-pktdrop"], value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_pkt_drop: Option<String>,
+    /// DNS, round-trip times and drops; one of them can be switched off again with =false
+    #[arg(long = "enable_all", alias = "enable-all", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_all: Option<String>,
     /// Look at one packet in N [default: 1, every packet]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub sampling: Option<String>,
@@ -112,10 +128,23 @@ pub struct FlowsArgs {
     pub verbose: bool,
 }
 
+/// Options of `doctor`, as typed.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct DoctorArgs {
+    /// Look at this machine
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub local: Option<String>,
+    /// Print the program as it is started
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+}
+
 const MAIN_EXAMPLES: &str = "\
 Examples:
   oc-netobserv flows --local                        all interfaces but lo, five minutes, into ./output
   oc-netobserv flows --local --interfaces=eth0,/^veth/ --max-time=30s
+  oc-netobserv doctor --local                       what this machine's kernel can do
   oc-netobserv flows --help                         the options of flows";
 
 const FLOWS_EXAMPLES: &str = "\
@@ -124,6 +153,7 @@ Options are written --name=value or --name value; '-' and '_' in a name are the 
 Examples:
   oc-netobserv flows --local                        all interfaces but lo, five minutes, into ./output
   oc-netobserv flows --local --interfaces=eth0 --max-time=30s
+  oc-netobserv flows --local --enable_dns --enable_rtt --enable_pkt_drop
   oc-netobserv flows --local --interfaces=/^veth/ --exclude_interfaces=veth0,lo
   oc-netobserv flows --local --sampling=50 --max-bytes=1000000 --output-dir=/tmp/capture
   oc-netobserv flows --local --port=9999            over TCP on 127.0.0.1 instead of a private Unix socket
@@ -149,6 +179,7 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
     }
     match Words::try_parse_from(words).map_err(|e| explain(&e))?.command {
         CommandWords::Flows(flows) => Ok(Request::Flows(flows)),
+        CommandWords::Doctor(doctor) => Ok(Request::Doctor(doctor)),
         CommandWords::Version => Ok(Request::Version),
         CommandWords::Help { command } => help(command.as_deref()),
     }
@@ -265,6 +296,14 @@ mod tests {
     }
 
     #[test]
+    fn features_are_switches_under_old_names_too() {
+        for option in ["--enable_pkt_drop", "--enable-pkt-drop", "--enable_pktdrop", "--enable-pktdrop"] {
+            assert_eq!(flows(&["flows", option]).enable_pkt_drop.as_deref(), Some("true"), "{option}");
+        }
+        assert_eq!(flows(&["flows", "--enable_all", "--enable_dns=false"]).enable_dns.as_deref(), Some("false"));
+    }
+
+    #[test]
     fn help_is_help_wherever_it_stands() {
         for words in [
             &["flows", "--help"][..],
@@ -300,7 +339,7 @@ mod tests {
 
     #[test]
     fn options_of_later_features_are_not_swallowed() {
-        for option in ["--enable_dns", "--enable_rtt=true", "--port_range=1-2", "--background", "--query=a"] {
+        for option in ["--enable_ipsec", "--get-subnets=true", "--background", "--query=a"] {
             assert!(wrong(&["flows", "--local", option]).starts_with("unknown option"), "{option}");
         }
     }

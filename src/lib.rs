@@ -32,6 +32,10 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             let capture = Capture::try_from(&flows)?;
             local::run(&capture)?;
         }
+        Request::Doctor(words) => {
+            options::check_doctor(&words)?;
+            local::doctor(words.verbose)?;
+        }
     }
     Ok(())
 }

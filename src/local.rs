@@ -118,6 +118,24 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
     result
 }
 
+/// Says what this machine's kernel can do: the agent looks and speaks.
+///
+/// # Errors
+///
+/// It cannot be started, or a capture would not work.
+pub fn doctor(verbose: bool) -> Result<(), LocalError> {
+    if !cfg!(target_os = "linux") {
+        return Err(LocalError::NotLinux);
+    }
+    let agent = Program::find("the agent", "netobserv-agent", "NETOBSERV_AGENT_BIN")?;
+    let invocation = Invocation { args: vec!["doctor".into()], verbose, ..Invocation::default() };
+    match Child::start(&agent, &invocation)?.wait() {
+        Ending::Code(0) => Ok(()),
+        Ending::Code(code @ (1 | 2)) => Err(LocalError::Said(code as u8)),
+        ending => Err(LocalError::Died { title: agent.title, ending }),
+    }
+}
+
 /// From the moment the collector listens until something ends the capture.
 fn capture_with(
     agent: &Program,
@@ -158,6 +176,9 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
         ("CACHE_ACTIVE_TIMEOUT", WINDOW.into()),
         ("SAMPLING", capture.sampling.to_string().into()),
         ("LOG_LEVEL", capture.log_level.as_str().into()),
+        ("ENABLE_DNS_TRACKING", capture.dns.to_string().into()),
+        ("ENABLE_RTT", capture.rtt.to_string().into()),
+        ("ENABLE_PKT_DROPS", capture.drops.to_string().into()),
         (DIE_WITH_PARENT, std::process::id().to_string().into()),
     ];
     env.extend(endpoint.target());

@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::cli::FlowsArgs;
+use crate::cli::{DoctorArgs, FlowsArgs};
 
 mod duration;
 mod interfaces;
@@ -44,6 +44,12 @@ pub struct Capture {
     pub exclude_interfaces: String,
     /// One packet in this many is looked at.
     pub sampling: NonZeroU32,
+    /// DNS transactions.
+    pub dns: bool,
+    /// Round-trip times.
+    pub rtt: bool,
+    /// Dropped packets.
+    pub drops: bool,
     /// In Go syntax, more than zero.
     pub max_time: String,
     /// Bytes of JSON after which the capture ends.
@@ -62,7 +68,11 @@ impl TryFrom<&FlowsArgs> for Capture {
     type Error = OptionError;
 
     fn try_from(words: &FlowsArgs) -> Result<Self, OptionError> {
+        let all = switch("enable_all", words.enable_all.as_deref(), false)?;
         let capture = Self {
+            dns: switch("enable_dns", words.enable_dns.as_deref(), all)?,
+            rtt: switch("enable_rtt", words.enable_rtt.as_deref(), all)?,
+            drops: switch("enable_pkt_drop", words.enable_pkt_drop.as_deref(), all)?,
             interfaces: interfaces::check("interfaces", words.interfaces.as_deref().unwrap_or_default())?,
             exclude_interfaces: interfaces::check(
                 "exclude_interfaces",
@@ -76,7 +86,7 @@ impl TryFrom<&FlowsArgs> for Capture {
             port: words.port.as_deref().map(|text| number("port", text, NonZeroU16::MAX)).transpose()?,
             verbose: words.verbose,
         };
-        if is_local(words.local.as_deref())? { Ok(capture) } else { Err(OptionError::ClusterNotThere) }
+        if switch("local", words.local.as_deref(), false)? { Ok(capture) } else { Err(OptionError::ClusterNotThere) }
     }
 }
 
@@ -84,11 +94,21 @@ fn not_allowed(option: &'static str, value: &str, allowed: impl Into<String>) ->
     OptionError::NotAllowed { option, value: value.to_owned(), allowed: allowed.into() }
 }
 
-fn is_local(text: Option<&str>) -> Result<bool, OptionError> {
+/// Whether `doctor` is to look at this machine: there is nothing else yet.
+///
+/// # Errors
+///
+/// It is not.
+pub fn check_doctor(words: &DoctorArgs) -> Result<(), OptionError> {
+    if switch("local", words.local.as_deref(), false)? { Ok(()) } else { Err(OptionError::ClusterNotThere) }
+}
+
+fn switch(option: &'static str, text: Option<&str>, default: bool) -> Result<bool, OptionError> {
     match text {
+        None => Ok(default),
         Some("true") => Ok(true),
-        Some("false") | None => Ok(false),
-        Some(other) => Err(not_allowed("local", other, "true or false")),
+        Some("false") => Ok(false),
+        Some(other) => Err(not_allowed(option, other, "true or false")),
     }
 }
 
@@ -158,6 +178,19 @@ mod tests {
                 format!("--sampling={text} is not valid: use a whole number from 1 to 4294967295")
             );
         }
+    }
+
+    #[test]
+    fn all_features_at_once_but_for_those_switched_off() {
+        let on = |words| Capture::try_from(&words).map(|c| (c.dns, c.rtt, c.drops)).unwrap();
+        assert_eq!(on(local()), (false, false, false));
+        let all = FlowsArgs { enable_all: Some("true".into()), ..local() };
+        assert_eq!(on(FlowsArgs { enable_rtt: Some("false".into()), ..all }), (true, false, true));
+        assert_eq!(on(FlowsArgs { enable_pkt_drop: Some("true".into()), ..local() }), (false, false, true));
+        assert_eq!(
+            refused(FlowsArgs { enable_dns: Some("on".into()), ..local() }),
+            "--enable_dns=on is not valid: use true or false"
+        );
     }
 
     #[test]

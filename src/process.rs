@@ -132,6 +132,12 @@ impl Child {
         Ok(Self { title: program.title, handle: Arc::new(handle), voice })
     }
 
+    /// Waits for the end of a program that ends by itself.
+    #[must_use]
+    pub fn wait(&self) -> Ending {
+        Ending::of(self.handle.wait().map(|output| output.status))
+    }
+
     /// Calls `note` on a thread of its own when the program has ended.
     pub fn when_ended(&self, note: impl FnOnce(Ending) + Send + 'static) {
         let handle = Arc::clone(&self.handle);

@@ -18,7 +18,7 @@ fn assert_refused(words: &[&str], line: &str) {
 fn help_lists_the_commands_and_has_examples() {
     let main = World::new().run(&["help"]);
     assert_eq!((main.code, main.stderr.as_str()), (Some(0), ""));
-    for word in ["flows", "version", "help", "Examples:", "oc-netobserv flows --local"] {
+    for word in ["flows", "doctor", "version", "help", "Examples:", "oc-netobserv flows --local"] {
         assert!(main.stdout.contains(word), "{word} is missing in\n{}", main.stdout);
     }
     for words in [&["--help"][..], &["-h"], &["help", "help"]] {
@@ -34,6 +34,10 @@ fn help_anywhere_is_the_help_of_the_command() {
         "--local",
         "--interfaces",
         "--exclude_interfaces",
+        "--enable_dns",
+        "--enable_rtt",
+        "--enable_pkt_drop",
+        "--enable_all",
         "--sampling",
         "--max-time",
         "--max-bytes",
@@ -67,8 +71,8 @@ fn unknown_commands() {
 fn options_that_are_not_there() {
     assert_refused(&["flows", "--local", "--max-tim=3s"], "error: unknown option --max-tim; did you mean --max-time?");
     assert_refused(
-        &["flows", "--local", "--enable_dns"],
-        "error: unknown option --enable_dns. Use 'netobserv help' to display options",
+        &["flows", "--local", "--background"],
+        "error: unknown option --background. Use 'netobserv help' to display options",
     );
     assert_refused(
         &["flows", "--local", "or"],

@@ -58,6 +58,9 @@ fn defaults_reach_both_programs() {
         "agent env EXCLUDE_INTERFACES=lo",
         "agent env CACHE_ACTIVE_TIMEOUT=1s",
         "agent env SAMPLING=1",
+        "agent env ENABLE_DNS_TRACKING=false",
+        "agent env ENABLE_RTT=false",
+        "agent env ENABLE_PKT_DROPS=false",
         "agent env LOG_LEVEL=info",
         "agent env REQUIRE_INTERFACES=true",
     ] {
@@ -83,7 +86,7 @@ fn options_reach_both_programs() {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let world = World::new();
     let words = ["flows", "--local", "--interfaces=eth0,/^v/", "--exclude_interfaces", "eth1", "--sampling=7"];
-    let more = ["--max-time=90s", "--max-bytes=5", "--log-level=debug", "--output-dir=other/dir"];
+    let more = ["--enable_rtt", "--enable_pktdrop=true", "--max-time=90s", "--max-bytes=5", "--log-level=debug", "--output-dir=other/dir"];
     let port_word = format!("--port={port}");
     let plugin = world.start(&[&words[..], &more[..], &[port_word.as_str()]].concat());
     world.wait_for("agent ready");
@@ -93,6 +96,9 @@ fn options_reach_both_programs() {
         "agent env INTERFACES=eth0,/^v/",
         "agent env EXCLUDE_INTERFACES=eth1",
         "agent env SAMPLING=7",
+        "agent env ENABLE_DNS_TRACKING=false",
+        "agent env ENABLE_RTT=true",
+        "agent env ENABLE_PKT_DROPS=true",
         "agent env LOG_LEVEL=debug",
         "agent env TARGET_HOST=127.0.0.1",
         &format!("agent env TARGET_PORT={port}"),
@@ -103,6 +109,24 @@ fn options_reach_both_programs() {
     assert!(args.starts_with(&format!("collector args get-flows --listen 127.0.0.1:{port} --output-dir other/dir ")));
     assert!(args.ends_with(" --maxtime 90s --maxbytes 5 --loglevel debug"), "{args}");
     assert!(world.path("other/dir/flow").is_dir());
+}
+
+#[test]
+fn doctor_is_the_agents_own() {
+    let world = World::new();
+    assert_outcome(&world, &world.run(&["doctor", "--local"]), 0, "all is well\n", &[]);
+    assert_eq!(world.log(), ["agent args doctor"]);
+    let world = World::new().env("FAKE_DOCTOR", "1");
+    assert_outcome(&world, &world.run(&["doctor", "--local"]), 1, "all is well\n", &[]);
+}
+
+#[test]
+fn doctor_of_a_cluster_is_not_there_yet() {
+    let world = World::new();
+    let outcome = world.run(&["doctor"]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert!(outcome.stderr.contains("use --local"), "{outcome:?}");
+    assert_eq!(world.log(), [""; 0]);
 }
 
 #[test]
