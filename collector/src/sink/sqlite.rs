@@ -29,6 +29,8 @@ use crate::record::{Record, Story};
 const COMMIT_ROWS: u64 = 4_096;
 /// Longest time of one transaction.
 const COMMIT_TIME: Duration = Duration::from_millis(500);
+/// No index is begun after this time: a plugin waits a minute for all. A million rows take some four seconds.
+const INDEX_TIME: Duration = Duration::from_secs(20);
 /// How long to wait for a reader or writer from outside.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -132,8 +134,10 @@ impl SqliteSink {
 
     fn make_indices(&self) -> rusqlite::Result<()> {
         self.hurry.indexing.store(true, Relaxed);
+        let start = Instant::now();
         let made = INDICES.iter().try_for_each(|(name, columns, rows)| {
-            if self.hurry.asked.load(Relaxed) {
+            if self.hurry.asked.load(Relaxed) || start.elapsed() > INDEX_TIME {
+                tracing::warn!("{}: index {name} is not made", self.path.display());
                 return Ok(());
             }
             self.db.execute_batch(&format!("CREATE INDEX {name} ON flow ({columns}) {rows}"))
