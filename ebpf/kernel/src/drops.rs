@@ -132,7 +132,7 @@ fn flow(found: &Found) -> Key6 {
         direction: DIRECTION_UNKNOWN,
         device: 0,
     };
-    if found.eth_proto == ETH_IPV4 && found.ports[0] != NO_IP {
+    if found.eth_proto == ETH_IPV4 && (found.proto != 0 || found.ports[0] != NO_IP) {
         let (src, dst) = (mapped(packet::word(&found.src)), mapped(packet::word(&found.dst)));
         return Key6 { src, dst, at };
     }

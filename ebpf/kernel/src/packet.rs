@@ -77,7 +77,8 @@ pub fn read(ctx: &TcContext, device: u64, direction: u8) -> Header {
         direction,
         device,
     };
-    let key = if found.eth_proto == ETH_IPV4 && found.ports[0] != NO_IP {
+    // A protocol with ports, which may be as large as that, is never number 0.
+    let key = if found.eth_proto == ETH_IPV4 && (found.proto != 0 || found.ports[0] != NO_IP) {
         Key::V4(Key4 { src: word(&found.src), dst: word(&found.dst), at })
     } else {
         Key::V6(Key6 { src: found.src, dst: found.dst, at })

@@ -95,7 +95,7 @@ impl Set<'_> {
 
 /// Marks the rows of some ports, or all of them when there is no condition.
 fn mark(rows: &mut [PortMasks], ports: Option<&Ports>, set: impl Fn(&mut PortMasks)) {
-    for (port, row) in (0u16..).zip(rows) {
+    for (port, row) in (0..=u16::MAX).zip(rows) {
         if ports.is_none_or(|ports| holds(ports, port)) {
             set(row);
         }
