@@ -172,11 +172,11 @@ pub fn take_hash(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, KernelE
 }
 
 /// The release as `uname -r` prints it.
-fn release() -> String {
+pub(crate) fn release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
 }
 
-fn check_version(release: &str) -> Result<(), KernelError> {
+pub(crate) fn check_version(release: &str) -> Result<(), KernelError> {
     let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     match (parts.next(), parts.next()) {
         (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < OLDEST => Err(KernelError::TooOld(release.to_owned())),

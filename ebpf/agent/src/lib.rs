@@ -5,6 +5,7 @@ pub mod agent;
 pub mod attach;
 pub mod btf;
 pub mod dns;
+pub mod doctor;
 pub mod drain;
 pub mod drops;
 pub mod export;

@@ -1,13 +1,25 @@
-//! `netobserv-agent`: takes no arguments, everything is set in the environment (see [`netobserv_agent::settings`]).
+//! `netobserv-agent`: everything is set in the environment (see [`netobserv_agent::settings`]). The one argument that there
+//! is, `doctor`, asks what this kernel can do.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write as _},
+    process::ExitCode,
+};
 
-use netobserv_agent::{agent, settings::Settings};
+use netobserv_agent::{agent, doctor, settings::Settings};
 
 /// The process that started the agent as a child which must not outlive it.
 const DIE_WITH_PARENT: &str = "NETOBSERV_DIE_WITH_PARENT";
 
 fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        None => {}
+        Some("doctor") => return examine(),
+        Some(word) => {
+            eprintln!("error: unknown argument {word}; there is only doctor, the rest is set in the environment");
+            return ExitCode::from(2);
+        }
+    }
     let settings = match Settings::read(
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
     ) {
@@ -32,6 +44,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Success when flows can be captured.
+fn examine() -> ExitCode {
+    let report = doctor::examine();
+    // A reader that has gone away (`| head -1`) is no reason to panic.
+    let _ = write!(std::io::stdout(), "{report}");
+    if report.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// To standard error, coloured on a terminal only. The libraries' own debug lines would drown ours.

@@ -158,6 +158,8 @@ const NOT_SERVED: &[(&str, &[&str])] = &[
 ];
 const OFF: &[&str] = &["", "false", "0"];
 
+/// Two maps of each family take about 34 MiB of kernel memory at this size, on every node.
+pub const DEFAULT_MAX_FLOWS: u32 = 50_000;
 /// Least time between two records of a flow: below, draining would cost more than capturing.
 const SHORTEST: Duration = Duration::from_millis(100);
 
@@ -179,8 +181,7 @@ impl Settings {
             selection,
             require_interfaces: env.flag("REQUIRE_INTERFACES")?,
             window: env.duration("CACHE_ACTIVE_TIMEOUT", "1s")?,
-            // Two maps of each family take about 34 MiB of kernel memory at this size, on every node.
-            max_flows: env.number("CACHE_MAX_FLOWS", 50_000, 16, 10_000_000)?,
+            max_flows: env.number("CACHE_MAX_FLOWS", DEFAULT_MAX_FLOWS, 16, 10_000_000)?,
             sampling: env.sampling()?,
             direction: env.choice("DIRECTION", "both", DIRECTIONS)?,
             attach_mode: env.choice("TC_ATTACH_MODE", "any", ATTACH_MODES)?,
