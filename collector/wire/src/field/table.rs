@@ -110,7 +110,7 @@ fields! {
         "PktDropLatestDropCause" Text "" "why the last packet was dropped":
             |f| f.drops.as_ref().map_or(Value::Absent, |d| text(&d.cause)), |f, v| put_text(&mut f.drops_mut().cause, v);
         "PktDropCauses" Json "" "every cause with its packets and bytes":
-            |f| f.drops.as_ref().map_or(Value::Absent, |d| json(&d.causes)), |f, v| set_drop_causes(f, v);
+            |f| f.drops.as_ref().map_or(Value::Absent, |d| json(&d.causes)), set_drop_causes;
     }
 
     |f| f.xlat.is_some() => {
