@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+mod filter;
+
+pub use filter::{FilterArgs, FilterWord};
+
 /// What the words ask for.
 #[derive(Debug)]
 pub enum Request {
@@ -121,11 +125,14 @@ pub struct FlowsArgs {
     #[arg(long = "output-dir", alias = "output_dir", value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
     /// Use this TCP port of 127.0.0.1 between agent and collector [default: a private Unix socket]
-    #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
-    pub port: Option<String>,
+    #[arg(long = "listen-port", alias = "listen_port", value_name = "PORT", allow_negative_numbers = true)]
+    pub listen_port: Option<String>,
     /// Print the programs as they are started, and what the agent says
     #[arg(short = 'v', long)]
     pub verbose: bool,
+    /// The filter rules.
+    #[command(flatten)]
+    pub filter: FilterArgs,
 }
 
 /// Options of `doctor`, as typed.
@@ -156,7 +163,9 @@ Examples:
   oc-netobserv flows --local --enable_dns --enable_rtt --enable_pkt_drop
   oc-netobserv flows --local --interfaces=/^veth/ --exclude_interfaces=veth0,lo
   oc-netobserv flows --local --sampling=50 --max-bytes=1000000 --output-dir=/tmp/capture
-  oc-netobserv flows --local --port=9999            over TCP on 127.0.0.1 instead of a private Unix socket
+  oc-netobserv flows --local --protocol=TCP --port=8080 or --protocol=UDP
+  oc-netobserv flows --local --action=Reject --cidr=10.0.0.0/8 or --tcp_flags=RST
+  oc-netobserv flows --local --listen-port=9999     over TCP on 127.0.0.1 instead of a private Unix socket
 
 Ctrl-C ends a capture after the last flows have been written. Then, for instance:
   sqlite3 ./output/flow/TIME.db 'SELECT SrcAddr, DstAddr, DstPort, Bytes, Packets FROM flow ORDER BY Bytes DESC LIMIT 10'

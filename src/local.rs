@@ -181,6 +181,7 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
         ("ENABLE_PKT_DROPS", capture.drops.to_string().into()),
         (DIE_WITH_PARENT, std::process::id().to_string().into()),
     ];
+    env.extend(capture.rules.json.as_ref().map(|rules| ("FLOW_FILTER_RULES", rules.into())));
     env.extend(endpoint.target());
     // Its log would run through the table that the collector draws.
     Invocation { args: Vec::new(), env, quiet: !capture.verbose, verbose: capture.verbose }

@@ -8,7 +8,10 @@ use std::str::FromStr;
 use crate::cli::{DoctorArgs, FlowsArgs};
 
 mod duration;
+mod filter;
 mod interfaces;
+
+pub use filter::Rules;
 
 const DEFAULT_MAX_TIME: &str = "5m";
 /// Bytes of JSON; scripts of the original rely on this figure.
@@ -30,6 +33,17 @@ pub enum OptionError {
         /// What would be right.
         allowed: String,
     },
+    /// Nothing stands before or behind an `or`.
+    #[error("an empty rule at 'or': use an option of a rule, such as --protocol=UDP, before and after it")]
+    EmptyRule,
+    /// More rules than the kernel programs look at.
+    #[error("{given} filter rules are too many: use at most {most}")]
+    TooManyRules {
+        /// As typed.
+        given: usize,
+        /// What would be right.
+        most: usize,
+    },
     /// A capture in a cluster was asked for.
     #[error("capturing in a cluster is not there yet: use --local to capture on this machine")]
     ClusterNotThere,
@@ -50,6 +64,8 @@ pub struct Capture {
     pub rtt: bool,
     /// Dropped packets.
     pub drops: bool,
+    /// Which packets are wanted.
+    pub rules: Rules,
     /// In Go syntax, more than zero.
     pub max_time: String,
     /// Bytes of JSON after which the capture ends.
@@ -69,10 +85,12 @@ impl TryFrom<&FlowsArgs> for Capture {
 
     fn try_from(words: &FlowsArgs) -> Result<Self, OptionError> {
         let all = switch("enable_all", words.enable_all.as_deref(), false)?;
+        let rules = filter::rules(&words.filter.0)?;
         let capture = Self {
             dns: switch("enable_dns", words.enable_dns.as_deref(), all)?,
             rtt: switch("enable_rtt", words.enable_rtt.as_deref(), all)?,
-            drops: switch("enable_pkt_drop", words.enable_pkt_drop.as_deref(), all)?,
+            drops: switch("enable_pkt_drop", words.enable_pkt_drop.as_deref(), all)? || rules.drops,
+            rules,
             interfaces: interfaces::check("interfaces", words.interfaces.as_deref().unwrap_or_default())?,
             exclude_interfaces: interfaces::check(
                 "exclude_interfaces",
@@ -83,7 +101,7 @@ impl TryFrom<&FlowsArgs> for Capture {
             max_bytes: max_bytes(words.max_bytes.as_deref().unwrap_or(DEFAULT_MAX_BYTES))?,
             log_level: log_level(words.log_level.as_deref().unwrap_or("info"))?,
             output_dir: words.output_dir.clone().unwrap_or_else(|| DEFAULT_OUTPUT_DIR.into()),
-            port: words.port.as_deref().map(|text| number("port", text, NonZeroU16::MAX)).transpose()?,
+            port: words.listen_port.as_deref().map(|text| number("listen-port", text, NonZeroU16::MAX)).transpose()?,
             verbose: words.verbose,
         };
         if switch("local", words.local.as_deref(), false)? { Ok(capture) } else { Err(OptionError::ClusterNotThere) }
@@ -196,7 +214,7 @@ mod tests {
     #[test]
     fn port_is_a_tcp_port() {
         for text in ["0", "65536", "http", "-9"] {
-            assert!(refused(FlowsArgs { port: Some(text.into()), ..local() }).ends_with("from 1 to 65535"), "{text}");
+            assert!(refused(FlowsArgs { listen_port: Some(text.into()), ..local() }).ends_with("from 1 to 65535"), "{text}");
         }
     }
 

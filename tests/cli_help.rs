@@ -43,7 +43,10 @@ fn help_anywhere_is_the_help_of_the_command() {
         "--max-bytes",
         "--log-level",
         "--output-dir",
-        "--port",
+        "--listen-port",
+        "--protocol",
+        "--port_range",
+        "--tcp_flags",
         "--verbose",
     ] {
         assert!(page.stdout.contains(option), "{option} is missing in\n{}", page.stdout);
@@ -75,8 +78,8 @@ fn options_that_are_not_there() {
         "error: unknown option --background. Use 'netobserv help' to display options",
     );
     assert_refused(
-        &["flows", "--local", "or"],
-        "error: unexpected word or: options are written --name=value or --name value",
+        &["flows", "--local", "80"],
+        "error: unexpected word 80: options are written --name=value or --name value",
     );
 }
 
@@ -84,7 +87,7 @@ fn options_that_are_not_there() {
 fn wrong_values_name_the_option_and_what_is_allowed() {
     for (word, line) in [
         ("--sampling=0", "error: --sampling=0 is not valid: use a whole number from 1 to 4294967295"),
-        ("--port=70000", "error: --port=70000 is not valid: use a whole number from 1 to 65535"),
+        ("--listen-port=70000", "error: --listen-port=70000 is not valid: use a whole number from 1 to 65535"),
         ("--max-time=5", "error: --max-time=5 is not valid: use a time of more than zero such as 30s, 5m or 1h30m"),
         (
             "--max-bytes=5MB",
@@ -103,6 +106,28 @@ fn wrong_values_name_the_option_and_what_is_allowed() {
         ("--output-dir=", "error: --output-dir needs a value: --output-dir=VALUE"),
     ] {
         assert_refused(&["flows", "--local", word], line);
+    }
+}
+
+#[test]
+fn wrong_filter_rules_are_told_before_anything_starts() {
+    const EMPTY: &str =
+        "error: an empty rule at 'or': use an option of a rule, such as --protocol=UDP, before and after it";
+    for (words, line) in [
+        ("--port=0", "error: --port=0 is not valid: use a port from 1 to 65535"),
+        ("--dport=70000", "error: --dport=70000 is not valid: use a port from 1 to 65535"),
+        ("--cidr=10.0.0", "error: --cidr=10.0.0 is not valid: use a network such as 10.0.0.0/8, 10.0.0.1/32 or fd00::/8"),
+        ("--peer_ip=x", "error: --peer_ip=x is not valid: use an IPv4 or IPv6 address"),
+        (
+            "--protocol=TCP or --protocol=TCP --icmp_type=8",
+            "error: --icmp_type=8 is not valid: use --protocol=ICMP or ICMPv6 with it, not TCP",
+        ),
+        ("--protocol=TCP or", EMPTY),
+        ("or", EMPTY),
+        ("--port", "error: --port needs a value: --port=VALUE"),
+    ] {
+        let words: Vec<&str> = ["flows", "--local"].into_iter().chain(words.split(' ')).collect();
+        assert_refused(&words, line);
     }
 }
 

@@ -87,7 +87,7 @@ fn options_reach_both_programs() {
     let world = World::new();
     let words = ["flows", "--local", "--interfaces=eth0,/^v/", "--exclude_interfaces", "eth1", "--sampling=7"];
     let more = ["--enable_rtt", "--enable_pktdrop=true", "--max-time=90s", "--max-bytes=5", "--log-level=debug", "--output-dir=other/dir"];
-    let port_word = format!("--port={port}");
+    let port_word = format!("--listen-port={port}");
     let plugin = world.start(&[&words[..], &more[..], &[port_word.as_str()]].concat());
     world.wait_for("agent ready");
     plugin.signal("TERM");
@@ -130,12 +130,22 @@ fn doctor_of_a_cluster_is_not_there_yet() {
 }
 
 #[test]
+fn filter_rules_reach_the_agent() {
+    let world = World::new().env("FAKE_COLLECTOR", "limit");
+    let words = ["flows", "--local", "--protocol=tcp", "--port=8080", "or", "--protocol=UDP", "--drops"];
+    assert_eq!(world.run(&words).code, Some(0));
+    let rules = r#"[{"port":8080,"protocol":"TCP"},{"drops":true,"protocol":"UDP"}]"#;
+    assert_logged(&world, &format!("agent env FLOW_FILTER_RULES={rules}"));
+    assert_logged(&world, "agent env ENABLE_PKT_DROPS=true");
+}
+
+#[test]
 fn a_port_in_use_starts_nothing() {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = other.local_addr().unwrap().port();
     let world = World::new();
-    let outcome = world.run(&["flows", "--local", &format!("--port={port}")]);
-    let line = format!("error: port {port} of 127.0.0.1 is in use: choose another --port, or leave it out");
+    let outcome = world.run(&["flows", "--local", &format!("--listen-port={port}")]);
+    let line = format!("error: port {port} of 127.0.0.1 is in use: choose another --listen-port, or leave it out");
     assert_outcome(&world, &outcome, 1, "", &[&line]);
     assert_eq!(world.log(), [""; 0]);
 }

@@ -56,7 +56,7 @@ fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("an address").port().to_string();
     let dir = tempfile::tempdir().expect("a folder");
-    let finished = fails(dir.path(), &[&format!("--port={port}")]);
+    let finished = fails(dir.path(), &[&format!("--listen-port={port}")]);
     assert_error(&finished, 1, &[&port, "in use"]);
 }
 

@@ -20,13 +20,13 @@ const LONGEST_SOCKET_PATH: usize = 107;
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// Another program listens there.
-    #[error("port {port} of 127.0.0.1 is in use: choose another --port, or leave it out")]
+    #[error("port {port} of 127.0.0.1 is in use: choose another --listen-port, or leave it out")]
     InUse {
         /// The port.
         port: NonZeroU16,
     },
     /// The port cannot be had for another reason.
-    #[error("cannot listen on port {port} of 127.0.0.1: {source}; choose another --port, or leave it out")]
+    #[error("cannot listen on port {port} of 127.0.0.1: {source}; choose another --listen-port, or leave it out")]
     Port {
         /// The port.
         port: NonZeroU16,
@@ -34,7 +34,7 @@ pub enum EndpointError {
         source: io::Error,
     },
     /// There is no place for the socket.
-    #[error("cannot make a folder for the socket in {}: {source}; set TMPDIR, or use --port", parent.display())]
+    #[error("cannot make a folder for the socket in {}: {source}; set TMPDIR, or use --listen-port", parent.display())]
     Folder {
         /// Where it was tried.
         parent: PathBuf,
@@ -42,7 +42,7 @@ pub enum EndpointError {
         source: io::Error,
     },
     /// The place for the socket has too long a name.
-    #[error("{} is too long a name for a socket: set TMPDIR to a shorter folder, or use --port", .0.display())]
+    #[error("{} is too long a name for a socket: set TMPDIR to a shorter folder, or use --listen-port", .0.display())]
     TooLong(PathBuf),
 }
 
@@ -173,7 +173,7 @@ mod tests {
         let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = NonZeroU16::new(other.local_addr().unwrap().port()).unwrap();
         let error = Endpoint::open(Some(port)).unwrap_err().to_string();
-        assert_eq!(error, format!("port {port} of 127.0.0.1 is in use: choose another --port, or leave it out"));
+        assert_eq!(error, format!("port {port} of 127.0.0.1 is in use: choose another --listen-port, or leave it out"));
     }
 
     #[test]
@@ -205,6 +205,6 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let long = parent.path().join("x".repeat(120));
         std::fs::create_dir(&long).unwrap();
-        assert!(Endpoint::socket_in(&long).unwrap_err().to_string().contains("use --port"));
+        assert!(Endpoint::socket_in(&long).unwrap_err().to_string().contains("use --listen-port"));
     }
 }

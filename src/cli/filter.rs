@@ -1,0 +1,140 @@
+//! The options of filter rules. Their order counts (`or` begins another rule), which is why they are not fields like the
+//! others but a list of words.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// One word of the rules, in the order typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterWord {
+    /// `or`.
+    Or,
+    /// Name without dashes, with underscores; and the value.
+    Option(&'static str, String),
+}
+
+/// The words of the rules.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct FilterArgs(pub Vec<FilterWord>);
+
+const HEADING: &str = "Filter rules (an option belongs to the rule it stands in; the first rule that matches decides)";
+const OR: &str = "or";
+
+/// Name, what its value is called, and what it does.
+const OPTIONS: [(&str, &str, &str); 20] = [
+    ("action", "ACTION", "What becomes of packets that match: Accept or Reject [default: Accept]"),
+    ("protocol", "NAME", "TCP, UDP, SCTP, ICMP or ICMPv6"),
+    ("direction", "DIRECTION", "Ingress or Egress, as the interface sees it"),
+    ("cidr", "CIDR", "Packets from or to this network: 10.0.0.0/8, fd00::/8"),
+    ("peer_ip", "IP", "The address at the other end of those packets"),
+    ("peer_cidr", "CIDR", "The network at the other end of those packets"),
+    ("port", "PORT", "Source or destination port"),
+    ("port_range", "A-B", "The same, from A to B"),
+    ("ports", "LIST", "The same, one of up to 16 separated by commas"),
+    ("sport", "PORT", "Source port"),
+    ("sport_range", "A-B", "The same, from A to B"),
+    ("sports", "LIST", "The same, one of up to 16"),
+    ("dport", "PORT", "Destination port"),
+    ("dport_range", "A-B", "The same, from A to B"),
+    ("dports", "LIST", "The same, one of up to 16"),
+    ("icmp_type", "N", "ICMP type, 0 to 255"),
+    ("icmp_code", "N", "ICMP code, 0 to 255"),
+    ("tcp_flags", "FLAGS", "SYN, SYN-ACK, ACK, FIN, FIN-ACK, RST, RST-ACK, PSH, URG, ECE or CWR"),
+    ("sample", "N", "Keep one in N of the packets that match, instead of --sampling"),
+    ("drops", SWITCH, "Only packets that the kernel dropped; implies --enable_pkt_drop"),
+];
+const SWITCH: &str = "BOOL";
+
+impl clap::Args for FilterArgs {
+    fn augment_args(command: Command) -> Command {
+        let options = OPTIONS.iter().map(|(name, value, help)| option(name, value).help(*help).help_heading(HEADING));
+        // The original's old switch; rules are on when there are some.
+        let old = option("enable_filter", SWITCH).hide(true);
+        let or = Arg::new(OR).value_name(OR).num_args(0..).action(ArgAction::Append);
+        command.args(options).arg(old).arg(or.help("Begins another rule").help_heading(HEADING))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn option(name: &'static str, value: &'static str) -> Arg {
+    let arg = Arg::new(name).long(name).value_name(value).action(ArgAction::Append).allow_negative_numbers(true);
+    let arg = if name.contains('_') { arg.alias(name.replace('_', "-")) } else { arg };
+    if value == SWITCH { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg }
+}
+
+impl clap::FromArgMatches for FilterArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let names = OPTIONS.iter().map(|(name, ..)| *name).chain(["enable_filter", OR]);
+        let mut words: Vec<(usize, FilterWord)> = Vec::new();
+        for name in names {
+            let values = matches.get_many::<String>(name).into_iter().flatten();
+            for (index, value) in matches.indices_of(name).into_iter().flatten().zip(values) {
+                words.push((index, word(name, value)?));
+            }
+        }
+        words.sort_by_key(|(index, _)| *index);
+        Ok(Self(words.into_iter().map(|(_, word)| word).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn word(name: &'static str, value: &str) -> Result<FilterWord, clap::Error> {
+    if name != OR {
+        return Ok(FilterWord::Option(name, value.to_owned()));
+    }
+    if value == OR {
+        return Ok(FilterWord::Or);
+    }
+    let mut error = clap::Error::new(ErrorKind::UnknownArgument);
+    error.insert(ContextKind::InvalidArg, ContextValue::String(value.to_owned()));
+    Err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Request, read};
+    use FilterWord::{Option as O, Or};
+
+    #[track_caller]
+    fn words(line: &str) -> Vec<FilterWord> {
+        match read(["oc-netobserv", "flows"].into_iter().chain(line.split(' ')).map(Into::into)) {
+            Ok(Request::Flows(flows)) => flows.filter.0,
+            other => panic!("{line} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn words_keep_their_order() {
+        let (tcp, port) = (O("protocol", "TCP".into()), O("port", "8080".into()));
+        let udp = O("protocol", "UDP".into());
+        let expected = [tcp, port, Or, udp];
+        assert_eq!(words("--protocol=TCP --port=8080 or --protocol=UDP"), expected);
+        assert_eq!(words("--protocol TCP --sampling=5 --port 8080 --local or -v --protocol UDP"), expected);
+    }
+
+    #[test]
+    fn an_option_may_stand_in_each_rule_and_again() {
+        let port = |n: &str| O("port", n.into());
+        assert_eq!(words("--port=1 --port=2 or --port=3 or or"), [port("1"), port("2"), Or, port("3"), Or, Or]);
+    }
+
+    #[test]
+    fn switches_and_dashes() {
+        let expected = [O("drops", "true".into()), O("tcp_flags", "SYN".into()), O("enable_filter", "true".into())];
+        assert_eq!(words("--drops --tcp-flags=SYN --enable_filter"), expected);
+        assert_eq!(words("--drops=false"), [O("drops", "false".into())]);
+    }
+
+    #[test]
+    fn a_value_called_or_is_a_value() {
+        assert_eq!(words("--output-dir or --port=1"), [O("port", "1".into())]);
+    }
+}
