@@ -96,6 +96,9 @@ install_tools() {
   need_rust
   need ip iproute2
   need ping iputils-ping
+  need dig bind9-dnsutils
+  need dnsmasq dnsmasq-base
+  need tshark tshark
   need python3 python3
   need shellcheck shellcheck
   need kill procps

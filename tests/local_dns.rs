@@ -39,19 +39,23 @@ impl World {
         let flag = stop.clone();
         std::thread::spawn(move || upstream(&socket, &flag));
         let long = format!("--txt-record=big.test,{}", ["x".repeat(250).as_str(); 4].join(","));
-        let words = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--bind-interfaces", "--cache-size=0", "--port=53"];
+        let words =
+            ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--bind-interfaces", "--cache-size=0", "--pid-file"];
         let listen = format!("--listen-address={SERVER},{SERVER6}");
         let rules = ["--address=/good.test/192.0.2.7", "--address=/none.test/", "--server=127.0.0.1#5300"];
         let dnsmasq = server.run("dnsmasq").args(words).args(rules).arg(&listen).arg(&long).start();
-        let up = || client.run("dig").args(["+time=1", "+tries=1", "+short", &format!("@{SERVER}"), "good.test"]).finish();
-        assert!(wait_for(Duration::from_secs(10), || up().stdout.contains("192.0.2.7")), "dnsmasq does not answer");
+        let up =
+            || client.run("dig").args(["+time=1", "+tries=1", "+short", &format!("@{SERVER}"), "good.test"]).finish();
+        let answers = wait_for(Duration::from_secs(20), || up().stdout.contains("192.0.2.7"));
+        assert!(answers, "dnsmasq does not answer: {} {}", dnsmasq.stdout(), dnsmasq.stderr());
         Self { client, server, veth, dnsmasq, stop }
     }
 
     /// What `dig` was told: the response code and the id.
     fn dig(&self, words: &[&str]) -> (String, u64) {
         let told = self.client.run("dig").args(["+tries=1", "+time=3", "+noedns"]).args(words).finish().stdout;
-        let after = |mark: &str| told.split_once(mark).map(|(_, rest)| rest.split([',', '\n']).next().unwrap_or_default());
+        let after =
+            |mark: &str| told.split_once(mark).map(|(_, rest)| rest.split([',', '\n']).next().unwrap_or_default());
         let id = after(", id: ").and_then(|id| id.trim().parse().ok()).unwrap_or_default();
         (after("status: ").unwrap_or("no answer").to_owned(), id)
     }
@@ -87,21 +91,20 @@ fn upstream(socket: &UdpSocket, stop: &AtomicBool) {
     }
 }
 
-/// A row of tshark: transport protocol, id, response code, name.
-fn tshark(world: &World, file: &std::path::Path) -> Process {
+/// Prints a row for each answer, as soon as it passes.
+fn tshark(world: &World) -> Process {
     let fields = ["ip.proto", "ipv6.nxt", "dns.id", "dns.flags", "dns.qry.name", "dns.time"];
     let fields = fields.into_iter().flat_map(|field| ["-e", field]);
-    // Line buffered, so that what is written is whole when it is stopped.
-    let run = world.client.run("tshark").args(["-i", &world.veth.a.name, "-f", "port 53", "-Y", "dns.flags.response==1"]);
-    run.args(["-l", "-T", "fields"]).args(fields).arg("-w").arg(file).arg("-P").start()
+    let run =
+        world.client.run("tshark").args(["-i", &world.veth.a.name, "-f", "port 53", "-Y", "dns.flags.response==1"]);
+    run.args(["-l", "-T", "fields"]).args(fields).start()
 }
 
 #[test]
 fn every_field_is_what_dig_and_tshark_saw() {
     require_privileged!("every_field_is_what_dig_and_tshark_saw");
     let world = World::new();
-    let dir = tempfile::tempdir().expect("a folder");
-    let mut shark = tshark(&world, &dir.path().join("dns.pcapng"));
+    let mut shark = tshark(&world);
     assert!(wait_for(Duration::from_secs(20), || shark.ended() || shark.stderr().contains("Capturing on")), "tshark");
     let options = ["--enable_dns"];
     let capture = LocalCapture::of(&world.client, &world.veth.a.name, &options);
@@ -143,8 +146,13 @@ fn every_field_is_what_dig_and_tshark_saw() {
         assert_eq!(status.to_lowercase(), rcode.to_lowercase(), "{name}: dig");
         assert_eq!(flow["DnsId"].as_u64(), Some(*id), "{name}: dig");
         assert_eq!(flow["DnsErrno"].as_u64(), Some(0), "{name}");
-        let row = decoded.iter().find(|row| row.name == *name).unwrap_or_else(|| panic!("tshark has no {name}: {decoded:?}"));
-        assert_eq!((flow["DnsId"].as_u64(), flow["DnsFlags"].as_u64()), (Some(row.id), Some(row.flags)), "{name}: tshark");
+        let row =
+            decoded.iter().find(|row| row.name == *name).unwrap_or_else(|| panic!("tshark has no {name}: {decoded:?}"));
+        assert_eq!(
+            (flow["DnsId"].as_u64(), flow["DnsFlags"].as_u64()),
+            (Some(row.id), Some(row.flags)),
+            "{name}: tshark"
+        );
         let latency = flow["DnsLatencyMs"].as_f64().unwrap_or(-1.0);
         assert!((latency - row.time_ms).abs() < 3.0, "{name}: {latency} ms, tshark says {} ms", row.time_ms);
         assert_eq!(flow["SrcPort"], 53, "{name}: the answer's flow has it");
