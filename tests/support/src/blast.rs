@@ -37,7 +37,7 @@ impl Sender {
     /// When the interface is missing, or without CAP_NET_RAW.
     #[track_caller]
     pub fn new(ns: &Netns, interface: &str) -> Self {
-        let socket = ns.enter(|| open(interface));
+        let socket = ns.enter(|| open(interface, 0));
         Self { socket: socket.unwrap_or_else(|error| panic!("packet socket on {interface}: {error}")) }
     }
 
@@ -201,8 +201,9 @@ fn send_some(socket: &OwnedFd, frames: &[&[u8]]) -> io::Result<usize> {
     if taken < 0 { Err(io::Error::last_os_error()) } else { Ok(taken as usize) }
 }
 
-/// A raw packet socket bound to an interface of the calling thread's namespace. Protocol 0: it receives nothing.
-fn open(interface: &str) -> io::Result<OwnedFd> {
+/// A raw packet socket bound to an interface of the calling thread's namespace. It receives frames of an EtherType, or
+/// nothing when that is 0.
+pub(crate) fn open(interface: &str, ethertype: u16) -> io::Result<OwnedFd> {
     // SAFETY: a plain system call.
     let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
@@ -218,6 +219,7 @@ fn open(interface: &str) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = ethertype.to_be();
     address.sll_ifindex = index.cast_signed();
     // SAFETY: a whole sockaddr_ll with its length.
     let bound = unsafe {

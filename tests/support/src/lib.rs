@@ -14,8 +14,11 @@ pub mod netns;
 pub mod pair;
 pub mod privilege;
 pub mod proc;
+pub mod relay;
 pub mod session;
+pub mod socket;
 pub mod tmpfs;
+pub mod trace;
 pub mod wait;
 
 pub use blast::{Blast, Sender, Sent};
@@ -26,7 +29,9 @@ pub use netns::Netns;
 pub use nix::sys::signal::Signal;
 pub use pair::Pair;
 pub use proc::{Finished, Process, Run};
+pub use relay::Relay;
 pub use session::{Ended, LocalCapture};
+pub use trace::Trace;
 pub use wait::wait_for;
 
 /// Returns from the calling test, saying why, when this machine cannot load kernel programs.
