@@ -98,6 +98,7 @@ install_tools() {
   need ping iputils-ping
   need dig bind9-dnsutils
   need dnsmasq dnsmasq-base
+  need nft nftables
   need tshark tshark
   need python3 python3
   need shellcheck shellcheck
