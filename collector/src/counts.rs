@@ -58,6 +58,10 @@ pub struct Losses {
     pub kernel_packets: u64,
     /// Bytes of these packets.
     pub kernel_bytes: u64,
+    /// Dropped packets that were not counted as such for want of room in the kernel.
+    pub drop_events: u64,
+    /// DNS messages that found no room in the kernel.
+    pub dns_messages: u64,
     /// Flows that found no room in an agent's export queue.
     pub export_flows: u64,
     /// Packets of these flows.
@@ -207,6 +211,8 @@ impl Losses {
         Self {
             kernel_packets: status.lost_kernel_packets,
             kernel_bytes: status.lost_kernel_bytes,
+            drop_events: status.lost_drop_events,
+            dns_messages: status.lost_dns_messages,
             export_flows: status.lost_export_flows,
             export_packets: status.lost_export_packets,
             export_bytes: status.lost_export_bytes,
@@ -214,10 +220,12 @@ impl Losses {
         }
     }
 
-    fn each(self) -> [u64; 6] {
+    fn each(self) -> [u64; 8] {
         [
             self.kernel_packets,
             self.kernel_bytes,
+            self.drop_events,
+            self.dns_messages,
             self.export_flows,
             self.export_packets,
             self.export_bytes,
@@ -226,9 +234,28 @@ impl Losses {
     }
 
     fn plus(self, other: Self) -> Self {
-        let [a, b, c, d, e, f] = std::array::from_fn(|i| self.each()[i].saturating_add(other.each()[i]));
-        let (kernel_packets, kernel_bytes, export_flows) = (a, b, c);
-        Self { kernel_packets, kernel_bytes, export_flows, export_packets: d, export_bytes: e, overflow_packets: f }
+        let sum = std::array::from_fn(|i| self.each()[i].saturating_add(other.each()[i]));
+        // In the order of `each`.
+        let [
+            kernel_packets,
+            kernel_bytes,
+            drop_events,
+            dns_messages,
+            export_flows,
+            export_packets,
+            export_bytes,
+            overflow_packets,
+        ] = sum;
+        Self {
+            kernel_packets,
+            kernel_bytes,
+            drop_events,
+            dns_messages,
+            export_flows,
+            export_packets,
+            export_bytes,
+            overflow_packets,
+        }
     }
 
     /// A counter that went back: the agent was started anew.
@@ -242,6 +269,8 @@ impl Totals {
     pub fn lost(&self) -> Vec<String> {
         let stages = [
             ("in the kernel", self.losses.kernel_packets, "packets"),
+            ("of the drops", self.losses.drop_events, "packets"),
+            ("of DNS", self.losses.dns_messages, "messages"),
             ("in the agents' queues", self.losses.export_flows, "flows"),
             ("unreadable", self.malformed_flows, "flows"),
             ("not in the JSON file", self.json_lost, "flows"),
@@ -293,6 +322,14 @@ mod tests {
             counts.heard(&AgentStatus { instance, ..status("a", kernel, false) }, 0, now);
         }
         assert_eq!(counts.totals().losses.kernel_packets, 11);
+    }
+
+    #[test]
+    fn what_the_features_lost_is_told() {
+        let counts = Counts::default();
+        let status = AgentStatus { lost_drop_events: 3, lost_dns_messages: 4, ..status("a", 0, false) };
+        counts.heard(&status, 0, Instant::now());
+        assert_eq!(counts.totals().lost(), ["of the drops 3 packets", "of DNS 4 messages"]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Record {
     pub const SCHEMA: &str = "
         CREATE TABLE capture (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
         CREATE TABLE agent (node TEXT PRIMARY KEY, version TEXT, interfaces INTEGER, flows INTEGER, overflow_packets INTEGER,
-            lost_kernel_packets INTEGER, lost_kernel_bytes INTEGER,
+            lost_kernel_packets INTEGER, lost_kernel_bytes INTEGER, lost_drop_events INTEGER, lost_dns_messages INTEGER,
             lost_export_flows INTEGER, lost_export_packets INTEGER, lost_export_bytes INTEGER) WITHOUT ROWID;";
 
     /// Whether there is something new to save.
@@ -112,6 +112,8 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
         ("refused_flows", number(totals.refused_flows)),
         ("lost_kernel_packets", number(totals.losses.kernel_packets)),
         ("lost_kernel_bytes", number(totals.losses.kernel_bytes)),
+        ("lost_drop_events", number(totals.losses.drop_events)),
+        ("lost_dns_messages", number(totals.losses.dns_messages)),
         ("lost_export_flows", number(totals.losses.export_flows)),
         ("lost_export_packets", number(totals.losses.export_packets)),
         ("lost_export_bytes", number(totals.losses.export_bytes)),
@@ -124,7 +126,7 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
 fn save_agent(db: &Connection, node: &str, agent: &Agent) -> rusqlite::Result<()> {
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let losses = agent.losses;
-    let mut insert = db.prepare_cached("INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut insert = db.prepare_cached("INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let saved = insert.execute(params![
         node,
         agent.version,
@@ -133,6 +135,8 @@ fn save_agent(db: &Connection, node: &str, agent: &Agent) -> rusqlite::Result<()
         number(losses.overflow_packets),
         number(losses.kernel_packets),
         number(losses.kernel_bytes),
+        number(losses.drop_events),
+        number(losses.dns_messages),
         number(losses.export_flows),
         number(losses.export_packets),
         number(losses.export_bytes),

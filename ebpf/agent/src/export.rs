@@ -215,6 +215,7 @@ impl Exporter {
             last,
             interfaces: self.interfaces.load(Relaxed) as u32,
             lost_kernel_packets: self.losses.packets.load(Relaxed),
+            lost_dns_messages: self.losses.dns_messages.load(Relaxed),
             lost_drop_events: self.losses.drops.load(Relaxed),
             lost_kernel_bytes: self.losses.bytes.load(Relaxed),
             lost_export_flows: lost.flows.load(Relaxed),
