@@ -23,7 +23,12 @@ pub struct Lab {
 impl Lab {
     /// With the filter switched on and no rules yet, so that everything is kept.
     pub fn new(max_flows: u32, sampling: u32) -> Self {
-        let switches = Switches { max_flows, sampling, filter: true, ..Default::default() };
+        Self::with(Switches { max_flows, sampling, ..Default::default() })
+    }
+
+    /// The same with other features as well.
+    pub fn with(switches: Switches) -> Self {
+        let (switches, sampling) = (Switches { filter: true, ..switches }, switches.sampling);
         let mut ebpf = kernel::load(switches).expect("the programs load");
         let programs = ["flow_ingress", "flow_egress"].map(|name| {
             let program = kernel::classifier(&mut ebpf, name).expect("a program").fd().expect("it is loaded");
@@ -48,6 +53,16 @@ impl Lab {
         let program = &self.programs[usize::from(direction == EGRESS)];
         let (verdict, _) = sys::test_run(program.as_fd(), frame, times).expect("a test run");
         assert_eq!(verdict as i32, -1, "TCX_NEXT: no packet is ever held up");
+    }
+
+    /// Runs the program once; false if the kernel itself refuses the frame.
+    pub fn try_run(&self, direction: u8, frame: &[u8]) -> bool {
+        let program = &self.programs[usize::from(direction == EGRESS)];
+        match sys::test_run(program.as_fd(), frame, 1) {
+            Ok((verdict, _)) => assert_eq!(verdict as i32, -1, "TCX_NEXT: no packet is ever held up"),
+            Err(_) => return false,
+        }
+        true
     }
 
     /// All flows counted since the last time, IPv4 addresses mapped.
