@@ -2,14 +2,22 @@
 
 use std::io::ErrorKind;
 use std::net::{TcpStream, UdpSocket};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use netobserv_testkit::session::command;
 use netobserv_testkit::socket::smallest_buffer;
 use netobserv_testkit::{Blast, Frame, LocalCapture, Netns, Pair, Sender, Trace, Veth, require_privileged, wait_for};
 use serde_json::Value;
 
 /// Packets of a scenario, unless it says otherwise. No other test drops so many for one cause in a blink.
 const PACKETS: u64 = 23;
+
+/// The hook sees the whole machine: one test at a time, so that what finds no room is of the test that looks.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A cause of drops, and what is to be told of it.
 struct Scenario {
@@ -168,6 +176,7 @@ fn check(scenario: &Scenario, flows: &[Value]) {
 #[test]
 fn each_drop_has_the_cause_that_the_kernel_tells() {
     require_privileged!("each_drop_has_the_cause_that_the_kernel_tells");
+    let _alone = alone();
     let world = World { pair: Pair::addressed(), trace: Trace::start("skb/kfree_skb") };
     let capture = LocalCapture::of(&world.pair.right, world.pair.captured(), &["--enable_pkt_drop"]);
     cause_all(&world);
@@ -181,6 +190,7 @@ fn each_drop_has_the_cause_that_the_kernel_tells() {
 #[test]
 fn drops_of_ipv6_join_their_flows() {
     require_privileged!("drops_of_ipv6_join_their_flows");
+    let _alone = alone();
     let [left, right] = ["left", "right"].map(Netns::new);
     let veth = Veth::with_neighbours(&left, &["fd09::1/64"], &right, &["fd09::2/64"]);
     let capture = LocalCapture::of(&right, &veth.b.name, &["--enable_pktdrop"]);
@@ -202,6 +212,7 @@ fn drops_of_ipv6_join_their_flows() {
 #[test]
 fn drops_elsewhere_are_not_told() {
     require_privileged!("drops_elsewhere_are_not_told");
+    let _alone = alone();
     let (mine, other) = (Pair::addressed(), ["near", "far"].map(Netns::new));
     let [near, far] = &other;
     Veth::with_neighbours(near, &["10.44.0.1/24"], far, &["10.44.0.2/24"]);
@@ -220,6 +231,7 @@ fn drops_elsewhere_are_not_told() {
 #[test]
 fn counts_do_not_saturate() {
     require_privileged!("counts_do_not_saturate");
+    let _alone = alone();
     const MANY: u32 = 100_000;
     let pair = Pair::addressed();
     let capture = LocalCapture::of(&pair.right, pair.captured(), &["--enable_pkt_drop"]);
@@ -233,4 +245,26 @@ fn counts_do_not_saturate() {
     let seen = files.sum("SrcAddr LIKE '10.1.%'");
     assert_eq!((seen.packets, seen.bytes), (sent.packets, sent.bytes));
     assert_eq!((dropped, bytes), (sent.packets, sent.bytes), "each of them was dropped behind the interface");
+}
+
+/// Flows that find no room: what is told and what is counted as lost are together all that was dropped.
+#[test]
+fn what_finds_no_room_is_counted() {
+    require_privileged!("what_finds_no_room_is_counted");
+    let _alone = alone();
+    let pair = Pair::addressed();
+    nft(&pair.right, "input", "udp dport != 1");
+    let dir = tempfile::tempdir().expect("a folder");
+    let run = command(dir.path(), &["--enable_pkt_drop", &format!("--interfaces={}", pair.captured())]);
+    let mut capture = LocalCapture::start_run(dir, run.env("CACHE_MAX_FLOWS", "500"));
+    capture.wait_attached(&pair.right, pair.captured());
+    let blast = Blast { flows: 20_000, dst_mac: pair.veth.b.mac, ..Default::default() };
+    let sent = blast.run(&pair.left, &pair.veth.a.name);
+    let ended = capture.stop();
+    let files = ended.files();
+    let told = files.number("SELECT sum(PktDropPackets) FROM flow WHERE SrcAddr LIKE '10.1.%'");
+    let lost = files.number("SELECT value FROM capture WHERE name = 'lost_drop_events'");
+    println!("{told} told, {lost} lost");
+    assert_eq!(told + lost, sent.packets);
+    assert!(lost > 0 && told > 0, "{told} told, {lost} lost");
 }
