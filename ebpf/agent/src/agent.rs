@@ -337,6 +337,9 @@ impl State {
                 self.scope.leave(inode);
                 self.probes.detach_netns(inode);
             }
+            Event::Present(netns, present) => {
+                self.probes.missing(netns, &present).into_iter().for_each(|place| self.leave(place));
+            }
             Event::Listed => {}
         }
         self.watched.store(self.probes.count() as u64, Relaxed);

@@ -3,7 +3,10 @@
 //! TCX first: its links end with the process, whatever ends it. Where the kernel has no TCX, or refuses, a filter
 //! on the clsact qdisc; a qdisc that was there before stays, and so do other programs' filters.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use aya::{
     Ebpf,
@@ -89,6 +92,12 @@ impl Probes {
         if let Some(watched) = self.watched.remove(&place) {
             watched.remove();
         }
+    }
+
+    /// Watched interfaces of a namespace whose index is not among those `present`.
+    pub fn missing(&self, netns: u32, present: &HashSet<u32>) -> Vec<Place> {
+        let gone = |place: &Place| place.netns == netns && !present.contains(&place.ifindex);
+        self.watched.keys().copied().filter(gone).collect()
     }
 
     /// Stops watching all interfaces of a namespace, and lets go of the namespace.

@@ -110,8 +110,12 @@ struct Seen {
     /// Totals, comparable with those of other places.
     packets: u64,
     bytes: u64,
+    /// Of these, in this window.
+    new_packets: u64,
     /// First packet of this window; 0 = none yet.
     first_ns: u64,
+    /// Latest packet of this window.
+    last_ns: u64,
     /// Whether it saw packets in the flow's window before this one.
     before: bool,
 }
@@ -193,7 +197,7 @@ impl Merger {
         if flow.seen.is_empty()
             && let Some(at) = at
         {
-            flow.seen.push(Seen { at, packets: 0, bytes: 0, first_ns: count.first_ns, before: false });
+            flow.seen.push(Seen { first_ns: count.first_ns, last_ns: count.last_ns, ..Seen::new(at) });
         }
         flow.extra.get_or_insert_default()
     }
@@ -262,7 +266,7 @@ impl Flow {
         }
         self.tcp_flags |= count.tcp_flags;
         let index = self.seen.iter().position(|seen| seen.at == at).unwrap_or_else(|| {
-            self.seen.push(Seen { at, packets: 0, bytes: 0, first_ns: 0, before: false });
+            self.seen.push(Seen::new(at));
             self.seen.len() - 1
         });
         let late = count.first_ns.saturating_sub(self.born_ns) > JOIN_NS;
@@ -276,12 +280,34 @@ impl Flow {
             seen.first_ns = count.first_ns;
         }
         seen.first_ns = seen.first_ns.min(count.first_ns);
+        seen.last_ns = seen.last_ns.max(count.last_ns).max(count.first_ns);
         seen.packets += count.packets;
         seen.bytes += count.bytes;
+        seen.new_packets += count.packets;
+    }
+
+    /// A place that saw its first packet well after another had seen its last is the flow's new way: it goes on from
+    /// the other's total.
+    fn follow_moves(&mut self) {
+        let mut order: SmallVec<[usize; 2]> = (0..self.seen.len()).filter(|i| self.seen[*i].first_ns != 0).collect();
+        order.sort_by_key(|i| self.seen[*i].first_ns);
+        for i in order {
+            let Seen { before, first_ns, packets, new_packets, .. } = self.seen[i];
+            let left = self.seen.iter().filter(|other| other.last_ns != 0 && other.last_ns + JOIN_NS < first_ns);
+            let Some((total, bytes)) = left.map(|other| (other.packets, other.bytes)).max() else { continue };
+            let base = packets - new_packets;
+            if !before && total > base {
+                self.seen[i].packets += total - base;
+                self.seen[i].bytes += bytes.saturating_sub(self.reported_bytes);
+            }
+        }
     }
 
     /// The record of this window; None if all of it has been reported before (packets that were in flight).
     fn report(&mut self, id: FlowId) -> Option<FlowRecord> {
+        if self.seen.len() > 1 {
+            self.follow_moves();
+        }
         let most = (0..self.seen.len()).max_by_key(|i| {
             let seen = &self.seen[*i];
             // Among equals the one that counted so far, else the one that saw the flow first.
@@ -329,147 +355,20 @@ impl Flow {
         self.first_ns = 0;
         for seen in &mut self.seen {
             seen.before = seen.first_ns != 0;
-            seen.first_ns = 0;
+            (seen.first_ns, seen.last_ns, seen.new_packets) = (0, 0, 0);
         }
     }
 }
 
 impl Seen {
+    fn new(at: Sighting) -> Self {
+        Self { at, packets: 0, bytes: 0, new_packets: 0, first_ns: 0, last_ns: 0, before: false }
+    }
+
     fn first_or_never(&self) -> u64 {
         if self.first_ns == 0 { u64::MAX } else { self.first_ns }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use netobserv_ebpf_common::{EGRESS, INGRESS, Key4};
-
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    /// Packets of 100 bytes of one flow at an interface, the first of them at `ms`.
-    fn add(merger: &mut Merger, ifindex: u32, direction: u8, packets: u64, ms: u64) {
-        let at = Point { src_port: 1, dst_port: 2, eth_proto: 0x800, proto: 17, direction, device: u64::from(ifindex) };
-        let time = ms * MS;
-        let count = FlowCount {
-            first_ns: time,
-            last_ns: time,
-            packets,
-            bytes: packets * 100,
-            ifindex,
-            sampling: 1,
-            ..Default::default()
-        };
-        merger.add(Counted::V4(&Key4 { src: 1, dst: 2, at }, &count));
-    }
-
-    fn totals(records: &[FlowRecord]) -> (u64, u64) {
-        records.iter().fold((0, 0), |(p, b), r| (p + r.packets, b + r.bytes))
-    }
-
-    fn interfaces(record: &FlowRecord) -> Vec<u32> {
-        record.sightings.iter().map(|s| s.place.ifindex).collect()
-    }
-
-    #[test]
-    fn a_path_over_three_interfaces_counts_once() {
-        let mut merger = Merger::default();
-        for (ifindex, direction, ms) in [(3, EGRESS, 12), (1, INGRESS, 10), (2, INGRESS, 11)] {
-            add(&mut merger, ifindex, direction, 10, ms);
-        }
-        let records = merger.end_window();
-        assert_eq!(totals(&records), (10, 1000));
-        assert_eq!(interfaces(&records[0]), [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_hairpin_counts_once() {
-        let mut merger = Merger::default();
-        add(&mut merger, 1, INGRESS, 7, 1);
-        add(&mut merger, 1, EGRESS, 7, 1);
-        assert_eq!(totals(&merger.end_window()), (7, 700));
-    }
-
-    #[test]
-    fn packets_in_flight_at_the_switch_are_not_counted_twice() {
-        let mut merger = Merger::default();
-        add(&mut merger, 1, INGRESS, 1000, 1);
-        add(&mut merger, 2, EGRESS, 999, 1);
-        let first = merger.end_window();
-        add(&mut merger, 1, INGRESS, 500, 1000);
-        add(&mut merger, 2, EGRESS, 501, 1000);
-        let second = merger.end_window();
-        assert_eq!(totals(&first).0 + totals(&second).0, 1500);
-    }
-
-    #[test]
-    fn the_last_packet_in_flight_makes_no_record() {
-        let mut merger = Merger::default();
-        add(&mut merger, 1, INGRESS, 1, 999);
-        assert_eq!(totals(&merger.end_window()), (1, 100));
-        add(&mut merger, 2, EGRESS, 1, 1001);
-        assert!(merger.end_window().is_empty());
-    }
-
-    #[test]
-    fn two_halves_that_meet_again_count_as_one() {
-        let mut merger = Merger::default();
-        add(&mut merger, 1, INGRESS, 5, 1);
-        add(&mut merger, 2, INGRESS, 5, 1);
-        add(&mut merger, 3, EGRESS, 10, 2);
-        let records = merger.end_window();
-        assert_eq!(totals(&records), (10, 1000));
-        assert_eq!(interfaces(&records[0]), [3, 1, 2]);
-    }
-
-    #[test]
-    fn a_flow_that_moves_to_another_path_is_counted_on() {
-        let mut merger = Merger::default();
-        let mut sum = 0;
-        for (ifindex, packets, ms) in
-            [(1, 1000, 1), (2, 300, 1200), (2, 200, 2100), (1, 250, 3500), (2, 40, 4500), (1, 300, 5500)]
-        {
-            add(&mut merger, ifindex, INGRESS, packets, ms);
-            sum += totals(&merger.end_window()).0;
-        }
-        assert_eq!(sum, 2090);
-    }
-
-    #[test]
-    fn an_interface_that_joins_late_adds_nothing() {
-        let mut merger = Merger::default();
-        add(&mut merger, 1, INGRESS, 100, 1);
-        let mut sum = totals(&merger.end_window()).0;
-        for window in 1..4 {
-            add(&mut merger, 1, INGRESS, 100, window * 1000);
-            add(&mut merger, 2, EGRESS, if window == 1 { 40 } else { 100 }, window * 1000 + 500);
-            sum += totals(&merger.end_window()).0;
-        }
-        assert_eq!(sum, 400);
-    }
-
-    #[test]
-    fn parts_of_one_window_add_up() {
-        let mut merger = Merger::default();
-        for _ in 0..5 {
-            add(&mut merger, 1, INGRESS, 2, 1);
-        }
-        assert_eq!(merger.active(), 1);
-        assert_eq!(totals(&merger.end_window()), (10, 1000));
-        assert_eq!(merger.active(), 0);
-    }
-
-    #[test]
-    fn flows_are_forgotten_when_idle() {
-        let mut merger = Merger::default();
-        add(&mut merger, 1, INGRESS, 2, 1);
-        merger.end_window();
-        for _ in 0..IDLE_WINDOWS {
-            assert!(merger.end_window().is_empty());
-        }
-        assert!(merger.flows.is_empty());
-        add(&mut merger, 1, INGRESS, 3, 9000);
-        assert_eq!(totals(&merger.end_window()), (3, 300));
-    }
-}
+mod tests;

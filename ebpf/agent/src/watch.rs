@@ -1,7 +1,13 @@
 //! Follows interfaces as they come and go, in this process's network namespace and in the named ones.
 //! The only file that speaks netlink.
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, TryStreamExt};
 use inotify::{EventMask, Inotify, WatchMask};
@@ -29,6 +35,8 @@ pub enum Event {
     Listed,
     /// The name of a namespace has gone, and with it, most often, the namespace.
     NetnsGone(u32),
+    /// Messages were lost: these are all the interfaces of a namespace (as in [`Place::netns`]) now.
+    Present(u32, HashSet<u32>),
 }
 
 /// An interface that frames can be read from.
@@ -47,7 +55,7 @@ pub struct Interface {
 pub async fn start(others: bool) -> io::Result<(mpsc::Receiver<Event>, usize)> {
     // Watch the folder before reading it: a namespace made in between is seen twice rather than never.
     let (sender, receiver) = mpsc::channel(256);
-    let mut watcher = Watcher { sender, others, by_path: HashMap::new() };
+    let mut watcher = Watcher { sender, others, by_path: HashMap::new(), awaited: Vec::new() };
     let changes = if others { watch_folder()? } else { None };
     let own = Arc::new(Netns::own()?);
     let own_inode = own.inode;
@@ -85,8 +93,15 @@ fn make_folder_and_retry(inotify: Inotify) -> io::Result<Option<Inotify>> {
 struct Watcher {
     sender: mpsc::Sender<Event>,
     others: bool,
-    by_path: HashMap<std::path::PathBuf, (u32, JoinHandle<()>)>,
+    by_path: HashMap<PathBuf, (u32, JoinHandle<()>)>,
+    /// Names that stand for no namespace yet, and until when to try.
+    awaited: Vec<(PathBuf, Instant)>,
 }
+
+/// `ip netns add` makes a file, and mounts the namespace on it a moment later: longer than this it never takes.
+const MOUNTED_BY: Duration = Duration::from_secs(5);
+/// How often to look whether it is mounted.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 impl Watcher {
     async fn run(mut self, changes: Option<Inotify>, own_inode: u32, own_task: JoinHandle<()>) {
@@ -98,30 +113,41 @@ impl Watcher {
             Ok(events) => events,
             Err(error) => return warn!("cannot watch {}: {error}", netns::NAMED),
         };
-        while let Some(Ok(event)) = events.next().await {
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = tokio::time::sleep(TRY_AGAIN), if !self.awaited.is_empty() => {
+                    self.try_again(own_inode);
+                    continue;
+                }
+            };
+            let Some(Ok(event)) = event else { return };
             let Some(name) = event.name else { continue };
-            let path = std::path::Path::new(netns::NAMED).join(name);
+            let path = Path::new(netns::NAMED).join(name);
             if event.mask.contains(EventMask::DELETE) {
                 self.remove(&path).await;
             } else {
-                self.add_soon(path, own_inode).await;
+                self.add(path, own_inode);
             }
         }
     }
 
-    /// The file is made first and the namespace mounted on it a moment later.
-    async fn add_soon(&mut self, path: std::path::PathBuf, own_inode: u32) {
-        for _ in 0..20 {
-            if self.add(path.clone(), own_inode) {
-                return;
+    fn try_again(&mut self, own_inode: u32) {
+        for (path, until) in std::mem::take(&mut self.awaited) {
+            if Instant::now() > until {
+                debug!("{}: no network namespace", path.display());
+                continue;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            self.add(path.clone(), own_inode);
+            // Still not there: the first deadline holds.
+            if let Some(again) = self.awaited.iter_mut().find(|(awaited, _)| *awaited == path) {
+                again.1 = until;
+            }
         }
-        debug!("{}: no network namespace", path.display());
     }
 
     /// Whether a namespace is followed now that was not before.
-    fn add(&mut self, path: std::path::PathBuf, own_inode: u32) -> bool {
+    fn add(&mut self, path: PathBuf, own_inode: u32) -> bool {
         let Ok(netns) = Netns::open(&path) else { return false };
         let known = self.by_path.values().any(|(inode, _)| *inode == netns.inode);
         if netns.inode == own_inode || known {
@@ -133,14 +159,15 @@ impl Watcher {
                 self.by_path.insert(path, (inode, task));
                 true
             }
-            Err(error) => {
-                debug!("{}: {error}", path.display());
+            Err(_) => {
+                self.awaited.push((path, Instant::now() + MOUNTED_BY));
                 false
             }
         }
     }
 
-    async fn remove(&mut self, path: &std::path::Path) {
+    async fn remove(&mut self, path: &Path) {
+        self.awaited.retain(|(awaited, _)| awaited != path);
         if let Some((inode, task)) = self.by_path.remove(path) {
             // The socket inside would keep the namespace alive.
             task.abort();
@@ -183,10 +210,7 @@ impl Follower {
                 Item = (rtnetlink::packet_core::NetlinkMessage<RouteNetlinkMessage>, rtnetlink::sys::SocketAddr),
             > + Unpin,
     {
-        let mut links = handle.link().get().execute();
-        while let Ok(Some(link)) = links.try_next().await {
-            self.added(&link).await;
-        }
+        self.list(&handle).await;
         let _ = self.sender.send(Event::Listed).await;
         while let Some((message, _)) = messages.next().await {
             match message.payload {
@@ -197,9 +221,25 @@ impl Follower {
                 {
                     let _ = self.sender.send(Event::Removed(self.place(&link))).await;
                 }
+                // The kernel had more to tell than the socket could hold.
+                NetlinkPayload::Overrun(_) => {
+                    let present = self.list(&handle).await;
+                    let _ = self.sender.send(Event::Present(self.netns_number, present)).await;
+                }
                 _ => {}
             }
         }
+    }
+
+    /// Tells all interfaces that there are. Returns their indexes.
+    async fn list(&self, handle: &rtnetlink::Handle) -> HashSet<u32> {
+        let mut present = HashSet::new();
+        let mut links = handle.link().get().execute();
+        while let Ok(Some(link)) = links.try_next().await {
+            present.insert(link.header.index);
+            self.added(&link).await;
+        }
+        present
     }
 
     fn place(&self, link: &LinkMessage) -> Place {
