@@ -3,7 +3,7 @@
 # they can be compared between machines.
 #
 #   scripts/bench.sh            both
-#   scripts/bench.sh kernel     the flow program against an empty one, and draining its map (needs root)
+#   scripts/bench.sh kernel     the flow program against an empty one, its features, and draining its map (needs root)
 #   scripts/bench.sh ingest     the collector against plain SQLite, 30 s
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,7 +29,7 @@ run_kernel() {
     host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
     export "CARGO_TARGET_${host}_RUNNER=$PWD/scripts/as-root.sh"
   fi
-  cargo bench --locked --package netobserv-agent --bench kernel
+  cargo bench --locked --package netobserv-agent --bench kernel --bench hooks
 }
 
 run_ingest() { cargo bench --locked --package netobserv-collector --bench ingest; }
