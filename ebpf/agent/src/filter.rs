@@ -31,6 +31,8 @@ pub struct Filter {
     /// The keys of each bank.
     prefixes: [Vec<Key<AddressKey>>; 2],
     sampling: u32,
+    /// Of the latest list; not 0 from the first on.
+    number: u32,
 }
 
 impl Filter {
@@ -48,6 +50,7 @@ impl Filter {
             addresses: kernel::take_map(ebpf, "FILTER_ADDRESSES")?,
             prefixes: Default::default(),
             sampling,
+            number: 0,
         })
     }
 
@@ -58,7 +61,11 @@ impl Filter {
     /// What the kernel said to writing a map; the old rules are still in force then.
     pub fn replace(&mut self, rules: &[Rule]) -> io::Result<()> {
         let bank = 1 - self.bank;
-        self.fill(bank, &compile(rules, self.sampling)).map_err(io::Error::other)?;
+        // Verdicts that the programs remember belong to a list by its number.
+        self.number = self.number.checked_add(1).unwrap_or(1);
+        let mut compiled = compile(rules, self.sampling);
+        compiled.tables.number = self.number;
+        self.fill(bank, &compiled).map_err(io::Error::other)?;
         self.switch.set(0, bank, 0).map_err(io::Error::other)?;
         self.bank = bank;
         // From here on nobody reads the other bank: the next call may write to it.

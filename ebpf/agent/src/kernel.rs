@@ -102,7 +102,7 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
         loader.map_max_entries("DNS_MESSAGES", ONE_PAGE);
     }
     if !switches.filter {
-        loader.map_max_entries("FILTER_PORTS", 1);
+        loader.map_max_entries("FILTER_PORTS", 1).map_max_entries("FILTER_VERDICTS", 1);
     }
     if let Some(offsets) = &rtt {
         offsets.set(&mut loader);

@@ -53,7 +53,26 @@ pub struct Tables {
     pub other_sample: u32,
     /// 1: some rule has a sample of its own.
     pub samples_differ: u32,
+    /// Number of this list of rules; never 0.
+    pub number: u32,
+    /// Keeps the size a multiple of 8.
+    pub _pad: u32,
 }
+
+/// What a list of rules said of a packet.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// Addresses in four words (IPv4 in the first), then ports, protocol, flags, direction and family.
+    pub words: [u64; 5],
+    /// 1 in so many is kept; 0 = none.
+    pub sampling: u32,
+    /// Number of the list; 0 = no verdict.
+    pub rules: u32,
+}
+
+/// Verdicts that each CPU remembers. A power of two.
+pub const VERDICTS: u32 = 4096;
 
 /// Rules that a port fits.
 #[repr(C)]
@@ -87,7 +106,8 @@ pub type AddressKey = [u8; 20];
 pub const ADDRESS_BITS: u32 = 32;
 
 const _: () = {
-    assert!(size_of::<Tables>() == 4 * 2048 + 4 * 8 + 6 * 8 + 16 + 256 + 8);
+    assert!(size_of::<Tables>() == 4 * 2048 + 4 * 8 + 6 * 8 + 16 + 256 + 16);
+    assert!(size_of::<Verdict>() == 48 && VERDICTS.is_power_of_two());
     assert!(size_of::<PortMasks>() == 24);
     assert!(size_of::<AddressMasks>() == 16);
 };

@@ -22,6 +22,7 @@ use netobserv_ebpf_common::{
 use crate::{
     packet::{ICMP, ICMPV6, SCTP, TCP, UDP},
     settings::SAMPLING,
+    verdicts::{Place, Words},
 };
 
 /// Whether there are rules.
@@ -62,6 +63,13 @@ impl Rules {
     #[inline(always)]
     pub fn look_at_each_packet(&self) -> bool {
         self.tables.with_flags != 0
+    }
+
+    /// Where the verdict on a packet is remembered.
+    #[inline(always)]
+    pub fn place<K: Words>(&self, key: &K, tcp_flags: u32) -> Place {
+        let tcp_flags = if self.look_at_each_packet() { tcp_flags } else { 0 };
+        Place::of(key, tcp_flags, self.tables.number)
     }
 
     /// Whether some rule has a sample of its own: then chance is asked after the rules.

@@ -20,6 +20,7 @@ use crate::{
     filter::{self, Rules, chance},
     packet::{self, Key},
     settings::SAMPLING,
+    verdicts::{Place, Words},
 };
 
 // The agent sets the sizes (CACHE_MAX_FLOWS).
@@ -54,7 +55,7 @@ struct Packet<'a> {
 }
 
 /// A key of either family.
-trait FlowKey {
+trait FlowKey: Words {
     fn wide(&self) -> Key6;
 }
 
@@ -126,15 +127,19 @@ fn bytes(ctx: &TcContext) -> u64 {
 /// Counts the packet unless the rules do not want it. Returns whether they did.
 #[inline(always)]
 fn count<K: FlowKey>(flows: &HashMap<K, FlowCount>, key: &K, packet: &Packet) -> bool {
-    let judged = packet.rules.is_some_and(|rules| rules.look_at_each_packet());
-    if judged && filter::sampling(&key.wide(), packet.tcp_flags, false) == 0 {
+    let place = packet.rules.map(|rules| rules.place(key, packet.tcp_flags));
+    let mut verdict = place.as_ref().and_then(Place::recall);
+    if verdict.is_none() && packet.rules.is_some_and(|rules| rules.look_at_each_packet()) {
+        verdict = Some(judge(key, packet, place.as_ref()));
+    }
+    if verdict == Some(0) {
         return false;
     }
     if let Some(flow) = flows.get_ptr_mut(key) {
         // What the rules said of the flow's first packet holds for this one.
         return add(flow, packet);
     }
-    let sampling = filter::sampling(&key.wide(), packet.tcp_flags, false);
+    let sampling = verdict.unwrap_or_else(|| judge(key, packet, place.as_ref()));
     if sampling == 0 || packet.rules.is_some_and(|rules| rules.sample()) && !chance(sampling) {
         return false;
     }
@@ -149,6 +154,16 @@ fn count<K: FlowKey>(flows: &HashMap<K, FlowCount>, key: &K, packet: &Packet) ->
         None => overflow(key, &first),
     }
     true
+}
+
+/// Asks the rules, and remembers what they say.
+#[inline(always)]
+fn judge<K: FlowKey>(key: &K, packet: &Packet, place: Option<&Place>) -> u32 {
+    let sampling = filter::sampling(&key.wide(), packet.tcp_flags, false);
+    if let Some(place) = place {
+        place.remember(sampling);
+    }
+    sampling
 }
 
 #[inline(always)]

@@ -12,6 +12,7 @@ mod fragments;
 mod packet;
 mod rtt;
 mod settings;
+mod verdicts;
 
 use aya_ebpf::{
     bindings::TC_ACT_UNSPEC,

@@ -10,7 +10,7 @@ use super::{Action, Ports, Prefix, Rule, holds};
 
 /// What one bank of the kernel's tables is filled with.
 pub struct Compiled {
-    /// All but ports and addresses.
+    /// All but ports and addresses. Their number is not set.
     pub tables: Box<Tables>,
     /// By port number; None when no rule asks for ports.
     pub ports: Option<Vec<PortMasks>>,
@@ -62,6 +62,8 @@ impl Set<'_> {
             samples: std::array::from_fn(|index| self.0.get(index).map_or(sampling, sample)),
             other_sample: if only_rejects { sampling } else { 0 },
             samples_differ: u32::from(self.0.iter().any(|rule| rule.sample.is_some())),
+            number: 0,
+            _pad: 0,
         }
     }
 
