@@ -48,8 +48,9 @@ fn main() {
     let before = rows.insert_for(baseline_time);
     let taken = take_for(&batches, load);
     let after = rows.insert_for(baseline_time);
-    let baseline = (before + after) / 2.0;
-    println!("sqlite alone: {baseline:.0} rows/s (before {before:.0}, after {after:.0})");
+    let baseline = (before.rate + after.rate) / 2.0;
+    println!("sqlite alone: {baseline:.0} rows/s (before {:.0}, after {:.0})", before.rate, after.rate);
+    println!("sqlite alone: {:.2} us of CPU a row", (before.cpu + after.cpu) / 2.0);
     let ratio = taken.rate / baseline;
     println!(
         "collector, JSON and SQLite: {:.0} rows/s; {ratio:.2} times sqlite alone, {}",
@@ -121,8 +122,8 @@ impl Rows {
         self.rows.iter().map(Vec::len).sum::<usize>() as f64 / self.rows.len() as f64
     }
 
-    /// Rows a second through one prepared statement, with the collector's settings, values bound only where they are.
-    fn insert_for(&self, time: Duration) -> f64 {
+    /// Rows a second, and CPU microseconds a row, through one prepared statement, with the collector's settings, values bound only where they are.
+    fn insert_for(&self, time: Duration) -> Speed {
         let dir = folder();
         let db = Connection::open(dir.path().join("baseline.db")).expect("a database");
         db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -16000;")
@@ -130,7 +131,7 @@ impl Rows {
         db.execute_batch(&self.schema).expect("table flow");
         let sql = format!("INSERT INTO flow VALUES ({})", vec!["?"; self.columns].join(","));
         let mut insert = db.prepare(&sql).expect("a statement");
-        let (start, mut rows) = (Instant::now(), 0);
+        let (start, cpu, mut rows) = (Instant::now(), process_cpu("self"), 0);
         while start.elapsed() < time {
             for chunk in self.rows.chunks(BASELINE_ROWS) {
                 db.execute_batch("BEGIN").expect("begin");
@@ -145,8 +146,32 @@ impl Rows {
                 rows += chunk.len();
             }
         }
-        rows as f64 / start.elapsed().as_secs_f64()
+        let rows = rows as f64;
+        Speed { rate: rows / start.elapsed().as_secs_f64(), cpu: (process_cpu("self") - cpu) * 1e6 / rows }
     }
+}
+
+/// Rows a second, and CPU microseconds a row.
+struct Speed {
+    rate: f64,
+    cpu: f64,
+}
+
+/// CPU seconds of a process and of the children it has waited for.
+fn process_cpu(pid: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("its times");
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    // utime, stime, cutime and cstime are fields 14 to 17 of proc_pid_stat(5), in hundredths of a second.
+    fields.split(' ').skip(11).take(4).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// CPU seconds of the whole machine, idle and waiting time left out.
+fn machine_cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").expect("the machine's times");
+    let line = stat.lines().next().unwrap_or_default();
+    let ticks = line.split_whitespace().skip(1).map(|field| field.parse::<f64>().unwrap_or(0.0));
+    // user, nice, system, idle, iowait, irq, softirq: proc_stat(5).
+    ticks.take(7).enumerate().filter(|(field, _)| !matches!(field, 3 | 4)).map(|(_, ticks)| ticks).sum::<f64>() / 100.0
 }
 
 /// A collector without limits.
@@ -231,9 +256,12 @@ struct Taken {
 /// Offers batches as fast as they are taken.
 fn take_for(batches: &[Bytes], time: Duration) -> Taken {
     let collector = Bench::start();
-    let start = Instant::now();
+    let cpu = |collector: &Bench| process_cpu("self") + process_cpu(&collector.process.pid().to_string());
+    let (start, ours, all) = (Instant::now(), cpu(&collector), machine_cpu());
     let sent = runtime().block_on(offer_closed(&collector.socket(), batches, start + time));
     let rate = sent as f64 / start.elapsed().as_secs_f64();
+    let others = (machine_cpu() - all - (cpu(&collector) - ours)) / start.elapsed().as_secs_f64();
+    println!("other programs took {others:.1} cores meanwhile: the ratio means something only near 0");
     let memory = collector.memory();
     for (thread, seconds) in collector.cpu() {
         println!("thread {thread}: {:.2} us of CPU a row", seconds * 1e6 / sent as f64);

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use nix::sched::{CloneFlags, clone};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 
 /// A write within one page is not cut anyhow.
@@ -47,13 +47,12 @@ impl Shield {
             0
         });
         // The child takes over the mask: a Ctrl-C of the terminal must not run our handlers in it, nor end it.
-        let mut before = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK | CloneFlags::CLONE_FILES;
         // SAFETY: as after vfork(2), this thread sleeps until the child has ended, so nothing it borrows goes away or is used at the
         // same time; the child has a stack of its own, takes no lock, allocates nothing and returns.
         let child = unsafe { clone(write, &mut self.stack, flags, None) };
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+        before.thread_set_mask()?;
         waitpid(child?, Some(WaitPidFlag::__WALL))?;
         Ok(written)
     }
