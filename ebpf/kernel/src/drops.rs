@@ -7,7 +7,7 @@
 //! Not every packet that ends here was dropped: reasons below `DROP_LEAST` say "no drop" or nothing at all, and the
 //! two of `DROP_NOT_OF_FLOW` are about what was delivered already.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::offset_of};
 
 use aya_ebpf::{
     Global,
@@ -40,6 +40,16 @@ pub static DROP_NOT_OF_FLOW: Global<[u32; 2]> = Global::new([u32::MAX; 2]);
 /// Whether the tracepoint has a fourth argument, the receiving socket (kernel 6.11).
 #[unsafe(no_mangle)]
 pub static DROP_RX_SK: Global<u32> = Global::new(0);
+
+/// One of them, as a constant to the verifier.
+macro_rules! offset {
+    ($member:ident) => {
+        unsafe {
+            let all = (&raw const DROP_OFFSETS).cast::<u8>();
+            all.add(offset_of!(DropOffsets, $member)).cast::<u32>().read_volatile()
+        }
+    };
+}
 
 // Two maps that take turns, as those of the flows do.
 #[map]
@@ -78,11 +88,10 @@ pub fn record(ctx: &BtfTracePointContext) {
     if reason < DROP_LEAST.load() || reason == purged || reason == copied {
         return;
     }
-    let skb = ctx.arg::<*const u8>(0) as u64;
+    let skb: *const u8 = ctx.arg(0);
     let rx_sk = if DROP_RX_SK.load() == 0 { 0 } else { ctx.arg::<*const u8>(3) as u64 };
     let mut found = Found::default();
-    name(skb, &mut found);
-    if found.eth_proto < LEAST_ETHERTYPE {
+    if name(skb, &mut found) == 0 {
         return;
     }
     let flow = flow(&found);
@@ -97,29 +106,30 @@ pub fn record(ctx: &BtfTracePointContext) {
     if flows::second() { add(&DROPS_B, &key, &count) } else { add(&DROPS_A, &key, &count) }
 }
 
-/// Reads what names the flow. `found.eth_proto` stays 0 when nothing does.
+/// Reads what names the flow; 0 when nothing does. A number, as the register for the result of a function without one
+/// may be left with a pointer to its stack, which the verifier refuses.
 #[inline(never)]
-fn name(skb: u64, found: &mut Found) {
-    let at = DROP_OFFSETS.load();
-    let eth_proto = u16::from_be(read(skb, at.protocol));
-    let packet = Linear { head: read(skb, at.head), tail: read(skb, at.tail) };
-    let network = usize::from(read::<u16>(skb, at.network_header));
+fn name(skb: *const u8, found: &mut Found) -> u32 {
+    let eth_proto = u16::from_be(member(skb, offset!(protocol)));
+    let packet = Linear { head: member(skb, offset!(head)), tail: member(skb, offset!(tail)) };
+    let network = usize::from(member::<u16>(skb, offset!(network_header)));
     match eth_proto {
         ETH_IPV4 => packet::v4(packet, network, found),
         ETH_IPV6 => packet::v6(packet, network, found),
         _ => {}
     }
-    let mac = read::<u16>(skb, at.mac_header);
+    let mac = member::<u16>(skb, offset!(mac_header));
     if found.ports[0] == NO_IP && found.proto == 0 {
         // As at an interface: a frame without readable IP goes by its MAC addresses.
-        if mac == NO_MAC {
-            return;
+        if mac == NO_MAC || eth_proto < LEAST_ETHERTYPE {
+            return 0;
         }
-        let Some(macs) = packet::load::<12>(packet, usize::from(mac)) else { return };
+        let Some(macs) = packet::load::<12>(packet, usize::from(mac)) else { return 0 };
         found.dst[..6].copy_from_slice(&macs[..6]);
         found.src[..6].copy_from_slice(&macs[6..]);
     }
     found.eth_proto = eth_proto;
+    1
 }
 
 #[inline(always)]
@@ -142,15 +152,14 @@ fn flow(found: &Found) -> Key6 {
 /// Length and number of frames. The kernel's length begins wherever the packet has got to, so what lies between there
 /// and the network header is added, or taken off.
 #[inline(always)]
-fn measure(skb: u64, count: &mut DropCount) {
-    let at = DROP_OFFSETS.load();
-    let head: u64 = read(skb, at.head);
-    let network = head + u64::from(read::<u16>(skb, at.network_header));
-    let length = u64::from(read::<u32>(skb, at.len));
-    count.bytes = length.wrapping_add(read::<u64>(skb, at.data)).wrapping_sub(network) + ETH;
+fn measure(skb: *const u8, count: &mut DropCount) {
+    let head: u64 = member(skb, offset!(head));
+    let network = head + u64::from(member::<u16>(skb, offset!(network_header)));
+    let length = u64::from(member::<u32>(skb, offset!(len)));
+    count.bytes = length.wrapping_add(member::<u64>(skb, offset!(data))).wrapping_sub(network) + ETH;
     // The shared part lies behind the linear one.
-    let shared = head + u64::from(read::<u32>(skb, at.end));
-    count.packets = u64::from(read::<u16>(shared, at.gso_segs)).max(1);
+    let shared = head + u64::from(member::<u32>(skb, offset!(end)));
+    count.packets = u64::from(read::<u16>(shared, offset!(gso_segs))).max(1);
     count.first_ns = unsafe { bpf_ktime_get_ns() };
     count.last_ns = count.first_ns;
 }
@@ -158,26 +167,33 @@ fn measure(skb: u64, count: &mut DropCount) {
 /// Where it happened, as far as the packet still knows. A packet in a queue of sockets has other things in the place
 /// of its interface: the agent checks the namespace that comes out of it.
 #[inline(always)]
-fn place(skb: u64, rx_sk: u64, count: &mut DropCount) {
-    let at = DROP_OFFSETS.load();
-    let sk = if rx_sk == 0 { pointer(skb, at.sk) } else { rx_sk };
-    let dev = pointer(skb, at.dev);
+fn place(skb: *const u8, rx_sk: u64, count: &mut DropCount) {
+    let sk = if rx_sk == 0 { pointer(skb as u64, offset!(sk)) } else { rx_sk };
+    let dev = pointer(skb as u64, offset!(dev));
     // The route's interface: a packet that this machine sends knows it before it gets there.
-    let out = if dev == 0 && sk != 0 { pointer(read::<u64>(skb, at.dst) & !1, at.dst_dev) } else { 0 };
-    count.ifindex = read(skb, at.iif);
+    let out = if dev == 0 && sk != 0 { pointer(member::<u64>(skb, offset!(dst)) & !1, offset!(dst_dev)) } else { 0 };
+    count.ifindex = member(skb, offset!(iif));
     if count.ifindex == 0 {
-        count.ifindex = read(if dev == 0 { out } else { dev }, at.ifindex);
+        count.ifindex = read(if dev == 0 { out } else { dev }, offset!(ifindex));
         count.direction = u32::from(EGRESS);
     }
     if sk != 0 {
-        count.state = u32::from(read::<u8>(sk, at.sk_state));
+        count.state = u32::from(read::<u8>(sk, offset!(sk_state)));
     }
     // Only of the receiving socket is it sure that it is of the namespace that dropped.
-    for (owner, net) in [(rx_sk, at.sk_net), (dev, at.dev_net), (sk, at.sk_net), (out, at.dev_net)] {
+    for (owner, net) in
+        [(rx_sk, offset!(sk_net)), (dev, offset!(dev_net)), (sk, offset!(sk_net)), (out, offset!(dev_net))]
+    {
         if count.netns == 0 && owner != 0 {
-            count.netns = read(pointer(owner, net), at.inum);
+            count.netns = read(pointer(owner, net), offset!(inum));
         }
     }
+}
+
+/// A number in the packet itself: a plain load, as the verifier knows the pointer's type and the offset.
+#[inline(always)]
+fn member<T: Copy>(skb: *const u8, offset: u32) -> T {
+    unsafe { skb.add(offset as usize).cast::<T>().read() }
 }
 
 /// A pointer of the kernel's half of the addresses, else 0.
