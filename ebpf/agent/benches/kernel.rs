@@ -13,7 +13,9 @@ use std::{
 
 use netobserv_agent::{
     drain::{Drainer, KernelLosses, Maps},
+    filter::Filter,
     kernel::{self, Switches},
+    rules::parse::parse,
     sys,
 };
 use nix::time::{ClockId, clock_gettime};
@@ -21,6 +23,7 @@ use nix::time::{ClockId, clock_gettime};
 const REPEAT: u32 = 1_000_000;
 const ROUNDS: usize = 15;
 const FLOWS: u32 = 1_000;
+const EMPTY: &str = "empty program";
 const DRAINED: u32 = 100_000;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -39,6 +42,7 @@ fn main() -> Result<()> {
         println!("flow program, {title}:");
         packet_cost(follow_netns)?;
     }
+    filter_cost()?;
     drain_cost()
 }
 
@@ -50,11 +54,64 @@ fn packet_cost(follow_netns: bool) -> Result<()> {
         let frames: Vec<_> = (0..FLOWS).map(make).collect();
         let hot =
             |fd: &dyn AsFd| -> io::Result<f64> { Ok(f64::from(sys::test_run(fd.as_fd(), &frames[0], REPEAT)?.1)) };
-        compare(&format!("{family}, one hot flow"), 3.5, || hot(&empty), || hot(&program))?;
+        compare(&format!("{family}, one hot flow"), EMPTY, 3.5, || hot(&empty), || hot(&program))?;
         let many = |fd: &dyn AsFd| round_robin(fd, &frames);
-        compare(&format!("{family}, {FLOWS} flows round robin"), 6.0, || many(&empty), || many(&program))?;
+        compare(&format!("{family}, {FLOWS} flows round robin"), EMPTY, 6.0, || many(&empty), || many(&program))?;
     }
     Ok(())
+}
+
+/// A program with a filter against one without, and packets that no rule wants against one that is counted.
+fn filter_cost() -> Result<()> {
+    const WITHOUT: &str = "without a filter";
+    println!("flow program with filter rules:");
+    let (_plain, unfiltered) = flow_program(None)?;
+    let frame = v4_frame(1);
+    let hot = |fd: &OwnedFd| -> io::Result<f64> { Ok(f64::from(sys::test_run(fd.as_fd(), &frame, REPEAT)?.1)) };
+    let first = |n: u32| format!(r#"{{"ip_cidr":"172.16.{n}.0/24","peer_cidr":"10.{n}.0.0/16","port":{}}}"#, 1000 + n);
+    let others = (0..63).map(first).collect::<Vec<_>>().join(",");
+    let last = r#"{"ip_cidr":"10.0.0.0/8","port":80}"#;
+    for (title, most, rules) in [
+        ("one rule, hot flow", 1.25, r#"[{"protocol":"TCP","port":80}]"#.to_owned()),
+        ("one rule on TCP flags, hot flow", 1.25, r#"[{"tcp_flags":"ACK"}]"#.to_owned()),
+        ("64 rules, the last one fits", 2.5, format!("[{others},{last}]")),
+        (
+            "64 rules, each packet judged",
+            2.5,
+            format!(r#"[{{"tcp_flags":"RST"}},{},{last}]"#, &others[..others.rfind(",{").unwrap_or(0)]),
+        ),
+    ] {
+        let (_ebpf, filtered) = flow_program(Some(&rules))?;
+        compare(title, WITHOUT, most, || hot(&unfiltered), || hot(&filtered))?;
+    }
+    let frames: Vec<_> = (0..FLOWS).map(v4_frame).collect();
+    let (_ebpf, filtered) = flow_program(Some(last).map(|rule| format!("[{rule}]")).as_deref())?;
+    let many = |fd: &OwnedFd| round_robin(fd, &frames);
+    compare("one rule, 1000 flows round robin", WITHOUT, 1.25, || many(&unfiltered), || many(&filtered))?;
+    let (_none, unwanted) = flow_program(Some(r#"[{"ip_cidr":"192.0.2.0/24"}]"#))?;
+    compare("unwanted, 1000 flows round robin", "counted ones", 1.0, || many(&unfiltered), || many(&unwanted))?;
+    for (title, rules) in [
+        ("unwanted, by its port", r#"[{"protocol":"TCP","port":443}]"#.to_owned()),
+        ("unwanted, by its address", r#"[{"ip_cidr":"192.0.2.0/24"}]"#.to_owned()),
+        ("rejected by its address", r#"[{"ip_cidr":"10.0.0.0/8","action":"Reject"}]"#.to_owned()),
+        ("unwanted by 64 rules", format!(r#"[{others},{{"ip_cidr":"192.0.2.0/24","port":80}}]"#)),
+    ] {
+        let (_ebpf, filtered) = flow_program(Some(&rules))?;
+        compare(title, "a counted packet", 1.0, || hot(&unfiltered), || hot(&filtered))?;
+    }
+    Ok(())
+}
+
+/// The program at ingress, and what keeps it alive.
+fn flow_program(rules: Option<&str>) -> Result<(aya::Ebpf, OwnedFd)> {
+    let switches = Switches { max_flows: 50_000, sampling: 1, filter: rules.is_some(), ..Default::default() };
+    let mut ebpf = kernel::load(switches)?;
+    if let Some(rules) = rules {
+        Filter::take(&mut ebpf, 1)?.replace(&parse(rules)?)?;
+    }
+    let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
+    let program = program.as_fd().try_clone_to_owned()?;
+    Ok((ebpf, program))
 }
 
 /// Mean ns a run, each run with the next frame. The kernel's own clock calls are in it, for both programs alike.
@@ -70,6 +127,7 @@ fn round_robin(program: &dyn AsFd, frames: &[Vec<u8>]) -> io::Result<f64> {
 /// Measures in turns, so that what else the machine does hits both, and prints the ratio of the medians.
 fn compare(
     title: &str,
+    base_title: &str,
     most: f64,
     mut base: impl FnMut() -> io::Result<f64>,
     mut ours: impl FnMut() -> io::Result<f64>,
@@ -81,7 +139,7 @@ fn compare(
     }
     let (base, ours) = (median(bases), median(figures));
     let ratio = ours / base;
-    println!("  {title:34} {ours:6.1} ns, empty program {base:5.1} ns: {ratio:.2} times ({})", verdict(ratio, most));
+    println!("  {title:34} {ours:6.1} ns, {base_title} {base:5.1} ns: {ratio:.2} times ({})", verdict(ratio, most));
     Ok(())
 }
 

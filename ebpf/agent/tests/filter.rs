@@ -284,6 +284,26 @@ fn a_rule_samples_what_it_matches() {
     }
 }
 
+#[test]
+fn more_flows_than_verdicts_are_remembered() {
+    require_privileged!("more_flows_than_verdicts_are_remembered");
+    const FLOWS: u16 = 12_000;
+    let mut lab = Lab::new(65_536, 1);
+    for rules in
+        [r#"[{"destination_port_range":"1-6000"}]"#, r#"[{"tcp_flags":"ACK","destination_port_range":"1-6000"}]"#]
+    {
+        lab.rules(rules);
+        lab.flows();
+        for port in (1..=FLOWS).chain(1..=FLOWS) {
+            lab.run(INGRESS, &ten().tcp(1, port, ACK).build(), 1);
+            lab.run(INGRESS, &v6("fd00::1", "fd00::2").tcp(1, port, ACK).build(), 1);
+        }
+        let flows = lab.flows();
+        assert_eq!(flows.len(), 12_000, "{rules}: 6,000 of each family");
+        assert!(flows.iter().all(|(key, count)| key.at.dst_port <= 6000 && count.packets == 2), "{rules}");
+    }
+}
+
 /// Lists of rules, and packets for each.
 const LISTS: usize = 400;
 const PACKETS: usize = 60;
@@ -300,10 +320,11 @@ fn the_kernel_and_a_plain_evaluator_agree() {
         let json = plain_rules::random_list(&mut random);
         let rules = lab.rules(&json);
         let mut expected = BTreeMap::new();
-        for _ in 0..PACKETS {
-            let packet = Packet::random(&mut random);
+        let packets: Vec<Packet> = (0..PACKETS).map(|_| Packet::random(&mut random)).collect();
+        // Once more, when the program remembers what the rules said.
+        for packet in packets.iter().chain(&packets) {
             lab.run(packet.direction, &packet.frame().build(), 1);
-            if plain_rules::keeps(&rules, &packet) {
+            if plain_rules::keeps(&rules, packet) {
                 *expected.entry(packet.name()).or_insert(0) += 1;
             }
         }
@@ -319,7 +340,7 @@ fn the_kernel_and_a_plain_evaluator_agree() {
         assert!(differ.is_empty(), "{json}: flow, expected packets, counted packets: {differ:?}");
     }
     println!("{kept} packets kept");
-    assert!((LISTS * PACKETS / 10..LISTS * PACKETS * 9 / 10).contains(&(kept as usize)), "cases of both kinds: {kept}");
+    assert!((LISTS * PACKETS / 5..LISTS * PACKETS * 9 / 5).contains(&(kept as usize)), "cases of both kinds: {kept}");
 }
 
 /// The same text as [`Packet::name`].
