@@ -18,7 +18,7 @@ pub enum Request {
     /// Print the version.
     Version,
     /// Capture flows.
-    Flows(FlowsArgs),
+    Flows(Box<FlowsArgs>),
     /// Say what this machine can do.
     Doctor(DoctorArgs),
 }
@@ -72,7 +72,7 @@ struct Words {
 enum CommandWords {
     /// Capture flows into a JSON and an SQLite file
     #[command(after_help = FLOWS_EXAMPLES)]
-    Flows(FlowsArgs),
+    Flows(Box<FlowsArgs>),
     /// Say what the kernel of this machine can do for a capture, and why not
     Doctor(DoctorArgs),
     /// Print the version
@@ -262,7 +262,7 @@ mod tests {
     #[track_caller]
     fn flows(words: &[&str]) -> FlowsArgs {
         match read_words(words) {
-            Ok(Request::Flows(flows)) => flows,
+            Ok(Request::Flows(flows)) => *flows,
             other => panic!("{words:?} gave {other:?}"),
         }
     }

@@ -29,7 +29,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Request::Help(text) => print(&text),
         Request::Version => print(&version()),
         Request::Flows(flows) => {
-            let capture = Capture::try_from(&flows)?;
+            let capture = Capture::try_from(flows.as_ref())?;
             local::run(&capture)?;
         }
         Request::Doctor(words) => {

@@ -234,6 +234,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_kernel_does_not_have_is_told_with_its_setting() {
+        let btf = Btf::parse(crate::btf::stub("btf_trace_other", 3)).unwrap();
+        let rtt = rtt_offsets(&btf).unwrap_err().to_string();
+        assert_eq!(rtt, "ENABLE_RTT=true is not available on this kernel: it has no tracepoint tcp_probe");
+        let drops = drop_constants(&btf).unwrap_err().to_string();
+        let why = "it does not say why it drops packets (5.17 or newer does)";
+        assert_eq!(drops, format!("ENABLE_PKT_DROPS=true is not available on this kernel: {why}"));
+    }
+
+    #[test]
     fn old_kernels_are_refused_by_name() {
         let error = check_version("5.10.0-28-amd64").unwrap_err().to_string();
         assert_eq!(error, "kernel 5.10.0-28-amd64 is too old: 5.12 or newer is needed");
