@@ -214,7 +214,10 @@ mod tests {
     #[test]
     fn port_is_a_tcp_port() {
         for text in ["0", "65536", "http", "-9"] {
-            assert!(refused(FlowsArgs { listen_port: Some(text.into()), ..local() }).ends_with("from 1 to 65535"), "{text}");
+            assert!(
+                refused(FlowsArgs { listen_port: Some(text.into()), ..local() }).ends_with("from 1 to 65535"),
+                "{text}"
+            );
         }
     }
 

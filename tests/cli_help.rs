@@ -116,7 +116,10 @@ fn wrong_filter_rules_are_told_before_anything_starts() {
     for (words, line) in [
         ("--port=0", "error: --port=0 is not valid: use a port from 1 to 65535"),
         ("--dport=70000", "error: --dport=70000 is not valid: use a port from 1 to 65535"),
-        ("--cidr=10.0.0", "error: --cidr=10.0.0 is not valid: use a network such as 10.0.0.0/8, 10.0.0.1/32 or fd00::/8"),
+        (
+            "--cidr=10.0.0",
+            "error: --cidr=10.0.0 is not valid: use a network such as 10.0.0.0/8, 10.0.0.1/32 or fd00::/8",
+        ),
         ("--peer_ip=x", "error: --peer_ip=x is not valid: use an IPv4 or IPv6 address"),
         (
             "--protocol=TCP or --protocol=TCP --icmp_type=8",

@@ -86,7 +86,14 @@ fn options_reach_both_programs() {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let world = World::new();
     let words = ["flows", "--local", "--interfaces=eth0,/^v/", "--exclude_interfaces", "eth1", "--sampling=7"];
-    let more = ["--enable_rtt", "--enable_pktdrop=true", "--max-time=90s", "--max-bytes=5", "--log-level=debug", "--output-dir=other/dir"];
+    let more = [
+        "--enable_rtt",
+        "--enable_pktdrop=true",
+        "--max-time=90s",
+        "--max-bytes=5",
+        "--log-level=debug",
+        "--output-dir=other/dir",
+    ];
     let port_word = format!("--listen-port={port}");
     let plugin = world.start(&[&words[..], &more[..], &[port_word.as_str()]].concat());
     world.wait_for("agent ready");
