@@ -118,6 +118,8 @@ struct Seen {
     last_ns: u64,
     /// Whether it saw packets in the flow's window before this one.
     before: bool,
+    /// Of what it counted; rules can sample one direction only. 0 = it counted nothing.
+    sampling: u32,
 }
 
 struct Flow {
@@ -284,6 +286,7 @@ impl Flow {
         seen.packets += count.packets;
         seen.bytes += count.bytes;
         seen.new_packets += count.packets;
+        seen.sampling = count.sampling;
     }
 
     /// A place that saw its first packet well after another had seen its last is the flow's new way: it goes on from
@@ -331,7 +334,7 @@ impl Flow {
             packets: new_packets,
             bytes: new_bytes,
             tcp_flags: self.tcp_flags,
-            sampling: self.sampling,
+            sampling: most.map(|most| self.seen[most].sampling).filter(|s| *s > 0).unwrap_or(self.sampling),
             src_mac: self.src_mac,
             dst_mac: self.dst_mac,
             dscp: self.dscp,
@@ -362,7 +365,7 @@ impl Flow {
 
 impl Seen {
     fn new(at: Sighting) -> Self {
-        Self { at, packets: 0, bytes: 0, new_packets: 0, first_ns: 0, last_ns: 0, before: false }
+        Self { at, packets: 0, bytes: 0, new_packets: 0, first_ns: 0, last_ns: 0, before: false, sampling: 0 }
     }
 
     fn first_or_never(&self) -> u64 {

@@ -22,6 +22,18 @@ fn add(merger: &mut Merger, ifindex: u32, direction: u8, packets: u64, ms: u64) 
     merger.add(Counted::V4(&Key4 { src: 1, dst: 2, at }, &count));
 }
 
+#[test]
+fn the_sampling_is_that_of_the_place_that_counted() {
+    let at = |direction| Point { src_port: 1, dst_port: 2, eth_proto: 0x800, proto: 17, direction, device: 1 };
+    let mut merger = Merger::default();
+    for (direction, packets, sampling) in [(INGRESS, 2, 50), (EGRESS, 100, 1)] {
+        let count = FlowCount { first_ns: MS, last_ns: MS, packets, bytes: 100, sampling, ..Default::default() };
+        merger.add(Counted::V4(&Key4 { src: 1, dst: 2, at: at(direction) }, &count));
+    }
+    let records = merger.end_window();
+    assert_eq!((records[0].packets, records[0].sampling), (100, 1));
+}
+
 fn totals(records: &[FlowRecord]) -> (u64, u64) {
     records.iter().fold((0, 0), |(p, b), r| (p + r.packets, b + r.bytes))
 }
