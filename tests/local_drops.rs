@@ -268,3 +268,44 @@ fn what_finds_no_room_is_counted() {
     assert_eq!(told + lost, sent.packets);
     assert!(lost > 0 && told > 0, "{told} told, {lost} lost");
 }
+
+/// A rule for dropped packets keeps these and nothing else.
+#[test]
+fn a_rule_can_ask_for_drops_alone() {
+    require_privileged!("a_rule_can_ask_for_drops_alone");
+    let _alone = alone();
+    let pair = Pair::addressed();
+    let open = pair.right.enter(|| UdpSocket::bind((RIGHT, 7010))).expect("a socket");
+    let capture = LocalCapture::of(&pair.right, pair.captured(), &["--drops"]);
+    for port in [7003, 7010] {
+        datagrams(&pair.left, RIGHT, port, PACKETS, None);
+    }
+    let flows = capture.stop().files().flows();
+    drop(open);
+    let of = |port: u16| flows.iter().filter(|flow| flow["DstPort"] == port).collect::<Vec<_>>();
+    assert_eq!(total(&of(7003), "PktDropPackets"), PACKETS, "{flows:#?}");
+    assert_eq!(total(&of(7003), "Packets"), 0, "{flows:#?}");
+    assert!(of(7010).is_empty(), "{flows:#?}");
+}
+
+/// One drop in so many is counted, and says so.
+#[test]
+fn drops_are_sampled_like_packets() {
+    require_privileged!("drops_are_sampled_like_packets");
+    let _alone = alone();
+    const MANY: u32 = 40_000;
+    let pair = Pair::addressed();
+    nft(&pair.right, "input", "udp dport != 1");
+    let options = ["--enable_pkt_drop", "--sampling=20"];
+    let capture = LocalCapture::of(&pair.right, pair.captured(), &options);
+    let blast = Blast { rounds: MANY, net: 6, dst_mac: pair.veth.b.mac, ..Default::default() };
+    blast.run(&pair.left, &pair.veth.a.name);
+    let ended = capture.stop();
+    let files = ended.files();
+    let scaled = files.number("SELECT sum(PktDropPackets * Sampling) FROM flow WHERE SrcAddr LIKE '10.6.%'");
+    let sampling = files.number("SELECT min(Sampling) FROM flow WHERE SrcAddr LIKE '10.6.%'");
+    println!("{scaled} of {MANY}");
+    assert_eq!(sampling, 20);
+    // 2,000 are expected, and their spread is 44: seven times that is no chance.
+    assert!(scaled.abs_diff(u64::from(MANY)) < 7 * 44 * 20, "{scaled} of {MANY}");
+}

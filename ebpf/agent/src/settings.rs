@@ -283,12 +283,20 @@ impl Env {
     /// The message names the rule and its key, not the whole list.
     fn rules(&self) -> Result<Vec<Rule>, SettingError> {
         const NAME: &str = "FLOW_FILTER_RULES";
-        parse(self.text(NAME, "")).map_err(|error| match error {
+        let rules = parse(self.text(NAME, "")).map_err(|error| match error {
             RuleError::List(why) => self.error(NAME, why),
             RuleError::Condition { rule, key, value, why } => {
                 SettingError { name: format!("{NAME}, rule {rule}, {key}"), value, why }
             }
-        })
+        })?;
+        if let Some(at) = rules.iter().position(|rule| rule.drops)
+            && !self.flag("ENABLE_PKT_DROPS")?
+        {
+            let (name, why) =
+                (format!("{NAME}, rule {}, drops", at + 1), "ENABLE_PKT_DROPS=true is needed for that".into());
+            return Err(SettingError { name, value: "true".into(), why });
+        }
+        Ok(rules)
     }
 
     /// The original's default, 0, keeps every packet; so does 1.
@@ -386,6 +394,14 @@ mod tests {
         assert_eq!(error, "FLOW_FILTER_RULES, rule 2, port=0: a port from 1 to 65535 is wanted");
         let error = read(&[("EXCLUDE_INTERFACES", "/(/")]).unwrap_err();
         assert!(error.starts_with("EXCLUDE_INTERFACES=/(/: /(/: not a regular expression"), "{error}");
+    }
+
+    #[test]
+    fn a_rule_about_drops_needs_drops() {
+        let rules = ("FLOW_FILTER_RULES", r#"[{"action":"Accept"},{"drops":true}]"#);
+        let error = read(&[rules]).unwrap_err();
+        assert_eq!(error, "FLOW_FILTER_RULES, rule 2, drops=true: ENABLE_PKT_DROPS=true is needed for that");
+        assert!(read(&[rules, ("ENABLE_PKT_DROPS", "true")]).unwrap().drops);
     }
 
     #[test]
