@@ -49,7 +49,7 @@ pub struct KernelLosses {
     pub overflow_packets: AtomicU64,
     /// DNS messages that found no room in their ring buffer.
     pub dns_messages: AtomicU64,
-    /// Dropped packets whose flow and cause found no room in their map.
+    /// Dropped packets whose flow and cause found no room in their map, or that the program did not get to see.
     pub drops: AtomicU64,
 }
 
@@ -255,7 +255,8 @@ impl Drainer {
         self.losses.bytes.store(self.maps.counter(Counter::LostBytes), Relaxed);
         self.losses.overflow_packets.store(self.maps.counter(Counter::OverflowPackets), Relaxed);
         self.losses.dns_messages.store(self.maps.counter(Counter::LostDns), Relaxed);
-        self.losses.drops.store(self.maps.counter(Counter::LostDrops), Relaxed);
+        let missed = self.maps.drops.as_ref().map_or(0, Drops::missed);
+        self.losses.drops.store(self.maps.counter(Counter::LostDrops) + missed, Relaxed);
     }
 }
 

@@ -4,7 +4,12 @@
 //! The hook sees the whole machine. A drop belongs to its flow when a watched interface has seen that lately; else to a
 //! flow made for it, if it happened at a watched interface, or at none in a namespace that is watched as a whole.
 
-use std::{collections::HashMap, io, os::fd::AsFd, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 
 use aya::{Ebpf, EbpfLoader, maps::MapData};
 use netobserv_ebpf_common::{DropCount, DropKey, DropOffsets, FlowCount};
@@ -15,6 +20,7 @@ use crate::{
     merge::{FlowId, Merger, Sighting},
     scope::Scope,
     sys::BatchReader,
+    tracepoint,
 };
 
 /// The maps, which take turns like those of the flows.
@@ -166,6 +172,7 @@ fn add(drops: &mut Vec<Dropped>, new: Dropped) {
 /// The drops of a window on their way to their flows.
 pub struct Drops {
     maps: [MapData; 2],
+    program: OwnedFd,
     reader: BatchReader<DropKey, DropCount>,
     causes: Causes,
     scope: Scope,
@@ -175,12 +182,18 @@ impl Drops {
     /// Takes the maps out of the object.
     pub fn take(ebpf: &mut Ebpf, causes: Causes, scope: Scope) -> Result<Self, KernelError> {
         let maps = [kernel::take_hash(ebpf, MAPS[0])?, kernel::take_hash(ebpf, MAPS[1])?];
-        Ok(Self { maps, reader: BatchReader::new(CHUNK), causes, scope })
+        let program = tracepoint::descriptor(ebpf, PROGRAM)?;
+        Ok(Self { maps, program, reader: BatchReader::new(CHUNK), causes, scope })
+    }
+
+    /// Drops that the program did not get to see.
+    pub fn missed(&self) -> u64 {
+        tracepoint::passed_over(self.program.as_fd())
     }
 
     /// Gives the drops in map `full`, which no program writes to any more, to their flows.
     pub fn drain(&mut self, full: usize, merger: &mut Merger) -> io::Result<()> {
-        let Self { maps, reader, causes, scope } = self;
+        let Self { maps, reader, causes, scope, .. } = self;
         let each = |key: &DropKey, count: &DropCount| {
             let id = FlowId::of(&key.flow);
             let place = scope.watched(count.netns, count.ifindex);

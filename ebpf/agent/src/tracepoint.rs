@@ -1,5 +1,7 @@
 //! Puts programs on the kernel's own tracepoints, where they see the whole machine.
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
 use aya::{
     Btf as AyaBtf, Ebpf, Endianness,
     programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLink},
@@ -28,6 +30,20 @@ pub fn attach(ebpf: &mut Ebpf, program: &'static str) -> Result<BtfTracePointLin
         program.take_link(id)
     };
     attach().map_err(|error| kernel::classify(&error))
+}
+
+/// How often the kernel passed a program over, because it was at work on the same CPU already: it interrupted itself.
+/// The kernel counts that from 5.12 on.
+pub fn passed_over(program: BorrowedFd<'_>) -> u64 {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd())).unwrap_or_default();
+    let line = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+    line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The descriptor of a loaded program.
+pub fn descriptor(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, KernelError> {
+    let program = program(ebpf, name)?.fd().map_err(|error| kernel::classify(&error))?;
+    program.as_fd().try_clone_to_owned().map_err(|error| KernelError::Load(error.to_string()))
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut BtfTracePoint, KernelError> {
