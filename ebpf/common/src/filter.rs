@@ -71,8 +71,8 @@ pub struct Verdict {
     pub rules: u32,
 }
 
-/// Verdicts that each CPU remembers. A power of two.
-pub const VERDICTS: u32 = 4096;
+/// Verdicts that each CPU remembers, in 384 KiB. A power of two.
+pub const VERDICTS: u32 = 8192;
 
 /// Rules that a port fits.
 #[repr(C)]

@@ -81,10 +81,12 @@ impl Place {
             | u64::from(at.direction) << 48
             | u64::from(family) << 56;
         let words = [a, b, c, d, rest];
-        let mut hash = a.wrapping_mul(SPREAD[0]) ^ rest.wrapping_mul(SPREAD[4]);
+        let mut hash = a.wrapping_mul(SPREAD[0]);
         if K::WIDE {
             hash ^= b.wrapping_mul(SPREAD[1]) ^ c.wrapping_mul(SPREAD[2]) ^ d.wrapping_mul(SPREAD[3]);
         }
+        // In two steps: addresses and ports that count up together would meet in few places otherwise.
+        hash = (hash ^ hash >> 32 ^ rest).wrapping_mul(SPREAD[4]);
         // The number of entries is a power of two.
         let index = (hash >> (64 - VERDICTS.trailing_zeros())) as u32;
         Self { words, wide: K::WIDE, rules, entry: FILTER_VERDICTS.get_ptr_mut(index) }
