@@ -2,22 +2,27 @@
 # Measures what the kernel programs and the collector cost, as ratios against something measured in the same run, so that
 # they can be compared between machines.
 #
-#   scripts/bench.sh            both
+#   scripts/bench.sh            all of them
 #   scripts/bench.sh kernel     the flow program against an empty one, its features, and draining its map (needs root)
 #   scripts/bench.sh ingest     the collector against plain SQLite, 30 s
+#   scripts/bench.sh throughput TCP over a veth with a capture of everything against none, in turns, 50 s (needs root)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 usage() {
-  echo "usage: $0 [kernel] [ingest]" >&2
+  echo "usage: $0 [kernel] [ingest] [throughput]" >&2
   exit 2
 }
 
 benches=("$@")
-((${#benches[@]})) || benches=(kernel ingest)
+((${#benches[@]})) || benches=(kernel ingest throughput)
 for bench in "${benches[@]}"; do
-  [[ $bench == kernel || $bench == ingest ]] || usage
+  case $bench in
+    kernel | ingest) ;;
+    throughput) need iperf3 iperf3 && need python3 python3 && need ip iproute2 ;;
+    *) usage ;;
+  esac
 done
 
 run_kernel() {
@@ -34,11 +39,69 @@ run_kernel() {
 
 run_ingest() { cargo bench --locked --package netobserv-collector --bench ingest; }
 
+# Two namespaces of its own, and nothing but iperf3 between them.
+run_throughput() {
+  ((EUID == 0)) || die 'network namespaces need root'
+  local a="nobench-$$-a" b="nobench-$$-b" dir without=() with=() _
+  dir=$(mktemp -d)
+  # shellcheck disable=SC2064 # the names as they are now
+  trap "end_throughput '$a' '$b' '$dir'" EXIT
+  trap 'exit 130' INT TERM HUP
+  ip netns add "$a"
+  ip netns add "$b"
+  ip link add "nb$$a" netns "$a" type veth peer name "nb$$b" netns "$b"
+  ip -n "$a" address add 10.78.0.1/24 dev "nb$$a"
+  ip -n "$b" address add 10.78.0.2/24 dev "nb$$b"
+  ip -n "$a" link set "nb$$a" up
+  ip -n "$b" link set "nb$$b" up
+  ip netns exec "$b" iperf3 --server >/dev/null &
+  throughput "$a" >/dev/null # the first run warms up
+  for _ in {1..7}; do
+    without+=("$(throughput "$a")")
+    target/release/oc-netobserv flows --local -v --output-dir="$dir" --interfaces="nb$$a,nb$$b" --enable_all \
+      --protocol=TCP or --protocol=UDP >/dev/null 2>"$dir/log" &
+    until grep -q 'watching 2 interfaces' "$dir/log"; do kill -0 $! || die "no capture: $(cat "$dir/log")"; done
+    with+=("$(throughput "$a")")
+    kill -INT $!
+    wait $! || die "the capture failed: $(cat "$dir/log")"
+  done
+  printf '%s\n' "${without[@]}" "${with[@]}" | python3 -c '
+import statistics, sys
+runs = [float(line) for line in sys.stdin]
+half = len(runs) // 2
+without, captured = statistics.median(runs[:half]), statistics.median(runs[half:])
+ratio = statistics.median(c / w for w, c in zip(runs[:half], runs[half:]))
+verdict = "good" if ratio >= 0.9 else "NOT MET"
+print(f"TCP over a veth: {without:.2f} Gbit/s, captured with everything on {captured:.2f}: "
+      f"{ratio:.2f} times ({half} pairs; {verdict}, at least 0.9)")'
+}
+
+# throughput NAMESPACE: Gbit/s of three seconds.
+throughput() {
+  local try
+  for try in {1..50}; do
+    if ip netns exec "$1" iperf3 --client 10.78.0.2 --time 3 --json 2>/dev/null |
+      python3 -c 'import json, sys; print(json.load(sys.stdin)["end"]["sum_received"]["bits_per_second"] / 1e9)' 2>/dev/null; then
+      return
+    fi
+    sleep 0.1
+  done
+  die "iperf3 did not run ($try tries)"
+}
+
+end_throughput() {
+  for name in "$1" "$2"; do
+    ip netns pids "$name" 2>/dev/null | xargs -r kill -KILL 2>/dev/null || true
+    ip netns del "$name" 2>/dev/null || true
+  done
+  rm -rf "$3"
+}
+
 need_rust
 apt_install "${missing_packages[@]}"
 note "$(nproc) CPUs, $(uname -sr), load $(cut -d' ' -f1-3 /proc/loadavg): a busy machine measures worse"
 # Programs that a bench starts are the optimised ones.
-cargo build --quiet --release --locked --package netobserv-agent --package netobserv-collector
+cargo build --quiet --release --locked --bins
 for bench in "${benches[@]}"; do
   heading "$bench"
   "run_$bench"

@@ -3,11 +3,13 @@
 //!
 //! Run by scripts/bench.sh. Needs root; sends on the loopback interface only.
 
+mod support;
+
 use std::{
     error::Error,
     io::{self, Read as _, Write as _},
     net::{TcpListener, TcpStream, UdpSocket},
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
 use aya::{
@@ -22,6 +24,7 @@ use netobserv_agent::{
     rules::parse::parse,
     sys, tracepoint,
 };
+use support::median;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -137,50 +140,11 @@ fn knock() -> io::Result<()> {
 /// `return 0`, and nothing else, on a raw tracepoint. Returns its name, and what keeps it there.
 fn empty_program(point: &str) -> io::Result<(&'static str, [OwnedFd; 2])> {
     const NAME: &str = "bench_empty";
-    // struct bpf_insn: mov32 r0, 0; exit.
-    let instructions: [u64; 2] = [0x0000_0000_0000_00b4, 0x0000_0000_0000_0095];
-    let license = c"GPL";
-    #[repr(C)]
-    #[derive(Default)]
-    struct LoadAttr {
-        prog_type: u32,
-        insn_cnt: u32,
-        insns: u64,
-        license: u64,
-        log: [u64; 2],
-        kern_version: u32,
-        flags: u32,
-        name: [u8; 16],
-    }
-    const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
-    let mut attr = LoadAttr {
-        prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
-        insn_cnt: instructions.len() as u32,
-        insns: instructions.as_ptr() as u64,
-        license: license.as_ptr() as u64,
-        ..Default::default()
-    };
-    attr.name[..NAME.len()].copy_from_slice(NAME.as_bytes());
-    let program = bpf(5, &attr)?;
+    const BPF_RAW_TRACEPOINT_OPEN: i64 = 17;
+    let program = support::empty_program(support::RAW_TRACEPOINT, 0, NAME)?;
     let point = std::ffi::CString::new(point)?;
-    let link = bpf(17, &(point.as_ptr() as u64, program.as_raw_fd() as u64))?;
+    let link = support::bpf(BPF_RAW_TRACEPOINT_OPEN, &(point.as_ptr() as u64, program.as_raw_fd() as u64))?;
     Ok((NAME, [program, link]))
-}
-
-/// A command of bpf(2) that makes a descriptor: BPF_PROG_LOAD (5) or BPF_RAW_TRACEPOINT_OPEN (17).
-fn bpf<A>(command: i64, attr: &A) -> io::Result<OwnedFd> {
-    // SAFETY: attr is a prefix of union bpf_attr, and what it points to lives until the call returns.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<A>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new descriptor that nobody else has.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 /// A TCP segment of 100 bytes to port 80.

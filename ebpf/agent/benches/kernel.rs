@@ -3,10 +3,12 @@
 //! Run by scripts/bench.sh. Each figure stands beside a baseline of the same run: an empty program, on the same
 //! frames, through the same system call. Needs root; sends nothing anywhere.
 
+mod support;
+
 use std::{
     error::Error,
     io,
-    os::fd::{AsFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
@@ -19,6 +21,7 @@ use netobserv_agent::{
     sys,
 };
 use nix::time::{ClockId, clock_gettime};
+use support::median;
 
 const REPEAT: u32 = 1_000_000;
 const ROUNDS: usize = 15;
@@ -143,11 +146,6 @@ fn compare(
     Ok(())
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
 fn verdict(figure: f64, most: f64) -> String {
     format!("{}, at most {most}", if figure <= most { "good" } else { "NOT MET" })
 }
@@ -197,36 +195,7 @@ fn cpu_time() -> Result<Duration> {
 
 /// `return TCX_NEXT`, and nothing else.
 fn empty_program() -> io::Result<OwnedFd> {
-    // struct bpf_insn: mov32 r0, -1; exit.
-    let instructions: [u64; 2] = [0xffff_ffff_0000_00b4, 0x0000_0000_0000_0095];
-    let license = c"GPL";
-    #[repr(C)]
-    #[derive(Default)]
-    struct LoadAttr {
-        prog_type: u32,
-        insn_cnt: u32,
-        insns: u64,
-        license: u64,
-        log: [u64; 2],
-        kern_version: u32,
-        flags: u32,
-    }
-    const BPF_PROG_LOAD: i64 = 5;
-    const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
-    let attr = LoadAttr {
-        prog_type: BPF_PROG_TYPE_SCHED_CLS,
-        insn_cnt: instructions.len() as u32,
-        insns: instructions.as_ptr() as u64,
-        license: license.as_ptr() as u64,
-        ..Default::default()
-    };
-    // SAFETY: attr is a prefix of union bpf_attr, and what it points to lives until the call returns.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new descriptor that nobody else has.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    support::empty_program(support::SCHED_CLS, -1, "bench_empty")
 }
 
 /// A TCP segment of 100 bytes, of flow number `flow`.
