@@ -141,7 +141,8 @@ fn knock() -> io::Result<()> {
 fn empty_program(point: &str) -> io::Result<(&'static str, [OwnedFd; 2])> {
     const NAME: &str = "bench_empty";
     const BPF_RAW_TRACEPOINT_OPEN: i64 = 17;
-    let program = support::empty_program(support::RAW_TRACEPOINT, 0, NAME)?;
+    const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+    let program = support::empty_program(BPF_PROG_TYPE_RAW_TRACEPOINT, 0, NAME)?;
     let point = std::ffi::CString::new(point)?;
     let link = support::bpf(BPF_RAW_TRACEPOINT_OPEN, &(point.as_ptr() as u64, program.as_raw_fd() as u64))?;
     Ok((NAME, [program, link]))

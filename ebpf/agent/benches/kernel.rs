@@ -195,7 +195,8 @@ fn cpu_time() -> Result<Duration> {
 
 /// `return TCX_NEXT`, and nothing else.
 fn empty_program() -> io::Result<OwnedFd> {
-    support::empty_program(support::SCHED_CLS, -1, "bench_empty")
+    const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+    support::empty_program(BPF_PROG_TYPE_SCHED_CLS, -1, "bench_empty")
 }
 
 /// A TCP segment of 100 bytes, of flow number `flow`.

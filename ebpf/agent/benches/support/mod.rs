@@ -5,15 +5,10 @@ use std::{
     os::fd::{FromRawFd, OwnedFd},
 };
 
-/// BPF_PROG_TYPE_SCHED_CLS and BPF_PROG_TYPE_RAW_TRACEPOINT (include/uapi/linux/bpf.h).
-pub(crate) const SCHED_CLS: u32 = 3;
-#[allow(dead_code, reason = "one of the benchmarks has no use for it")]
-pub(crate) const RAW_TRACEPOINT: u32 = 17;
-
 const BPF_PROG_LOAD: i64 = 5;
 const LONGEST_NAME: usize = 15;
 
-/// A program that returns `verdict` and does nothing else.
+/// A program that returns `verdict` and does nothing else. `kind` is a BPF_PROG_TYPE_* of include/uapi/linux/bpf.h.
 pub(crate) fn empty_program(kind: u32, verdict: i32, name: &str) -> io::Result<OwnedFd> {
     // struct bpf_insn: mov32 r0, verdict; exit.
     let instructions: [u64; 2] = [u64::from(verdict as u32) << 32 | 0xb4, 0x95];
