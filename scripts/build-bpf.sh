@@ -53,11 +53,22 @@ libllvm=$(find "$sysroot/lib" /usr/lib -name "libLLVM.so.$llvm.*" 2>/dev/null | 
 [ -n "$libllvm" ] || { echo "error: libLLVM $llvm of $rustc not found" >&2; exit 3; }
 ln -sf "$libllvm" "$target_dir/llvm/"
 
+# Cargo names a crate after its path below the workspace, and after the whole path if it lies outside, as ../common does:
+# so both are laid under one workspace, and the names are the same on every machine.
+stage=$target_dir/stage
+rm -rf "$stage"
+mkdir -p "$stage"
+cp -pr ebpf/kernel ebpf/common "$stage"
+sed -n '/^\[profile/,/^$/p' ebpf/kernel/Cargo.toml >"$stage/Cargo.toml"
+printf '[workspace]\nresolver = "3"\nmembers = ["kernel"]\nexclude = ["common"]\n' >>"$stage/Cargo.toml"
+sed -i '/^\[profile/,$d' "$stage/kernel/Cargo.toml"
+mv "$stage/kernel/Cargo.lock" "$stage/"
+
 # No path of this machine may reach the object: what is built elsewhere must be equal, byte for byte.
 registry=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -mindepth 1 -maxdepth 1 -type d 2>/dev/null | head -n 1)
 flags=(
     -Ctarget-cpu=v3 -Cdebuginfo=2 -Clink-arg=--btf '--cfg=bpf_target_arch="x86_64"'
-    "--remap-path-prefix=$PWD=."
+    "--remap-path-prefix=$stage=ebpf"
     "--remap-path-prefix=${registry:-none}=registry"
     "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=rust"
 )
@@ -66,7 +77,7 @@ encoded=$(printf '%s\x1f' "${flags[@]}")
 env -u RUSTFLAGS -u RUSTC_WRAPPER -u RUSTUP_TOOLCHAIN -u CARGO_TARGET_DIR \
     RUSTC="$rustc" RUSTC_BOOTSTRAP=1 CARGO_ENCODED_RUSTFLAGS="${encoded%$'\x1f'}" LD_LIBRARY_PATH="$target_dir/llvm" \
     "$cargo" build --quiet --locked --release --target bpfel-unknown-none \
-    --manifest-path ebpf/kernel/Cargo.toml --target-dir "$target_dir"
+    --manifest-path "$stage/Cargo.toml" --target-dir "$target_dir"
 
 built=$target_dir/netobserv.bpfel.o
 llvm-strip --strip-debug -o "$built" "$target_dir/bpfel-unknown-none/release/netobserv-ebpf"
