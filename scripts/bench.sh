@@ -55,6 +55,7 @@ run_throughput() {
   ip -n "$a" link set "nb$$a" up
   ip -n "$b" link set "nb$$b" up
   ip netns exec "$b" iperf3 --server >/dev/null &
+  disown # killed in the end, which is no news
   throughput "$a" >/dev/null # the first run warms up
   for _ in {1..7}; do
     without+=("$(throughput "$a")")

@@ -113,7 +113,7 @@ make_network
 start_traffic
 note "$client ($link_a, 10.77.0.1, fd77::1)  <->  $server ($link_b, 10.77.0.2, fd77::2)"
 
-command=("$programs/oc-netobserv" flows --local "--interfaces=$link_a" "--max-time=${seconds}s")
+command=("$programs/oc-netobserv" flows --local --enable_all "--interfaces=$link_a" "--max-time=${seconds}s")
 heading "${command[*]}"
 # In the background, so that this script can be ended while it runs; it keeps the terminal.
 status=0
