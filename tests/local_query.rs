@@ -1,18 +1,24 @@
 //! What users do with the files of a capture: the query of the article that made the tool known, as it stands
 //! there, and the table that says what the capture was.
 
-use netobserv_testkit::{LocalCapture, Pair, require_privileged};
+use netobserv_testkit::{Ended, LocalCapture, Pair, require_privileged};
 
 const ARTICLE: &str = "SELECT DnsLatencyMs, DnsFlagsResponseCode, DnsId, DstAddr, DstPort, Interface, Proto, SrcAddr, \
                        SrcPort, Bytes, Packets FROM flow LIMIT 10;";
 
-#[test]
-fn the_query_of_the_article_runs() {
-    require_privileged!("the_query_of_the_article_runs");
+/// One echo request and its answer, captured.
+fn captured_ping() -> (Pair, Ended) {
     let pair = Pair::addressed();
     let capture = LocalCapture::of(&pair.right, pair.captured(), &[]);
     pair.ping();
     let ended = capture.stop();
+    (pair, ended)
+}
+
+#[test]
+fn the_query_of_the_article_runs() {
+    require_privileged!("the_query_of_the_article_runs");
+    let (pair, ended) = captured_ping();
     let files = ended.files();
     let database = files.database();
     let mut statement = database.prepare(ARTICLE).expect("every column is there");
@@ -25,10 +31,7 @@ fn the_query_of_the_article_runs() {
 #[test]
 fn every_json_field_is_a_column_with_the_same_value() {
     require_privileged!("every_json_field_is_a_column_with_the_same_value");
-    let pair = Pair::addressed();
-    let capture = LocalCapture::of(&pair.right, pair.captured(), &[]);
-    pair.ping();
-    let ended = capture.stop();
+    let (_pair, ended) = captured_ping();
     let files = ended.files();
     let database = files.database();
     for flow in files.flows() {

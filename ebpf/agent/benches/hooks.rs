@@ -42,13 +42,7 @@ const ON: Switches = Switches {
 };
 
 fn main() -> Result<()> {
-    // `cargo test --benches` starts this too, without --bench: a benchmark is no test.
-    if !std::env::args().any(|arg| arg == "--bench") {
-        println!("a benchmark: run scripts/bench.sh");
-        return Ok(());
-    }
-    if !nix::unistd::geteuid().is_root() {
-        println!("SKIPPED: loading eBPF programs needs root");
+    if !support::wanted() {
         return Ok(());
     }
     everything_on()?;

@@ -32,13 +32,7 @@ const DRAINED: u32 = 100_000;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
-    // `cargo test --benches` starts this too, without --bench: a benchmark is no test.
-    if !std::env::args().any(|arg| arg == "--bench") {
-        println!("a benchmark: run scripts/bench.sh");
-        return Ok(());
-    }
-    if !nix::unistd::geteuid().is_root() {
-        println!("SKIPPED: loading eBPF programs needs root");
+    if !support::wanted() {
         return Ok(());
     }
     for (title, follow_netns) in [("one namespace followed", false), ("all namespaces followed", true)] {

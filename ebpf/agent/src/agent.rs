@@ -92,7 +92,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     }
     let probes = Probes::new(ebpf, settings.attach_mode, settings.direction)?;
 
-    let shared = Shared::new(scope);
+    let shared = Shared::new(scope, follow_netns);
     let (known, mut is_known) = watch::channel(false);
     let (stop_asked, stop_wanted) = watch::channel(false);
     let (ending, is_ending) = watch::channel(false);
@@ -188,6 +188,8 @@ impl EndSignals {
 
 /// What the parts of the agent tell each other.
 struct Shared {
+    /// Whether other network namespaces are followed.
+    follow_netns: bool,
     names: Names,
     scope: Scope,
     /// Interfaces watched now.
@@ -197,9 +199,9 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(scope: Scope) -> Self {
+    fn new(scope: Scope, follow_netns: bool) -> Self {
         let (names, watched, losses) = Default::default();
-        Self { names, scope, watched, losses, queue: Arc::new(Queue::new(QUEUE)) }
+        Self { follow_netns, names, scope, watched, losses, queue: Arc::new(Queue::new(QUEUE)) }
     }
 
     fn exporter(&self, settings: &Settings, known: watch::Sender<bool>, stop_asked: watch::Sender<bool>) -> Exporter {
@@ -251,7 +253,7 @@ struct Manager {
 
 impl Manager {
     async fn start(settings: &Settings, probes: Probes, shared: &Shared) -> Result<Self, AgentError> {
-        let (mut events, namespaces) = links::start(netns::may_enter_others()).await?;
+        let (mut events, namespaces) = links::start(shared.follow_netns).await?;
         let mut state = State {
             probes,
             selection: settings.selection.clone(),
@@ -352,18 +354,17 @@ impl State {
 
     fn require(&self) -> Result<(), AgentError> {
         let missing = self.selection.exact_names().find(|name| !self.present.contains(*name));
-        missing.map_or(Ok(()), |name| {
-            let present = self.present.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            Err(AgentError::UnknownInterface { name: name.to_owned(), present })
-        })
+        missing
+            .map_or(Ok(()), |name| Err(AgentError::UnknownInterface { name: name.to_owned(), present: self.present() }))
+    }
+
+    fn present(&self) -> String {
+        self.present.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 
     fn tell(&self) {
         match self.probes.count() {
-            0 => warn!(
-                "no interface to watch yet; there are: {}",
-                self.present.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
-            ),
+            0 => warn!("no interface to watch yet; there are: {}", self.present()),
             count => info!("watching {count} interfaces"),
         }
     }

@@ -8,6 +8,20 @@ use std::{
 const BPF_PROG_LOAD: i64 = 5;
 const LONGEST_NAME: usize = 15;
 
+/// Whether to measure; says why not.
+pub(crate) fn wanted() -> bool {
+    // `cargo test --benches` starts a benchmark too, without --bench: but it is no test.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        println!("a benchmark: run scripts/bench.sh");
+        return false;
+    }
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        println!("SKIPPED: loading eBPF programs needs root");
+    }
+    root
+}
+
 /// A program that returns `verdict` and does nothing else. `kind` is a BPF_PROG_TYPE_* of include/uapi/linux/bpf.h.
 pub(crate) fn empty_program(kind: u32, verdict: i32, name: &str) -> io::Result<OwnedFd> {
     // struct bpf_insn: mov32 r0, verdict; exit.

@@ -112,15 +112,7 @@ impl Tracker {
         {
             self.replaced.extend(over.answer);
         }
-        let pending = self.pending.entry(key).or_insert_with(|| Pending {
-            name: message.name,
-            flags: message.flags,
-            at,
-            passages: SmallVec::new(),
-            queries: 0,
-            answer: None,
-            reported: false,
-        });
+        let pending = self.pending.entry(key).or_insert_with(|| Pending::new(at, message.name, message.flags));
         pending.queries += u32::from(pending.at == at);
         match pending.passages.iter_mut().find(|passage| passage.place == at.place) {
             Some(passage) => passage.last_ns = seen.time_ns,
@@ -131,15 +123,7 @@ impl Tracker {
     fn answer(&mut self, seen: &DnsMessage, message: Message) {
         let (flow, at) = (FlowId::of(&seen.key), sighting(seen));
         let key = (flow.reversed(), message.id);
-        let pending = self.pending.entry(key).or_insert_with(|| Pending {
-            name: None,
-            flags: 0,
-            at,
-            passages: SmallVec::new(),
-            queries: 0,
-            answer: None,
-            reported: false,
-        });
+        let pending = self.pending.entry(key).or_insert_with(|| Pending::new(at, None, 0));
         let (first, last) = pending.latency(at.place, seen.time_ns);
         match &mut pending.answer {
             // The interface nearest to who asked sees the query first and the answer last: its is the time waited.
@@ -188,6 +172,10 @@ impl Tracker {
 }
 
 impl Pending {
+    fn new(at: Sighting, name: Option<Box<str>>, flags: u16) -> Self {
+        Self { name, flags, at, passages: SmallVec::new(), queries: 0, answer: None, reported: false }
+    }
+
     /// Answered so long ago that what comes now cannot be the same query on another interface.
     fn is_over(&self, now_ns: u64) -> bool {
         self.answer.as_ref().is_some_and(|answer| answer.time_ns + SETTLE_NS / 10 < now_ns)
