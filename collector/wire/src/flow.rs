@@ -4,6 +4,7 @@
 //! groups (DNS, drops, enrichment, ...) sit behind a box that most records do not have.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use smallvec::SmallVec;
@@ -186,6 +187,13 @@ pub struct Enrichment {
     pub flow_direction: Option<u8>,
     /// "app" or "infra".
     pub layer: CompactString,
+    /// What only a pipeline adds.
+    pub pipeline: Option<Box<PipelineMarks>>,
+}
+
+/// What a flowlogs-pipeline adds to a flow and this program does not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PipelineMarks {
     /// Cluster the flow was seen in.
     pub cluster: CompactString,
     /// Kind of record, for pipelines that track connections.
@@ -197,26 +205,40 @@ pub struct Enrichment {
 /// What the cluster knows of one end of a flow.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Endpoint {
+    /// Who has the address; shared by all flows that it has a part in.
+    pub holder: Option<Arc<Holder>>,
+    /// Label of the subnet that contains the address.
+    pub subnet: Option<Arc<str>>,
+}
+
+/// A pod, service or node that has an address.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Holder {
     /// Name of the pod, service or node.
     pub name: CompactString,
     /// Its namespace; empty for nodes.
     pub namespace: CompactString,
     /// Pod, Service or Node.
     pub kind: CompactString,
-    /// Name of the workload that owns it.
+    /// Name of the workload that owns it; its own where nothing does.
     pub owner_name: CompactString,
     /// Kind of that workload.
     pub owner_kind: CompactString,
     /// Address of its node.
-    pub host_ip: CompactString,
+    pub host_ip: Option<IpAddr>,
     /// Name of its node.
     pub host_name: CompactString,
     /// Zone of its node.
     pub zone: CompactString,
     /// "primary", or the name of the secondary network.
     pub network: CompactString,
-    /// Label of the subnet that contains the address.
-    pub subnet: CompactString,
+}
+
+impl Endpoint {
+    /// Who has the address, to be changed.
+    pub(crate) fn holder_mut(&mut self) -> &mut Holder {
+        Arc::make_mut(self.holder.get_or_insert_default())
+    }
 }
 
 impl Flow {
@@ -260,6 +282,11 @@ impl Flow {
         self.k8s.get_or_insert_default()
     }
 
+    /// What a pipeline adds, made when it is not there.
+    pub(crate) fn marks_mut(&mut self) -> &mut PipelineMarks {
+        self.k8s_mut().pipeline.get_or_insert_default()
+    }
+
     /// Interface number `index`; the list grows up to it.
     pub(crate) fn interface_mut(&mut self, index: usize) -> &mut Interface {
         if self.interfaces.len() <= index {
@@ -276,5 +303,6 @@ mod tests {
     #[test]
     fn a_flow_stays_small() {
         assert!(size_of::<Flow>() <= 384, "{} bytes", size_of::<Flow>());
+        assert!(size_of::<Enrichment>() <= 96, "{} bytes", size_of::<Enrichment>());
     }
 }

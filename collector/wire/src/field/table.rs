@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use serde_json::Value as Json;
 
 use super::{Field, Set};
-use crate::flow::{Endpoint, Enrichment, Flow, Interface};
+use crate::flow::{Endpoint, Enrichment, Flow, Holder, Interface, PipelineMarks};
 use crate::names::TLS_TYPES;
 use crate::value::Value;
 
@@ -157,53 +157,53 @@ fields! {
         "FlowDirection" Int "" "direction at the node: 0 ingress, 1 egress, 2 inner":
             |f| some(f.k8s.as_ref().and_then(|k| k.flow_direction)), |f, v| put_some(&mut f.k8s_mut().flow_direction, v);
         "SrcK8S_Name" Text "" "name of the source pod, service or node":
-            |f| src(f, |e| &e.name), |f, v| put_text(&mut f.k8s_mut().src.name, v);
+            |f| src(f, |h| &h.name), |f, v| put_text(&mut f.k8s_mut().src.holder_mut().name, v);
         "SrcK8S_Namespace" Text "" "its namespace":
-            |f| src(f, |e| &e.namespace), |f, v| put_text(&mut f.k8s_mut().src.namespace, v);
+            |f| src(f, |h| &h.namespace), |f, v| put_text(&mut f.k8s_mut().src.holder_mut().namespace, v);
         "SrcK8S_Type" Text "" "Pod, Service or Node":
-            |f| src(f, |e| &e.kind), |f, v| put_text(&mut f.k8s_mut().src.kind, v);
+            |f| src(f, |h| &h.kind), |f, v| put_text(&mut f.k8s_mut().src.holder_mut().kind, v);
         "SrcK8S_OwnerName" Text "" "workload that owns it":
-            |f| src(f, |e| &e.owner_name), |f, v| put_text(&mut f.k8s_mut().src.owner_name, v);
+            |f| src(f, |h| &h.owner_name), |f, v| put_text(&mut f.k8s_mut().src.holder_mut().owner_name, v);
         "SrcK8S_OwnerType" Text "" "kind of that workload":
-            |f| src(f, |e| &e.owner_kind), |f, v| put_text(&mut f.k8s_mut().src.owner_kind, v);
+            |f| src(f, |h| &h.owner_kind), |f, v| put_text(&mut f.k8s_mut().src.holder_mut().owner_kind, v);
         "SrcK8S_HostIP" Text "" "address of its node":
-            |f| src(f, |e| &e.host_ip), |f, v| put_text(&mut f.k8s_mut().src.host_ip, v);
+            |f| ip(holder(f, |k| &k.src).and_then(|h| h.host_ip)), |f, v| put_ip(f, v, |k| &mut k.src);
         "SrcK8S_HostName" Text "" "name of its node":
-            |f| src(f, |e| &e.host_name), |f, v| put_text(&mut f.k8s_mut().src.host_name, v);
+            |f| src(f, |h| &h.host_name), |f, v| put_text(&mut f.k8s_mut().src.holder_mut().host_name, v);
         "SrcK8S_Zone" Text "" "zone of its node":
-            |f| src(f, |e| &e.zone), |f, v| put_text(&mut f.k8s_mut().src.zone, v);
+            |f| src(f, |h| &h.zone), |f, v| put_text(&mut f.k8s_mut().src.holder_mut().zone, v);
         "SrcK8S_NetworkName" Text "" "primary, or the secondary network":
-            |f| src(f, |e| &e.network), |f, v| put_text(&mut f.k8s_mut().src.network, v);
+            |f| src(f, |h| &h.network), |f, v| put_text(&mut f.k8s_mut().src.holder_mut().network, v);
         "SrcSubnetLabel" Text "" "label of the source subnet":
-            |f| src(f, |e| &e.subnet), |f, v| put_text(&mut f.k8s_mut().src.subnet, v);
+            |f| subnet(f, |k| &k.src), |f, v| put_subnet(&mut f.k8s_mut().src, v);
         "DstK8S_Name" Text "" "name of the destination pod, service or node":
-            |f| dst(f, |e| &e.name), |f, v| put_text(&mut f.k8s_mut().dst.name, v);
+            |f| dst(f, |h| &h.name), |f, v| put_text(&mut f.k8s_mut().dst.holder_mut().name, v);
         "DstK8S_Namespace" Text "" "its namespace":
-            |f| dst(f, |e| &e.namespace), |f, v| put_text(&mut f.k8s_mut().dst.namespace, v);
+            |f| dst(f, |h| &h.namespace), |f, v| put_text(&mut f.k8s_mut().dst.holder_mut().namespace, v);
         "DstK8S_Type" Text "" "Pod, Service or Node":
-            |f| dst(f, |e| &e.kind), |f, v| put_text(&mut f.k8s_mut().dst.kind, v);
+            |f| dst(f, |h| &h.kind), |f, v| put_text(&mut f.k8s_mut().dst.holder_mut().kind, v);
         "DstK8S_OwnerName" Text "" "workload that owns it":
-            |f| dst(f, |e| &e.owner_name), |f, v| put_text(&mut f.k8s_mut().dst.owner_name, v);
+            |f| dst(f, |h| &h.owner_name), |f, v| put_text(&mut f.k8s_mut().dst.holder_mut().owner_name, v);
         "DstK8S_OwnerType" Text "" "kind of that workload":
-            |f| dst(f, |e| &e.owner_kind), |f, v| put_text(&mut f.k8s_mut().dst.owner_kind, v);
+            |f| dst(f, |h| &h.owner_kind), |f, v| put_text(&mut f.k8s_mut().dst.holder_mut().owner_kind, v);
         "DstK8S_HostIP" Text "" "address of its node":
-            |f| dst(f, |e| &e.host_ip), |f, v| put_text(&mut f.k8s_mut().dst.host_ip, v);
+            |f| ip(holder(f, |k| &k.dst).and_then(|h| h.host_ip)), |f, v| put_ip(f, v, |k| &mut k.dst);
         "DstK8S_HostName" Text "" "name of its node":
-            |f| dst(f, |e| &e.host_name), |f, v| put_text(&mut f.k8s_mut().dst.host_name, v);
+            |f| dst(f, |h| &h.host_name), |f, v| put_text(&mut f.k8s_mut().dst.holder_mut().host_name, v);
         "DstK8S_Zone" Text "" "zone of its node":
-            |f| dst(f, |e| &e.zone), |f, v| put_text(&mut f.k8s_mut().dst.zone, v);
+            |f| dst(f, |h| &h.zone), |f, v| put_text(&mut f.k8s_mut().dst.holder_mut().zone, v);
         "DstK8S_NetworkName" Text "" "primary, or the secondary network":
-            |f| dst(f, |e| &e.network), |f, v| put_text(&mut f.k8s_mut().dst.network, v);
+            |f| dst(f, |h| &h.network), |f, v| put_text(&mut f.k8s_mut().dst.holder_mut().network, v);
         "DstSubnetLabel" Text "" "label of the destination subnet":
-            |f| dst(f, |e| &e.subnet), |f, v| put_text(&mut f.k8s_mut().dst.subnet, v);
+            |f| subnet(f, |k| &k.dst), |f, v| put_subnet(&mut f.k8s_mut().dst, v);
         "K8S_FlowLayer" Text "" "app or infra":
-            |f| k8s(f, |k| &k.layer), |f, v| put_text(&mut f.k8s_mut().layer, v);
+            |f| f.k8s.as_ref().map_or(Value::Absent, |k| text(&k.layer)), |f, v| put_text(&mut f.k8s_mut().layer, v);
         "K8S_ClusterName" Text "" "cluster the flow was seen in":
-            |f| k8s(f, |k| &k.cluster), |f, v| put_text(&mut f.k8s_mut().cluster, v);
+            |f| mark(f, |m| &m.cluster), |f, v| put_text(&mut f.marks_mut().cluster, v);
         "_RecordType" Text "" "kind of record, where connections are tracked":
-            |f| k8s(f, |k| &k.record_type), |f, v| put_text(&mut f.k8s_mut().record_type, v);
+            |f| mark(f, |m| &m.record_type), |f, v| put_text(&mut f.marks_mut().record_type, v);
         "_HashId" Text "" "connection hash, where connections are tracked":
-            |f| k8s(f, |k| &k.hash_id), |f, v| put_text(&mut f.k8s_mut().hash_id, v);
+            |f| mark(f, |m| &m.hash_id), |f, v| put_text(&mut f.marks_mut().hash_id, v);
     }
 }
 
@@ -241,16 +241,25 @@ fn list<'a>(interfaces: &'a [Interface], part: fn(&'a [Interface]) -> Value<'a>)
     if interfaces.is_empty() { Value::Absent } else { part(interfaces) }
 }
 
-fn k8s(flow: &Flow, part: fn(&Enrichment) -> &CompactString) -> Value<'_> {
-    flow.k8s.as_ref().map_or(Value::Absent, |k8s| text(part(k8s)))
+fn mark(flow: &Flow, part: fn(&PipelineMarks) -> &CompactString) -> Value<'_> {
+    flow.k8s.as_ref().and_then(|k8s| k8s.pipeline.as_ref()).map_or(Value::Absent, |marks| text(part(marks)))
 }
 
-fn src(flow: &Flow, part: fn(&Endpoint) -> &CompactString) -> Value<'_> {
-    flow.k8s.as_ref().map_or(Value::Absent, |k8s| text(part(&k8s.src)))
+fn holder(flow: &Flow, end: fn(&Enrichment) -> &Endpoint) -> Option<&Holder> {
+    flow.k8s.as_ref().and_then(|k8s| end(k8s).holder.as_deref())
 }
 
-fn dst(flow: &Flow, part: fn(&Endpoint) -> &CompactString) -> Value<'_> {
-    flow.k8s.as_ref().map_or(Value::Absent, |k8s| text(part(&k8s.dst)))
+fn src(flow: &Flow, part: fn(&Holder) -> &CompactString) -> Value<'_> {
+    holder(flow, |k8s| &k8s.src).map_or(Value::Absent, |holder| text(part(holder)))
+}
+
+fn dst(flow: &Flow, part: fn(&Holder) -> &CompactString) -> Value<'_> {
+    holder(flow, |k8s| &k8s.dst).map_or(Value::Absent, |holder| text(part(holder)))
+}
+
+fn subnet(flow: &Flow, end: fn(&Enrichment) -> &Endpoint) -> Value<'_> {
+    let subnet = flow.k8s.as_ref().and_then(|k8s| end(k8s).subnet.as_deref());
+    subnet.map_or(Value::Absent, Value::Text)
 }
 
 // Writing. Each answers whether the value fits.
@@ -278,6 +287,17 @@ fn put_text(place: &mut CompactString, value: &str) -> bool {
 
 fn parse<T: std::str::FromStr>(place: &mut Option<T>, value: &str) -> bool {
     value.parse().map(|value| *place = Some(value)).is_ok()
+}
+
+fn put_ip(flow: &mut Flow, value: &str, end: fn(&mut Enrichment) -> &mut Endpoint) -> bool {
+    let Ok(address) = value.parse() else { return false };
+    end(flow.k8s_mut()).holder_mut().host_ip = Some(address);
+    true
+}
+
+fn put_subnet(end: &mut Endpoint, value: &str) -> bool {
+    end.subnet = Some(value.into());
+    true
 }
 
 fn parse_mac(place: &mut Option<crate::flow::Mac>, value: &str) -> bool {

@@ -7,7 +7,7 @@ fn sample(field: &Field) -> Json {
     match (field.kind(), field.name) {
         (Kind::Int, _) => json!(42),
         (Kind::Text, name) if name.ends_with("Mac") => json!("0a:58:00:00:00:ff"),
-        (Kind::Text, name) if name.ends_with("Addr") || name == "AgentIP" => json!("fd00::7"),
+        (Kind::Text, name) if name.ends_with("Addr") || name.ends_with("IP") => json!("fd00::7"),
         (Kind::Text, _) => json!("some \"text\""),
         (Kind::List, "IfDirections") => json!([1, 3]),
         (Kind::List, "TLSTypes") => json!(["ServerHello", "Alert"]),
