@@ -6,10 +6,12 @@ pub mod field;
 pub mod flow;
 mod generic;
 pub mod names;
+pub mod packet;
 pub mod value;
 
 pub use field::{FIELDS, Field, GROUPS};
 pub use flow::Flow;
+pub use packet::Packet;
 pub use value::Value;
 
 /// Messages and service of `pbflow`, the protocol of the agents.
@@ -22,4 +24,10 @@ pub mod pbflow {
 #[allow(missing_docs, clippy::all)]
 pub mod genericmap {
     tonic::include_proto!("genericmap");
+}
+
+/// Messages and service of `netobserv`: packets, in a protocol of this project's own.
+#[allow(missing_docs, clippy::all)]
+pub mod netobserv {
+    tonic::include_proto!("netobserv");
 }
