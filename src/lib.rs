@@ -3,13 +3,18 @@
 //! The way through it: [`cli`] reads the words, [`options`] makes a valid capture of them, [`local`] runs it, and `main`
 //! prints what went wrong. Nothing below `cli` knows how the words were typed, and nothing but `process` starts a program.
 
+pub mod certificates;
 pub mod cli;
 mod error;
+pub mod images;
 pub mod local;
+pub mod manifest;
 pub mod options;
 pub mod output;
+pub mod plan;
 pub mod process;
 pub mod signal;
+pub mod template;
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -1,0 +1,105 @@
+//! The certificates of one capture: whoever has none of them can neither feed nor read it.
+//!
+//! A certificate authority is made for the capture, signs one certificate for the collector and one for the agents, and
+//! is thrown away: nothing can be signed with it later, by nobody. Keys leave this program on the standard input of
+//! `oc apply` or in a `--yaml` file, and in no other way.
+
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use time::OffsetDateTime;
+
+use crate::plan::Plan;
+
+/// Clocks of nodes and of the user's machine differ.
+const BEFORE: Duration = Duration::from_secs(60 * 60);
+const AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// What stands for a key where it is not shown.
+const HIDDEN: &str = "(not shown)";
+
+/// A certificate and its key, as PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Public.
+    pub certificate: String,
+    /// Private.
+    pub key: String,
+}
+
+/// The certificates of a capture, as PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificates {
+    /// Of the authority. Its key is gone.
+    pub ca: String,
+    /// Server certificate.
+    pub collector: Pair,
+    /// Client certificate, the same for all agents.
+    pub agent: Pair,
+}
+
+/// Never the key.
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pair").field("certificate", &self.certificate).field("key", &HIDDEN).finish()
+    }
+}
+
+impl Certificates {
+    /// Makes them, valid from an hour before `now` until a day after the capture and its files are over.
+    ///
+    /// # Errors
+    ///
+    /// The system has no random numbers.
+    pub fn new(plan: &Plan, now: SystemTime) -> Result<Self, rcgen::Error> {
+        let from = OffsetDateTime::from(now - BEFORE);
+        let until = OffsetDateTime::from(now + plan.max_time + plan.keep + AFTER);
+        let params = |name: &str, names: Vec<String>| -> Result<CertificateParams, rcgen::Error> {
+            let mut params = CertificateParams::new(names)?;
+            params.distinguished_name.push(DnType::CommonName, name);
+            (params.not_before, params.not_after) = (from, until);
+            Ok(params)
+        };
+        let mut authority = params(&format!("netobserv-cli {}", plan.session), Vec::new())?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+        Ok(Self {
+            ca: authority.pem(),
+            collector: sign(
+                params("collector", collector_names(&plan.namespace))?,
+                ExtendedKeyUsagePurpose::ServerAuth,
+                &authority,
+            )?,
+            agent: sign(params("agent", Vec::new())?, ExtendedKeyUsagePurpose::ClientAuth, &authority)?,
+        })
+    }
+
+    /// The same without keys, to be shown.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        let mask = |pair: &Pair| Pair { certificate: pair.certificate.clone(), key: HIDDEN.to_owned() };
+        Self { ca: self.ca.clone(), collector: mask(&self.collector), agent: mask(&self.agent) }
+    }
+}
+
+fn sign(
+    mut params: CertificateParams,
+    usage: ExtendedKeyUsagePurpose,
+    authority: &CertifiedIssuer<'_, KeyPair>,
+) -> Result<Pair, rcgen::Error> {
+    params.extended_key_usages = vec![usage];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, authority)?;
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+/// Each name that Kubernetes gives a Service.
+fn collector_names(namespace: &str) -> Vec<String> {
+    let service = format!("collector.{namespace}");
+    vec!["collector".to_owned(), service.clone(), format!("{service}.svc"), format!("{service}.svc.cluster.local")]
+}

@@ -1,0 +1,74 @@
+//! Plans for the tests of manifests.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::time::{Duration, SystemTime};
+
+use oc_netobserv::certificates::Certificates;
+use oc_netobserv::images::{Images, PullSecret};
+use oc_netobserv::manifest::{Document, documents};
+use oc_netobserv::plan::{Kind, Plan};
+
+/// A plan with nothing special.
+pub fn plan(command: Kind) -> Plan {
+    Plan {
+        command,
+        namespace: "netobserv-cli".into(),
+        make_namespace: true,
+        namespace_uid: None,
+        session: "0a1b2c3d".into(),
+        started: "2026-03-06T16:19:22Z".into(),
+        by: "user@host".into(),
+        typed: "oc netobserv flows".into(),
+        images: Images::default(),
+        node_selector: None,
+        privileged: false,
+        scc: false,
+        agent_env: Vec::new(),
+        collector_args: vec!["--maxtime=5m".into(), "--maxbytes=50000000".into()],
+        max_time: Duration::from_secs(300),
+        max_bytes: 50_000_000,
+        keep: Duration::from_secs(3600),
+        tls: true,
+        background: false,
+    }
+}
+
+/// One plan for each combination of what changes the manifests.
+pub fn every_plan() -> impl Iterator<Item = Plan> {
+    (0..1 << 7).flat_map(|bits: u32| {
+        let bit = |n: u32| bits & (1 << n) != 0;
+        [Kind::Flows, Kind::Packets].map(|kind| {
+            let mut plan = plan(kind);
+            plan.privileged = bit(0);
+            plan.scc = bit(1);
+            plan.tls = bit(2);
+            plan.background = bit(3);
+            plan.make_namespace = bit(4);
+            plan.namespace_uid = bit(4).then(|| "7a0c".into());
+            plan.node_selector = bit(5).then(|| ("role".into(), "infra".into()));
+            plan.images.pull_secret = bit(6).then(|| match bit(0) {
+                true => PullSecret::Existing("mine".into()),
+                false => PullSecret::Config(r#"{"auths":{"r":{"auth":"YTpi"}}}"#.into()),
+            });
+            plan
+        })
+    })
+}
+
+/// Certificates for any of them: what they certify does not matter to a manifest.
+pub fn certificates(plan: &Plan) -> Certificates {
+    Certificates::new(plan, SystemTime::now()).expect("certificates")
+}
+
+/// All documents of a plan.
+#[track_caller]
+pub fn made(plan: &Plan) -> Vec<Document> {
+    documents(plan, &certificates(plan)).expect("documents")
+}
+
+/// A document as JSON.
+#[track_caller]
+pub fn json(document: &Document) -> serde_json::Value {
+    let read = serde_saphyr::from_str(&document.yaml);
+    read.unwrap_or_else(|error| panic!("{} {}: {error}\n{}", document.kind, document.name, document.yaml))
+}
