@@ -8,9 +8,13 @@ use clap::{Args, Parser, Subcommand};
 use netobserv_wire::duration;
 use tracing::level_filters::LevelFilter;
 
+/// The programs of the image that `multicall` is.
+const IN_THE_POD: &str =
+    "The image has no other program, so this one is also: files and fetch (each with --help), tar and sleep.";
+
 /// Receives records from NetObserv agents, shows them and writes JSON and SQLite files.
 #[derive(Debug, Parser)]
-#[command(name = "netobserv-collector", version, arg_required_else_help = false)]
+#[command(name = "netobserv-collector", version, arg_required_else_help = false, after_help = IN_THE_POD)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

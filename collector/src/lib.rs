@@ -3,9 +3,12 @@
 pub mod capture;
 pub mod cli;
 pub mod counts;
+pub mod fetch;
+pub mod files;
 pub mod human;
 pub mod ingest;
 pub mod log;
+pub mod multicall;
 pub mod output;
 pub mod parent;
 pub mod pipeline;
@@ -24,6 +27,10 @@ const USAGE: u8 = 2;
 
 /// The whole program: words of the command line to exit code. Errors are printed here and nowhere else.
 pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let words: Vec<_> = words.into_iter().collect();
+    if let Some((applet, words)) = multicall::find(&words) {
+        return applet(words);
+    }
     let options = match cli::parse(words) {
         Ok(options) => options,
         Err(NoCapture::Asked(text)) => {

@@ -1,0 +1,48 @@
+//! The other programs that this one is in an image that holds nothing else: what `oc cp`, `oc run` and the plugin start.
+//!
+//! The name is that of the file that was started (`/bin/tar`, a hard link), or the first word (`netobserv-collector tar ...`).
+
+mod sleep;
+mod tar;
+mod transfer;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// A program of the image: gets the words behind its name.
+pub type Applet = fn(Vec<OsString>) -> ExitCode;
+
+/// The program that `words` ask for, and its own words; `None` for the collector itself.
+pub fn find(words: &[OsString]) -> Option<(Applet, Vec<OsString>)> {
+    let named =
+        |at: usize| words.get(at).and_then(|word| by_name(word)).map(|applet| (applet, words[at + 1..].to_vec()));
+    named(0).or_else(|| named(1))
+}
+
+fn by_name(word: &OsString) -> Option<Applet> {
+    match Path::new(word).file_name()?.to_str()? {
+        "tar" => Some(tar::run),
+        "sleep" => Some(sleep::run),
+        "files" => Some(transfer::files),
+        "fetch" => Some(transfer::fetch),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own_words(line: &str) -> Option<Vec<OsString>> {
+        find(&line.split(' ').map(Into::into).collect::<Vec<_>>()).map(|(_, words)| words)
+    }
+
+    #[test]
+    fn the_file_or_the_first_word_names_the_program() {
+        assert_eq!(own_words("/bin/tar cf - /output").unwrap(), ["cf", "-", "/output"]);
+        assert_eq!(own_words("/netobserv-collector sleep 5").unwrap(), ["5"]);
+        assert_eq!(own_words("/netobserv-collector get-flows tar"), None);
+        assert_eq!(own_words("netobserv-collector"), None);
+    }
+}
