@@ -25,7 +25,10 @@ use crate::{
     dns::Dns,
     drain::{Drainer, KernelLosses, Maps},
     drops::{self, Causes, Drops},
-    export::{Exporter, Queue},
+    export::{
+        Exporter,
+        flows::{FlowOutbox, Queue},
+    },
     filter::Filter,
     interfaces::{Names, Place, Selection},
     kernel::{self, KernelError, Switches},
@@ -204,14 +207,22 @@ impl Shared {
         Self { follow_netns, names, scope, watched, losses, queue: Arc::new(Queue::new(QUEUE)) }
     }
 
-    fn exporter(&self, settings: &Settings, known: watch::Sender<bool>, stop_asked: watch::Sender<bool>) -> Exporter {
+    fn exporter(
+        &self,
+        settings: &Settings,
+        known: watch::Sender<bool>,
+        stop_asked: watch::Sender<bool>,
+    ) -> Exporter<FlowOutbox> {
         Exporter {
-            recorder: Recorder::new(self.names.clone(), settings.agent_ip.or_else(own_address)),
-            queue: self.queue.clone(),
+            outbox: FlowOutbox {
+                recorder: Recorder::new(self.names.clone(), settings.agent_ip.or_else(own_address)),
+                queue: self.queue.clone(),
+                message_max: settings.message_max_flows,
+                sending: vec![],
+            },
             losses: self.losses.clone(),
             interfaces: self.watched.clone(),
             node: settings.node.clone(),
-            message_max: settings.message_max_flows,
             heartbeat: settings.window,
             known,
             stop_asked,
