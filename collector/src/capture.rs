@@ -17,6 +17,7 @@ use crate::human;
 use crate::ingest::{Ingest, listen};
 use crate::output::{self, Paths};
 use crate::pipeline::{Pipeline, Sinks};
+use crate::query::Predicate;
 use crate::record::Story;
 use crate::signals::{Kind, Signals};
 use crate::sink::json::{JsonSink, Limit};
@@ -69,6 +70,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     let (files, hurry) = create_sinks(&options, &paths, &counts, &story, &limit)?;
     let latest = std::io::stdout().is_terminal().then(Arc::<Latest>::default);
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), latest.clone())?;
+    let pipeline = pipeline.with_query(Predicate::new(&options.queries));
     let ingest = Ingest::new(pipeline, counts.clone());
     let server = Server::start(listener, ingest.clone());
     info!("Started collector on {}", options.listen);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use netobserv_query::{Query, QueryError};
 use netobserv_wire::duration;
 use tracing::level_filters::LevelFilter;
 
@@ -54,6 +55,9 @@ struct Words {
     /// Options of the capture, joined by |: kept with the files
     #[arg(long, global = true, default_value = "")]
     options: String,
+    /// Keep only flows that match this query; given several times, one match is enough
+    #[arg(long, global = true, alias = "regexes", value_name = "QUERY", allow_hyphen_values = true)]
+    query: Vec<String>,
     /// Namespace of the capture: kept with the files
     #[arg(long, short, global = true, default_value = "netobserv-cli")]
     namespace: String,
@@ -78,6 +82,8 @@ pub struct Options {
     pub options: String,
     /// Namespace of the capture.
     pub namespace: String,
+    /// A flow must match one of these, if there are any.
+    pub queries: Vec<Query>,
 }
 
 /// Where agents connect.
@@ -125,6 +131,7 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         max_bytes: Some(words.maxbytes).filter(|bytes| *bytes > 0),
         options: words.options,
         namespace: words.namespace,
+        queries: queries(&words.query)?,
     })
 }
 
@@ -136,6 +143,12 @@ fn no_capture(error: clap::Error) -> NoCapture {
     // What is missing stands on the lines below the first.
     let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     NoCapture::Usage(format!("{}; see netobserv-collector --help", lines.join(" ")))
+}
+
+/// Read here and not by clap, because the place that is wrong stands in lines of its own.
+fn queries(texts: &[String]) -> Result<Vec<Query>, NoCapture> {
+    let wrong = |error: QueryError| NoCapture::Usage(format!("error: --query: {error}"));
+    texts.iter().map(|text| Query::read(text).map_err(wrong)).collect()
 }
 
 fn log_level(word: &str) -> Result<LevelFilter, String> {

@@ -17,6 +17,7 @@ pub struct Counts {
     bytes: AtomicU64,
     refused_flows: AtomicU64,
     malformed_flows: AtomicU64,
+    filtered_flows: AtomicU64,
     json: SinkCounts,
     sqlite: SinkCounts,
     agents: Mutex<BTreeMap<String, Agent>>,
@@ -85,6 +86,8 @@ pub struct Totals {
     pub refused_flows: u64,
     /// Flows that could not be read.
     pub malformed_flows: u64,
+    /// Flows that the query did not want.
+    pub filtered_flows: u64,
     /// Rows in the JSON file.
     pub json_rows: u64,
     /// Bytes of the JSON file.
@@ -119,6 +122,11 @@ impl Counts {
     /// Counts flows that could not be read.
     pub fn malformed(&self, flows: u64) {
         self.malformed_flows.fetch_add(flows, Relaxed);
+    }
+
+    /// Counts flows that the query did not want.
+    pub fn filtered(&self, flows: u64) {
+        self.filtered_flows.fetch_add(flows, Relaxed);
     }
 
     /// The counters of the JSON file.
@@ -165,6 +173,7 @@ impl Counts {
             bytes: self.bytes.load(Relaxed),
             refused_flows: self.refused_flows.load(Relaxed),
             malformed_flows: self.malformed_flows.load(Relaxed),
+            filtered_flows: self.filtered_flows.load(Relaxed),
             json_rows: self.json.rows.load(Relaxed),
             json_bytes: self.json.bytes.load(Relaxed),
             json_lost: self.json.lost.load(Relaxed),

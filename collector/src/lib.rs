@@ -12,6 +12,7 @@ pub mod multicall;
 pub mod output;
 pub mod parent;
 pub mod pipeline;
+pub mod query;
 pub mod record;
 pub mod signals;
 pub mod sink;

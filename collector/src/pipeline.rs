@@ -14,6 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use crate::counts::Counts;
+use crate::query::{Predicate, Scratch};
 use crate::sink::{Sink, SinkError};
 use crate::tui::Latest;
 
@@ -40,6 +41,7 @@ pub struct Pipeline {
     sinks: RwLock<Option<Senders>>,
     screen: Option<Arc<Latest>>,
     counts: Arc<Counts>,
+    query: Option<Predicate>,
 }
 
 /// The capture is over; nothing is accepted any more.
@@ -75,7 +77,21 @@ impl Pipeline {
             threads.push(thread.spawn(move || run(sink, &receiver, &failed))?);
         }
         let room = Arc::new(Semaphore::new(ROOM));
-        Ok((Self { room, sinks: RwLock::new(Some(senders)), screen, counts }, Sinks { threads, failed }))
+        Ok((Self { room, sinks: RwLock::new(Some(senders)), screen, counts, query: None }, Sinks { threads, failed }))
+    }
+
+    /// Keeps only the rows that `query` wants.
+    #[must_use]
+    pub fn with_query(mut self, query: Option<Predicate>) -> Self {
+        self.query = query;
+        self
+    }
+
+    fn select(&self, rows: &mut Vec<Flow>) {
+        let Some(query) = &self.query else { return };
+        let (before, mut scratch) = (rows.len(), Scratch::default());
+        rows.retain(|row| query.holds(row, &mut scratch));
+        self.counts.filtered((before - rows.len()) as u64);
     }
 
     /// Waits for room for `rows` rows until `deadline`. More than [`ROOM`] rows get [`ROOM`] places.
@@ -110,7 +126,11 @@ pub struct Entrance<'a> {
 
 impl Entrance<'_> {
     /// Hands rows to every sink. `room` must hold at least as many places.
-    pub fn push(&self, rows: Vec<Flow>, room: Room) {
+    pub fn push(&self, mut rows: Vec<Flow>, room: Room) {
+        self.pipeline.select(&mut rows);
+        if rows.is_empty() {
+            return;
+        }
         self.pipeline.counts.accepted(&rows);
         if let Some(screen) = &self.pipeline.screen {
             screen.offer(&rows);

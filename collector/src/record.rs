@@ -109,6 +109,7 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
         ("rows_json", number(totals.json_rows)),
         ("rows_sqlite", number(totals.sqlite_rows)),
         ("overflow_packets", number(totals.losses.overflow_packets)),
+        ("filtered_flows", number(totals.filtered_flows)),
         ("refused_flows", number(totals.refused_flows)),
         ("lost_kernel_packets", number(totals.losses.kernel_packets)),
         ("lost_kernel_bytes", number(totals.losses.kernel_bytes)),

@@ -52,6 +52,8 @@ pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) 
         file(&paths.db, totals.sqlite_rows),
         format!("  lost: {}{}", if lost.is_empty() { "nothing".into() } else { lost.join(", ") }, refused(totals)),
     ];
+    let filtered = format!("  left out by the query: {} flows", human::count(totals.filtered_flows));
+    lines.extend((totals.filtered_flows > 0).then_some(filtered));
     lines.extend((totals.agents_without_last_word > 0).then_some(silent));
     lines
 }

@@ -1,0 +1,101 @@
+//! The fields that a query can name. A test of the collector holds this list against the table of the flow record.
+
+use std::ops::Range;
+
+use crate::error::Wrong;
+
+/// What a field holds, and so what it can be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number.
+    Number,
+    /// A text.
+    Text,
+    /// A text: an IPv4 or IPv6 address.
+    Address,
+    /// A text: a MAC address.
+    Mac,
+    /// A list of texts; a comparison asks for one of them.
+    Texts,
+    /// A list of whole numbers; a comparison asks for one of them.
+    Numbers,
+    /// JSON, taken as its text.
+    Json,
+}
+
+/// Index of a field in [`FIELDS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldId(u16);
+
+impl FieldId {
+    /// Name of the field.
+    pub fn name(self) -> &'static str {
+        FIELDS[usize::from(self.0)].0
+    }
+
+    /// What it holds.
+    pub fn kind(self) -> Kind {
+        FIELDS[usize::from(self.0)].1
+    }
+}
+
+macro_rules! fields {
+    ($($kind:ident: $($name:literal)*;)*) => {
+        /// Every field, with what it holds.
+        pub static FIELDS: &[(&str, Kind)] = &[$($(($name, Kind::$kind),)*)*];
+    };
+}
+
+fields! {
+    Number: "TimeFlowStartMs" "TimeFlowEndMs" "TimeReceived" "SrcPort" "DstPort" "Proto" "Bytes" "Packets" "Flags" "Dscp"
+        "IcmpType" "IcmpCode" "Etype" "IfDirection" "Sampling" "TimeFlowRttNs";
+    Address: "SrcAddr" "DstAddr" "AgentIP";
+    Mac: "SrcMac" "DstMac";
+    Text: "Interface";
+    Texts: "Interfaces" "Udns";
+    Numbers: "IfDirections";
+    Json: "NetworkEvents";
+    Number: "DnsErrno" "DnsId" "DnsFlags" "DnsLatencyMs" "DnsLatencyLastMs" "DnsRetries";
+    Text: "DnsFlagsResponseCode" "DnsName";
+    Number: "PktDropBytes" "PktDropPackets" "PktDropLatestFlags";
+    Text: "PktDropLatestState" "PktDropLatestDropCause";
+    Json: "PktDropCauses";
+    Number: "ZoneId" "XlatSrcPort" "XlatDstPort";
+    Address: "XlatSrcAddr" "XlatDstAddr";
+    Text: "TLSVersion" "TLSCipherSuite" "TLSGroup" "QuicVersion";
+    Texts: "TLSTypes";
+    Number: "QuicSeenLongHdr" "QuicSeenShortHdr" "IPSecRetCode" "FlowDirection";
+    Text: "IPSecStatus"
+        "SrcK8S_Name" "SrcK8S_Namespace" "SrcK8S_Type" "SrcK8S_OwnerName" "SrcK8S_OwnerType" "SrcK8S_HostIP" "SrcK8S_HostName"
+        "SrcK8S_Zone" "SrcK8S_NetworkName" "SrcSubnetLabel"
+        "DstK8S_Name" "DstK8S_Namespace" "DstK8S_Type" "DstK8S_OwnerName" "DstK8S_OwnerType" "DstK8S_HostIP" "DstK8S_HostName"
+        "DstK8S_Zone" "DstK8S_NetworkName" "DstSubnetLabel"
+        "K8S_FlowLayer" "K8S_ClusterName" "_RecordType" "_HashId";
+}
+
+/// The field of this name, which stands at `at`.
+pub(crate) fn find(name: &str, at: Range<usize>) -> Result<FieldId, Wrong> {
+    let index = FIELDS.iter().position(|(field, _)| *field == name);
+    index.map(|index| FieldId(index as u16)).ok_or_else(|| unknown(name, at))
+}
+
+fn unknown(name: &str, at: Range<usize>) -> Wrong {
+    let distance = |field: &str| strsim::damerau_levenshtein(&field.to_lowercase(), &name.to_lowercase());
+    let nearest = FIELDS.iter().map(|(field, _)| *field).min_by_key(|field| distance(field));
+    let meant = nearest.filter(|field| distance(field) <= 2.max(name.len() / 4));
+    let hint = meant.map(|field| format!("; did you mean {field}?")).unwrap_or_default();
+    Wrong { more: Some(list()), ..Wrong::new(at, format!("unknown field {name}{hint}")) }
+}
+
+/// All names, in lines that a terminal can show.
+fn list() -> String {
+    const WIDTH: usize = 100;
+    let mut lines = vec!["fields:".to_owned()];
+    for (name, _) in FIELDS {
+        match lines.last_mut() {
+            Some(line) if line.len() + name.len() < WIDTH => *line = format!("{line} {name}"),
+            _ => lines.push(format!("  {name}")),
+        }
+    }
+    lines.join("\n")
+}
