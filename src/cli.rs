@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+mod cluster;
 mod filter;
 
+pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
 pub use filter::{FilterArgs, FilterWord};
 
 /// What the words ask for.
@@ -19,6 +21,18 @@ pub enum Request {
     Version,
     /// Capture flows.
     Flows(Box<FlowsArgs>),
+    /// Capture packets.
+    Packets(Box<FlowsArgs>),
+    /// Capture metrics.
+    Metrics,
+    /// Show what the collector says.
+    Follow(CommandArgs),
+    /// End a capture that runs in the background.
+    Stop(CommandArgs),
+    /// Fetch the files of a capture.
+    Copy(CommandArgs),
+    /// Remove what a capture has made.
+    Cleanup(CommandArgs),
     /// Say what this machine can do.
     Doctor(DoctorArgs),
 }
@@ -58,7 +72,7 @@ fn hint(similar: Option<&str>) -> String {
 #[derive(Debug, Parser)]
 #[command(
     name = "oc-netobserv",
-    about = "Capture the network flows of this machine, on demand, with nothing left behind",
+    about = "Capture network flows and packets of a cluster, or of this machine, on demand, with nothing left behind",
     after_help = MAIN_EXAMPLES,
     disable_help_subcommand = true,
     subcommand_required = true
@@ -73,6 +87,23 @@ enum CommandWords {
     /// Capture flows into a JSON and an SQLite file
     #[command(after_help = FLOWS_EXAMPLES)]
     Flows(Box<FlowsArgs>),
+    /// Capture packets into a pcapng file
+    #[command(after_help = PACKETS_EXAMPLES)]
+    Packets(Box<FlowsArgs>),
+    /// Capture metrics: not there yet
+    Metrics {
+        /// Options of a later version
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        rest: Vec<OsString>,
+    },
+    /// Show what the collector of a capture in the background says
+    Follow(CommandArgs),
+    /// End a capture that runs in the background; its files stay in the cluster
+    Stop(CommandArgs),
+    /// Fetch the files of a capture that runs or ran in the background
+    Copy(CommandArgs),
+    /// Remove everything that a capture has made in the cluster
+    Cleanup(CommandArgs),
     /// Say what the kernel of this machine can do for a capture, and why not
     Doctor(DoctorArgs),
     /// Print the version
@@ -84,13 +115,16 @@ enum CommandWords {
     },
 }
 
-/// Options of `flows`, as typed.
+/// Options of `flows` and `packets`, as typed. Which of them a command has is known by [`crate::options`].
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
 pub struct FlowsArgs {
     /// Capture on this machine, without a cluster
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub local: Option<String>,
+    /// In a cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// Interfaces to watch, separated by commas: names, or /regular expressions/ [default: all]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
     pub interfaces: Option<String>,
@@ -130,6 +164,9 @@ pub struct FlowsArgs {
     /// Print the programs as they are started, and what the agent says
     #[arg(short = 'v', long)]
     pub verbose: bool,
+    /// The words behind the command.
+    #[arg(skip)]
+    pub typed: Vec<String>,
     /// The filter rules.
     #[command(flatten)]
     pub filter: FilterArgs,
@@ -149,8 +186,10 @@ pub struct DoctorArgs {
 
 const MAIN_EXAMPLES: &str = "\
 Examples:
-  oc-netobserv flows --local                        all interfaces but lo, five minutes, into ./output
-  oc-netobserv flows --local --interfaces=eth0,/^veth/ --max-time=30s
+  oc netobserv flows                                all nodes of the cluster, five minutes, into ./output
+  oc netobserv packets --protocol=TCP --port=80     packets of one port
+  oc netobserv cleanup                              remove what an interrupted capture left in the cluster
+  oc-netobserv flows --local                        this machine, without a cluster
   oc-netobserv doctor --local                       what this machine's kernel can do
   oc-netobserv flows --help                         the options of flows";
 
@@ -158,19 +197,31 @@ const FLOWS_EXAMPLES: &str = "\
 Options are written --name=value or --name value; '-' and '_' in a name are the same.
 
 Examples:
-  oc-netobserv flows --local                        all interfaces but lo, five minutes, into ./output
-  oc-netobserv flows --local --interfaces=eth0 --max-time=30s
-  oc-netobserv flows --local --enable_dns --enable_rtt --enable_pkt_drop
-  oc-netobserv flows --local --interfaces=/^veth/ --exclude_interfaces=veth0,lo
+  oc netobserv flows                                all nodes, all interfaces but lo, five minutes, into ./output
+  oc netobserv flows --enable_dns --enable_rtt --enable_pkt_drop --peer_ip=10.128.0.7
+  oc netobserv flows --protocol=TCP --port=8080 or --protocol=UDP
+  oc netobserv flows --node-selector=kubernetes.io/os:linux --background --max-time=1h
+  oc netobserv flows --dry-run                      print the calls of oc, make none
+  oc-netobserv flows --local                        this machine: all interfaces but lo, five minutes, into ./output
+  oc-netobserv flows --local --interfaces=/^veth/ --exclude_interfaces=veth0,lo --max-time=30s
   oc-netobserv flows --local --sampling=50 --max-bytes=1000000 --output-dir=/tmp/capture
-  oc-netobserv flows --local --protocol=TCP --port=8080 or --protocol=UDP
   oc-netobserv flows --local --action=Reject --cidr=10.0.0.0/8 or --tcp_flags=RST
   oc-netobserv flows --local --listen-port=9999     over TCP on 127.0.0.1 instead of a private Unix socket
 
 Ctrl-C ends a capture after the last flows have been written. Then, for instance:
   sqlite3 ./output/flow/TIME.db 'SELECT SrcAddr, DstAddr, DstPort, Bytes, Packets FROM flow ORDER BY Bytes DESC LIMIT 10'
 
-It needs root, or the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and a kernel with BTF.";
+In a cluster it needs what 'oc netobserv flows --dry-run' shows. With --local it needs root, or the capabilities CAP_BPF,
+CAP_PERFMON and CAP_NET_ADMIN, and a kernel with BTF.";
+
+const PACKETS_EXAMPLES: &str = "\
+At least one filter is needed, to keep the load of the nodes low. Options are written --name=value or --name value.
+
+Examples:
+  oc netobserv packets --protocol=TCP --port=80
+  oc netobserv packets tcp,80                       the same, in the old short form
+  oc netobserv packets --port=53 or --protocol=ICMP --max-time=1m
+  oc netobserv packets --peer_ip=10.128.0.7 --node-selector=kubernetes.io/hostname:worker-1";
 
 /// Reads the words; the first one is the name of the program.
 ///
@@ -186,12 +237,26 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
     if rest.first().is_some_and(|word| word == "--version") {
         return Ok(Request::Version);
     }
+    let typed: Vec<String> = rest.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     match Words::try_parse_from(words).map_err(|e| explain(&e))?.command {
-        CommandWords::Flows(flows) => Ok(Request::Flows(flows)),
+        CommandWords::Flows(flows) => Ok(Request::Flows(capture_words(flows, typed, false)?)),
+        CommandWords::Packets(packets) => Ok(Request::Packets(capture_words(packets, typed, true)?)),
+        CommandWords::Metrics { .. } => Ok(Request::Metrics),
+        CommandWords::Follow(words) => Ok(Request::Follow(words)),
+        CommandWords::Stop(words) => Ok(Request::Stop(words)),
+        CommandWords::Copy(words) => Ok(Request::Copy(words)),
+        CommandWords::Cleanup(words) => Ok(Request::Cleanup(words)),
         CommandWords::Doctor(doctor) => Ok(Request::Doctor(doctor)),
         CommandWords::Version => Ok(Request::Version),
         CommandWords::Help { command } => help(command.as_deref()),
     }
+}
+
+/// Words of a capture with the short form of filters (`tcp,80`) taken apart where the command has one.
+fn capture_words(mut words: Box<FlowsArgs>, typed: Vec<String>, short: bool) -> Result<Box<FlowsArgs>, WordsError> {
+    words.filter.expand(short).map_err(WordsError::UnexpectedWord)?;
+    words.typed = typed;
+    Ok(words)
 }
 
 /// `--help` is help wherever it stands, also behind options that are wrong: nobody who typed it wants a capture.
@@ -210,6 +275,12 @@ fn is_command(word: &str) -> bool {
 fn help(command: Option<&str>) -> Result<Request, WordsError> {
     let mut main = Words::command();
     main.build();
+    if let Some(packets) = main.find_subcommand_mut("packets") {
+        *packets = packets.clone().mut_args(|arg| {
+            let foreign = cluster::NOT_OF_PACKETS.iter().any(|name| arg.get_long() == Some(name));
+            if foreign { arg.hide(true) } else { arg }
+        });
+    }
     let page = match command {
         None | Some("help") => &mut main,
         Some(name) => main.find_subcommand_mut(name).ok_or_else(|| WordsError::UnknownCommand(name.to_owned()))?,
@@ -286,6 +357,7 @@ mod tests {
 
     #[test]
     fn dashes_and_underscores_are_the_same() {
+        let flows = |words: &[&str]| FlowsArgs { typed: Vec::new(), ..flows(words) };
         let dashed = flows(&["flows", "--exclude-interfaces=a", "--max-time=1s", "--max-bytes=2", "--log-level=warn"]);
         let scored = flows(&["flows", "--exclude_interfaces=a", "--max_time=1s", "--max_bytes=2", "--log_level=warn"]);
         assert_eq!(format!("{dashed:?}"), format!("{scored:?}"));
@@ -333,9 +405,9 @@ mod tests {
 
     #[test]
     fn unknown_words_are_one_line() {
-        assert_eq!(wrong(&["packet"]), "Unknown command packet. Use 'netobserv help' to display options");
+        assert_eq!(wrong(&["bogus"]), "Unknown command bogus. Use 'netobserv help' to display options");
         assert_eq!(wrong(&[]), "no command given. Use 'netobserv help' to display options");
-        assert_eq!(wrong(&["help", "packet"]), "Unknown command packet. Use 'netobserv help' to display options");
+        assert_eq!(wrong(&["help", "bogus"]), "Unknown command bogus. Use 'netobserv help' to display options");
         assert_eq!(wrong(&["flows", "80"]), "unexpected word 80: options are written --name=value or --name value");
         assert_eq!(wrong(&["flows", "--sampling"]), "--sampling needs a value: --sampling=VALUE");
         assert_eq!(wrong(&["flows", "--sampling", "--local"]), "--sampling needs a value: --sampling=VALUE");
@@ -347,9 +419,29 @@ mod tests {
     }
 
     #[test]
-    fn options_of_later_features_are_not_swallowed() {
-        for option in ["--enable_ipsec", "--get-subnets=true", "--background", "--query=a"] {
-            assert!(wrong(&["flows", "--local", option]).starts_with("unknown option"), "{option}");
-        }
+    fn packets_have_a_short_form() {
+        let packets = |words: &[&str]| match read_words(words) {
+            Ok(Request::Packets(packets)) => packets.filter.0,
+            other => panic!("{words:?} gave {other:?}"),
+        };
+        assert_eq!(packets(&["packets", "tcp,80"]), packets(&["packets", "--protocol=tcp", "--port=80"]));
+        assert_eq!(
+            wrong(&["packets", "tcp80"]),
+            "unexpected word tcp80: options are written --name=value or --name value"
+        );
+        assert_eq!(
+            wrong(&["flows", "tcp,80"]),
+            "unexpected word tcp,80: options are written --name=value or --name value"
+        );
+    }
+
+    #[test]
+    fn metrics_swallow_their_options() {
+        assert!(matches!(read_words(&["metrics", "--enable_all", "x"]), Ok(Request::Metrics)));
+    }
+
+    #[test]
+    fn every_word_behind_the_command_is_kept_for_the_record() {
+        assert_eq!(flows(&["flows", "--query=a b", "--local"]).typed, ["--query=a b", "--local"]);
     }
 }

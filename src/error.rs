@@ -1,6 +1,6 @@
 //! Every way the program can fail, and the exit code of each: 2 when the words were wrong, 1 for the rest.
 
-use crate::{cli, local, options};
+use crate::{background, cleanup, cli, local, options, session};
 
 /// Why the program ends without success.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,15 @@ pub enum Error {
     /// The local capture failed.
     #[error(transparent)]
     Local(#[from] local::LocalError),
+    /// The capture in a cluster failed.
+    #[error(transparent)]
+    Session(#[from] session::SessionError),
+    /// A command about a capture failed.
+    #[error(transparent)]
+    Background(#[from] background::BackgroundError),
+    /// The cluster is not clean.
+    #[error(transparent)]
+    Cleanup(#[from] cleanup::CommandError),
 }
 
 impl Error {
@@ -23,6 +32,8 @@ impl Error {
         match self {
             Self::Words(_) | Self::Option(_) => 2,
             Self::Local(error) => error.exit_code(),
+            Self::Session(error) => error.exit_code(),
+            Self::Background(_) | Self::Cleanup(_) => 1,
         }
     }
 

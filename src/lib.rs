@@ -1,18 +1,27 @@
 //! The plugin: what `oc netobserv ...` does with its words.
 //!
-//! The way through it: [`cli`] reads the words, [`options`] makes a valid capture of them, [`local`] runs it, and `main`
-//! prints what went wrong. Nothing below `cli` knows how the words were typed, and nothing but `process` starts a program.
+//! The way through it: [`cli`] reads the words, [`options`] makes a valid capture of them, [`session`] runs it in a cluster
+//! or [`local`] on this machine, and `main` prints what went wrong. Nothing below `cli` knows how the words were typed, and
+//! nothing but `process` starts a program.
 
+pub mod background;
 pub mod certificates;
+pub mod cleanup;
 pub mod cli;
+pub mod copy;
 mod error;
 pub mod images;
 pub mod local;
 pub mod manifest;
+pub mod oc;
 pub mod options;
 pub mod output;
 pub mod plan;
+pub mod preflight;
 pub mod process;
+pub mod rollout;
+pub mod say;
+pub mod session;
 pub mod signal;
 pub mod template;
 
@@ -22,7 +31,8 @@ use std::io::Write as _;
 pub use error::Error;
 
 use cli::Request;
-use options::Capture;
+use options::{Capture, OptionError, Settings};
+use plan::Kind;
 
 /// Does what the words ask for; `words[0]` is the name of the program.
 ///
@@ -30,13 +40,25 @@ use options::Capture;
 ///
 /// What the user has to know, with the exit code of the program: see [`Error`].
 pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let called_as = words.first().cloned().unwrap_or_default();
     match cli::read(words)? {
         Request::Help(text) => print(&text),
         Request::Version => print(&version()),
-        Request::Flows(flows) => {
+        Request::Flows(flows) if options::is_local(&flows)? => {
             let capture = Capture::try_from(flows.as_ref())?;
             local::run(&capture)?;
         }
+        Request::Flows(flows) => session::run(&Settings::new(&flows, Kind::Flows)?, &called_as)?,
+        Request::Packets(packets) => session::run(&Settings::new(&packets, Kind::Packets)?, &called_as)?,
+        Request::Metrics => return Err(OptionError::Metrics.into()),
+        Request::Follow(words) => background::follow(&options::command(&words)?.0, &called_as)?,
+        Request::Stop(words) => background::stop(&options::command(&words)?.0, &called_as)?,
+        Request::Copy(words) => {
+            let (access, output_dir) = options::command(&words)?;
+            background::copy(&access, &output_dir, &called_as)?;
+        }
+        Request::Cleanup(words) => cleanup::cleanup(&options::command(&words)?.0, &called_as)?,
         Request::Doctor(words) => {
             options::check_doctor(&words)?;
             local::doctor(words.verbose)?;

@@ -7,10 +7,12 @@ use std::str::FromStr;
 
 use crate::cli::{DoctorArgs, FlowsArgs};
 
+mod cluster;
 mod duration;
 mod filter;
 mod interfaces;
 
+pub use cluster::{Access, CopyChoice, Settings, YamlTarget, command};
 pub use filter::Rules;
 
 const DEFAULT_MAX_TIME: &str = "5m";
@@ -44,9 +46,48 @@ pub enum OptionError {
         /// What would be right.
         most: usize,
     },
-    /// A capture in a cluster was asked for.
-    #[error("capturing in a cluster is not there yet: use --local to capture on this machine")]
-    ClusterNotThere,
+    /// A word of a name that Kubernetes or OpenShift would refuse, in the words that scripts match.
+    #[error("invalid value for --node-selector. Use --node-selector=key:val instead.")]
+    NodeSelector,
+    /// An option of another command.
+    #[error("--{option} is invalid option for {command}")]
+    OfAnotherCommand {
+        /// Name without dashes.
+        option: &'static str,
+        /// The command at hand.
+        command: &'static str,
+    },
+    /// A feature of the original that is not built yet.
+    #[error("--{0} is not there yet: leave it out")]
+    NotThere(&'static str),
+    /// All packets of all nodes.
+    #[error(
+        "At least one eBPF filter must be set for packet capture to avoid high resource consumption. \
+         Use netobserv packets help to list filters"
+    )]
+    NoFilter,
+    /// An option that makes sense on the machine itself only.
+    #[error("--{0} goes with --local only: in a cluster the collector is reached through its service")]
+    LocalOnly(&'static str),
+    /// Nodes of a cluster cannot be examined yet.
+    #[error("doctor looks at this machine only: use --local")]
+    DoctorNeedsLocal,
+    /// A query without text.
+    #[error("missing value for --query")]
+    EmptyQuery,
+    /// The command does not exist yet.
+    #[error("metrics are not there yet: use 'flows' or 'packets'")]
+    Metrics,
+    /// A file that an option names cannot be read.
+    #[error("--{option}={value}: {reason}")]
+    Unreadable {
+        /// Name without dashes.
+        option: &'static str,
+        /// As typed.
+        value: String,
+        /// What the system says.
+        reason: String,
+    },
 }
 
 /// One local flow capture; every value is valid.
@@ -104,7 +145,29 @@ impl TryFrom<&FlowsArgs> for Capture {
             port: words.listen_port.as_deref().map(|text| number("listen-port", text, NonZeroU16::MAX)).transpose()?,
             verbose: words.verbose,
         };
-        if switch("local", words.local.as_deref(), false)? { Ok(capture) } else { Err(OptionError::ClusterNotThere) }
+        Ok(capture)
+    }
+}
+
+/// Whether the words ask for a capture on this machine.
+///
+/// # Errors
+///
+/// The value is neither true nor false.
+pub fn is_local(words: &FlowsArgs) -> Result<bool, OptionError> {
+    switch("local", words.local.as_deref(), false)
+}
+
+/// `; did you mean X?` when `text` is spelt nearly like one of `words`; X in small letters when `text` is.
+fn did_you_mean(text: &str, words: &[&str]) -> String {
+    let distance = |word: &str| strsim::damerau_levenshtein(&text.to_lowercase(), &word.to_lowercase());
+    let nearest = words.iter().map(|word| (distance(word), *word)).min_by_key(|(distance, _)| *distance);
+    match nearest {
+        Some((1 | 2, word)) if text.len() > 2 => {
+            let small = !text.chars().any(char::is_uppercase) && text.chars().any(char::is_lowercase);
+            format!("; did you mean {}?", if small { word.to_lowercase() } else { word.to_owned() })
+        }
+        _ => String::new(),
     }
 }
 
@@ -118,7 +181,7 @@ fn not_allowed(option: &'static str, value: &str, allowed: impl Into<String>) ->
 ///
 /// It is not.
 pub fn check_doctor(words: &DoctorArgs) -> Result<(), OptionError> {
-    if switch("local", words.local.as_deref(), false)? { Ok(()) } else { Err(OptionError::ClusterNotThere) }
+    if switch("local", words.local.as_deref(), false)? { Ok(()) } else { Err(OptionError::DoctorNeedsLocal) }
 }
 
 fn switch(option: &'static str, text: Option<&str>, default: bool) -> Result<bool, OptionError> {
@@ -159,7 +222,8 @@ fn log_level(text: &str) -> Result<String, OptionError> {
     if LOG_LEVELS.contains(&text) {
         return Ok(text.to_owned());
     }
-    Err(not_allowed("log-level", text, format!("one of {}", LOG_LEVELS.join(", "))))
+    let similar = did_you_mean(text, &LOG_LEVELS);
+    Err(not_allowed("log-level", text, format!("one of {}{similar}", LOG_LEVELS.join(", "))))
 }
 
 #[cfg(test)]
@@ -253,18 +317,10 @@ mod tests {
     }
 
     #[test]
-    fn without_local_there_is_no_capture() {
-        for local in [None, Some("false".to_owned())] {
-            assert!(refused(FlowsArgs { local, ..FlowsArgs::default() }).contains("use --local"));
-        }
-        assert_eq!(
-            refused(FlowsArgs { local: Some("yes".into()), ..FlowsArgs::default() }),
-            "--local=yes is not valid: use true or false"
-        );
-    }
-
-    #[test]
-    fn a_wrong_value_is_told_before_a_missing_cluster() {
-        assert!(refused(FlowsArgs { sampling: Some("0".into()), ..FlowsArgs::default() }).starts_with("--sampling=0"));
+    fn local_is_true_or_false() {
+        assert!(is_local(&local()).unwrap());
+        assert!(!is_local(&FlowsArgs::default()).unwrap());
+        let wrong = FlowsArgs { local: Some("yes".into()), ..FlowsArgs::default() };
+        assert_eq!(is_local(&wrong).unwrap_err().to_string(), "--local=yes is not valid: use true or false");
     }
 }

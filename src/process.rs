@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 
+pub mod job;
+
 /// SIGTERM, the same number on every Unix.
 #[cfg(unix)]
 const TERMINATE: i32 = 15;
@@ -52,6 +54,18 @@ pub struct Program {
 }
 
 impl Program {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A program along PATH, or at this path.
+    #[must_use]
+    pub fn along_path(title: &'static str, name: &std::ffi::OsStr) -> Option<Self> {
+        which::which(name).ok().map(|path| Self { title, path })
+    }
+
     /// Looks at the environment variable, then beside this very program, then along PATH.
     ///
     /// # Errors

@@ -1,4 +1,10 @@
-//! Ctrl-C, SIGTERM and SIGHUP become a message on a channel: everything else happens in the normal flow of the program.
+//! Ctrl-C, SIGTERM and SIGHUP become a message or a count: everything else happens in the normal flow of the program.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A closing terminal sends SIGHUP more than once (kernel and shell); a person does not press Ctrl-C twice in this time.
+pub(crate) const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Calls `note` for each signal, on a thread of its own. Once a process.
 ///
@@ -7,4 +13,66 @@
 /// The handler could not be installed.
 pub fn listen(note: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(note)
+}
+
+/// How often the user wanted to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes(Arc<Mutex<Count>>);
+
+#[derive(Debug, Default)]
+struct Count {
+    number: u32,
+    last: Option<Instant>,
+}
+
+impl Wishes {
+    /// Counts signals from now on. Once a process.
+    ///
+    /// # Errors
+    ///
+    /// The handler could not be installed.
+    pub fn listen() -> Result<Self, ctrlc::Error> {
+        let wishes = Self::default();
+        let noting = wishes.clone();
+        listen(move || noting.note(Instant::now()))?;
+        Ok(wishes)
+    }
+
+    fn note(&self, now: Instant) {
+        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if count.last.is_none_or(|last| now.duration_since(last) > ONE_SIGNAL) {
+            count.number += 1;
+            count.last = Some(now);
+        }
+    }
+
+    /// The number of wishes so far.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).number
+    }
+
+    /// A wish after this moment shows as a greater [`Wishes::number`]: a step that nobody should interrupt by the wish
+    /// that led to it compares with that.
+    #[must_use]
+    pub fn beyond(&self, number: u32) -> bool {
+        self.number() > number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn echoes_of_a_signal_count_once() {
+        let (wishes, start) = (Wishes::default(), Instant::now());
+        assert!(!wishes.beyond(0));
+        for millis in [0, 1, 400] {
+            wishes.note(start + Duration::from_millis(millis));
+        }
+        assert_eq!(wishes.number(), 1);
+        wishes.note(start + Duration::from_millis(600));
+        assert!(wishes.beyond(1));
+    }
 }

@@ -1,7 +1,6 @@
 //! The options of filter rules. Their order counts (`or` begins another rule), which is why they are not fields like the
 //! others but a list of words.
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// One word of the rules, in the order typed.
@@ -9,6 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 pub enum FilterWord {
     /// `or`.
     Or,
+    /// Another bare word; none is left behind [`FilterArgs::expand`].
+    Bare(String),
     /// Name without dashes, with underscores; and the value.
     Option(&'static str, String),
 }
@@ -16,6 +17,27 @@ pub enum FilterWord {
 /// The words of the rules.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct FilterArgs(pub Vec<FilterWord>);
+
+impl FilterArgs {
+    /// Takes the short form `protocol,port` of packet captures apart; any other bare word is the error.
+    pub(super) fn expand(&mut self, short: bool) -> Result<(), String> {
+        let mut words = Vec::with_capacity(self.0.len() + 1);
+        for word in std::mem::take(&mut self.0) {
+            match word {
+                FilterWord::Bare(text) => match text.split_once(',').filter(|_| short) {
+                    Some((protocol, port)) => words.extend([
+                        FilterWord::Option("protocol", protocol.to_owned()),
+                        FilterWord::Option("port", port.to_owned()),
+                    ]),
+                    None => return Err(text),
+                },
+                word => words.push(word),
+            }
+        }
+        self.0 = words;
+        Ok(())
+    }
+}
 
 const HEADING: &str = "Filter rules (an option belongs to the rule it stands in; the first rule that matches decides)";
 const OR: &str = "or";
@@ -72,7 +94,7 @@ impl clap::FromArgMatches for FilterArgs {
         for name in names {
             let values = matches.get_many::<String>(name).into_iter().flatten();
             for (index, value) in matches.indices_of(name).into_iter().flatten().zip(values) {
-                words.push((index, word(name, value)?));
+                words.push((index, word(name, value)));
             }
         }
         words.sort_by_key(|(index, _)| *index);
@@ -85,16 +107,12 @@ impl clap::FromArgMatches for FilterArgs {
     }
 }
 
-fn word(name: &'static str, value: &str) -> Result<FilterWord, clap::Error> {
-    if name != OR {
-        return Ok(FilterWord::Option(name, value.to_owned()));
+fn word(name: &'static str, value: &str) -> FilterWord {
+    match name {
+        OR if value == OR => FilterWord::Or,
+        OR => FilterWord::Bare(value.to_owned()),
+        name => FilterWord::Option(name, value.to_owned()),
     }
-    if value == OR {
-        return Ok(FilterWord::Or);
-    }
-    let mut error = clap::Error::new(ErrorKind::UnknownArgument);
-    error.insert(ContextKind::InvalidArg, ContextValue::String(value.to_owned()));
-    Err(error)
 }
 
 #[cfg(test)]

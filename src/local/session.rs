@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::endpoint::Endpoint;
 use super::{LocalError, say};
 use crate::process::{Child, Ending};
-use crate::signal;
+use crate::signal::{self, ONE_SIGNAL};
 
 /// Longest time from the start of the collector until it listens.
 const LISTEN_TIME: Duration = Duration::from_secs(10);
@@ -24,8 +24,6 @@ const LAST_WRITE: Duration = Duration::from_secs(3);
 const LAST_WRITE_AFTER_SIGNAL: Duration = Duration::from_millis(300);
 /// Longest time for children that were asked a second time.
 const HURRY: Duration = Duration::from_secs(3);
-/// A closing terminal sends SIGHUP more than once (kernel and shell); a person does not press Ctrl-C twice in this time.
-const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
 /// The children, in the order in which they are to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -46,7 +46,8 @@ pub(super) fn rules(words: &[FilterWord]) -> Result<Rules, OptionError> {
     let mut rules = vec![Rule::default()];
     for word in words {
         match word {
-            FilterWord::Or => rules.push(Rule::default()),
+            // Bare words are taken apart where the words are read.
+            FilterWord::Or | FilterWord::Bare(_) => rules.push(Rule::default()),
             FilterWord::Option("enable_filter", value) => drop(switch("enable_filter", Some(value), true)?),
             FilterWord::Option(option, value) => rules.last_mut().expect("one rule at least").set(option, value)?,
         }
@@ -186,7 +187,8 @@ fn value(option: &'static str, text: &str) -> Result<Value, OptionError> {
 /// A word in any case, as the agent writes it.
 fn choice(option: &'static str, text: &str, words: &[&str]) -> Result<Value, OptionError> {
     let found = words.iter().find(|word| word.eq_ignore_ascii_case(text));
-    found.map(|word| Value::from(*word)).ok_or_else(|| not_allowed(option, text, alternatives(words)))
+    let allowed = || format!("{}{}", alternatives(words), super::did_you_mean(text, words));
+    found.map(|word| Value::from(*word)).ok_or_else(|| not_allowed(option, text, allowed()))
 }
 
 fn is_network(text: &str) -> bool {
@@ -291,7 +293,9 @@ mod tests {
             ("drops", "maybe", "true or false"),
             ("action", "drop", "Accept or Reject"),
             ("direction", "in", "Ingress or Egress"),
+            ("direction", "Egres", "Ingress or Egress; did you mean Egress?"),
             ("protocol", "ip", "TCP, UDP, SCTP, ICMP or ICMPv6"),
+            ("protocol", "tpc", "TCP, UDP, SCTP, ICMP or ICMPv6; did you mean tcp?"),
         ] {
             let error = made(&[(option, value)]).unwrap_err().to_string();
             assert_eq!(error, format!("--{option}={value} is not valid: use {allowed}"));

@@ -1,0 +1,107 @@
+//! What looks after a capture that runs in the background: `follow`, `stop` and `copy`.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::copy::{self, CopyError};
+use crate::oc::{Call, Oc, OcError, exit_code};
+use crate::options::Access;
+use crate::preflight::Holder;
+use crate::say::{Steps, warn};
+use crate::signal::Wishes;
+
+/// Longest time to finish the files: a large database is indexed at the end.
+const FINISH: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BackgroundError {
+    /// A call failed.
+    #[error(transparent)]
+    Oc(#[from] OcError),
+    /// The files did not arrive.
+    #[error("{0}; a capture that still runs is ended by '{1} netobserv stop', and can be copied then")]
+    Copy(CopyError, &'static str),
+    /// Signals cannot be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(#[from] ctrlc::Error),
+    /// Nothing is there.
+    #[error("there is no capture in namespace {0}: use -n for another one")]
+    NoCapture(String),
+    /// The log broke off.
+    #[error("the log of the collector ended with exit code {0}")]
+    Log(u8),
+}
+
+const STEPS: Steps = Steps { on_stderr: false };
+
+/// Shows the log of the collector until it ends or the user has seen enough.
+///
+/// # Errors
+///
+/// See [`BackgroundError`].
+pub fn follow(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError> {
+    let oc = Oc::find(called_as, access, Wishes::listen()?)?;
+    let call = Call::follow(&access.namespace);
+    if oc.is_dry() {
+        return Ok(oc.run(&call).map(drop)?);
+    }
+    let done = oc.attend(&call, false, &mut || oc.is_interrupted())?;
+    if done.cut.is_some() || done.ending.is_good() {
+        return Ok(());
+    }
+    oc.check(&call, &done)?;
+    Err(BackgroundError::Log(exit_code(done.ending)))
+}
+
+/// Ends the capture: its files are finished, then its agents go.
+///
+/// # Errors
+///
+/// See [`BackgroundError`].
+pub fn stop(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError> {
+    let oc = Oc::find(called_as, access, Wishes::listen()?)?;
+    let session = if oc.is_dry() { "SESSION".to_owned() } else { holder(&oc, access)?.session };
+    // Agents of a capture that cannot be asked to end go all the same.
+    let finished = oc.run(&Call::finish(&access.namespace, FINISH.min(access.timeout)));
+    match finished {
+        Err(error @ OcError::Interrupted { .. }) => return Err(error.into()),
+        Err(error) => warn(&format!("warning: {error}")),
+        Ok(_) => {}
+    }
+    if !oc.is_dry() {
+        STEPS.say("Deleting daemonset... ");
+    }
+    let answer = oc.run(&Call::delete("daemonset", Some(&access.namespace), &session, access.timeout))?;
+    STEPS.answer(&answer);
+    if !oc.is_dry() {
+        let cli = oc.name();
+        STEPS.say(&format!(
+            "Use '{cli} netobserv copy' to copy the files, and '{cli} netobserv cleanup' to remove the rest"
+        ));
+    }
+    Ok(())
+}
+
+/// Fetches the files of the capture.
+///
+/// # Errors
+///
+/// See [`BackgroundError`].
+pub fn copy(access: &Access, output_dir: &Path, called_as: &OsStr) -> Result<(), BackgroundError> {
+    let oc = Oc::find(called_as, access, Wishes::listen()?)?;
+    if oc.is_dry() {
+        oc.run(&copy::list_call(&access.namespace))?;
+        return Ok(oc.run(&copy::fetch_call(&access.namespace, "PATH", 0)).map(drop)?);
+    }
+    STEPS.say(&format!("Copying collector files to {}...", output_dir.display()));
+    copy::run(&oc, &access.namespace, output_dir, STEPS).map_err(|error| BackgroundError::Copy(error, oc.name()))
+}
+
+fn holder(oc: &Oc, access: &Access) -> Result<Holder, BackgroundError> {
+    let found: Option<Value> = oc.json(&Call::namespace(&access.namespace))?;
+    let holder = found.as_ref().and_then(Holder::of);
+    holder.ok_or_else(|| BackgroundError::NoCapture(access.namespace.clone()))
+}

@@ -1,0 +1,109 @@
+//! `cleanup`: finds what there is to remove, from any machine, and asks before it touches what belongs to another person.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+
+use serde_json::Value;
+
+use super::{CLUSTER_ROLES, CleanupError, SCC, session};
+use crate::oc::{Call, Oc, OcError, SESSION};
+use crate::options::Access;
+use crate::plan::DEFAULT_NAMESPACE;
+use crate::preflight::Holder;
+use crate::say::{Steps, warn};
+use crate::session::{ask, user_and_host};
+use crate::signal::Wishes;
+
+/// Why the cluster is not clean.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// A call failed.
+    #[error(transparent)]
+    Oc(#[from] OcError),
+    /// Something is left.
+    #[error(transparent)]
+    Cleanup(#[from] CleanupError),
+    /// Signals cannot be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(#[from] ctrlc::Error),
+    /// It belongs to another person.
+    #[error("namespace {namespace} is in use. {holder}; use --force to remove it all the same")]
+    InUse {
+        /// The namespace.
+        namespace: String,
+        /// Who has it.
+        holder: String,
+    },
+}
+
+/// Removes everything of the sessions in one namespace.
+///
+/// # Errors
+///
+/// See [`CommandError`].
+pub fn cleanup(access: &Access, called_as: &OsStr) -> Result<(), CommandError> {
+    let oc = Oc::find(called_as, access, Wishes::listen()?)?;
+    let (steps, namespace) = (Steps { on_stderr: false }, access.namespace.as_str());
+    if oc.is_dry() {
+        return dry_run(&oc, access, steps);
+    }
+    let scc = has_scc(&oc)?;
+    let found: Option<Value> = oc.json(&Call::namespace(namespace))?;
+    let holder = found.as_ref().and_then(Holder::of);
+    match (&found, &holder) {
+        (Some(_), None) => warn(&format!("namespace {namespace} was not made by this program: it is left as it is")),
+        (_, Some(holder)) => may_go(&oc, access, holder)?,
+        (None, None) => {}
+    }
+    let mut sessions: BTreeSet<String> = holder.into_iter().map(|holder| holder.session).collect();
+    sessions.extend(of_cluster_objects(&oc, namespace, scc)?);
+    if sessions.is_empty() {
+        steps.say("nothing to clean up");
+        return Ok(());
+    }
+    steps.say("Copy skipped");
+    let mut outcome = Ok(());
+    for id in sessions {
+        outcome = outcome.and(session(&oc, namespace, &id, scc, access.timeout, steps));
+    }
+    Ok(outcome?)
+}
+
+fn dry_run(oc: &Oc, access: &Access, steps: Steps) -> Result<(), CommandError> {
+    oc.run(&Call::api_groups())?;
+    oc.run(&Call::namespace(&access.namespace))?;
+    oc.run(&Call::cluster_objects(CLUSTER_ROLES))?;
+    Ok(session(oc, &access.namespace, "SESSION", true, access.timeout, steps)?)
+}
+
+fn has_scc(oc: &Oc) -> Result<bool, OcError> {
+    let call = Call::api_groups();
+    let list: Value = oc.json(&call)?.unwrap_or_default();
+    let groups = list["groups"].as_array().ok_or_else(|| oc.garbage(&call, "there are no groups"))?;
+    Ok(groups.iter().any(|group| group["name"] == "security.openshift.io"))
+}
+
+/// Sessions of other people are removed only when somebody says so.
+fn may_go(oc: &Oc, access: &Access, holder: &Holder) -> Result<(), CommandError> {
+    let namespace = access.namespace.as_str();
+    if access.force || holder.going || holder.by == user_and_host() || !holder.is_alive(oc, namespace)? {
+        return Ok(());
+    }
+    let question = format!("{}. Remove it all the same? [yes/no] ", holder.told());
+    if ask(&question, false, oc.wishes()) {
+        return Ok(());
+    }
+    Err(CommandError::InUse { namespace: namespace.to_owned(), holder: holder.told() })
+}
+
+/// Sessions that have left cluster-wide objects under the names that belong to this namespace.
+fn of_cluster_objects(oc: &Oc, namespace: &str, scc: bool) -> Result<BTreeSet<String>, OcError> {
+    let kinds = if scc { format!("{CLUSTER_ROLES},{SCC}") } else { CLUSTER_ROLES.to_owned() };
+    let name =
+        if namespace == DEFAULT_NAMESPACE { namespace.to_owned() } else { format!("{DEFAULT_NAMESPACE}-{namespace}") };
+    let call = Call::cluster_objects(&kinds);
+    let list: Value = oc.json(&call)?.unwrap_or_default();
+    let items = list["items"].as_array().ok_or_else(|| oc.garbage(&call, "there is no list of items"))?;
+    let ours = items.iter().filter(|item| item["metadata"]["name"].as_str() == Some(&name));
+    Ok(ours.filter_map(|item| item["metadata"]["labels"][SESSION].as_str().map(str::to_owned)).collect())
+}

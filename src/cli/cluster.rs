@@ -1,0 +1,128 @@
+//! The options of captures in a cluster, and of the commands that look after one.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Options that only flow captures have.
+pub(super) const NOT_OF_PACKETS: [&str; 10] = [
+    "enable_all",
+    "enable_dns",
+    "enable_rtt",
+    "enable_pkt_drop",
+    "enable_ipsec",
+    "enable_network_events",
+    "enable_pkt_translation",
+    "enable_udn_mapping",
+    "sampling",
+    "drops",
+];
+
+const CAPTURE: &str = "In a cluster";
+const ACCESS: &str = "The cluster, and how it is reached";
+
+/// Which cluster, and how to talk to it.
+#[derive(Debug, Default, Clone, Args)]
+#[command(next_help_heading = ACCESS)]
+pub struct AccessArgs {
+    /// Namespace that is made for the capture [default: $NETOBSERV_NAMESPACE, or netobserv-cli]
+    #[arg(short = 'n', long, value_name = "NAME", allow_hyphen_values = true)]
+    pub namespace: Option<String>,
+    /// File with the credentials, for oc or kubectl
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<OsString>,
+    /// Context of that file
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub context: Option<OsString>,
+    /// Longest time to wait for the cluster at each step [default: 10m]
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
+    pub timeout: Option<String>,
+    /// Print the calls of oc or kubectl, and make none
+    #[arg(long = "dry-run", alias = "dry_run", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub dry_run: Option<String>,
+    /// Ask nothing, also where something belongs to another person
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub force: Option<String>,
+}
+
+/// Options of `follow`, `stop`, `copy` and `cleanup`.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct CommandArgs {
+    /// The cluster.
+    #[command(flatten)]
+    pub access: AccessArgs,
+    /// Folder for the files, made if missing [default: ./output]
+    #[arg(long = "output-dir", alias = "output_dir", value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+    /// Print each call of oc or kubectl before it is made
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+}
+
+/// Options of a capture in a cluster.
+#[derive(Debug, Default, Clone, Args)]
+#[command(next_help_heading = CAPTURE)]
+pub struct ClusterArgs {
+    /// Return at once; see follow, stop, copy and cleanup
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub background: Option<String>,
+    /// Copy the files to this machine at the end: true, false or prompt [default: prompt, true without a terminal]
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub copy: Option<String>,
+    /// Capture only on nodes with this label
+    #[arg(long = "node-selector", alias = "node_selector", value_name = "KEY:VALUE", allow_hyphen_values = true)]
+    pub node_selector: Option<String>,
+    /// Keep only flows that this query matches; given again, those that any of them matches
+    #[arg(long, aliases = ["regexes", "regex"], value_name = "QUERY", allow_hyphen_values = true, action = clap::ArgAction::Append)]
+    pub query: Vec<String>,
+    /// Label addresses with the subnets that OpenShift knows: Machines, Pods, Services
+    #[arg(long = "get-subnets", alias = "get_subnets", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub get_subnets: Option<String>,
+    /// Run the agents as privileged containers [default: only where a feature needs it, and none does]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub privileged: Option<String>,
+    /// Write the objects as YAML instead of making them: into a file of the output folder, or with =- to standard output
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub yaml: Option<String>,
+    /// Longest time that files of a capture nobody looks after wait for a copy [default: 1h]
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
+    pub keep: Option<String>,
+    /// Bytes of each packet that are kept [default: whole packets]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    pub snaplen: Option<String>,
+    /// Image of the collector [default: $NETOBSERV_COLLECTOR_IMAGE, or the one of this version]
+    #[arg(long = "collector-image", alias = "collector_image", value_name = "IMAGE")]
+    pub collector_image: Option<String>,
+    /// Image of the agents [default: $NETOBSERV_AGENT_IMAGE, or the one of this version]
+    #[arg(long = "agent-image", alias = "agent_image", value_name = "IMAGE")]
+    pub agent_image: Option<String>,
+    /// Take both images from this mirror
+    #[arg(long, value_name = "HOST[/PATH]")]
+    pub registry: Option<String>,
+    /// Always, IfNotPresent or Never [default: IfNotPresent]
+    #[arg(long = "image-pull-policy", aliases = ["image_pull_policy", "pull-policy"], value_name = "POLICY")]
+    pub image_pull_policy: Option<String>,
+    /// Secret of the namespace with the credentials of the registry
+    #[arg(long = "pull-secret", alias = "pull_secret", value_name = "NAME")]
+    pub pull_secret: Option<String>,
+    /// Not there yet
+    #[arg(long = "enable_ipsec", alias = "enable-ipsec", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_ipsec: Option<String>,
+    /// Not there yet
+    #[arg(long = "enable_network_events", alias = "enable-network-events", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_network_events: Option<String>,
+    /// Not there yet
+    #[arg(long = "enable_pkt_translation", alias = "enable-pkt-translation", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_pkt_translation: Option<String>,
+    /// Not there yet
+    #[arg(long = "enable_udn_mapping", alias = "enable-udn-mapping", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_udn_mapping: Option<String>,
+    /// Of metrics
+    #[arg(long = "include_list", alias = "include-list", hide = true)]
+    pub include_list: Option<String>,
+    /// The cluster.
+    #[command(flatten)]
+    pub access: AccessArgs,
+}

@@ -1,0 +1,346 @@
+//! The cluster, by the one program that knows the way to it: `oc` or `kubectl`. Each call says what it is for, has a limit
+//! of time, and quotes itself when it fails.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::options::Access;
+use crate::process::job::{self, Cut, Done, Job, Streams};
+use crate::process::{Ending, ProcessError, Program};
+use crate::signal::Wishes;
+
+mod call;
+
+pub use call::Call;
+pub(crate) use call::{COLLECTOR, SESSION};
+
+/// Names the program to use, as a path or along PATH.
+const VARIABLE: &str = "NETOBSERV_K8S_CLI";
+/// A call that takes longer has lost its way; shorter when `--timeout` is.
+const LONGEST_CALL: Duration = Duration::from_secs(60);
+
+/// Why a call did not do what it was for.
+#[derive(Debug, thiserror::Error)]
+pub enum OcError {
+    /// Neither program is there.
+    #[error("neither oc nor kubectl is in PATH: install one of them, or set {VARIABLE} to its path")]
+    Missing,
+    /// The variable names something that is not there.
+    #[error("{VARIABLE}={}: there is no such program", .0.to_string_lossy())]
+    Misnamed(OsString),
+    /// It could not be started.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// It failed.
+    #[error("cannot {what}: '{line}' {how}{}{}", said(.text), hint(.advice))]
+    Failed {
+        /// What it was for.
+        what: String,
+        /// As it could be typed.
+        line: String,
+        /// How it ended.
+        how: String,
+        /// Its standard error, in one line.
+        text: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// It succeeded, and what it wrote makes no sense.
+    #[error("cannot {what}: '{line}' answered with something else than expected: {text}")]
+    Garbage {
+        /// What it was for.
+        what: String,
+        /// As it could be typed.
+        line: String,
+        /// What is wrong with it.
+        text: String,
+    },
+    /// The user wanted to stop.
+    #[error("interrupted while trying to {what}")]
+    Interrupted {
+        /// What was being done.
+        what: String,
+    },
+}
+
+fn said(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+fn hint(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("; {text}") }
+}
+
+/// Lines in one, without those that are empty.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" / ")
+}
+
+/// The way to a cluster.
+#[derive(Debug, Clone)]
+pub struct Oc {
+    program: Program,
+    /// `oc` or `kubectl`, as messages call it.
+    name: &'static str,
+    globals: Vec<OsString>,
+    verbose: bool,
+    dry_run: bool,
+    limit: Duration,
+    wishes: Wishes,
+    /// Wishes that have been heard: calls made from now on go on in spite of them, out of reach of Ctrl-C.
+    heard: Option<u32>,
+}
+
+impl Oc {
+    /// Finds the program: the one that `NETOBSERV_K8S_CLI` names, else the one this plugin belongs to by its name
+    /// (`called_as`), else the other one.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn find(called_as: &OsStr, access: &Access, wishes: Wishes) -> Result<Self, OcError> {
+        let (program, name) = find(called_as)?;
+        let mut globals = Vec::new();
+        for (option, value) in [("--kubeconfig=", &access.kubeconfig), ("--context=", &access.context)] {
+            if let Some(value) = value {
+                let mut word = OsString::from(option);
+                word.push(value);
+                globals.push(word);
+            }
+        }
+        Ok(Self {
+            program,
+            name,
+            globals,
+            verbose: access.verbose,
+            dry_run: access.dry_run,
+            limit: access.timeout.min(LONGEST_CALL),
+            wishes,
+            heard: None,
+        })
+    }
+
+    /// What messages call the program.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// No call is made, only printed.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        self.dry_run
+    }
+
+    /// From now on only another wish to stop is one.
+    pub fn shield(&mut self) {
+        self.heard = Some(self.wishes.number());
+    }
+
+    /// The user wants to stop what is being done now.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.wishes.beyond(self.heard.unwrap_or(0))
+    }
+
+    /// The wishes themselves, for whoever waits for something else than a call.
+    #[must_use]
+    pub fn wishes(&self) -> &Wishes {
+        &self.wishes
+    }
+
+    /// The same way, saying nothing: for calls beside a screen.
+    #[must_use]
+    pub fn quiet(&self) -> Self {
+        Self { verbose: false, ..self.clone() }
+    }
+
+    /// A call as a person could type it.
+    #[must_use]
+    pub fn line(&self, call: &Call) -> String {
+        job::line(Path::new(self.name), &self.words(call))
+    }
+
+    /// Makes a call, and gives what it wrote. In a dry run it only prints the call.
+    ///
+    /// # Errors
+    ///
+    /// It fails, takes too long, or is interrupted.
+    pub fn run(&self, call: &Call) -> Result<String, OcError> {
+        if self.dry_run {
+            call.print(&self.line(call));
+            return Ok(String::new());
+        }
+        let mut done = self.done(call, Streams::Kept, &mut |_| false)?;
+        self.check(call, &done)?;
+        Ok(done.text())
+    }
+
+    /// Makes a call with the user's terminal, or with standard output alone, and gives its exit code. `stop` may end it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn attend(&self, call: &Call, terminal: bool, stop: &mut dyn FnMut() -> bool) -> Result<Done, OcError> {
+        let streams = if terminal { Streams::Terminal } else { Streams::Shown };
+        self.say(call);
+        let shielded = !terminal || self.heard.is_some();
+        let job = Job { args: self.words(call), input: None, streams, shielded, limit: None };
+        Ok(job::run(&self.program, &job, &mut |_| stop())?)
+    }
+
+    /// Makes a call whose output is kept in a file; `progress` is told how many bytes there are.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started. How it ended is for the caller to judge.
+    pub fn fetch(&self, call: &Call, progress: &mut dyn FnMut(u64)) -> Result<Done, OcError> {
+        self.done(call, Streams::Kept, &mut |file| {
+            progress(file.metadata().map_or(0, |metadata| metadata.len()));
+            false
+        })
+    }
+
+    /// The error of a call that ended badly.
+    ///
+    /// # Errors
+    ///
+    /// It did.
+    pub fn check(&self, call: &Call, done: &Done) -> Result<(), OcError> {
+        let how = match done.cut {
+            Some(Cut::Interrupted) => return Err(OcError::Interrupted { what: call.what.clone() }),
+            Some(Cut::TimedOut(limit)) => format!("did not end within {}", seconds(limit)),
+            None if done.ending.is_good() => return Ok(()),
+            None => done.ending.to_string(),
+        };
+        let (what, line, text) = (call.what.clone(), self.line(call), one_line(&done.errors));
+        Err(OcError::Failed { what, line, how, text, advice: call.advice })
+    }
+
+    /// The error of a call that answered with something that makes no sense.
+    #[must_use]
+    pub fn garbage(&self, call: &Call, text: impl std::fmt::Display) -> OcError {
+        OcError::Garbage { what: call.what.clone(), line: self.line(call), text: text.to_string() }
+    }
+
+    /// Makes a call that answers with JSON.
+    ///
+    /// # Errors
+    ///
+    /// It fails, or answers with something else. An empty answer is `None`.
+    pub fn json<T: serde::de::DeserializeOwned>(&self, call: &Call) -> Result<Option<T>, OcError> {
+        let text = self.run(call)?;
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_str(&text).map(Some).map_err(|error| self.garbage(call, error))
+    }
+
+    /// Makes a call that answers yes or no.
+    ///
+    /// # Errors
+    ///
+    /// It answers with something else.
+    pub fn yes_or_no(&self, call: &Call) -> Result<bool, OcError> {
+        let mut done = self.done(call, Streams::Kept, &mut |_| false)?;
+        let text = done.text();
+        match text.split_whitespace().next() {
+            Some("yes") => Ok(true),
+            Some("no") => Ok(false),
+            _ => Err(self.check(call, &done).err().unwrap_or_else(|| self.garbage(call, text.trim()))),
+        }
+    }
+
+    fn done(&self, call: &Call, streams: Streams, look: &mut dyn FnMut(&File) -> bool) -> Result<Done, OcError> {
+        self.say(call);
+        let limit = Some(call.limit.unwrap_or(self.limit));
+        let job = Job {
+            args: self.words(call),
+            input: call.input.as_deref(),
+            streams,
+            shielded: self.heard.is_some(),
+            limit,
+        };
+        let done = job::run(&self.program, &job, &mut |file| look(file) || self.is_interrupted())?;
+        // Ctrl-C reaches a program that is not shielded before it reaches us.
+        if self.is_interrupted() && !done.ending.is_good() {
+            return Err(OcError::Interrupted { what: call.what.clone() });
+        }
+        Ok(done)
+    }
+
+    fn say(&self, call: &Call) {
+        if self.verbose {
+            let _ = writeln!(io::stderr(), "+ {}", self.line(call));
+        }
+    }
+
+    fn words(&self, call: &Call) -> Vec<OsString> {
+        self.globals.iter().chain(&call.args).cloned().collect()
+    }
+}
+
+/// A time for messages.
+pub(crate) fn seconds(time: Duration) -> String {
+    format!("{} s", (time.as_millis() as f64 / 100.0).round() / 10.0)
+}
+
+/// How a program ended, when it did not end well.
+pub(crate) fn exit_code(ending: Ending) -> u8 {
+    match ending {
+        Ending::Code(code) => u8::try_from(code).unwrap_or(1),
+        Ending::Signal(number) => u8::try_from(128 + number).unwrap_or(1),
+    }
+}
+
+fn find(called_as: &OsStr) -> Result<(Program, &'static str), OcError> {
+    if let Some(named) = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
+        let program = Program::along_path("oc", &named).ok_or_else(|| OcError::Misnamed(named.clone()))?;
+        return Ok((program, title(&named)));
+    }
+    let names = if title(called_as) == "kubectl" { ["kubectl", "oc"] } else { ["oc", "kubectl"] };
+    let mut found = names.into_iter().filter_map(|name| Some((Program::along_path(name, name.as_ref())?, name)));
+    found.next().ok_or(OcError::Missing)
+}
+
+/// `kubectl` for `/x/kubectl-netobserv` and the like.
+fn title(path: &OsStr) -> &'static str {
+    let file = Path::new(path).file_name().unwrap_or(path).to_string_lossy();
+    if file.starts_with("kubectl") { "kubectl" } else { "oc" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_the_plugin_tells_its_program() {
+        for (path, name) in [
+            ("/x/kubectl-netobserv", "kubectl"),
+            ("kubectl", "kubectl"),
+            ("/x/oc-netobserv", "oc"),
+            ("netobserv", "oc"),
+            ("", "oc"),
+        ] {
+            assert_eq!(title(OsStr::new(path)), name, "{path}");
+        }
+    }
+
+    #[test]
+    fn errors_are_one_line() {
+        let error = OcError::Failed {
+            what: "create the namespace".into(),
+            line: "oc create -f -".into(),
+            how: "ended with exit code 1".into(),
+            text: one_line("a\n\n b \n"),
+            advice: "try again",
+        };
+        let line = "cannot create the namespace: 'oc create -f -' ended with exit code 1: a / b; try again";
+        assert_eq!(error.to_string(), line);
+        assert_eq!(seconds(Duration::from_millis(1250)), "1.3 s");
+        assert_eq!(seconds(Duration::from_secs(60)), "60 s");
+    }
+}

@@ -1,0 +1,234 @@
+//! The calls that are made: one function for each, so that what goes over the line stands in one file.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::manifest::Document;
+
+/// The label that everything of one session carries.
+pub(crate) const SESSION: &str = "netobserv.io/session";
+/// Name of the collector's pod.
+pub(crate) const COLLECTOR: &str = "collector";
+/// The collector's program in its image.
+pub(crate) const PROGRAM: &str = "/network-observability-cli";
+
+const SEE_POD: &str = "'oc describe pod collector' in that namespace tells more";
+const TRY_AGAIN: &str = "try 'cleanup' again when the cluster answers";
+const MAY_YOU: &str = "nothing was created after it";
+
+/// One call of `oc` or `kubectl`.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What it is for: "create the namespace".
+    pub what: String,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Its standard input.
+    pub input: Option<Vec<u8>>,
+    /// What a dry run says of the input.
+    pub note: String,
+    /// What to do when it fails.
+    pub advice: &'static str,
+    /// Longest time, where the usual one does not fit.
+    pub limit: Option<Duration>,
+}
+
+impl Call {
+    fn new<I: Into<OsString>>(what: impl Into<String>, args: impl IntoIterator<Item = I>) -> Self {
+        let args = args.into_iter().map(Into::into).collect();
+        Self { what: what.into(), args, input: None, note: String::new(), advice: "", limit: None }
+    }
+
+    fn advice(self, advice: &'static str) -> Self {
+        Self { advice, ..self }
+    }
+
+    fn limit(self, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
+    fn documents(self, documents: &[&Document]) -> Self {
+        let input = documents.iter().map(|document| document.yaml.as_str()).collect::<Vec<_>>().join("---\n");
+        let names: Vec<String> = documents.iter().map(|d| format!("{}/{}", d.kind, d.name)).collect();
+        Self { input: Some(input.into_bytes()), note: names.join(", "), ..self }
+    }
+
+    /// What a dry run prints.
+    pub(super) fn print(&self, line: &str) {
+        if self.note.is_empty() {
+            println!("{line}");
+        } else {
+            println!("{line}  # {}", self.note);
+        }
+    }
+
+    // ---- before anything is made ----
+
+    /// The groups of the API: the cluster answers, and whether it is OpenShift.
+    pub(crate) fn api_groups() -> Self {
+        Self::new("reach the cluster", ["get", "--raw", "/apis"]).advice("log in, or choose another --context")
+    }
+
+    /// Who is logged in.
+    pub(crate) fn whoami() -> Self {
+        Self::new("ask who is logged in", ["whoami"])
+    }
+
+    /// The version of OpenShift.
+    pub(crate) fn cluster_version() -> Self {
+        Self::new("read the version of the cluster", ["get", "clusterversion", "version", "-o", "json"])
+    }
+
+    /// What the user may do in the namespace.
+    pub(crate) fn permissions(namespace: &str) -> Self {
+        Self::new("read your permissions", ["auth", "can-i", "--list", "--no-headers", "-n", namespace])
+    }
+
+    /// Whether the user may do one thing.
+    pub(crate) fn can_i(verb: &str, resource: &str, subresource: Option<&str>, namespace: &str) -> Self {
+        let subresource = subresource.map(|name| format!("--subresource={name}"));
+        let words = ["auth", "can-i", verb, resource].map(str::to_owned).into_iter().chain(subresource);
+        let words = words.chain(["-n".to_owned(), namespace.to_owned()]);
+        Self::new(format!("ask whether you may {verb} {resource}"), words)
+    }
+
+    /// The namespace, if there is one.
+    pub(crate) fn namespace(namespace: &str) -> Self {
+        let args = ["get", "namespace", namespace, "--ignore-not-found=true", "-o", "json"];
+        Self::new(format!("look for namespace {namespace}"), args).advice("log in, or choose another --context")
+    }
+
+    /// What a session has running in its namespace.
+    pub(crate) fn workload(namespace: &str) -> Self {
+        let args = ["get", "daemonset,pod", "-n", namespace, "-l", "app=netobserv-cli", "-o", "json"];
+        Self::new(format!("look at the pods in namespace {namespace}"), args)
+    }
+
+    /// Nodes with a label.
+    pub(crate) fn nodes(key: &str, value: &str) -> Self {
+        let label = format!("{key}={value}");
+        Self::new("find the nodes", ["get", "nodes", "-l", &label, "-o", "name"])
+    }
+
+    /// What OpenShift was installed with.
+    pub(crate) fn install_config() -> Self {
+        let path = "jsonpath={.data.install-config}";
+        let args =
+            ["get", "configmap", "cluster-config-v1", "-n", "kube-system", "--ignore-not-found=true", "-o", path];
+        Self::new("read the networks of the machines", args)
+    }
+
+    /// The networks of OpenShift's pods and services.
+    pub(crate) fn network() -> Self {
+        let args = ["get", "network.config.openshift.io", "cluster", "--ignore-not-found=true", "-o", "json"];
+        Self::new("read the networks of pods and services", args)
+    }
+
+    // ---- set up ----
+
+    /// Makes the namespace and answers with its uid; of two sessions that try at once, one fails.
+    pub(crate) fn create_namespace(documents: &[&Document]) -> Self {
+        let args = ["create", "-f", "-", "-o", "jsonpath={.metadata.uid}"];
+        Self::new("create the namespace", args).documents(documents).advice(MAY_YOU)
+    }
+
+    /// Makes objects, or changes them.
+    pub(crate) fn apply(what: &str, documents: &[&Document]) -> Self {
+        Self::new(format!("create {what}"), ["apply", "-f", "-"]).documents(documents).advice(MAY_YOU)
+    }
+
+    /// Starts the collector's pod.
+    pub(crate) fn run_collector(
+        namespace: &str,
+        image: &str,
+        policy: &str,
+        labels: &str,
+        overrides: &str,
+        command: &[String],
+    ) -> Self {
+        let mut args: Vec<String> = ["run", "-n", namespace, COLLECTOR].map(str::to_owned).into();
+        args.push(format!("--image={image}"));
+        args.push(format!("--image-pull-policy={policy}"));
+        args.push("--restart=Never".to_owned());
+        args.push(format!("--labels={labels}"));
+        args.push(format!("--overrides={overrides}"));
+        args.extend(["--command", "--"].map(str::to_owned));
+        args.extend(command.iter().cloned());
+        Self::new("start the collector", args).advice(SEE_POD)
+    }
+
+    /// Waits for the collector's pod.
+    pub(crate) fn wait_for_collector(namespace: &str, time: Duration) -> Self {
+        let seconds = time.as_secs().max(1);
+        let timeout = format!("--timeout={seconds}s");
+        let args = ["wait", &timeout, "-n", namespace, "--for=condition=Ready", "pod/collector"];
+        Self::new("wait for the collector", args).advice(SEE_POD).limit(time + Duration::from_secs(5))
+    }
+
+    /// DaemonSet and pods of a session.
+    pub(crate) fn rollout(namespace: &str, session: &str) -> Self {
+        let label = format!("{SESSION}={session}");
+        Self::new("watch the agents start", ["get", "daemonset,pod", "-n", namespace, "-l", &label, "-o", "json"])
+    }
+
+    /// What Kubernetes says about the DaemonSet: why it makes no pods.
+    pub(crate) fn events(namespace: &str) -> Self {
+        let selector = "--field-selector=involvedObject.kind=DaemonSet,type=Warning";
+        Self::new("read the events of the agents", ["get", "events", "-n", namespace, selector, "-o", "json"])
+    }
+
+    /// The last words of a pod.
+    pub(crate) fn last_words(namespace: &str, pod: &str, previous: bool) -> Self {
+        let mut args = vec!["logs", pod, "-n", namespace, "--tail=5"];
+        if previous {
+            args.push("--previous");
+        }
+        Self::new(format!("read the log of {pod}"), args)
+    }
+
+    // ---- capture ----
+
+    /// The capture itself, with a terminal or without.
+    pub(crate) fn capture(namespace: &str, terminal: bool, args: &[String]) -> Self {
+        let mut words: Vec<String> = vec!["exec".to_owned()];
+        if terminal {
+            words.extend(["-i", "--tty"].map(str::to_owned));
+        }
+        words.extend(["-n", namespace, COLLECTOR, "--", PROGRAM].map(str::to_owned));
+        words.extend(args.iter().cloned());
+        Self::new("run the capture", words)
+    }
+
+    /// Another command of the collector's program.
+    pub(crate) fn collector(what: &str, namespace: &str, args: &[&str]) -> Self {
+        let words = ["exec", "-n", namespace, COLLECTOR, "--", PROGRAM].into_iter().chain(args.iter().copied());
+        Self::new(what, words)
+    }
+
+    /// Asks the capture to write what it has and to end, and waits for that.
+    pub(crate) fn finish(namespace: &str, time: Duration) -> Self {
+        Self::collector("end the capture in good order", namespace, &["finish"]).limit(time)
+    }
+
+    /// The log of the collector, as it comes.
+    pub(crate) fn follow(namespace: &str) -> Self {
+        Self::new("follow the collector", ["logs", COLLECTOR, "-n", namespace, "-f"])
+    }
+
+    // ---- clean up ----
+
+    /// Cluster-scoped objects of all sessions.
+    pub(crate) fn cluster_objects(kinds: &str) -> Self {
+        let args = ["get", kinds, "-l", "app=netobserv-cli", "-o", "json"];
+        Self::new("look for objects of captures", args).advice(TRY_AGAIN)
+    }
+
+    /// Removes what carries the label of a session.
+    pub(crate) fn delete(kinds: &str, namespace: Option<&str>, session: &str, time: Duration) -> Self {
+        let (label, timeout) = (format!("{SESSION}={session}"), format!("--timeout={}s", time.as_secs().max(1)));
+        let mut args = vec!["delete", kinds];
+        args.extend(namespace.into_iter().flat_map(|namespace| ["-n", namespace]));
+        args.extend(["-l", &label, "--ignore-not-found=true", &timeout]);
+        Self::new(format!("delete {kinds}"), args).advice(TRY_AGAIN).limit(time + Duration::from_secs(5))
+    }
+}

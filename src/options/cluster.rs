@@ -1,0 +1,457 @@
+//! From words to a valid capture in a cluster, or to a valid command about one.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Capture, OptionError, did_you_mean, duration, not_allowed, switch};
+use crate::cli::{AccessArgs, ClusterArgs, CommandArgs, FlowsArgs};
+use crate::images::{Images, PullPolicy, PullSecret};
+use crate::plan::{DEFAULT_NAMESPACE, Kind};
+
+mod told;
+
+const NAMESPACE: &str = "NETOBSERV_NAMESPACE";
+const COLLECTOR_IMAGE: &str = "NETOBSERV_COLLECTOR_IMAGE";
+const AGENT_IMAGE: &str = "NETOBSERV_AGENT_IMAGE";
+const DEFAULT_TIMEOUT: &str = "10m";
+const DEFAULT_KEEP: &str = "1h";
+/// A session that nobody renews for so long is over.
+const LEASE: &str = "60s";
+const LONGEST_SNAPLEN: u32 = 262_144;
+
+/// Which cluster, and how to talk to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// Where everything goes.
+    pub namespace: String,
+    /// For `--kubeconfig`.
+    pub kubeconfig: Option<OsString>,
+    /// For `--context`.
+    pub context: Option<OsString>,
+    /// Longest wait at each step.
+    pub timeout: Duration,
+    /// Print calls as they are made.
+    pub verbose: bool,
+    /// Print calls instead of making them.
+    pub dry_run: bool,
+    /// Ask nothing.
+    pub force: bool,
+}
+
+/// What becomes of the files at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyChoice {
+    /// Copied.
+    Yes,
+    /// Lost with the pod.
+    No,
+    /// As the user answers; copied when nobody can.
+    Ask,
+}
+
+/// Where `--yaml` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum YamlTarget {
+    /// A new file in the output folder.
+    File,
+    /// Standard output.
+    Stdout,
+}
+
+/// A capture in a cluster; every value is valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The cluster.
+    pub access: Access,
+    /// Flows or packets.
+    pub kind: Kind,
+    /// Return at once.
+    pub background: bool,
+    /// At the end.
+    pub copy: CopyChoice,
+    /// Only write YAML.
+    pub yaml: Option<YamlTarget>,
+    /// Where files arrive.
+    pub output_dir: PathBuf,
+    /// What runs.
+    pub images: Images,
+    /// Label of the nodes.
+    pub node_selector: Option<(String, String)>,
+    /// Agents as privileged containers.
+    pub privileged: bool,
+    /// Ask OpenShift for its subnets.
+    pub get_subnets: bool,
+    /// Dropped packets are captured.
+    pub drops: bool,
+    /// Settings of the agents.
+    pub agent_env: Vec<(String, String)>,
+    /// Options of the collector's command.
+    pub collector_args: Vec<String>,
+    /// Longest capture.
+    pub max_time: Duration,
+    /// Most bytes.
+    pub max_bytes: u64,
+    /// Both limits as typed, for a message.
+    pub limits: (String, String),
+    /// How long files wait.
+    pub keep: Duration,
+    /// What was typed, for the record.
+    pub typed: String,
+    /// The capture itself is written to standard output.
+    pub data_on_stdout: bool,
+    /// Lines about settings that come from the environment.
+    pub told: Vec<String>,
+    /// `opt: ..., value: ...` lines.
+    pub options_told: Vec<String>,
+}
+
+impl Settings {
+    /// Checks the words of a capture in a cluster.
+    ///
+    /// # Errors
+    ///
+    /// A value is not allowed, or an option does not belong to the command.
+    pub fn new(words: &FlowsArgs, kind: Kind) -> Result<Self, OptionError> {
+        refuse_foreign(words, kind)?;
+        let capture = Capture::try_from(words)?;
+        if kind == Kind::Packets && capture.rules.json.is_none() {
+            return Err(OptionError::NoFilter);
+        }
+        let cluster = &words.cluster;
+        let access = access(&cluster.access, words.verbose)?;
+        let keep = time("keep", cluster.keep.as_deref().unwrap_or(DEFAULT_KEEP))?;
+        let background = switch("background", cluster.background.as_deref(), false)?;
+        let snaplen = snaplen(cluster.snaplen.as_deref())?;
+        Ok(Self {
+            kind,
+            background,
+            copy: copy(cluster.copy.as_deref())?,
+            yaml: yaml(cluster.yaml.as_deref())?,
+            images: images(cluster)?,
+            node_selector: cluster.node_selector.as_deref().map(node_selector).transpose()?,
+            privileged: switch("privileged", cluster.privileged.as_deref(), false)?,
+            get_subnets: switch("get-subnets", cluster.get_subnets.as_deref(), false)?,
+            drops: capture.drops,
+            agent_env: agent_env(&capture, kind, snaplen),
+            collector_args: collector_args(&capture, words, background)?,
+            max_time: duration::parse(&capture.max_time).unwrap_or_default(),
+            max_bytes: capture.max_bytes.get(),
+            limits: (capture.max_time, capture.max_bytes.to_string()),
+            keep,
+            typed: words.typed.join(" "),
+            data_on_stdout: false,
+            told: told::environment_lines(cluster, &access),
+            options_told: told::options(words),
+            output_dir: capture.output_dir,
+            access,
+        })
+    }
+}
+
+/// Checks the words of `follow`, `stop`, `copy` and `cleanup`.
+///
+/// # Errors
+///
+/// A value is not allowed.
+pub fn command(words: &CommandArgs) -> Result<(Access, PathBuf), OptionError> {
+    let output_dir = words.output_dir.clone().unwrap_or_else(|| super::DEFAULT_OUTPUT_DIR.into());
+    Ok((access(&words.access, words.verbose)?, output_dir))
+}
+
+fn access(words: &AccessArgs, verbose: bool) -> Result<Access, OptionError> {
+    let namespace = words.namespace.clone().or_else(|| environment(NAMESPACE));
+    Ok(Access {
+        namespace: namespace.map_or(Ok(DEFAULT_NAMESPACE.to_owned()), checked_namespace)?,
+        kubeconfig: words.kubeconfig.clone(),
+        context: words.context.clone(),
+        timeout: time("timeout", words.timeout.as_deref().unwrap_or(DEFAULT_TIMEOUT))?,
+        verbose,
+        dry_run: switch("dry-run", words.dry_run.as_deref(), false)?,
+        force: switch("force", words.force.as_deref(), false)?,
+    })
+}
+
+/// A variable that is set to something.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A DNS label, as Kubernetes wants it.
+fn checked_namespace(name: String) -> Result<String, OptionError> {
+    const ALLOWED: &str = "up to 63 small letters, digits and '-', with a letter or digit at both ends";
+    if is_label(&name, 63, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+        return Ok(name);
+    }
+    Err(not_allowed("namespace", &name, ALLOWED))
+}
+
+/// Not empty, not too long, of these characters, with a letter or digit at both ends.
+fn is_label(text: &str, longest: usize, allowed: impl Fn(char) -> bool) -> bool {
+    let ends =
+        text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.ends_with(|c: char| c.is_ascii_alphanumeric());
+    ends && text.len() <= longest && text.chars().all(allowed)
+}
+
+fn time(option: &'static str, text: &str) -> Result<Duration, OptionError> {
+    let time = duration::parse(text).filter(|time| !time.is_zero());
+    time.ok_or_else(|| not_allowed(option, text, "a time of more than zero such as 30s, 5m or 1h30m"))
+}
+
+fn copy(text: Option<&str>) -> Result<CopyChoice, OptionError> {
+    match text {
+        None | Some("prompt") => Ok(CopyChoice::Ask),
+        Some("true") => Ok(CopyChoice::Yes),
+        Some("false") => Ok(CopyChoice::No),
+        Some(other) => {
+            let words = ["true", "false", "prompt"];
+            Err(not_allowed("copy", other, format!("true, false or prompt{}", did_you_mean(other, &words))))
+        }
+    }
+}
+
+fn yaml(text: Option<&str>) -> Result<Option<YamlTarget>, OptionError> {
+    match text {
+        None | Some("false") => Ok(None),
+        Some("true") => Ok(Some(YamlTarget::File)),
+        Some("-") => Ok(Some(YamlTarget::Stdout)),
+        Some(other) => Err(not_allowed("yaml", other, "true, false or - for standard output")),
+    }
+}
+
+/// `key:value`, a label as Kubernetes wants it. Neither part has a colon in it.
+fn node_selector(text: &str) -> Result<(String, String), OptionError> {
+    let part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let (key, value) = text.split_once(':').ok_or(OptionError::NodeSelector)?;
+    let (prefix, name) = key.split_once('/').unwrap_or(("prefix", key));
+    let prefix_is_good = is_label(prefix, 253, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c));
+    let good = is_label(name, 63, part) && prefix_is_good && (value.is_empty() || is_label(value, 63, part));
+    if good { Ok((key.to_owned(), value.to_owned())) } else { Err(OptionError::NodeSelector) }
+}
+
+fn snaplen(text: Option<&str>) -> Result<Option<u32>, OptionError> {
+    let Some(text) = text else { return Ok(None) };
+    let bytes = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let bytes = bytes.filter(|bytes| (14..=LONGEST_SNAPLEN).contains(bytes));
+    let allowed = || format!("a whole number of bytes from 14 to {LONGEST_SNAPLEN}");
+    bytes.map(Some).ok_or_else(|| not_allowed("snaplen", text, allowed()))
+}
+
+fn images(words: &ClusterArgs) -> Result<Images, OptionError> {
+    let mut images = Images::default();
+    if let Some(registry) = &words.registry {
+        for image in [&mut images.collector, &mut images.agent] {
+            let path = image.split_once('/').map_or(image.as_str(), |(_, path)| path);
+            *image = format!("{}/{path}", registry.trim_end_matches('/'));
+        }
+    }
+    if let Some(image) = words.collector_image.clone().or_else(|| environment(COLLECTOR_IMAGE)) {
+        images.collector = image;
+    }
+    if let Some(image) = words.agent_image.clone().or_else(|| environment(AGENT_IMAGE)) {
+        images.agent = image;
+    }
+    images.pull_policy = words.image_pull_policy.as_deref().map(pull_policy).transpose()?;
+    images.pull_secret = words.pull_secret.as_deref().map(pull_secret).transpose()?;
+    Ok(images)
+}
+
+fn pull_policy(text: &str) -> Result<PullPolicy, OptionError> {
+    let all = [PullPolicy::Always, PullPolicy::IfNotPresent, PullPolicy::Never];
+    let names = all.map(PullPolicy::word);
+    let found = all.into_iter().find(|policy| policy.word().eq_ignore_ascii_case(text));
+    let allowed = || format!("Always, IfNotPresent or Never{}", did_you_mean(text, &names));
+    found.ok_or_else(|| not_allowed("image-pull-policy", text, allowed()))
+}
+
+/// The path of a Docker configuration, or the name of a Secret.
+fn pull_secret(text: &str) -> Result<PullSecret, OptionError> {
+    if is_label(text, 253, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c))
+        && !std::path::Path::new(text).is_file()
+    {
+        return Ok(PullSecret::Existing(text.to_owned()));
+    }
+    let unreadable = |reason| OptionError::Unreadable { option: "pull-secret", value: text.to_owned(), reason };
+    let config = std::fs::read_to_string(text).map_err(|error| unreadable(error.to_string()))?;
+    let parsed: Result<serde_json::Map<_, _>, _> = serde_json::from_str(&config);
+    match parsed {
+        Ok(_) => Ok(PullSecret::Config(config)),
+        Err(_) => Err(unreadable("is no JSON, as the configuration of a registry's client would be".to_owned())),
+    }
+}
+
+fn agent_env(capture: &Capture, kind: Kind, snaplen: Option<u32>) -> Vec<(String, String)> {
+    let mut env = vec![
+        ("INTERFACES", capture.interfaces.clone()),
+        ("EXCLUDE_INTERFACES", capture.exclude_interfaces.clone()),
+        ("LOG_LEVEL", capture.log_level.clone()),
+    ];
+    env.extend(capture.rules.json.clone().map(|rules| ("FLOW_FILTER_RULES", rules)));
+    match kind {
+        Kind::Flows => env.extend([
+            ("SAMPLING", capture.sampling.to_string()),
+            ("ENABLE_DNS_TRACKING", capture.dns.to_string()),
+            ("ENABLE_RTT", capture.rtt.to_string()),
+            ("ENABLE_PKT_DROPS", capture.drops.to_string()),
+        ]),
+        Kind::Packets => env.extend(snaplen.map(|bytes| ("SNAPLEN", bytes.to_string()))),
+    }
+    env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn collector_args(capture: &Capture, words: &FlowsArgs, background: bool) -> Result<Vec<String>, OptionError> {
+    let mut args = vec![
+        format!("--options={}", options_text(&words.typed)),
+        format!("--loglevel={}", capture.log_level),
+        format!("--maxtime={}", capture.max_time),
+        format!("--maxbytes={}", capture.max_bytes),
+    ];
+    for query in &words.cluster.query {
+        if query.trim().is_empty() {
+            return Err(OptionError::EmptyQuery);
+        }
+        args.push(format!("--query={query}"));
+    }
+    if !background {
+        args.push(format!("--lease={LEASE}"));
+    }
+    Ok(args)
+}
+
+/// The options as the collector shows them.
+fn options_text(typed: &[String]) -> String {
+    let bare: Vec<&str> = typed.iter().map(|word| word.trim_start_matches('-')).collect();
+    bare.join("|")
+}
+
+/// Options of another command, or of a feature that is not built yet.
+fn refuse_foreign(words: &FlowsArgs, kind: Kind) -> Result<(), OptionError> {
+    let cluster = &words.cluster;
+    if cluster.include_list.is_some() {
+        return Err(OptionError::OfAnotherCommand { option: "include_list", command: kind.word() });
+    }
+    if words.listen_port.is_some() {
+        return Err(OptionError::LocalOnly("listen-port"));
+    }
+    let unbuilt = [
+        ("enable_ipsec", &cluster.enable_ipsec),
+        ("enable_network_events", &cluster.enable_network_events),
+        ("enable_pkt_translation", &cluster.enable_pkt_translation),
+        ("enable_udn_mapping", &cluster.enable_udn_mapping),
+    ];
+    if kind == Kind::Packets {
+        let features = [
+            ("enable_dns", &words.enable_dns),
+            ("enable_rtt", &words.enable_rtt),
+            ("enable_pkt_drop", &words.enable_pkt_drop),
+            ("sampling", &words.sampling),
+        ];
+        if let Some((option, _)) = features.iter().chain(&unbuilt).find(|(_, value)| value.is_some()) {
+            return Err(OptionError::OfAnotherCommand { option, command: "packets" });
+        }
+    } else if cluster.snaplen.is_some() {
+        return Err(OptionError::OfAnotherCommand { option: "snaplen", command: "flows" });
+    }
+    for (option, value) in unbuilt {
+        if switch(option, value.as_deref(), false)? {
+            return Err(OptionError::NotThere(option));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Request, read};
+
+    fn settings(words: &[&str]) -> Result<Settings, OptionError> {
+        let (words, kind) = match read(std::iter::once("oc-netobserv").chain(words.iter().copied()).map(OsString::from))
+        {
+            Ok(Request::Flows(words)) => (words, Kind::Flows),
+            Ok(Request::Packets(words)) => (words, Kind::Packets),
+            other => panic!("{words:?} gave {other:?}"),
+        };
+        Settings::new(&words, kind)
+    }
+
+    #[track_caller]
+    fn refused(words: &[&str]) -> String {
+        settings(words).expect_err("the words are wrong").to_string()
+    }
+
+    #[test]
+    fn defaults() {
+        let settings = settings(&["flows"]).unwrap();
+        assert_eq!(settings.copy, CopyChoice::Ask);
+        assert_eq!(settings.max_time, Duration::from_secs(300));
+        assert_eq!(settings.access.timeout, Duration::from_secs(600));
+        assert_eq!(settings.keep, Duration::from_secs(3600));
+        assert!(!settings.background && !settings.privileged && settings.yaml.is_none());
+        let args = ["--options=", "--loglevel=info", "--maxtime=5m", "--maxbytes=50000000", "--lease=60s"];
+        assert_eq!(settings.collector_args, args);
+    }
+
+    #[test]
+    fn packets_need_a_filter_and_have_no_features() {
+        assert!(refused(&["packets"]).starts_with("At least one eBPF filter must be set for packet capture"));
+        for option in ["enable_dns", "enable_rtt", "enable_pkt_drop", "enable_ipsec", "sampling"] {
+            let word = format!("--{option}=true");
+            let line = format!("--{option} is invalid option for packets");
+            assert_eq!(refused(&["packets", "--port=80", &word]), line);
+        }
+        let packets = settings(&["packets", "tcp,80", "--snaplen=128", "--enable_all"]).unwrap();
+        assert!(packets.agent_env.contains(&("SNAPLEN".into(), "128".into())));
+        assert!(!packets.agent_env.iter().any(|(name, _)| name == "SAMPLING"));
+    }
+
+    #[test]
+    fn what_is_not_there_is_said() {
+        assert_eq!(refused(&["flows", "--enable_ipsec"]), "--enable_ipsec is not there yet: leave it out");
+        assert!(settings(&["flows", "--enable_ipsec=false"]).is_ok());
+        assert_eq!(refused(&["flows", "--include_list=a"]), "--include_list is invalid option for flows");
+        assert!(refused(&["flows", "--listen-port=99"]).contains("--local only"));
+    }
+
+    #[test]
+    fn node_selectors() {
+        for (text, key, value) in [
+            ("netobserv:true", "netobserv", "true"),
+            ("kubernetes.io/os:linux", "kubernetes.io/os", "linux"),
+            ("a:", "a", ""),
+        ] {
+            assert_eq!(node_selector(text).unwrap(), (key.to_owned(), value.to_owned()));
+        }
+        for text in ["netobserv=true", "", ":", ":x", "a b:c", "a:b:c", "a:b,c=d", "a:-b", "a/b/c:d"] {
+            assert!(node_selector(text).is_err(), "{text}");
+        }
+        assert!(refused(&["flows", "--node-selector=x"]).starts_with("invalid value for --node-selector."));
+    }
+
+    #[test]
+    fn wrong_values_are_told() {
+        for (word, line) in [
+            ("--copy=ture", "--copy=ture is not valid: use true, false or prompt; did you mean true?"),
+            ("--yaml=x", "--yaml=x is not valid: use true, false or - for standard output"),
+            (
+                "--image-pull-policy=Alway",
+                "--image-pull-policy=Alway is not valid: use Always, IfNotPresent or Never; did you mean Always?",
+            ),
+            ("--timeout=0", "--timeout=0 is not valid: use a time of more than zero such as 30s, 5m or 1h30m"),
+            ("--query=", "missing value for --query"),
+        ] {
+            assert_eq!(refused(&["flows", word]), line);
+        }
+        for name in ["", "A", "-a", "a_b", "a.b", "$(x)"] {
+            assert!(refused(&["flows", "-n", name]).starts_with("--namespace="), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mirror_replaces_the_registry() {
+        let images = settings(&["flows", "--registry=mirror.local:5000/x/"]).unwrap().images;
+        assert!(images.agent.starts_with("mirror.local:5000/x/netobserv-rs/"), "{images:?}");
+        let images = settings(&["flows", "--registry=m", "--agent-image=a:1"]).unwrap().images;
+        assert!(images.agent == "a:1" && images.collector.starts_with("m/"), "{images:?}");
+    }
+}

@@ -1,0 +1,51 @@
+//! What is said of the options, in the words that scripts of the original match.
+
+use super::{AGENT_IMAGE, Access, COLLECTOR_IMAGE, NAMESPACE, environment};
+use crate::cli::{ClusterArgs, FilterWord, FlowsArgs};
+
+/// Settings that come from the environment.
+pub(super) fn environment_lines(words: &ClusterArgs, access: &Access) -> Vec<String> {
+    let mut lines = Vec::new();
+    if words.access.namespace.is_none() && environment(NAMESPACE).is_some() {
+        lines.push(format!("using custom namespace {}", access.namespace));
+    }
+    for (option, variable, what) in
+        [(&words.collector_image, COLLECTOR_IMAGE, "collector"), (&words.agent_image, AGENT_IMAGE, "agent")]
+    {
+        if let Some(image) = environment(variable).filter(|_| option.is_none()) {
+            lines.push(format!("using custom {what} image {image}"));
+        }
+    }
+    lines
+}
+
+/// One line for each setting of the agents that is not its default.
+pub(super) fn options(words: &FlowsArgs) -> Vec<String> {
+    let on = |name, value: &Option<String>| value.clone().map(|value| (name, value));
+    let mut told: Vec<(&str, String)> = [
+        on("pkt_drop_enable", &words.enable_pkt_drop),
+        on("dns_enable", &words.enable_dns),
+        on("rtt_enable", &words.enable_rtt),
+        on("sampling", &words.sampling),
+        on("interfaces", &words.interfaces),
+        on("exclude_interfaces", &words.exclude_interfaces),
+        on("log_level", &words.log_level),
+        on("node_selector", &words.cluster.node_selector),
+        on("privileged", &words.cluster.privileged),
+        on("get_subnets", &words.cluster.get_subnets),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if words.enable_all.as_deref() == Some("true") {
+        told.extend(["pkt_drop_enable", "dns_enable", "rtt_enable"].map(|name| (name, "true".to_owned())));
+    }
+    told.extend(words.cluster.query.iter().map(|query| ("filter_query", query.clone())));
+    let rules = words.filter.0.iter().map(|word| match word {
+        FilterWord::Or | FilterWord::Bare(_) => "opt: add_filter, value: true".to_owned(),
+        FilterWord::Option("enable_filter", value) => format!("opt: filter_enable, value: {value}"),
+        FilterWord::Option("drops", value) => format!("opt: filter_pkt_drops, value: {value}"),
+        FilterWord::Option(name, value) => format!("opt: filter_{name}, value: {value}"),
+    });
+    told.into_iter().map(|(name, value)| format!("opt: {name}, value: {value}")).chain(rules).collect()
+}

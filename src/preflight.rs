@@ -1,0 +1,159 @@
+//! Everything that can be known before anything is made: the cluster answers, it is new enough, the user may, nobody else
+//! captures there, and there are nodes to capture on. The questions are asked all at once, as each costs a round trip.
+
+use std::thread;
+
+use serde_json::Value;
+
+use crate::oc::{Call, Oc, OcError};
+use crate::options::Settings;
+use crate::say::Steps;
+
+mod holder;
+mod permissions;
+mod subnets;
+mod version;
+
+pub use holder::Holder;
+pub use permissions::Missing;
+
+/// Why there can be no capture.
+#[derive(Debug, thiserror::Error)]
+pub enum PreflightError {
+    /// The cluster does not answer, or not to this user.
+    #[error("You must be connected to cluster: {0}")]
+    NotConnected(OcError),
+    /// A question failed.
+    #[error(transparent)]
+    Oc(#[from] OcError),
+    /// Somebody else captures there.
+    #[error(
+        "{namespace} namespace already exists. Ensure someone else is not running another capture on this cluster. \
+         Else use '{cli} netobserv cleanup' to remove the namespace first. {holder}; use -n for a namespace of your own"
+    )]
+    Held {
+        /// The namespace.
+        namespace: String,
+        /// `oc` or `kubectl`.
+        cli: &'static str,
+        /// Who, and since when.
+        holder: String,
+    },
+    /// The namespace belongs to something else.
+    #[error("{0} namespace already exists and was not made by this program: choose another one with -n")]
+    Foreign(String),
+    /// The cluster is too old.
+    #[error("OpenShift {version}: {reasons}; Remove not compatible features and try again")]
+    TooOld {
+        /// Its version.
+        version: String,
+        /// One `- ...` for each feature.
+        reasons: String,
+    },
+    /// Missing permissions.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// No node has the label.
+    #[error("{0} doesn't match any node label. Please check your --node-selector parameter")]
+    NoNodes(String),
+}
+
+/// What is known of the cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Cluster {
+    /// It has security context constraints.
+    pub scc: bool,
+    /// `NAME=CIDR,CIDR` items for the collector.
+    pub subnets: Vec<String>,
+    /// What is to be removed first: what an interrupted session has left.
+    pub left: Option<Holder>,
+}
+
+/// Looks at the cluster.
+///
+/// # Errors
+///
+/// There can be no capture.
+pub fn look(oc: &Oc, settings: &Settings, steps: Steps) -> Result<Cluster, PreflightError> {
+    let answers = ask(oc, settings);
+    let groups = groups(oc, answers.groups).map_err(PreflightError::NotConnected)?;
+    let openshift = groups.iter().any(|group| group == "config.openshift.io");
+    let scc = groups.iter().any(|group| group == "security.openshift.io");
+    if let Some(user) = answers.user {
+        steps.answer(&user);
+    }
+    let left = holder::judge(oc, settings, answers.namespace?)?;
+    version::check(oc, settings, openshift, answers.version, steps)?;
+    permissions::check(oc, settings, scc, &answers.permissions.unwrap_or_default())?;
+    if let Some((label, nodes)) = answers.nodes {
+        tell_nodes(&label, &nodes?, steps)?;
+    }
+    let subnets = if settings.get_subnets { subnets::read(oc, openshift, steps)? } else { Vec::new() };
+    Ok(Cluster { scc, subnets, left })
+}
+
+/// The calls, for a dry run.
+pub fn dry(oc: &Oc, settings: &Settings) -> Result<(), OcError> {
+    let namespace = settings.access.namespace.as_str();
+    let mut calls = vec![Call::api_groups(), Call::namespace(namespace), Call::cluster_version()];
+    calls.push(Call::permissions(namespace));
+    calls.extend(settings.node_selector.iter().map(|(key, value)| Call::nodes(key, value)));
+    if settings.get_subnets {
+        calls.extend([Call::install_config(), Call::network()]);
+    }
+    calls.iter().try_for_each(|call| oc.run(call).map(drop))
+}
+
+struct Answers {
+    groups: Result<String, OcError>,
+    namespace: Result<Option<Value>, OcError>,
+    version: Result<Option<Value>, OcError>,
+    permissions: Result<String, OcError>,
+    nodes: Option<(String, Result<String, OcError>)>,
+    user: Option<String>,
+}
+
+fn ask(oc: &Oc, settings: &Settings) -> Answers {
+    let namespace = settings.access.namespace.as_str();
+    let selector = settings.node_selector.as_ref();
+    thread::scope(|scope| {
+        let holder = scope.spawn(|| oc.json(&Call::namespace(namespace)));
+        let version = scope.spawn(|| oc.json(&Call::cluster_version()));
+        let permissions = scope.spawn(|| oc.run(&Call::permissions(namespace)));
+        let nodes =
+            scope.spawn(|| selector.map(|(key, value)| (format!("{key}={value}"), oc.run(&Call::nodes(key, value)))));
+        // kubectl has no such command; a certificate may stand for nobody.
+        let user = scope.spawn(|| (oc.name() == "oc").then(|| oc.run(&Call::whoami()).ok()).flatten());
+        Answers {
+            groups: oc.run(&Call::api_groups()),
+            namespace: joined(holder),
+            version: joined(version),
+            permissions: joined(permissions),
+            nodes: joined(nodes),
+            user: joined(user),
+        }
+    })
+}
+
+/// A thread of ours panics when there is a mistake in it, which is ours to show.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Names of the API's groups.
+fn groups(oc: &Oc, answer: Result<String, OcError>) -> Result<Vec<String>, OcError> {
+    let list: Value = serde_json::from_str(&answer?).map_err(|error| oc.garbage(&Call::api_groups(), error))?;
+    let groups = list["groups"].as_array().ok_or_else(|| oc.garbage(&Call::api_groups(), "there are no groups"))?;
+    Ok(groups.iter().filter_map(|group| group["name"].as_str().map(str::to_owned)).collect())
+}
+
+fn tell_nodes(label: &str, answer: &str, steps: Steps) -> Result<(), PreflightError> {
+    steps.say(&format!("finding nodes matching {label}..."));
+    let nodes: Vec<&str> = answer.lines().map(|line| line.trim().trim_start_matches("node/")).collect();
+    let nodes: Vec<&str> = nodes.into_iter().filter(|name| !name.is_empty()).collect();
+    if nodes.is_empty() {
+        return Err(PreflightError::NoNodes(label.to_owned()));
+    }
+    steps.say(&format!("{} matching nodes found: {}", nodes.len(), nodes.join(" ")));
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! Waits until every agent runs, and says why one does not as soon as the cluster knows.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::oc::{COLLECTOR, Call, Oc, OcError, seconds};
+use crate::say::{self, Steps, warn};
+
+mod state;
+
+use state::{State, Trouble};
+
+/// Between two looks: at first short, as images may be there already.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A signal is noticed within this time.
+const TICK: Duration = Duration::from_millis(25);
+/// Looks that find no pod at all before the events are read.
+const PATIENCE: u32 = 3;
+
+/// Why the agents do not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RolloutError {
+    /// A call failed.
+    #[error(transparent)]
+    Oc(#[from] OcError),
+    /// It will not get better.
+    #[error("Daemonset pods failed to start: {state}: {trouble}{}", words(.last_words))]
+    Hopeless {
+        /// `1/3 Ready`.
+        state: String,
+        /// Which pod, and why.
+        trouble: String,
+        /// The end of its log.
+        last_words: Vec<String>,
+    },
+    /// The time is over.
+    #[error("Daemonset pods failed to start within timeout: {state} after {}{trouble}; give them more with --timeout", seconds(*.after))]
+    TooLong {
+        /// `1/3 Ready`.
+        state: String,
+        /// What is known.
+        trouble: String,
+        /// The time.
+        after: Duration,
+    },
+    /// No node takes an agent.
+    #[error("Daemonset pods failed to start: no node of the cluster takes an agent; see --node-selector")]
+    NoNodes,
+}
+
+fn words(lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { format!("; its last words: {}", lines.join(" / ")) }
+}
+
+/// Gives the number of agents, all of them ready.
+///
+/// # Errors
+///
+/// They do not become ready.
+pub fn wait(oc: &Oc, namespace: &str, session: &str, timeout: Duration, steps: Steps) -> Result<u64, RolloutError> {
+    steps.say("Waiting for daemonset pods to be ready...");
+    let start = Instant::now();
+    let bar = say::spinner("");
+    let (mut pause, mut told, mut without_pods) = (FIRST_PAUSE, String::new(), 0);
+    let call = Call::rollout(namespace, session);
+    loop {
+        let list: Option<Value> = oc.json(&call)?;
+        let items = list.as_ref().and_then(|list| list["items"].as_array());
+        let state = State::of(items.ok_or_else(|| oc.garbage(&call, "there is no list of items"))?);
+        if state.is_done() {
+            bar.finish_and_clear();
+            steps.say(&state.to_string());
+            return if state.desired == 0 { Err(RolloutError::NoNodes) } else { Ok(state.desired) };
+        }
+        without_pods = if state.has_no_pods() { without_pods + 1 } else { 0 };
+        let line = state.line();
+        if line != told {
+            bar.set_message(line.clone());
+            bar.suspend(|| steps.say(&line));
+            told = line;
+        }
+        give_up_if_hopeless(oc, namespace, &state)?;
+        if without_pods == PATIENCE {
+            refused_by_cluster(oc, namespace, &state)?;
+        }
+        if start.elapsed() >= timeout {
+            let trouble = state.troubles.first().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+            return Err(RolloutError::TooLong { state: state.to_string(), trouble, after: timeout });
+        }
+        rest(oc, pause.min(timeout.saturating_sub(start.elapsed())))?;
+        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Waits, unless the user wants to stop.
+fn rest(oc: &Oc, time: Duration) -> Result<(), OcError> {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        if oc.is_interrupted() {
+            return Err(OcError::Interrupted { what: "watch the agents start".to_owned() });
+        }
+        thread::sleep(TICK.min(time));
+    }
+    Ok(())
+}
+
+fn give_up_if_hopeless(oc: &Oc, namespace: &str, state: &State) -> Result<(), RolloutError> {
+    let Some(trouble) = state.troubles.iter().find(|trouble| trouble.hopeless) else { return Ok(()) };
+    let last_words = if trouble.crashed { last_words(oc, namespace, trouble) } else { Vec::new() };
+    Err(RolloutError::Hopeless { state: state.to_string(), trouble: trouble.to_string(), last_words })
+}
+
+/// The log of the program that crashed, or of the one that is there now.
+fn last_words(oc: &Oc, namespace: &str, trouble: &Trouble) -> Vec<String> {
+    let log = |previous| oc.run(&Call::last_words(namespace, &trouble.pod, previous)).ok();
+    let text = log(true).filter(|text| !text.trim().is_empty()).or_else(|| log(false)).unwrap_or_default();
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// There is no pod at all: the cluster refuses to make them, and says so in events only.
+fn refused_by_cluster(oc: &Oc, namespace: &str, state: &State) -> Result<(), RolloutError> {
+    let events: Value = match oc.json(&Call::events(namespace)) {
+        Ok(events) => events.unwrap_or_default(),
+        Err(error @ OcError::Interrupted { .. }) => return Err(error.into()),
+        Err(error) => {
+            warn(&format!("warning: {error}"));
+            return Ok(());
+        }
+    };
+    let failed = |event: &&Value| event["reason"] == "FailedCreate";
+    let event = events["items"].as_array().and_then(|events| events.iter().rfind(failed));
+    match event.and_then(|event| event["message"].as_str()) {
+        Some(message) => Err(RolloutError::Hopeless {
+            state: state.to_string(),
+            trouble: message.to_owned(),
+            last_words: Vec::new(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The collector, not an agent.
+fn is_collector(name: &str) -> bool {
+    name == COLLECTOR
+}

@@ -1,0 +1,275 @@
+//! A capture in a cluster from beginning to end: look, set up, capture, copy, clean up. Whatever goes wrong on the way,
+//! what was made is removed again, and the reason is the last thing that is said.
+
+use std::ffi::OsStr;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::time::SystemTime;
+
+use chrono::Utc;
+
+use crate::certificates::Certificates;
+use crate::cleanup::{self, CleanupError};
+use crate::copy::{self, CopyError};
+use crate::manifest::ManifestError;
+use crate::oc::{Call, Oc, OcError};
+use crate::options::{CopyChoice, Settings};
+use crate::plan::{Kind, Plan};
+use crate::preflight::{self, Cluster, PreflightError};
+use crate::rollout::RolloutError;
+use crate::say::{self, Steps, warn};
+use crate::signal::Wishes;
+
+mod capture;
+mod identity;
+mod question;
+mod setup;
+mod yaml;
+
+pub(crate) use identity::user_and_host;
+pub(crate) use question::ask;
+pub use yaml::YamlError;
+
+/// Why a session ends without success.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A call failed.
+    #[error(transparent)]
+    Oc(#[from] OcError),
+    /// There can be no capture.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// The agents or the collector do not start.
+    #[error(transparent)]
+    Rollout(#[from] RolloutError),
+    /// The files did not arrive.
+    #[error("{0}; the collector still has them: '{1} netobserv copy' tries again, '{1} netobserv cleanup' gives up")]
+    Copy(CopyError, &'static str),
+    /// Something is left in the cluster.
+    #[error(transparent)]
+    Cleanup(#[from] CleanupError),
+    /// Signals cannot be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(#[from] ctrlc::Error),
+    /// Certificates cannot be made.
+    #[error("cannot make certificates: {0}")]
+    Certificates(#[from] rcgen::Error),
+    /// A mistake in a manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The YAML cannot be written.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// The capture itself failed.
+    #[error("the capture {how}{said}")]
+    Capture {
+        /// How its program ended.
+        how: String,
+        /// What it said, and what was tried.
+        said: String,
+        /// Its exit code.
+        code: u8,
+    },
+}
+
+impl SessionError {
+    /// That of the capture where it failed, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Capture { code, .. } => (*code).max(1),
+            _ => 1,
+        }
+    }
+}
+
+/// Runs a capture in a cluster. `called_as` is the name of this program, which tells `oc` from `kubectl`.
+///
+/// # Errors
+///
+/// See [`SessionError`]. Nothing is left in the cluster, unless the error says so.
+pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
+    let steps = Steps { on_stderr: settings.data_on_stdout };
+    settings.told.iter().for_each(|line| steps.say(line));
+    if let Some(target) = settings.yaml {
+        return yaml::write(settings, target, called_as, steps);
+    }
+    let oc = Oc::find(called_as, &settings.access, Wishes::listen()?)?;
+    if oc.is_dry() {
+        return dry_run(&oc, settings, steps);
+    }
+    steps.say("Setting up... ");
+    let cluster = preflight::look(&oc, settings, steps)?;
+    let plan = plan(settings, &cluster);
+    let certificates = Certificates::new(&plan, SystemTime::now())?;
+    clear_the_way(&oc, settings, &cluster, steps)?;
+    let mut session = Session { oc, settings, plan, steps };
+    match setup::run(&mut session, &certificates) {
+        Ok(nodes) if settings.background => {
+            session.tell_background(nodes);
+            Ok(())
+        }
+        Ok(nodes) => session.capture_and_end(nodes),
+        Err(error) => session.give_up(error),
+    }
+}
+
+/// Removes what an interrupted session has left, so that the name is free.
+fn clear_the_way(oc: &Oc, settings: &Settings, cluster: &Cluster, steps: Steps) -> Result<(), SessionError> {
+    let Some(left) = &cluster.left else { return Ok(()) };
+    let namespace = settings.access.namespace.as_str();
+    steps.say(&format!("removing what session {} of {} has left in {namespace}", left.session, left.by));
+    Ok(cleanup::session(oc, namespace, &left.session, cluster.scc, settings.access.timeout, steps)?)
+}
+
+/// The plan of a session that begins now.
+pub(crate) fn plan(settings: &Settings, cluster: &Cluster) -> Plan {
+    let id = std::hash::RandomState::new().build_hasher().finish() as u32;
+    let subnets = cluster.subnets.iter().map(|subnets| format!("--subnets={subnets}"));
+    Plan {
+        command: settings.kind,
+        namespace: settings.access.namespace.clone(),
+        make_namespace: true,
+        namespace_uid: None,
+        session: format!("{id:08x}"),
+        started: Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        by: user_and_host(),
+        typed: format!("{} {}", settings.kind.word(), settings.typed).trim().to_owned(),
+        images: settings.images.clone(),
+        node_selector: settings.node_selector.clone(),
+        privileged: settings.privileged,
+        scc: cluster.scc,
+        agent_env: settings.agent_env.clone(),
+        collector_args: settings.collector_args.iter().cloned().chain(subnets).collect(),
+        max_time: settings.max_time,
+        max_bytes: settings.max_bytes,
+        keep: settings.keep,
+        tls: true,
+        background: settings.background,
+    }
+}
+
+/// Prints the calls of a whole session in their order.
+fn dry_run(oc: &Oc, settings: &Settings, steps: Steps) -> Result<(), SessionError> {
+    let plan = plan(settings, &Cluster { scc: true, ..Cluster::default() });
+    let certificates = Certificates::new(&plan, SystemTime::now())?;
+    let session = plan.session.clone();
+    preflight::dry(oc, settings)?;
+    let mut dry = Session { oc: oc.clone(), settings, plan, steps };
+    setup::dry(&mut dry, &certificates)?;
+    let namespace = settings.access.namespace.as_str();
+    if settings.background {
+        return Ok(());
+    }
+    oc.run(&dry.capture_call(say::has_terminal(), None))?;
+    if settings.copy != CopyChoice::No {
+        oc.run(&copy::list_call(namespace))?;
+        oc.run(&copy::fetch_call(namespace, "PATH", 0))?;
+    }
+    Ok(cleanup::session(oc, namespace, &session, true, settings.access.timeout, steps)?)
+}
+
+/// A session under way.
+pub(crate) struct Session<'a> {
+    pub(crate) oc: Oc,
+    pub(crate) settings: &'a Settings,
+    pub(crate) plan: Plan,
+    pub(crate) steps: Steps,
+}
+
+impl Session<'_> {
+    /// After a setup that failed: everything goes, and the reason stays.
+    fn give_up(mut self, error: setup::Failure) -> Result<(), SessionError> {
+        if error.made_nothing {
+            return Err(error.reason);
+        }
+        self.oc.shield();
+        self.steps.say("Copy skipped");
+        if let Err(left) = self.clean_up() {
+            warn(&format!("error: {left}"));
+        }
+        Err(error.reason)
+    }
+
+    /// The capture, and everything behind it.
+    fn capture_and_end(mut self, nodes: u64) -> Result<(), SessionError> {
+        let captured = capture::run(&mut self, nodes);
+        self.oc.shield();
+        let copied = self.copy();
+        if let Err(error) = &copied {
+            // The files are worth more than a tidy cluster: the agents go, the collector waits for another try.
+            warn(&format!("error: {error}"));
+            let namespace = self.plan.namespace.as_str();
+            self.oc.run(&Call::delete(
+                "daemonset",
+                Some(namespace),
+                &self.plan.session,
+                self.settings.access.timeout,
+            ))?;
+            return copied.and(captured);
+        }
+        let cleaned = self.clean_up();
+        match (captured, cleaned) {
+            (Err(error), Err(left)) => {
+                warn(&format!("error: {left}"));
+                Err(error)
+            }
+            (captured, cleaned) => captured.and(cleaned),
+        }
+    }
+
+    fn copy(&self) -> Result<(), SessionError> {
+        let wanted = match self.settings.copy {
+            CopyChoice::Yes => true,
+            CopyChoice::No => false,
+            CopyChoice::Ask => {
+                let yes = ask("Copy the capture output locally? [yes/no] ", true, self.oc.wishes());
+                if !yes {
+                    self.steps.say("copy skipped");
+                }
+                yes
+            }
+        };
+        if !wanted {
+            return Ok(());
+        }
+        self.steps.say("Copying collector output files...");
+        let copied = copy::run(&self.oc, &self.plan.namespace, &self.settings.output_dir, self.steps);
+        copied.map_err(|error| SessionError::Copy(error, self.oc.name()))
+    }
+
+    fn clean_up(&self) -> Result<(), SessionError> {
+        let timeout = self.settings.access.timeout;
+        let plan = &self.plan;
+        Ok(cleanup::session(&self.oc, &plan.namespace, &plan.session, plan.scc, timeout, self.steps)?)
+    }
+
+    /// The words that scripts of the original match.
+    fn tell_background(&self, nodes: u64) {
+        let (cli, (time, bytes)) = (self.oc.name(), &self.settings.limits);
+        let namespace = match self.plan.namespace.as_str() {
+            crate::plan::DEFAULT_NAMESPACE => String::new(),
+            other => format!(" -n {other}"),
+        };
+        for line in [
+            "Background capture started. Use:".to_owned(),
+            format!(" - '{cli} netobserv follow{namespace}' to see the capture progress"),
+            format!(" - '{cli} netobserv copy{namespace}' to copy the generated files locally"),
+            format!(" - '{cli} netobserv cleanup{namespace}' to remove the netobserv components"),
+            String::new(),
+            format!("Capture ends automatically in {time} or reaching {bytes} bytes"),
+        ] {
+            self.steps.say(&line);
+        }
+        if nodes == 0 {
+            warn("no node captures yet");
+        }
+    }
+
+    /// `get-flows` or `get-packets`.
+    pub(crate) fn command(&self) -> &'static str {
+        match self.plan.command {
+            Kind::Flows => "get-flows",
+            Kind::Packets => "get-packets",
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The capture itself: the collector's program in its pod, with the user's terminal when there is one. While it runs, the
+//! session is renewed; when it ends in another way than by itself, it is asked to write what it has.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Session, SessionError};
+use crate::oc::{Call, Oc, OcError, exit_code};
+use crate::process::Ending;
+use crate::process::job::Done;
+use crate::say::{self, warn};
+
+/// A third of the lease would do; this leaves room for two that get lost.
+const RENEWAL: Duration = Duration::from_secs(15);
+/// From the moment the files are finished until the program in the pod has ended, too.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Longest time to finish the files: a large database is indexed at the end.
+const FINISH: Duration = Duration::from_secs(300);
+
+/// Captures until the capture ends.
+pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionError> {
+    session.steps.say("Executing collector command... ");
+    let terminal = say::has_terminal() && !session.settings.data_on_stdout;
+    let call = session.capture_call(terminal, Some(nodes));
+    let quiet = session.oc.quiet();
+    let namespace = session.plan.namespace.clone();
+    let (end_renewals, over) = channel::<()>();
+    let mut finished = None;
+    let done = thread::scope(|scope| {
+        scope.spawn({
+            let (quiet, namespace) = (&quiet, namespace.as_str());
+            move || renew(quiet, namespace, &over)
+        });
+        let mut watch = Watch { session, finished: &mut finished, since: None };
+        let done = watch.session.oc.attend(&call, terminal, &mut || watch.is_over());
+        drop(end_renewals);
+        done
+    })?;
+    judge(session, &call, &done, finished)
+}
+
+/// Looks after a capture that the user wants to end.
+struct Watch<'a, 'b> {
+    session: &'a Session<'b>,
+    finished: &'a mut Option<bool>,
+    since: Option<Instant>,
+}
+
+impl Watch<'_, '_> {
+    /// True when the call is to be ended: its files are written, or nobody can wait for them.
+    fn is_over(&mut self) -> bool {
+        if !self.session.oc.is_interrupted() {
+            return false;
+        }
+        if self.since.is_none() {
+            warn("stopping: waiting for the last records, Ctrl-C again ends at once");
+            *self.finished = Some(finish(self.session));
+            self.since = Some(Instant::now());
+        }
+        self.since.is_some_and(|since| since.elapsed() > LAST_WORDS) || self.finished == &Some(false)
+    }
+}
+
+/// Asks the capture to end in good order.
+fn finish(session: &Session<'_>) -> bool {
+    let mut oc = session.oc.quiet();
+    oc.shield();
+    match oc.run(&Call::finish(&session.plan.namespace, FINISH.min(session.settings.access.timeout))) {
+        Ok(_) => true,
+        Err(error) => {
+            warn(&format!("warning: {error}"));
+            false
+        }
+    }
+}
+
+/// What the capture comes to. One that broke off is asked to finish its files first.
+fn judge(session: &Session<'_>, call: &Call, done: &Done, finished: Option<bool>) -> Result<(), SessionError> {
+    if done.ending.is_good() || finished == Some(true) {
+        return Ok(());
+    }
+    let interrupted = session.oc.is_interrupted();
+    let finished = finished.unwrap_or_else(|| finish(session));
+    if interrupted && finished {
+        return Ok(());
+    }
+    if interrupted {
+        return Err(OcError::Interrupted { what: call.what.clone() }.into());
+    }
+    let said = match session.oc.check(call, done) {
+        Err(OcError::Failed { text, .. }) if !text.is_empty() => format!(": {text}"),
+        _ => String::new(),
+    };
+    let tail = if finished { "; what it had captured until then was kept" } else { "" };
+    let how = match done.ending {
+        Ending::Code(137) => "ended with exit code 137 (killed, often because its memory was used up)".to_owned(),
+        ending => ending.to_string(),
+    };
+    Err(SessionError::Capture { how, said: format!("{said}{tail}"), code: exit_code(done.ending) })
+}
+
+/// Tells the collector that somebody is still there, until `over` is closed. A renewal that fails is tried again next
+/// time: when they all do, the collector ends the capture by itself, as it should.
+fn renew(oc: &Oc, namespace: &str, over: &Receiver<()>) {
+    let call = Call::collector("renew the session", namespace, &["renew"]);
+    while over.recv_timeout(RENEWAL) == Err(RecvTimeoutError::Timeout) {
+        let _ = oc.run(&call);
+    }
+}
+
+impl Session<'_> {
+    /// The call that captures.
+    pub(super) fn capture_call(&self, terminal: bool, nodes: Option<u64>) -> Call {
+        let mut args: Vec<String> = self.plan.collector_command().into_iter().skip(1).collect();
+        args.extend(nodes.map(|nodes| format!("--expect-nodes={nodes}")));
+        Call::capture(&self.plan.namespace, terminal, &args)
+    }
+}

@@ -1,0 +1,103 @@
+//! Makes everything a capture needs, in the order in which each thing finds what it stands on.
+
+use std::time::Duration;
+
+use super::{Session, SessionError};
+use crate::certificates::Certificates;
+use crate::manifest::{self, Document, Stage};
+use crate::oc::{Call, OcError};
+use crate::plan::Kind;
+use crate::rollout;
+
+/// A setup that failed.
+pub(super) struct Failure {
+    pub(super) reason: SessionError,
+    /// The cluster is as it was.
+    pub(super) made_nothing: bool,
+}
+
+impl<E: Into<SessionError>> From<E> for Failure {
+    fn from(reason: E) -> Self {
+        Self { reason: reason.into(), made_nothing: false }
+    }
+}
+
+/// Makes everything and waits until it runs. Gives the number of nodes that capture.
+pub(super) fn run(session: &mut Session<'_>, certificates: &Certificates) -> Result<u64, Failure> {
+    make_namespace(session, certificates)?;
+    let documents = manifest::documents(&session.plan, certificates)?;
+    apply(session, &documents, Stage::Access, "creating service account", "the service accounts and their rights")?;
+    apply(session, &documents, Stage::Service, "creating collector service", "the service of the collector")?;
+    let title = match session.plan.command {
+        Kind::Flows => "creating flow-capture agents:",
+        Kind::Packets => "creating packet-capture agents:",
+    };
+    session.steps.say(title);
+    session.settings.options_told.iter().for_each(|line| session.steps.say(line));
+    session.steps.answer(&session.oc.run(&Call::apply("the agents", &of(&documents, Stage::Agents)))?);
+    // It starts while the agents do; what is said of it comes in the usual order.
+    let started = session.oc.run(&collector_call(session)?)?;
+    let timeout = session.settings.access.timeout;
+    let nodes = rollout::wait(&session.oc, &session.plan.namespace, &session.plan.session, timeout, session.steps)?;
+    session.steps.say(&format!("Running collector {}... ", session.command()));
+    session.steps.answer(&started);
+    let ready =
+        session.oc.run(&Call::wait_for_collector(&session.plan.namespace, timeout.max(Duration::from_secs(1))))?;
+    session.steps.answer(&ready);
+    Ok(nodes)
+}
+
+/// The namespace is the lock: of two sessions that both found it absent, one is refused here.
+fn make_namespace(session: &mut Session<'_>, certificates: &Certificates) -> Result<(), Failure> {
+    let name = session.plan.namespace.clone();
+    let documents = manifest::documents(&session.plan, certificates)?;
+    session.steps.say(&format!("creating {name} namespace"));
+    let call = Call::create_namespace(&of(&documents, Stage::Namespace));
+    let uid = session.oc.run(&call).map_err(|reason| {
+        // It exists, and somebody else made it a moment ago.
+        let made_nothing = matches!(&reason, OcError::Failed { text, .. } if text.contains("AlreadyExists"));
+        Failure { reason: reason.into(), made_nothing }
+    })?;
+    let uid = uid.trim();
+    if uid.is_empty() || uid.contains(char::is_whitespace) {
+        return Err(session.oc.garbage(&call, format!("'{uid}' is no identity of a namespace")).into());
+    }
+    session.steps.say(&format!("namespace/{name} created"));
+    session.plan.namespace_uid = Some(uid.to_owned());
+    Ok(())
+}
+
+fn apply(session: &Session<'_>, documents: &[Document], stage: Stage, line: &str, what: &str) -> Result<(), OcError> {
+    session.steps.say(line);
+    let answer = session.oc.run(&Call::apply(what, &of(documents, stage)))?;
+    session.steps.answer(&answer);
+    Ok(())
+}
+
+fn of(documents: &[Document], stage: Stage) -> Vec<&Document> {
+    documents.iter().filter(|document| document.stage == stage).collect()
+}
+
+fn collector_call(session: &Session<'_>) -> Result<Call, SessionError> {
+    let plan = &session.plan;
+    let overrides = manifest::collector_overrides(plan)?.to_string();
+    let labels = format!("run=collector,app=netobserv-cli,netobserv.io/session={}", plan.session);
+    let policy = plan.images.collector_pull_policy().word();
+    let command = plan.pod_command();
+    Ok(Call::run_collector(&plan.namespace, &plan.images.collector, policy, &labels, &overrides, &command))
+}
+
+/// The calls, for a dry run.
+pub(super) fn dry(session: &mut Session<'_>, certificates: &Certificates) -> Result<(), SessionError> {
+    let documents = manifest::documents(&session.plan, certificates)?;
+    let (oc, namespace) = (&session.oc, session.plan.namespace.as_str());
+    oc.run(&Call::create_namespace(&of(&documents, Stage::Namespace)))?;
+    for (stage, what) in [(Stage::Access, "the rights"), (Stage::Service, "the service"), (Stage::Agents, "the agents")]
+    {
+        oc.run(&Call::apply(what, &of(&documents, stage)))?;
+    }
+    oc.run(&collector_call(session)?)?;
+    oc.run(&Call::rollout(namespace, &session.plan.session))?;
+    oc.run(&Call::wait_for_collector(namespace, session.settings.access.timeout))?;
+    Ok(())
+}

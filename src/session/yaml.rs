@@ -1,0 +1,86 @@
+//! `--yaml`: the objects of a capture as text, for those who apply them in their own way.
+
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use chrono::Local;
+
+use super::{SessionError, plan};
+use crate::certificates::Certificates;
+use crate::manifest;
+use crate::options::{Settings, YamlTarget};
+use crate::preflight::Cluster;
+use crate::say::Steps;
+
+/// The file cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {source}; choose another folder with --output-dir, or --yaml=-", path.display())]
+pub struct YamlError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Writes the documents, and says what to do with them. No call is made: whether the cluster is OpenShift is not known,
+/// so its objects are left out of it.
+pub(super) fn write(
+    settings: &Settings,
+    target: YamlTarget,
+    called_as: &OsStr,
+    steps: Steps,
+) -> Result<(), SessionError> {
+    let mut plan = plan(settings, &Cluster::default());
+    // Nobody is there to run the capture in the pod, so it runs by itself.
+    plan.background = true;
+    plan.collector_args.retain(|arg| !arg.starts_with("--lease="));
+    let text = manifest::yaml_stream(&plan, &Certificates::new(&plan, SystemTime::now())?)?;
+    if target == YamlTarget::Stdout {
+        let _ = io::stdout().write_all(text.as_bytes());
+        return Ok(());
+    }
+    steps.say("Output YAMLs without applying...");
+    let stem = format!("{}_capture_{}", settings.kind.word(), Local::now().format("%Y_%m_%d_%H_%M"));
+    let path = create(settings, &stem, &text)?;
+    let cli = if called_as.to_string_lossy().contains("kubectl") { "kubectl" } else { "oc" };
+    let namespace = &plan.namespace;
+    for line in [
+        "Check the generated YAML file in output folder.".to_owned(),
+        format!("You can create {} agents and the collector by executing:", settings.kind.word()),
+        format!(" {cli} apply -f {}", path.display()),
+        "And follow its progression with:".to_owned(),
+        format!(" {cli} logs collector -n {namespace} -f"),
+        "Copy its files and remove everything with:".to_owned(),
+        format!(" {cli} netobserv copy -n {namespace}"),
+        format!(" {cli} netobserv cleanup -n {namespace}"),
+    ] {
+        steps.say(&line);
+    }
+    Ok(())
+}
+
+/// A new file, readable by its owner only: it holds private keys.
+fn create(settings: &Settings, stem: &str, text: &str) -> Result<PathBuf, YamlError> {
+    let dir = &settings.output_dir;
+    let names = std::iter::once(format!("{stem}.yml")).chain((2..).map(|n| format!("{stem}-{n}.yml")));
+    let mut path = dir.clone();
+    let failed = |path: &PathBuf, source| YamlError { path: path.clone(), source };
+    std::fs::create_dir_all(dir).map_err(|source| failed(dir, source))?;
+    for name in names {
+        path = dir.join(name);
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(failed(&path, source)),
+            Ok(mut file) => {
+                file.write_all(text.as_bytes()).map_err(|source| failed(&path, source))?;
+                return Ok(path);
+            }
+        }
+    }
+    Ok(path)
+}
