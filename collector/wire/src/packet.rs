@@ -26,7 +26,7 @@ use crate::netobserv::{Encoding, PacketBatch, PacketInterface};
 
 mod identity;
 
-pub use identity::identity;
+pub use identity::{identity, identity_of};
 
 /// Longest piece of a frame that is captured: the largest IP packet (65,535 bytes; segmentation offload makes them as large
 /// as that), an Ethernet header and two VLAN tags, rounded up to eight.

@@ -39,6 +39,7 @@ const ON: Switches = Switches {
     dns_port: 0,
     rtt: false,
     drops: false,
+    snaplen: None,
 };
 
 fn main() -> Result<()> {

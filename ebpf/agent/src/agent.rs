@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use aya::{Ebpf, programs::tp_btf::BtfTracePointLink};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
@@ -21,30 +20,19 @@ use tracing::{info, warn};
 
 use crate::{
     attach::Probes,
-    btf::Btf,
-    dns::Dns,
-    drain::{Drainer, KernelLosses, Maps},
-    drops::{self, Causes, Drops},
-    export::{
-        Exporter,
-        flows::{FlowOutbox, Queue},
-    },
+    drain::KernelLosses,
     filter::Filter,
     interfaces::{Names, Place, Selection},
+    job::{self, Hooks, Job, Signals, Work},
     kernel::{self, KernelError, Switches},
     netns,
-    record::{Recorder, own_address},
-    rtt::{self, Rtt},
     scope::Scope,
     settings::Settings,
-    tracepoint,
     watch::{self as links, Event},
 };
 
 /// How long to wait for the collector before capturing without it.
 const INTRODUCTION: Duration = Duration::from_secs(1);
-/// Most flows that wait for the collector: about 30 MiB.
-const QUEUE: usize = 200_000;
 
 /// Why the agent ended.
 #[derive(Debug, thiserror::Error)]
@@ -84,28 +72,30 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         dns_port: settings.dns_port,
         rtt: settings.rtt,
         drops: settings.drops,
+        snaplen: settings.snaplen,
     };
     let mut ebpf = kernel::load(switches)?;
-    let maps = Maps::take(&mut ebpf)?;
-    let dns = (settings.dns_port != 0).then(|| Dns::new(&mut ebpf, settings.dns_patience)).transpose()?;
     let scope = Scope::new(own_netns(follow_netns)?, settings.selection.wants_all());
-    let (maps, hooks) = hook(&settings, &mut ebpf, maps.with_dns(dns), &scope)?;
+    let shared = Arc::new(Shared::new(scope, follow_netns));
+    let (job, hooks) = match settings.snaplen {
+        Some(snaplen) => job::packets(&settings, &mut ebpf, &shared, snaplen)?,
+        None => job::flows(&settings, &mut ebpf, &shared)?,
+    };
     if !settings.rules.is_empty() {
         Filter::take(&mut ebpf, settings.sampling)?.replace(&settings.rules).map_err(AgentError::Filter)?;
     }
-    let probes = Probes::new(ebpf, settings.attach_mode, settings.direction)?;
+    let probes = Probes::new(ebpf, kernel::programs(&switches), settings.attach_mode, settings.direction)?;
 
-    let shared = Shared::new(scope, follow_netns);
     let (known, mut is_known) = watch::channel(false);
     let (stop_asked, stop_wanted) = watch::channel(false);
     let (ending, is_ending) = watch::channel(false);
-    let exporter = shared.exporter(&settings, known, stop_asked);
-    let exporting = tokio::spawn(exporter.run(settings.target.clone(), is_ending));
+    let Job { work, send } = job;
+    let exporting = tokio::spawn(send(Signals { known, stop_asked, ending: is_ending }));
     // What is counted before the collector knows of this agent could be missed if the capture ended right then. But
     // a collector that is late is no reason to miss the traffic.
     let _ = timeout(INTRODUCTION, is_known.wait_for(|known| *known)).await;
 
-    let result = capture(&settings, probes, hooks, maps, &shared, &mut end, stop_wanted).await;
+    let result = capture(&settings, probes, hooks, work, &shared, &mut end, stop_wanted).await;
     ending.send_replace(true);
     let _ = exporting.await;
     if result? == Why::Collector {
@@ -121,24 +111,6 @@ fn own_netns(follow_others: bool) -> io::Result<Option<u32>> {
     if follow_others { Ok(None) } else { Ok(Some(netns::Netns::own()?.inode)) }
 }
 
-/// What keeps the features' programs on their tracepoints.
-type Hooks = Vec<BtfTracePointLink>;
-
-/// Switches on the features whose programs sit at no interface.
-fn hook(settings: &Settings, ebpf: &mut Ebpf, maps: Maps, scope: &Scope) -> Result<(Maps, Hooks), KernelError> {
-    let (mut rtt, mut drops, mut hooks) = (None, None, vec![]);
-    if settings.rtt {
-        rtt = Some(Rtt::take(ebpf)?);
-        hooks.push(tracepoint::attach(ebpf, rtt::PROGRAM)?);
-    }
-    if settings.drops {
-        let causes = Causes::find(&Btf::of_this_kernel()?)?.unwrap_or_default();
-        drops = Some(Drops::take(ebpf, causes, scope.clone())?);
-        hooks.push(tracepoint::attach(ebpf, drops::PROGRAM)?);
-    }
-    Ok((maps.with_hooks(rtt, drops), hooks))
-}
-
 /// Who ended the capture.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Why {
@@ -151,14 +123,13 @@ async fn capture(
     settings: &Settings,
     probes: Probes,
     hooks: Hooks,
-    maps: Maps,
+    work: Work,
     shared: &Shared,
     end: &mut EndSignals,
     mut stop_wanted: watch::Receiver<bool>,
 ) -> Result<Why, AgentError> {
     let manager = Manager::start(settings, probes, shared).await?;
-    let drainer = Drainer::new(maps, settings.max_flows, shared.losses.clone());
-    let (draining, mut drained) = Draining::start(drainer, settings.window, shared.queue.clone());
+    let (draining, mut drained) = Draining::start(work);
     let why = tokio::select! {
         () = end.wait() => Why::Signal,
         // The thread has failed; its error comes with the join below.
@@ -190,47 +161,24 @@ impl EndSignals {
 }
 
 /// What the parts of the agent tell each other.
-struct Shared {
+pub(crate) struct Shared {
     /// Whether other network namespaces are followed.
     follow_netns: bool,
-    names: Names,
-    scope: Scope,
+    pub(crate) names: Names,
+    pub(crate) scope: Scope,
     /// Interfaces watched now.
-    watched: Arc<AtomicU64>,
-    losses: Arc<KernelLosses>,
-    queue: Arc<Queue>,
+    pub(crate) watched: Arc<AtomicU64>,
+    pub(crate) losses: Arc<KernelLosses>,
 }
 
 impl Shared {
     fn new(scope: Scope, follow_netns: bool) -> Self {
         let (names, watched, losses) = Default::default();
-        Self { follow_netns, names, scope, watched, losses, queue: Arc::new(Queue::new(QUEUE)) }
-    }
-
-    fn exporter(
-        &self,
-        settings: &Settings,
-        known: watch::Sender<bool>,
-        stop_asked: watch::Sender<bool>,
-    ) -> Exporter<FlowOutbox> {
-        Exporter {
-            outbox: FlowOutbox {
-                recorder: Recorder::new(self.names.clone(), settings.agent_ip.or_else(own_address)),
-                queue: self.queue.clone(),
-                message_max: settings.message_max_flows,
-                sending: vec![],
-            },
-            losses: self.losses.clone(),
-            interfaces: self.watched.clone(),
-            node: settings.node.clone(),
-            heartbeat: settings.window,
-            known,
-            stop_asked,
-        }
+        Self { follow_netns, names, scope, watched, losses }
     }
 }
 
-/// The thread that empties the maps.
+/// The thread that empties the maps, or the ring buffer.
 struct Draining {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<io::Result<()>>,
@@ -238,12 +186,12 @@ struct Draining {
 
 impl Draining {
     /// The receiver resolves when the thread ends, asked or not.
-    fn start(drainer: Drainer, window: Duration, queue: Arc<Queue>) -> (Self, oneshot::Receiver<()>) {
+    fn start(work: Work) -> (Self, oneshot::Receiver<()>) {
         let stop = Arc::new(AtomicBool::new(false));
         let (ended, receiver) = oneshot::channel::<()>();
         let flag = stop.clone();
         let thread = std::thread::spawn(move || {
-            let result = drainer.run(window, &flag, |records| queue.push(records));
+            let result = work(&flag);
             drop(ended);
             result
         });

@@ -53,18 +53,25 @@ pub struct Probes {
     ebpf: Ebpf,
     mode: AttachMode,
     directions: Direction,
+    /// At the ingress, at the egress.
+    programs: [&'static str; 2],
     watched: HashMap<Place, Watched>,
     shared: SharedIndexes,
 }
 
 impl Probes {
-    /// Programs that are loaded and on no interface yet.
+    /// Programs, by their names, that are loaded and on no interface yet.
     ///
     /// # Errors
     /// If the object is not ours.
-    pub fn new(mut ebpf: Ebpf, mode: AttachMode, directions: Direction) -> Result<Self, KernelError> {
+    pub fn new(
+        mut ebpf: Ebpf,
+        programs: [&'static str; 2],
+        mode: AttachMode,
+        directions: Direction,
+    ) -> Result<Self, KernelError> {
         let shared = SharedIndexes { users: HashMap::new(), map: kernel::take_map(&mut ebpf, "SHARED_INDEX")? };
-        Ok(Self { ebpf, mode, directions, watched: HashMap::new(), shared })
+        Ok(Self { ebpf, mode, directions, programs, watched: HashMap::new(), shared })
     }
 
     /// How many interfaces are watched now.
@@ -78,10 +85,10 @@ impl Probes {
             return Ok(());
         }
         let mut watched = Watched { netns: netns.clone(), name: name.to_owned(), links: vec![], made_clsact: false };
-        let (mode, directions, ebpf) = (self.mode, self.directions, &mut self.ebpf);
+        let (how, ebpf) = ((self.mode, self.directions, self.programs), &mut self.ebpf);
         // Before the first packet of a second interface with this index can be counted.
         self.shared.add(place.ifindex);
-        netns.run(|| attach_all(ebpf, mode, directions, name, &mut watched))??;
+        netns.run(|| attach_all(ebpf, how, name, &mut watched))??;
         debug!("watching {name} ({place:?})");
         self.watched.insert(place, watched);
         Ok(())
@@ -158,15 +165,12 @@ impl Watched {
 
 fn attach_all(
     ebpf: &mut Ebpf,
-    mode: AttachMode,
-    directions: Direction,
+    (mode, directions, [ingress, egress]): (AttachMode, Direction, [&'static str; 2]),
     name: &str,
     watched: &mut Watched,
 ) -> Result<(), AttachError> {
-    let hooks = [
-        (Direction::Ingress, "flow_ingress", TcAttachType::Ingress),
-        (Direction::Egress, "flow_egress", TcAttachType::Egress),
-    ];
+    let hooks =
+        [(Direction::Ingress, ingress, TcAttachType::Ingress), (Direction::Egress, egress, TcAttachType::Egress)];
     for (direction, program, hook) in hooks {
         if directions != Direction::Both && directions != direction {
             continue;

@@ -228,8 +228,9 @@ fn throw_away_namespace() -> io::Result<Netns> {
 }
 
 fn attach_in(lab: &Arc<Netns>, mode: AttachMode) -> Result<String, String> {
-    let ebpf = kernel::load(Switches { max_flows: 16, sampling: 1, ..Default::default() }).map_err(text)?;
-    let mut probes = Probes::new(ebpf, mode, Direction::Both).map_err(text)?;
+    let switches = Switches { max_flows: 16, sampling: 1, ..Default::default() };
+    let ebpf = kernel::load(switches).map_err(text)?;
+    let mut probes = Probes::new(ebpf, kernel::programs(&switches), mode, Direction::Both).map_err(text)?;
     // The loopback interface is the first one of every namespace.
     probes.attach(Place { netns: lab.inode, ifindex: 1 }, "lo", lab).map_err(text)?;
     probes.detach_all();

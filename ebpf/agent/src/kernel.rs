@@ -8,7 +8,7 @@ use aya::{
 
 use crate::{
     btf::{Btf, BtfError},
-    drops, rtt, tracepoint,
+    drops, packets, rtt, tracepoint,
 };
 
 /// Built by scripts/build-bpf.sh; a test below fails when it is older than its sources.
@@ -40,6 +40,8 @@ pub struct Switches {
     pub rtt: bool,
     /// Dropped packets.
     pub drops: bool,
+    /// Packets instead of flows: most bytes of each.
+    pub snaplen: Option<u32>,
 }
 
 /// Why the kernel programs are not running.
@@ -95,8 +97,19 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
         .override_global("SKB_DEV", &dev, true)
         .override_global("DEV_NET", &net, true)
         .override_global("NET_INUM", &inum, true);
+    // What packets are captured with, or what flows are counted with, is of the smallest size.
+    let max_flows = if switches.snaplen.is_some() { 1 } else { switches.max_flows };
     for map in FLOW_MAPS {
-        loader.map_max_entries(map, switches.max_flows);
+        loader.map_max_entries(map, max_flows);
+    }
+    match &switches.snaplen {
+        Some(snaplen) => {
+            loader.override_global("SNAPLEN", snaplen, true).map_max_entries(packets::RING, packets::RING_BYTES)
+        }
+        None => loader.map_max_entries(packets::RING, ONE_PAGE).map_max_entries("PACKETS_LOST", 1),
+    };
+    if switches.snaplen.is_some() {
+        loader.map_max_entries("OVERFLOW", ONE_PAGE);
     }
     if switches.dns_port == 0 {
         loader.map_max_entries("DNS_MESSAGES", ONE_PAGE);
@@ -113,7 +126,7 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     if let Some(constants) = &drops {
         constants.set(&mut loader);
         for map in drops::MAPS {
-            loader.map_max_entries(map, switches.max_flows);
+            loader.map_max_entries(map, max_flows);
         }
     }
     let custom = std::env::var_os(OBJECT_OVERRIDE);
@@ -122,16 +135,22 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
         None => loader.load(OBJECT),
     };
     let mut ebpf = loaded.map_err(|error| classify(&error))?;
-    for name in ["flow_ingress", "flow_egress"] {
+    for name in programs(&switches) {
         classifier(&mut ebpf, name)?.load().map_err(|error| classify(&error))?;
     }
     if switches.rtt {
         tracepoint::load(&mut ebpf, &btf, rtt::PROGRAM, rtt::TRACEPOINT)?;
     }
     if switches.drops {
-        tracepoint::load(&mut ebpf, &btf, drops::PROGRAM, drops::TRACEPOINT)?;
+        let program = if switches.snaplen.is_some() { packets::DROPS_PROGRAM } else { drops::PROGRAM };
+        tracepoint::load(&mut ebpf, &btf, program, drops::TRACEPOINT)?;
     }
     Ok(ebpf)
+}
+
+/// The programs at the ingress and the egress of an interface.
+pub fn programs(switches: &Switches) -> [&'static str; 2] {
+    if switches.snaplen.is_some() { packets::PROGRAMS } else { ["flow_ingress", "flow_egress"] }
 }
 
 fn rtt_offsets(btf: &Btf) -> Result<rtt::Offsets, KernelError> {

@@ -1,7 +1,7 @@
 //! What is being watched, for features whose hooks see the whole machine.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, RwLock},
 };
 
@@ -22,18 +22,23 @@ struct Inside {
     watched: HashSet<Place>,
     /// Inode numbers.
     namespaces: HashSet<u32>,
+    /// The first watched interface with each index, gone or not.
+    first: HashMap<u32, Place>,
 }
 
 impl Scope {
     /// Nothing is watched yet. `only` is the inode number of the namespace if no other one is followed.
     pub fn new(only: Option<u32>, all: bool) -> Self {
-        let inside = Inside { watched: HashSet::new(), namespaces: only.into_iter().collect() };
+        let inside = Inside { watched: HashSet::new(), namespaces: only.into_iter().collect(), first: HashMap::new() };
         Self { only, all, inside: Arc::new(RwLock::new(inside)) }
     }
 
     /// An interface is watched now.
     pub fn watch(&self, place: Place) {
-        self.change(|inside| inside.watched.insert(place));
+        self.change(|inside| {
+            inside.first.entry(place.ifindex).or_insert(place);
+            inside.watched.insert(place)
+        });
     }
 
     /// It is not any more.
@@ -66,6 +71,13 @@ impl Scope {
             Some(_) => return None,
         };
         self.read(|inside| inside.watched.contains(&place)).then_some(place)
+    }
+
+    /// The first interface with this index that was watched: the only one, as long as the kernel programs do not tell its
+    /// namespace.
+    pub fn first(&self, ifindex: u32) -> Option<Place> {
+        let inside = self.inside.read().expect("no panic under the lock");
+        inside.first.get(&ifindex).copied()
     }
 
     /// Whether what happens in this namespace, at no interface, is wanted.

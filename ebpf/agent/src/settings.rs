@@ -5,6 +5,7 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
+use netobserv_ebpf_common::packets::MOST;
 use netobserv_wire::duration;
 
 use crate::{
@@ -99,6 +100,8 @@ pub struct Settings {
     pub rtt: bool,
     /// ENABLE_PKT_DROPS: dropped packets and why.
     pub drops: bool,
+    /// ENABLE_PCA and SNAPLEN: packets are captured instead of flows, this many bytes of each.
+    pub snaplen: Option<u32>,
     /// STALE_ENTRIES_EVICT_TIMEOUT: a DNS query without an answer for so long is reported as such.
     pub dns_patience: Duration,
 }
@@ -125,13 +128,15 @@ const SERVED: &[&str] = &[
     "ENABLE_DNS_TRACKING",
     "DNS_TRACKING_PORT",
     "STALE_ENTRIES_EVICT_TIMEOUT",
+    "ENABLE_PCA",
+    "SNAPLEN",
+    "PCA_ALL",
     "EXPORT",
     "LISTEN_INTERFACES",
 ];
 
 /// Settings of the original that switch on what this agent does not do, with the values that leave it off.
 const NOT_SERVED: &[(&str, &[&str])] = &[
-    ("ENABLE_PCA", OFF),
     ("ENABLE_NETWORK_EVENTS_MONITORING", OFF),
     ("ENABLE_PKT_TRANSLATION", OFF),
     ("ENABLE_UDN_MAPPING", OFF),
@@ -162,6 +167,8 @@ const OFF: &[&str] = &["", "false", "0"];
 pub const DEFAULT_MAX_FLOWS: u32 = 50_000;
 /// Least time between two records of a flow: below, draining would cost more than capturing.
 const SHORTEST: Duration = Duration::from_millis(100);
+/// Least bytes of a packet: the headers up to the ports, IPv6 and VLAN tags included.
+const SHORTEST_SNAPLEN: u32 = 64;
 
 impl Settings {
     /// Reads a set of variables, such as `std::env::vars()`.
@@ -177,7 +184,7 @@ impl Settings {
         })?;
         env.choice("EXPORT", "grpc", &[("grpc", ())])?;
         env.choice("LISTEN_INTERFACES", "watch", &[("watch", ())])?;
-        Ok(Self {
+        let settings = Self {
             selection,
             require_interfaces: env.flag("REQUIRE_INTERFACES")?,
             window: env.duration("CACHE_ACTIVE_TIMEOUT", "1s")?,
@@ -194,8 +201,11 @@ impl Settings {
             dns_port: env.dns_port()?,
             rtt: env.flag("ENABLE_RTT")?,
             drops: env.flag("ENABLE_PKT_DROPS")?,
+            snaplen: env.snaplen()?,
             dns_patience: env.duration("STALE_ENTRIES_EVICT_TIMEOUT", "5s")?,
-        })
+        };
+        env.check_packets(&settings)?;
+        Ok(settings)
     }
 }
 
@@ -273,6 +283,40 @@ impl Env {
         let why = "a duration of at least 100ms is wanted, such as 1s or 1m30s";
         let duration = duration::parse(self.text(name, default));
         duration.ok().filter(|duration| *duration >= SHORTEST).ok_or_else(|| self.error(name, why))
+    }
+
+    /// Most bytes of each packet; None when flows are captured.
+    fn snaplen(&self) -> Result<Option<u32>, SettingError> {
+        // 0 is tcpdump's way to say "all of it".
+        let all = MOST as u32;
+        let snaplen = match self.number("SNAPLEN", 0, 0, all)? {
+            0 => all,
+            1..SHORTEST_SNAPLEN => {
+                return Err(
+                    self.error("SNAPLEN", format!("0 for whole frames, or {SHORTEST_SNAPLEN} to {all}, is wanted"))
+                );
+            }
+            some => some,
+        };
+        Ok(self.flag("ENABLE_PCA")?.then_some(snaplen))
+    }
+
+    /// What goes together with packets.
+    fn check_packets(&self, settings: &Settings) -> Result<(), SettingError> {
+        let all = self.flag("PCA_ALL")?;
+        if settings.snaplen.is_none() {
+            return Ok(());
+        }
+        if settings.rules.is_empty() && !all {
+            let why = "capturing packets needs a rule, or PCA_ALL=true to capture each and every one";
+            return Err(self.error("FLOW_FILTER_RULES", why));
+        }
+        for (name, on) in [("ENABLE_RTT", settings.rtt), ("ENABLE_DNS_TRACKING", settings.dns_port != 0)] {
+            if on {
+                return Err(self.error(name, "is of flows, not of packets (ENABLE_PCA=true)"));
+            }
+        }
+        Ok(())
     }
 
     fn dns_port(&self) -> Result<u16, SettingError> {
@@ -382,7 +426,9 @@ mod tests {
             ("TARGET_PORT", "70000", "a whole number from 1 to 65535 is wanted"),
             ("AGENT_IP", "10.0.0", "an IPv4 or IPv6 address is wanted"),
             ("ENABLE_RTT", "yes", "allowed: true, false, 1, 0"),
-            ("ENABLE_PCA", "true", "this agent does not do that yet; allowed: false or 0"),
+            ("ENABLE_IPSEC_TRACKING", "true", "this agent does not do that yet; allowed: false or 0"),
+            ("SNAPLEN", "63", "0 for whole frames, or 64 to 65560, is wanted"),
+            ("SNAPLEN", "100000", "a whole number from 0 to 65560 is wanted"),
             ("FLOW_FILTER_RULES", "{}", "a JSON array of rules is wanted"),
             ("KAFKA_BROKERS", "b:1", "this agent does not do that yet; allowed: leave it unset"),
             ("CACHE_MAX_FLOW", "1", "unknown setting; did you mean CACHE_MAX_FLOWS?"),
@@ -402,6 +448,20 @@ mod tests {
         let error = read(&[rules]).unwrap_err();
         assert_eq!(error, "FLOW_FILTER_RULES, rule 2, drops=true: ENABLE_PKT_DROPS=true is needed for that");
         assert!(read(&[rules, ("ENABLE_PKT_DROPS", "true")]).unwrap().drops);
+    }
+
+    #[test]
+    fn packets_need_a_rule_or_all() {
+        let pca = ("ENABLE_PCA", "true");
+        let error = read(&[pca]).unwrap_err();
+        let why = "capturing packets needs a rule, or PCA_ALL=true to capture each and every one";
+        assert_eq!(error, format!("FLOW_FILTER_RULES=: {why}"));
+        assert_eq!(read(&[pca, ("PCA_ALL", "true")]).unwrap().snaplen, Some(65_560));
+        let rule = ("FLOW_FILTER_RULES", r#"[{"port":80}]"#);
+        assert_eq!(read(&[pca, rule, ("SNAPLEN", "128")]).unwrap().snaplen, Some(128));
+        assert_eq!(read(&[("SNAPLEN", "128")]).unwrap().snaplen, None);
+        let error = read(&[pca, rule, ("ENABLE_RTT", "true")]).unwrap_err();
+        assert_eq!(error, "ENABLE_RTT=true: is of flows, not of packets (ENABLE_PCA=true)");
     }
 
     #[test]

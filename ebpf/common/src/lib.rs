@@ -5,6 +5,7 @@
 #![no_std]
 
 pub mod filter;
+pub mod packets;
 
 /// Seen as it came in.
 pub const INGRESS: u8 = 0;

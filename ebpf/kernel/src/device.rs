@@ -20,6 +20,13 @@ pub fn of(ctx: &TcContext) -> u64 {
     address(ctx)
 }
 
+/// Index of the interface, and the number of its namespace if other interfaces have the same index, else 0.
+#[inline(always)]
+pub fn place(ctx: &TcContext) -> (u32, u32) {
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    (ifindex, if FOLLOW_NETNS.load() != 0 && shared(ifindex) { netns(ctx) } else { 0 })
+}
+
 #[inline(always)]
 fn shared(ifindex: u32) -> bool {
     SHARED_INDEX.get(ifindex / 64).is_none_or(|word| word >> (ifindex % 64) & 1 == 1)

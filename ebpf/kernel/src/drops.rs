@@ -61,6 +61,8 @@ static DROPS_B: HashMap<DropKey, DropCount> = HashMap::with_max_entries(1, 0);
 const ETH: u64 = 14;
 /// Least EtherType (IEEE 802.3, 3.2.6); what sockets that are no network's exchange has none.
 const LEAST_ETHERTYPE: u16 = 0x0600;
+/// Ethernet header and two tags.
+const LONGEST_LINK: u32 = 22;
 /// Stands in `sk_buff.mac_header` of packets without one.
 const NO_MAC: u16 = 0xffff;
 
@@ -80,30 +82,75 @@ impl Source for Linear {
     }
 }
 
-/// Counts the packet under its flow and reason.
+/// A dropped packet that the rules want.
+pub struct Wanted {
+    pub skb: *const u8,
+    pub flow: Key6,
+    pub reason: u32,
+    pub tcp_flags: u32,
+    pub sampling: u32,
+}
+
+/// The packet at hand, unless it was not really dropped, or nobody wants it.
 #[inline(always)]
-pub fn record(ctx: &BtfTracePointContext) {
+pub fn wanted(ctx: &BtfTracePointContext) -> Option<Wanted> {
     let reason: u32 = ctx.arg(2);
     let [purged, copied] = DROP_NOT_OF_FLOW.load();
     if reason < DROP_LEAST.load() || reason == purged || reason == copied {
-        return;
+        return None;
     }
     let skb: *const u8 = ctx.arg(0);
-    let rx_sk = if DROP_RX_SK.load() == 0 { 0 } else { ctx.arg::<*const u8>(3) as u64 };
     let mut found = Found::default();
     if name(skb, &mut found) == 0 {
-        return;
+        return None;
     }
     let flow = flow(&found);
     let sampling = filter::sampling(&flow, found.tcp_flags, true);
-    if sampling == 0 || !filter::chance(sampling) {
-        return;
-    }
-    let mut count = DropCount { sampling, tcp_flags: found.tcp_flags, ..Default::default() };
+    let wanted = sampling != 0 && filter::chance(sampling);
+    wanted.then_some(Wanted { skb, flow, reason, tcp_flags: found.tcp_flags, sampling })
+}
+
+/// Counts the packet under its flow and reason.
+#[inline(always)]
+pub fn record(ctx: &BtfTracePointContext) {
+    let Some(Wanted { skb, flow, reason, tcp_flags, sampling }) = wanted(ctx) else { return };
+    let mut count = DropCount { sampling, tcp_flags, ..Default::default() };
     measure(skb, &mut count);
-    place(skb, rx_sk, &mut count);
+    place(skb, rx_sk(ctx), &mut count);
     let key = DropKey { flow, reason, _pad: 0 };
     if flows::second() { add(&DROPS_B, &key, &count) } else { add(&DROPS_A, &key, &count) }
+}
+
+/// Address of the receiving socket, or 0.
+#[inline(always)]
+pub fn rx_sk(ctx: &BtfTracePointContext) -> u64 {
+    if DROP_RX_SK.load() == 0 { 0 } else { ctx.arg::<*const u8>(3) as u64 }
+}
+
+/// Where the bytes of a dropped packet lie.
+pub struct Bytes {
+    /// Address of the first one.
+    pub from: u64,
+    /// How many there are in one piece; what lies in other pages cannot be read from here.
+    pub readable: u32,
+    /// How many there are.
+    pub length: u32,
+    /// Whether they begin with the IP header.
+    pub bare: bool,
+}
+
+/// The frame of a dropped packet, with the Ethernet header if it has one.
+#[inline(always)]
+pub fn bytes(skb: *const u8) -> Bytes {
+    let (head, tail): (u64, u32) = (member(skb, offset!(head)), member(skb, offset!(tail)));
+    let network = u32::from(member::<u16>(skb, offset!(network_header)));
+    let mac = u32::from(member::<u16>(skb, offset!(mac_header)));
+    // Before its way out, and in some tunnels, a packet has none, or one of another life.
+    let bare = mac >= network || network - mac < ETH as u32 || network - mac > LONGEST_LINK;
+    let start = if bare { network } else { mac };
+    let from = head + u64::from(start);
+    let length = u64::from(member::<u32>(skb, offset!(len))).wrapping_add(member::<u64>(skb, offset!(data)));
+    Bytes { from, readable: tail.saturating_sub(start), length: length.wrapping_sub(from) as u32, bare }
 }
 
 /// Reads what names the flow; 0 when nothing does. A number, as the register for the result of a function without one
@@ -152,7 +199,7 @@ fn flow(found: &Found) -> Key6 {
 /// Length and number of frames. The kernel's length begins wherever the packet has got to, so what lies between there
 /// and the network header is added, or taken off.
 #[inline(always)]
-fn measure(skb: *const u8, count: &mut DropCount) {
+pub fn measure(skb: *const u8, count: &mut DropCount) {
     let head: u64 = member(skb, offset!(head));
     let network = head + u64::from(member::<u16>(skb, offset!(network_header)));
     let length = u64::from(member::<u32>(skb, offset!(len)));
@@ -167,7 +214,7 @@ fn measure(skb: *const u8, count: &mut DropCount) {
 /// Where it happened, as far as the packet still knows. A packet in a queue of sockets has other things in the place
 /// of its interface: the agent checks the namespace that comes out of it.
 #[inline(always)]
-fn place(skb: *const u8, rx_sk: u64, count: &mut DropCount) {
+pub fn place(skb: *const u8, rx_sk: u64, count: &mut DropCount) {
     let sk = if rx_sk == 0 { pointer(skb as u64, offset!(sk)) } else { rx_sk };
     let dev = pointer(skb as u64, offset!(dev));
     // The route's interface: a packet that this machine sends knows it before it gets there.

@@ -55,7 +55,8 @@ struct Packet<'a> {
 }
 
 /// A key of either family.
-trait FlowKey: Words {
+pub trait FlowKey: Words {
+    /// As IPv6.
     fn wide(&self) -> Key6;
 }
 

@@ -10,6 +10,7 @@ mod filter;
 mod flows;
 mod fragments;
 mod packet;
+mod packets;
 mod rtt;
 mod settings;
 mod verdicts;
@@ -33,6 +34,27 @@ pub fn flow_ingress(ctx: TcContext) -> i32 {
 pub fn flow_egress(ctx: TcContext) -> i32 {
     flows::account(&ctx, EGRESS);
     TC_ACT_UNSPEC
+}
+
+/// Copies what an interface receives.
+#[classifier]
+pub fn packet_ingress(ctx: TcContext) -> i32 {
+    packets::capture(&ctx, INGRESS);
+    TC_ACT_UNSPEC
+}
+
+/// Copies what an interface sends.
+#[classifier]
+pub fn packet_egress(ctx: TcContext) -> i32 {
+    packets::capture(&ctx, EGRESS);
+    TC_ACT_UNSPEC
+}
+
+/// Copies each packet that the kernel gives up, in all network namespaces.
+#[btf_tracepoint(function = "kfree_skb")]
+pub fn packet_dropped(ctx: BtfTracePointContext) -> i32 {
+    packets::dropped(&ctx);
+    0
 }
 
 /// Sees each segment that an established TCP socket receives.

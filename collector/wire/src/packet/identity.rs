@@ -20,7 +20,11 @@ const SPREAD: u64 = 0x243f_6a88_85a3_08d3;
 /// Never 0.
 pub fn identity(frame: &[u8]) -> u64 {
     let (etype, start) = network(frame);
-    let packet = frame.get(start..).unwrap_or_default();
+    identity_of(etype, frame.get(start..).unwrap_or_default())
+}
+
+/// The identity of a packet without its link layer.
+pub fn identity_of(etype: u16, packet: &[u8]) -> u64 {
     let mut window = [0; WINDOW];
     let len = length(etype, packet).min(WINDOW);
     window[..len].copy_from_slice(&packet[..len]);

@@ -1,0 +1,138 @@
+//! What there is to do for a capture of flows or of packets, beside watching the interfaces: emptying what the kernel
+//! programs fill, and sending.
+
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use aya::{Ebpf, programs::tp_btf::BtfTracePointLink};
+use futures_util::future::BoxFuture;
+use netobserv_wire::netobserv::Encoding;
+use tokio::sync::watch;
+
+use crate::{
+    agent::Shared,
+    btf::Btf,
+    dns::Dns,
+    drain::{Drainer, Maps},
+    drops::{self, Causes, Drops},
+    export::{
+        Exporter, Outbox,
+        flows::{FlowOutbox, Queue},
+    },
+    kernel::KernelError,
+    packets::{
+        self,
+        causes::CauseList,
+        outbox::PacketOutbox,
+        places::Places,
+        queue::Queue as PacketQueue,
+        reader::{Parts, Reader, Ring},
+    },
+    record::{Recorder, own_address},
+    rtt::{self, Rtt},
+    scope::Scope,
+    settings::{Settings, Target},
+    tracepoint,
+};
+
+/// Most flows that wait for the collector: about 30 MiB.
+const QUEUE: usize = 200_000;
+
+/// Both halves of it.
+pub(crate) struct Job {
+    /// For a thread of its own.
+    pub(crate) work: Work,
+    /// Sends until the end.
+    pub(crate) send: Send,
+}
+
+/// Takes out of the kernel what the programs put there until it is told to stop, and then what is left.
+pub(crate) type Work = Box<dyn FnOnce(&AtomicBool) -> io::Result<()> + std::marker::Send>;
+
+/// Sends what the work has found.
+pub(crate) type Send = Box<dyn FnOnce(Signals) -> BoxFuture<'static, ()> + std::marker::Send>;
+
+/// Between the exporter and the rest.
+pub(crate) struct Signals {
+    /// Set when the collector has answered for the first time.
+    pub(crate) known: watch::Sender<bool>,
+    /// Set when the collector asks to stop.
+    pub(crate) stop_asked: watch::Sender<bool>,
+    /// True when what is left is the last.
+    pub(crate) ending: watch::Receiver<bool>,
+}
+
+/// What keeps the features' programs on their tracepoints.
+pub(crate) type Hooks = Vec<BtfTracePointLink>;
+
+/// Counting flows.
+pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Result<(Job, Hooks), KernelError> {
+    let maps = Maps::take(ebpf)?;
+    let dns = (settings.dns_port != 0).then(|| Dns::new(ebpf, settings.dns_patience)).transpose()?;
+    let (maps, hooks) = hook(settings, ebpf, maps.with_dns(dns), &shared.scope)?;
+    let queue = Arc::new(Queue::new(QUEUE));
+    let outbox = FlowOutbox {
+        recorder: Recorder::new(shared.names.clone(), settings.agent_ip.or_else(own_address)),
+        queue: queue.clone(),
+        message_max: settings.message_max_flows,
+        sending: vec![],
+    };
+    let drainer = Drainer::new(maps, settings.max_flows, shared.losses.clone());
+    let window = settings.window;
+    let work = Box::new(move |stop: &AtomicBool| drainer.run(window, stop, |records| queue.push(records)));
+    Ok((Job { work, send: sender(settings, shared, outbox) }, hooks))
+}
+
+/// Copying packets, at most `snaplen` bytes of each.
+pub(crate) fn packets(
+    settings: &Settings,
+    ebpf: &mut Ebpf,
+    shared: &Shared,
+    snaplen: u32,
+) -> Result<(Job, Hooks), KernelError> {
+    let (mut causes, mut hooks) = (Causes::default(), vec![]);
+    if settings.drops {
+        causes = Causes::find(&Btf::of_this_kernel()?)?.unwrap_or_default();
+        hooks.push(tracepoint::attach(ebpf, packets::DROPS_PROGRAM)?);
+    }
+    let ring = Ring::take(ebpf, settings.drops)?;
+    let (places, causes) = (Places::new(shared.names.clone(), &settings.node), CauseList::new(causes));
+    let queue = Arc::new(PacketQueue::new(packets::QUEUE_BYTES, places.clone()));
+    let outbox = PacketOutbox {
+        queue: queue.clone(),
+        places: places.clone(),
+        causes: causes.clone(),
+        encoding: if matches!(settings.target, Target::Unix(_)) { Encoding::Plain } else { Encoding::Zstd },
+        sending: vec![],
+    };
+    let (scope, losses) = (shared.scope.clone(), shared.losses.clone());
+    let reader = Reader::new(ring, Parts { scope, places, causes, queue, losses, snaplen });
+    Ok((Job { work: Box::new(move |stop| reader.run(stop)), send: sender(settings, shared, outbox) }, hooks))
+}
+
+/// Starts to send when it gets its signals.
+fn sender(settings: &Settings, shared: &Shared, outbox: impl Outbox) -> Send {
+    let (losses, interfaces) = (shared.losses.clone(), shared.watched.clone());
+    let (target, node, heartbeat) = (settings.target.clone(), settings.node.clone(), settings.window);
+    Box::new(move |Signals { known, stop_asked, ending }| {
+        let exporter = Exporter { outbox, losses, interfaces, node, heartbeat, known, stop_asked };
+        Box::pin(exporter.run(target, ending))
+    })
+}
+
+/// Switches on the features whose programs sit at no interface.
+fn hook(settings: &Settings, ebpf: &mut Ebpf, maps: Maps, scope: &Scope) -> Result<(Maps, Hooks), KernelError> {
+    let (mut rtt, mut drops, mut hooks) = (None, None, vec![]);
+    if settings.rtt {
+        rtt = Some(Rtt::take(ebpf)?);
+        hooks.push(tracepoint::attach(ebpf, rtt::PROGRAM)?);
+    }
+    if settings.drops {
+        let causes = Causes::find(&Btf::of_this_kernel()?)?.unwrap_or_default();
+        drops = Some(Drops::take(ebpf, causes, scope.clone())?);
+        hooks.push(tracepoint::attach(ebpf, drops::PROGRAM)?);
+    }
+    Ok((maps.with_hooks(rtt, drops), hooks))
+}

@@ -1,0 +1,24 @@
+//! Packets: from the kernel's ring buffer to batches for the collector.
+//!
+//! A thread looks into the ring buffer all the time, so that the kernel programs need not wake anybody, and copies frames to the
+//! payload of a batch. Batches wait in a queue bounded by bytes; what finds no room, here or in the ring buffer, is counted for
+//! the interface where it was seen.
+
+pub mod causes;
+pub mod clock;
+pub mod frame;
+pub mod outbox;
+pub mod places;
+pub mod queue;
+pub mod reader;
+
+/// Name of the ring buffer's map.
+pub const RING: &str = "PACKETS";
+/// Bytes of the ring buffer: at 10 Gbit/s, a fortieth of a second.
+pub const RING_BYTES: u32 = 32 << 20;
+/// Bytes of frames that may wait for the collector.
+pub const QUEUE_BYTES: usize = 64 << 20;
+/// Programs at the ingress and the egress of an interface.
+pub const PROGRAMS: [&str; 2] = ["packet_ingress", "packet_egress"];
+/// The program that sees dropped packets.
+pub const DROPS_PROGRAM: &str = "packet_dropped";

@@ -1,0 +1,69 @@
+//! Captured frames as they lie in the ring buffer.
+
+/// Most bytes of a frame: the largest IP packet that a frame can hold (65,535), an Ethernet header and two VLAN tags, rounded
+/// up to eight.
+pub const MOST: usize = 65_560;
+
+/// Room for the bytes of a frame behind its [`PacketHead`]: the smallest one that is large enough is taken. A reservation must
+/// be of a size that the verifier knows, so what is left of it is wasted: never much more than half.
+pub const SIZES: [usize; 10] = [96, 208, 464, 976, 1_560, 4_096, 9_240, 20_000, 40_000, MOST];
+
+/// What goes before the bytes of a frame.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PacketHead {
+    /// CLOCK_MONOTONIC, ns, exact.
+    pub time_ns: u64,
+    /// Interface index; 0 = a dropped packet that was at none.
+    pub ifindex: u32,
+    /// Inode number of the network namespace, if interfaces of several have this index, or the packet was dropped; else 0.
+    pub netns: u32,
+    /// Length of the frame, without what `tag` and `bare` say.
+    pub length: u32,
+    /// Bytes of it that follow.
+    pub captured: u32,
+    /// 1 in `sampling` packets was kept.
+    pub sampling: u32,
+    /// The outer VLAN tag, which the kernel keeps beside the frame: protocol in the upper half, control information in the
+    /// lower; 0 = none.
+    pub tag: u32,
+    /// Number in the running kernel's `enum skb_drop_reason`; 0 = was not dropped.
+    pub reason: u32,
+    /// [`crate::INGRESS`], [`crate::EGRESS`] or [`crate::filter::DIRECTION_UNKNOWN`].
+    pub direction: u8,
+    /// 1 = the frame has no Ethernet header any more, or not yet: it begins with its IP header.
+    pub bare: u8,
+    /// EtherType of a bare one.
+    pub eth_proto: u16,
+}
+
+/// Packets of an interface that found no room in the ring buffer.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LostAt {
+    /// How many.
+    pub packets: u64,
+    /// Their lengths.
+    pub bytes: u64,
+}
+
+/// Stands for all dropped packets in the keys of the map of losses, which are made of `ifindex` and, in the upper half,
+/// `netns` as in [`PacketHead`].
+pub const DROPPED: u64 = u64::MAX;
+
+const _: () = {
+    assert!(size_of::<PacketHead>() == 40);
+    assert!(size_of::<LostAt>() == 16);
+    // The kernel's own record header is 8 bytes.
+    let mut at = 0;
+    while at < SIZES.len() {
+        assert!(SIZES[at] % 8 == 0);
+        at += 1;
+    }
+};
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: repr(C), Copy, without padding, and any bit pattern is a valid value.
+    unsafe impl aya::Pod for super::LostAt {}
+}

@@ -1,0 +1,215 @@
+//! Copies whole frames to the agent.
+//!
+//! The rules are those of the flows, and what they said is remembered in the same way. A frame is copied once, from the packet
+//! into the ring buffer; the reader looks there all the time, so nobody is woken up for it.
+
+use core::{ffi::c_void, hint::black_box};
+
+use aya_ebpf::{
+    Global,
+    bindings::{__sk_buff, BPF_NOEXIST, BPF_RB_NO_WAKEUP},
+    helpers::{
+        bpf_ktime_get_ns,
+        generated::{bpf_probe_read_kernel, bpf_skb_load_bytes},
+    },
+    macros::map,
+    maps::{HashMap, RingBuf},
+    programs::{BtfTracePointContext, TcContext},
+};
+use netobserv_ebpf_common::{
+    Counter, DropCount,
+    filter::DIRECTION_UNKNOWN,
+    packets::{DROPPED, LostAt, MOST, PacketHead, SIZES},
+};
+
+use crate::{
+    device, drops,
+    filter::{self, Rules, chance},
+    flows::{FlowKey, atomic_add, counter},
+    packet::{self, Key},
+    settings::SAMPLING,
+};
+
+/// Most bytes of a frame to be copied.
+#[unsafe(no_mangle)]
+pub static SNAPLEN: Global<u32> = Global::new(MOST as u32);
+
+/// The agent makes it one page when no packets are captured.
+#[map]
+static PACKETS: RingBuf = RingBuf::with_byte_size(32 << 20, 0);
+
+/// What found no room there, by interface.
+#[map]
+static PACKETS_LOST: HashMap<u64, LostAt> = HashMap::with_max_entries(4096, 0);
+
+/// What one frame takes in the ring buffer.
+#[repr(C)]
+struct Slot<const N: usize> {
+    head: PacketHead,
+    data: [u8; N],
+}
+
+/// Where the bytes of a frame come from.
+trait Bytes: Copy {
+    /// Copies its first `length` bytes; false if that cannot be.
+    unsafe fn copy(self, to: *mut c_void, length: u32) -> bool;
+}
+
+impl Bytes for *mut __sk_buff {
+    #[inline(always)]
+    unsafe fn copy(self, to: *mut c_void, length: u32) -> bool {
+        unsafe { bpf_skb_load_bytes(self.cast(), 0, to, length) == 0 }
+    }
+}
+
+/// An address of the kernel.
+#[derive(Clone, Copy)]
+struct Address(u64);
+
+impl Bytes for Address {
+    #[inline(always)]
+    unsafe fn copy(self, to: *mut c_void, length: u32) -> bool {
+        unsafe { bpf_probe_read_kernel(to, length, self.0 as *const c_void) == 0 }
+    }
+}
+
+/// Copies a frame at an interface, if the rules want it.
+#[inline(always)]
+pub fn capture(ctx: &TcContext, direction: u8) {
+    let rules = Rules::in_force();
+    let sampled_by_rule = rules.is_some_and(|rules| rules.sample());
+    if !sampled_by_rule && !chance(SAMPLING.load()) {
+        return;
+    }
+    let header = packet::read(ctx, 0, direction);
+    let sampling = match &header.key {
+        Key::V4(key) => judge(key, header.tcp_flags, rules),
+        Key::V6(key) => judge(key, header.tcp_flags, rules),
+    };
+    if sampling == 0 || sampled_by_rule && !chance(sampling) {
+        return;
+    }
+    hand_on(ctx.skb.skb, direction, sampling);
+}
+
+#[inline(always)]
+fn judge<K: FlowKey>(key: &K, tcp_flags: u32, rules: Option<Rules>) -> u32 {
+    let Some(rules) = rules else { return SAMPLING.load() };
+    let place = rules.place(key, tcp_flags);
+    if let Some(sampling) = place.recall() {
+        return sampling;
+    }
+    let sampling = filter::sampling(&key.wide(), tcp_flags, false);
+    place.remember(sampling);
+    sampling
+}
+
+/// Its own stack frame, so that reading the headers keeps its registers.
+#[inline(never)]
+fn hand_on(skb: *mut __sk_buff, direction: u8, sampling: u32) {
+    let ctx = TcContext::new(skb);
+    let (ifindex, netns) = device::place(&ctx);
+    let length = ctx.len();
+    let tag = unsafe { if (*skb).vlan_present == 0 { 0 } else { tag((*skb).vlan_proto, (*skb).vlan_tci) } };
+    let head = PacketHead {
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        ifindex,
+        netns,
+        length,
+        captured: length.min(SNAPLEN.load()),
+        sampling,
+        tag,
+        reason: 0,
+        direction,
+        bare: 0,
+        eth_proto: 0,
+    };
+    if !put(skb, &head) {
+        lost(u64::from(ifindex) | u64::from(netns) << 32, length);
+    }
+}
+
+/// The protocol stands in network order in the kernel.
+#[inline(always)]
+fn tag(proto: u32, control: u32) -> u32 {
+    u32::from(u16::from_be(proto as u16)) << 16 | control & 0xffff
+}
+
+/// Copies a packet that is being dropped, as far as it lies in one piece.
+#[inline(always)]
+pub fn dropped(ctx: &BtfTracePointContext) {
+    let Some(wanted) = drops::wanted(ctx) else { return };
+    let mut count = DropCount::default();
+    drops::measure(wanted.skb, &mut count);
+    drops::place(wanted.skb, drops::rx_sk(ctx), &mut count);
+    let bytes = drops::bytes(wanted.skb);
+    let head = PacketHead {
+        time_ns: count.first_ns,
+        ifindex: count.ifindex,
+        netns: count.netns,
+        length: bytes.length,
+        captured: bytes.readable.min(bytes.length).min(SNAPLEN.load()),
+        sampling: wanted.sampling,
+        tag: 0,
+        reason: wanted.reason,
+        direction: DIRECTION_UNKNOWN,
+        bare: u8::from(bytes.bare),
+        eth_proto: wanted.flow.at.eth_proto,
+    };
+    if !put(Address(bytes.from), &head) {
+        lost(DROPPED, bytes.length);
+    }
+}
+
+/// Puts a frame into the smallest room that is large enough. False if there is none.
+#[inline(always)]
+fn put(bytes: impl Bytes, head: &PacketHead) -> bool {
+    macro_rules! by_size {
+        ($($index:literal)*) => {
+            $(if head.captured <= SIZES[$index] as u32 {
+                return put_sized::<{ SIZES[$index] }>(bytes, head);
+            })*
+        };
+    }
+    by_size!(0 1 2 3 4 5 6 7 8 9);
+    false
+}
+
+#[inline(always)]
+fn put_sized<const N: usize>(bytes: impl Bytes, head: &PacketHead) -> bool {
+    let Some(mut entry) = PACKETS.reserve::<Slot<N>>(0) else { return false };
+    let slot = entry.as_mut_ptr();
+    // The verifier wants 1..=N proven, on a 64-bit value, in two comparisons that the compiler does not melt into one.
+    let length = black_box(u64::from(head.captured));
+    if length >= 1 {
+        let length = black_box(length);
+        unsafe {
+            (&raw mut (*slot).head).write(*head);
+            if length > N as u64 || !bytes.copy((&raw mut (*slot).data).cast(), length as u32) {
+                (*slot).head.captured = 0;
+            }
+        }
+        entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+        return true;
+    }
+    unsafe { (&raw mut (*slot).head).write(*head) };
+    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    true
+}
+
+#[inline(never)]
+fn lost(place: u64, bytes: u32) -> u32 {
+    counter(Counter::LostPackets, 1);
+    counter(Counter::LostBytes, u64::from(bytes));
+    let one = LostAt { packets: 1, bytes: u64::from(bytes) };
+    if PACKETS_LOST.get_ptr_mut(&place).is_none() && PACKETS_LOST.insert(&place, &one, u64::from(BPF_NOEXIST)).is_ok() {
+        return 0;
+    }
+    if let Some(sum) = PACKETS_LOST.get_ptr_mut(&place) {
+        unsafe {
+            atomic_add(&raw mut (*sum).packets, 1);
+            atomic_add(&raw mut (*sum).bytes, u64::from(bytes));
+        }
+    }
+    0
+}
