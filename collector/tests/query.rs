@@ -53,11 +53,11 @@ fn a_wrong_query_is_told_before_anything_is_made() {
             ["error: --query: Proto is a number: write it without quotes", "  Proto = \"TCP\"", "          ^^^^^"],
         ),
         (
-            ["--regexes", "SrcAddr"],
+            ["--regexes", "SrcAddr~1,DstProt~8"],
             [
-                "error: --regexes: write Field~expression, with commas between them: SrcK8S_Namespace~^openshift",
-                "  SrcAddr",
-                "  ^^^^^^^",
+                "error: --query: unknown field DstProt; did you mean DstPort?",
+                "  SrcAddr~1,DstProt~8",
+                "            ^^^^^^^",
             ],
         ),
     ] {
