@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use crate::cli::Options;
 use crate::counts::Counts;
 use crate::human;
+use crate::ingest::door::Door;
 use crate::ingest::{Ingest, listen};
 use crate::output::{self, Paths};
 use crate::pipeline::{Pipeline, Sinks};
@@ -61,6 +62,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     let (started, start) = (Instant::now(), Utc::now());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let paths = Paths::prepare(&options.output_dir, options.filename.as_deref(), start)?;
+    let door = Door::open(&options.security)?;
     let listener = listen::bind(&options.listen).await?;
 
     announce(&options);
@@ -72,7 +74,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), latest.clone())?;
     let pipeline = pipeline.with_query(Predicate::new(&options.queries));
     let ingest = Ingest::new(pipeline, counts.clone());
-    let server = Server::start(listener, ingest.clone());
+    let server = Server::start(listener, ingest.clone(), door);
     info!("Started collector on {}", options.listen);
     debug!("Ready ! Waiting for flows...");
 
@@ -133,11 +135,11 @@ struct Server {
 }
 
 impl Server {
-    fn start(listener: listen::Listener, ingest: Ingest) -> Self {
+    fn start(listener: listen::Listener, ingest: Ingest, door: Door) -> Self {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            if let Err(error) = listen::serve(listener, ingest, stopped).await {
+            if let Err(error) = listen::serve(listener, ingest, door, stopped).await {
                 warn!("the server ended: {error}");
             }
         });

@@ -40,6 +40,12 @@ struct Words {
     /// Where to listen instead: ADDRESS:PORT, or unix:/path/of/socket
     #[arg(long, global = true, conflicts_with = "port", value_parser = listen)]
     listen: Option<Listen>,
+    /// Folder with ca.crt, tls.crt and tls.key: agents need a certificate of the same CA
+    #[arg(long, global = true, value_name = "DIR")]
+    tls_dir: Option<PathBuf>,
+    /// Let agents in without encryption and certificates, over TCP from other machines too
+    #[arg(long, global = true, conflicts_with = "tls_dir")]
+    insecure: bool,
     /// Folder for the files
     #[arg(long, global = true, default_value = "./output")]
     output_dir: PathBuf,
@@ -70,6 +76,8 @@ pub struct Options {
     pub log_level: LevelFilter,
     /// Where agents connect.
     pub listen: Listen,
+    /// What connections over TCP must show.
+    pub security: Security,
     /// Folder below which the files go.
     pub output_dir: PathBuf,
     /// Base name of the files; the start time without one.
@@ -84,6 +92,15 @@ pub struct Options {
     pub namespace: String,
     /// A flow must match one of these, if there are any.
     pub queries: Vec<Query>,
+}
+
+/// What connections over TCP must show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// A certificate; those of the collector and its CA are in this folder.
+    Tls(PathBuf),
+    /// Nothing.
+    Plain,
 }
 
 /// Where agents connect.
@@ -122,9 +139,11 @@ pub enum NoCapture {
 /// When they ask for help, or are not a valid capture.
 pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Options, NoCapture> {
     let Cli { command: Command::GetFlows, words } = Cli::try_parse_from(words).map_err(no_capture)?;
+    let listen = words.listen.unwrap_or(Listen::Port(words.port));
     Ok(Options {
+        security: security(words.tls_dir, words.insecure, &listen)?,
+        listen,
         log_level: words.loglevel,
-        listen: words.listen.unwrap_or(Listen::Port(words.port)),
         output_dir: words.output_dir,
         filename: words.filename,
         max_time: Some(words.maxtime).filter(|time| !time.is_zero()),
@@ -149,6 +168,22 @@ fn no_capture(error: clap::Error) -> NoCapture {
 fn queries(texts: &[String]) -> Result<Vec<Query>, NoCapture> {
     let wrong = |error: QueryError| NoCapture::Usage(format!("error: --query: {error}"));
     texts.iter().map(|text| Query::read(text).map_err(wrong)).collect()
+}
+
+/// Without encryption only where nobody else listens, or where it was asked for.
+fn security(dir: Option<PathBuf>, insecure: bool, listen: &Listen) -> Result<Security, NoCapture> {
+    let local = match listen {
+        Listen::Port(_) => false,
+        Listen::Tcp(address) => address.ip().is_loopback(),
+        Listen::Unix(_) => true,
+    };
+    match dir {
+        Some(dir) => Ok(Security::Tls(dir)),
+        None if local || insecure => Ok(Security::Plain),
+        None => Err(NoCapture::Usage(format!(
+            "error: agents on other machines reach {listen}: use --tls-dir with the certificates, or --insecure to do without"
+        ))),
+    }
 }
 
 fn log_level(word: &str) -> Result<LevelFilter, String> {
@@ -201,7 +236,7 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_contract() {
-        let options = read("get-flows").unwrap();
+        let options = read("get-flows --insecure").unwrap();
         assert_eq!(options.listen, Listen::Port(9999));
         assert_eq!((options.max_time, options.max_bytes), (Some(Duration::from_secs(300)), Some(50_000_000)));
         assert_eq!(options.output_dir, PathBuf::from("./output"));
@@ -210,7 +245,7 @@ mod tests {
 
     #[test]
     fn options_stand_on_either_side_of_the_command() {
-        let options = read("--port 7 -l debug get-flows --maxtime=1.5h --maxbytes 0 -n other").unwrap();
+        let options = read("--insecure --port 7 -l debug get-flows --maxtime=1.5h --maxbytes 0 -n other").unwrap();
         assert_eq!(options.listen, Listen::Port(7));
         assert_eq!((options.max_time, options.max_bytes), (Some(Duration::from_secs(5400)), None));
         assert_eq!((options.log_level, options.namespace.as_str()), (LevelFilter::DEBUG, "other"));
@@ -223,6 +258,16 @@ mod tests {
         refused("get-flows --listen unix:");
         refused("get-flows --listen localhost");
         refused("get-flows --listen [::1]:80 --port 80");
+    }
+
+    #[test]
+    fn agents_from_other_machines_need_certificates_or_a_clear_word() {
+        assert!(refused("get-flows").contains("port 9999: use --tls-dir with the certificates, or --insecure"));
+        refused("get-flows --listen 0.0.0.0:1");
+        refused("get-flows --tls-dir /x --insecure");
+        assert_eq!(read("get-flows --tls-dir /x").unwrap().security, Security::Tls("/x".into()));
+        assert_eq!(read("get-flows --listen 127.0.0.2:1").unwrap().security, Security::Plain);
+        assert_eq!(read("get-flows --insecure").unwrap().security, Security::Plain);
     }
 
     #[test]
@@ -246,7 +291,10 @@ mod tests {
 
     #[test]
     fn a_file_name_stays_in_its_folder() {
-        assert_eq!(read("get-flows --filename my-capture_1.2").unwrap().filename.as_deref(), Some("my-capture_1.2"));
+        assert_eq!(
+            read("get-flows --insecure --filename my-capture_1.2").unwrap().filename.as_deref(),
+            Some("my-capture_1.2")
+        );
         for name in ["../x", "a/b", "..", ".hidden", "a\\b"] {
             refused(&format!("get-flows --filename {name}"));
         }

@@ -18,6 +18,7 @@ pub struct Counts {
     refused_flows: AtomicU64,
     malformed_flows: AtomicU64,
     filtered_flows: AtomicU64,
+    refused_connections: AtomicU64,
     json: SinkCounts,
     sqlite: SinkCounts,
     agents: Mutex<BTreeMap<String, Agent>>,
@@ -88,6 +89,8 @@ pub struct Totals {
     pub malformed_flows: u64,
     /// Flows that the query did not want.
     pub filtered_flows: u64,
+    /// Connections that were not let in.
+    pub refused_connections: u64,
     /// Rows in the JSON file.
     pub json_rows: u64,
     /// Bytes of the JSON file.
@@ -127,6 +130,11 @@ impl Counts {
     /// Counts flows that the query did not want.
     pub fn filtered(&self, flows: u64) {
         self.filtered_flows.fetch_add(flows, Relaxed);
+    }
+
+    /// Counts a connection that was not let in.
+    pub fn refused_connection(&self) {
+        self.refused_connections.fetch_add(1, Relaxed);
     }
 
     /// The counters of the JSON file.
@@ -174,6 +182,7 @@ impl Counts {
             refused_flows: self.refused_flows.load(Relaxed),
             malformed_flows: self.malformed_flows.load(Relaxed),
             filtered_flows: self.filtered_flows.load(Relaxed),
+            refused_connections: self.refused_connections.load(Relaxed),
             json_rows: self.json.rows.load(Relaxed),
             json_bytes: self.json.bytes.load(Relaxed),
             json_lost: self.json.lost.load(Relaxed),

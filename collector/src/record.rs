@@ -110,6 +110,7 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
         ("rows_sqlite", number(totals.sqlite_rows)),
         ("overflow_packets", number(totals.losses.overflow_packets)),
         ("filtered_flows", number(totals.filtered_flows)),
+        ("refused_connections", number(totals.refused_connections)),
         ("refused_flows", number(totals.refused_flows)),
         ("lost_kernel_packets", number(totals.losses.kernel_packets)),
         ("lost_kernel_bytes", number(totals.losses.kernel_bytes)),

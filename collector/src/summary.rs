@@ -54,6 +54,8 @@ pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) 
     ];
     let filtered = format!("  left out by the query: {} flows", human::count(totals.filtered_flows));
     lines.extend((totals.filtered_flows > 0).then_some(filtered));
+    let refused = format!("  {} connections were not let in", human::count(totals.refused_connections));
+    lines.extend((totals.refused_connections > 0).then_some(refused));
     lines.extend((totals.agents_without_last_word > 0).then_some(silent));
     lines
 }

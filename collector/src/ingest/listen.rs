@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::transport::Server;
 
 use super::Ingest;
+use super::door::Door;
 use crate::cli::Listen;
 
 /// Bytes of one request, and of all requests of one connection, that may be on their way and not yet read.
@@ -91,10 +91,11 @@ async fn bind_unix(path: &Path) -> io::Result<Listener> {
     Ok(Listener::Unix(UnixListener::bind(path)?, SocketFile(path.to_owned())))
 }
 
-/// Serves until `stop`, then until the requests under way are answered.
+/// Serves those whom the door lets in, until `stop`, then until the requests under way are answered.
 pub async fn serve(
     listener: Listener,
     ingest: Ingest,
+    door: Door,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let server = Server::builder()
@@ -104,12 +105,8 @@ pub async fn serve(
         .http2_keepalive_interval(Some(Duration::from_secs(20)));
     match listener {
         Listener::Tcp(listener) => {
-            let incoming = TcpListenerStream::new(listener).map(|stream| {
-                let stream = stream?;
-                stream.set_nodelay(true)?;
-                Ok::<_, io::Error>(stream)
-            });
-            server.serve_with_incoming_shutdown(ingest, incoming, stop).await
+            let entered = ReceiverStream::new(door.watch(listener, ingest.counts()));
+            server.serve_with_incoming_shutdown(ingest, entered, stop).await
         }
         Listener::Unix(listener, _file) => {
             server.serve_with_incoming_shutdown(ingest, UnixListenerStream::new(listener), stop).await

@@ -5,6 +5,7 @@
 //! memory for its bytes, then until there is room for its rows, and becomes rows piece by piece.
 
 mod decode;
+pub mod door;
 pub mod listen;
 mod message;
 mod resend;
@@ -57,6 +58,11 @@ impl Ingest {
     /// From now on agents are told to send what they have and stop.
     pub fn stop_agents(&self) {
         self.0.stopping.store(true, Relaxed);
+    }
+
+    /// The capture's counters.
+    pub fn counts(&self) -> Arc<Counts> {
+        self.0.counts.clone()
     }
 
     /// From now on nothing is accepted.

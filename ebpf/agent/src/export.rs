@@ -2,7 +2,8 @@
 //! [`Outbox`]: records of flows ([`flows`]) or packets ([`crate::packets::outbox`]).
 
 use std::{
-    fmt,
+    error::Error,
+    fmt, io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,17 +14,18 @@ use std::{
 use hyper_util::rt::TokioIo;
 use netobserv_wire::pbflow::{AgentStatus, CollectorReply};
 use tokio::{
-    net::UnixStream,
+    net::{TcpStream, UnixStream},
     sync::watch,
     time::{Instant, timeout_at},
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{
     Response, Status,
     transport::{Channel, Endpoint, Uri},
 };
 use tracing::{debug, info, warn};
 
-use crate::{drain::KernelLosses, settings::Target};
+use crate::{drain::KernelLosses, settings::Target, tls::Tls};
 
 pub mod flows;
 
@@ -60,6 +62,15 @@ pub trait Outbox: Send + 'static {
     /// Counts a message that the collector never took, and all that waits, as lost. Returns what is lost in all, in words;
     /// nothing if nothing is.
     fn give_up(&mut self, message: Self::Message) -> Option<Lost>;
+}
+
+/// The words at the bottom: what is around them says "transport error".
+fn reason(status: &Status) -> String {
+    let mut cause: &dyn Error = status;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    if status.source().is_some() { cause.to_string() } else { status.message().to_owned() }
 }
 
 /// What never reached the collector.
@@ -160,7 +171,7 @@ impl<O: Outbox> Exporter<O> {
                     }
                     return true;
                 }
-                Ok(Err(status)) => status.message().to_owned(),
+                Ok(Err(status)) => reason(&status),
                 Err(_) => format!("no answer in {} s", ANSWER.as_secs()),
             };
             if line.is_over(pause) {
@@ -218,6 +229,12 @@ impl Line {
     }
 }
 
+async fn open_tls(address: String, tls: Tls) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    TlsConnector::from(tls.config).connect(tls.name, stream).await.map(TokioIo::new)
+}
+
 /// A channel that connects when first used, and anew after each failure.
 fn connect(target: &Target) -> Channel {
     match target {
@@ -226,6 +243,11 @@ fn connect(target: &Target) -> Channel {
             .connect_timeout(ANSWER)
             .tcp_nodelay(true)
             .connect_lazy(),
+        Target::Tls(address, tls) => {
+            let (address, tls) = (address.clone(), tls.clone());
+            let connector = tower::service_fn(move |_: Uri| open_tls(address.clone(), tls.clone()));
+            Endpoint::from_static("http://collector").connect_timeout(ANSWER).connect_with_connector_lazy(connector)
+        }
         Target::Unix(path) => {
             let path = path.clone();
             let connector = tower::service_fn(move |_: Uri| {

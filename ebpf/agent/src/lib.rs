@@ -22,5 +22,6 @@ pub mod rules;
 pub mod scope;
 pub mod settings;
 pub mod sys;
+pub mod tls;
 pub mod tracepoint;
 pub mod watch;

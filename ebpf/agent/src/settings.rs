@@ -14,6 +14,7 @@ use crate::{
         Rule,
         parse::{RuleError, parse},
     },
+    tls::{self, Tls},
 };
 
 /// Which hooks of an interface are used.
@@ -43,6 +44,8 @@ pub enum AttachMode {
 pub enum Target {
     /// A TCP address of gRPC, `host:port`.
     Tcp(String),
+    /// The same, over TLS.
+    Tls(String, Tls),
     /// The path of a Unix socket.
     Unix(String),
 }
@@ -50,7 +53,8 @@ pub enum Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => f.write_str(address),
+            Self::Tcp(address) => write!(f, "{address}, without encryption"),
+            Self::Tls(address, _) => f.write_str(address),
             Self::Unix(path) => write!(f, "unix:{path}"),
         }
     }
@@ -119,6 +123,10 @@ const SERVED: &[&str] = &[
     "LOG_LEVEL",
     "TARGET_HOST",
     "TARGET_PORT",
+    "TARGET_PLAINTEXT",
+    tls::CA,
+    tls::CERTIFICATE,
+    tls::KEY,
     "AGENT_IP",
     "NODE_NAME",
     "GRPC_MESSAGE_MAX_FLOWS",
@@ -149,9 +157,6 @@ const NOT_SERVED: &[(&str, &[&str])] = &[
     ("INTERFACE_IPS", &[""]),
     ("AGENT_IP_IFACE", &["", "external"]),
     ("AGENT_IP_TYPE", &["", "any"]),
-    ("TARGET_TLS_CA_CERT_PATH", &[""]),
-    ("TARGET_TLS_USER_CERT_PATH", &[""]),
-    ("TARGET_TLS_USER_KEY_PATH", &[""]),
     ("KAFKA_BROKERS", &[""]),
     ("FLP_CONFIG", &[""]),
     ("PPROF_ADDR", &[""]),
@@ -358,7 +363,30 @@ impl Env {
         }
         let port = self.number("TARGET_PORT", 9999, 1, 65535)?;
         // A literal IPv6 address stands in brackets before a port (RFC 3986, 3.2.2).
-        Ok(Target::Tcp(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }))
+        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        match self.tls(host)? {
+            Some(tls) => Ok(Target::Tls(address, tls)),
+            None if is_local(host) || self.flag("TARGET_PLAINTEXT")? => Ok(Target::Tcp(address)),
+            None => Err(self.error(
+                "TARGET_HOST",
+                format!("another machine is reached with certificates ({}), or without encryption with TARGET_PLAINTEXT=true", tls::CA),
+            )),
+        }
+    }
+
+    fn tls(&self, host: &str) -> Result<Option<Tls>, SettingError> {
+        let path = |name| Some(self.text(name, "")).filter(|path| !path.is_empty());
+        let own = match (path(tls::CERTIFICATE), path(tls::KEY)) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (None, _) => return Err(self.error(tls::CERTIFICATE, format!("it is wanted with {}", tls::KEY))),
+            (_, None) => return Err(self.error(tls::KEY, format!("it is wanted with {}", tls::CERTIFICATE))),
+        };
+        match path(tls::CA) {
+            None if own.is_some() => Err(self.error(tls::CA, format!("it is wanted with {}", tls::CERTIFICATE))),
+            None => Ok(None),
+            Some(ca) => Tls::read(host, ca, own).map(Some).map_err(|(name, why)| self.error(name, why)),
+        }
     }
 
     fn agent_ip(&self) -> Result<Option<IpAddr>, SettingError> {
@@ -376,6 +404,11 @@ impl Env {
     }
 }
 
+/// Whether nobody between here and there can listen.
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 /// The setting that was probably meant by a name one or two letters off.
 fn misspelt(name: &str) -> Option<&'static str> {
     let mut known = SERVED.iter().copied().chain(NOT_SERVED.iter().map(|(name, _)| *name));
@@ -390,7 +423,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, String> {
-        let target = [("TARGET_HOST", "collector")];
+        let target = [("TARGET_HOST", "collector"), ("TARGET_PLAINTEXT", "true")];
         let pairs = target.iter().chain(pairs).map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         Settings::read(pairs).map_err(|error| error.to_string())
     }
@@ -411,6 +444,23 @@ mod tests {
         assert_eq!(read(&[("TARGET_HOST", "unix:/x.sock")]).unwrap().target, Target::Unix("/x.sock".into()));
         let v6 = read(&[("TARGET_HOST", "fd00::1"), ("TARGET_PORT", "1234")]).unwrap();
         assert_eq!(v6.target, Target::Tcp("[fd00::1]:1234".into()));
+    }
+
+    #[test]
+    fn another_machine_is_reached_with_certificates_or_by_a_clear_word() {
+        let plain = |host, flag| read(&[("TARGET_HOST", host), ("TARGET_PLAINTEXT", flag)]);
+        assert_eq!(
+            plain("collector", "false").unwrap_err(),
+            "TARGET_HOST=collector: another machine is reached with certificates (TARGET_TLS_CA_CERT_PATH), or without encryption with \
+             TARGET_PLAINTEXT=true"
+        );
+        for host in ["127.0.0.1", "::1", "localhost", "unix:/x.sock"] {
+            assert!(plain(host, "").is_ok(), "{host}");
+        }
+        let error = read(&[("TARGET_TLS_USER_KEY_PATH", "/k")]).unwrap_err();
+        assert_eq!(error, "TARGET_TLS_USER_CERT_PATH=: it is wanted with TARGET_TLS_USER_KEY_PATH");
+        let error = read(&[("TARGET_TLS_CA_CERT_PATH", "/nowhere")]).unwrap_err();
+        assert!(error.starts_with("TARGET_TLS_CA_CERT_PATH=/nowhere: a file in PEM form is wanted: "), "{error}");
     }
 
     #[test]
