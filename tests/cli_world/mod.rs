@@ -29,7 +29,15 @@ impl World {
     pub(crate) fn new() -> Self {
         let fakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli_world");
         let world = Self { dir: tempfile::tempdir().expect("a temporary folder"), env: Vec::new() };
+        let bin = world.path("bin");
+        std::fs::create_dir(&bin).expect("a folder for programs");
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(fakes.join("fake-oc"), bin.join("oc")).expect("a link");
+        let path = std::env::var("PATH").expect("PATH is set");
         world
+            .env("PATH", &format!("{}:{path}", bin.display()))
+            .env("USER", "me")
+            .env("HOSTNAME", "here")
             .env("NETOBSERV_AGENT_BIN", fakes.join("fake-agent").to_str().expect("UTF-8"))
             .env("NETOBSERV_COLLECTOR_BIN", fakes.join("fake-collector").to_str().expect("UTF-8"))
     }
@@ -55,6 +63,7 @@ impl World {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oc-netobserv"));
         command.args(words).current_dir(self.dir.path()).env_remove("COLUMNS").env("TMPDIR", self.temporary());
+        command.env_remove("NETOBSERV_NAMESPACE").env_remove("NETOBSERV_K8S_CLI").env("FAKE_CLUSTER", self.cluster());
         command.env("FAKE_LOG", self.log_file()).envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -70,6 +79,48 @@ impl World {
         let dir = self.dir.path().join("tmp");
         std::fs::create_dir_all(&dir).expect("a folder for temporary files");
         dir
+    }
+
+    /// The folder of the cluster that `fake-oc` keeps.
+    pub(crate) fn cluster(&self) -> PathBuf {
+        let dir = self.path("cluster");
+        std::fs::create_dir_all(&dir).expect("a folder for the cluster");
+        dir
+    }
+
+    /// A file of the cluster, such as `answers/rollout` or `pod/flow/x.json`.
+    pub(crate) fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+        let path = self.cluster().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file of the cluster");
+        self
+    }
+
+    /// The calls of `oc`, words quoted for a shell; session ids are written SESSION.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let session = std::fs::read_to_string(self.cluster().join("session")).unwrap_or_else(|_| "?".to_owned());
+        let calls = std::fs::read_to_string(self.cluster().join("calls")).unwrap_or_default();
+        calls.lines().map(|line| line.replace(session.trim(), "SESSION")).collect()
+    }
+
+    /// What is in the cluster, as `kind.name`.
+    pub(crate) fn objects(&self) -> Vec<String> {
+        let dir = std::fs::read_dir(self.cluster().join("objects"));
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<String> =
+            dir.into_iter().flatten().map(|e| name(e).to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// Waits until a call with this in it was made.
+    #[track_caller]
+    pub(crate) fn wait_for_call(&self, part: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.calls().iter().any(|line| line.contains(part)) {
+            assert!(Instant::now() < deadline, "no '{part}' in {:#?}", self.calls());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn log_file(&self) -> PathBuf {
