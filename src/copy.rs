@@ -69,6 +69,18 @@ pub fn fetch_call(namespace: &str, path: &str, offset: u64) -> Call {
     call
 }
 
+/// Tries the folder out, or, where it does not exist yet, the one that it will be made in.
+///
+/// # Errors
+///
+/// It takes no files.
+pub fn check_folder(dir: &Path) -> Result<(), CopyError> {
+    let failed = |source| CopyError::Write { path: dir.to_owned(), source };
+    let absolute = std::path::absolute(dir).map_err(failed)?;
+    let there = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(&absolute);
+    tempfile::tempfile_in(there).map(drop).map_err(failed)
+}
+
 /// Copies all files of the capture into `dir`.
 ///
 /// # Errors

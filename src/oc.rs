@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::options::Access;
 use crate::process::job::{self, Cut, Done, Job, Streams};
@@ -21,6 +21,9 @@ pub(crate) use call::{COLLECTOR, SESSION};
 const VARIABLE: &str = "NETOBSERV_K8S_CLI";
 /// A call that takes longer has lost its way; shorter when `--timeout` is.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
+
+/// Between the death of a program by a signal and our own hearing of that signal.
+const SETTLING: Duration = Duration::from_millis(250);
 
 /// Why a call did not do what it was for.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +192,21 @@ impl Oc {
         self.say(call);
         let shielded = !terminal || self.heard.is_some();
         let job = Job { args: self.words(call), input: None, streams, shielded, limit: None };
-        Ok(job::run(&self.program, &job, &mut |_| stop())?)
+        let done = job::run(&self.program, &job, &mut |_| stop())?;
+        self.settle(done.ending);
+        Ok(done)
+    }
+
+    /// Ctrl-C reaches a program that is not shielded at the same time as us: when it dies of it, our own handler has run
+    /// or will do so in a moment. A program that somebody else killed costs that moment.
+    fn settle(&self, ending: Ending) {
+        if !matches!(ending, Ending::Signal(1 | 2 | 15) | Ending::Code(129 | 130 | 143)) {
+            return;
+        }
+        let start = Instant::now();
+        while !self.is_interrupted() && start.elapsed() < SETTLING {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Makes a call whose output is kept in a file; `progress` is told how many bytes there are.
@@ -265,7 +282,7 @@ impl Oc {
             limit,
         };
         let done = job::run(&self.program, &job, &mut |file| look(file) || self.is_interrupted())?;
-        // Ctrl-C reaches a program that is not shielded before it reaches us.
+        self.settle(done.ending);
         if self.is_interrupted() && !done.ending.is_good() {
             return Err(OcError::Interrupted { what: call.what.clone() });
         }

@@ -44,6 +44,9 @@ pub enum SessionError {
     /// The files did not arrive.
     #[error("{0}; the collector still has them: '{1} netobserv copy' tries again, '{1} netobserv cleanup' gives up")]
     Copy(CopyError, &'static str),
+    /// There is no place for the files.
+    #[error("{0}")]
+    Folder(CopyError),
     /// Something is left in the cluster.
     #[error(transparent)]
     Cleanup(#[from] CleanupError),
@@ -92,6 +95,9 @@ pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
     settings.told.iter().for_each(|line| steps.say(line));
     if let Some(target) = settings.yaml {
         return yaml::write(settings, target, called_as, steps);
+    }
+    if settings.copy != CopyChoice::No && !settings.background {
+        copy::check_folder(&settings.output_dir).map_err(SessionError::Folder)?;
     }
     let oc = Oc::find(called_as, &settings.access, Wishes::listen()?)?;
     if oc.is_dry() {
@@ -194,18 +200,9 @@ impl Session<'_> {
     fn capture_and_end(mut self, nodes: u64) -> Result<(), SessionError> {
         let captured = capture::run(&mut self, nodes);
         self.oc.shield();
-        let copied = self.copy();
-        if let Err(error) = &copied {
-            // The files are worth more than a tidy cluster: the agents go, the collector waits for another try.
-            warn(&format!("error: {error}"));
-            let namespace = self.plan.namespace.as_str();
-            self.oc.run(&Call::delete(
-                "daemonset",
-                Some(namespace),
-                &self.plan.session,
-                self.settings.access.timeout,
-            ))?;
-            return copied.and(captured);
+        if let Err(error) = self.copy() {
+            captured.err().into_iter().for_each(|error| warn(&format!("error: {error}")));
+            return self.keep_the_files(error);
         }
         let cleaned = self.clean_up();
         match (captured, cleaned) {
@@ -217,12 +214,22 @@ impl Session<'_> {
         }
     }
 
-    fn copy(&self) -> Result<(), SessionError> {
+    /// The files are worth more than a tidy cluster: the agents go, the collector waits for another try.
+    fn keep_the_files(self, error: SessionError) -> Result<(), SessionError> {
+        let namespace = Some(self.plan.namespace.as_str());
+        let delete = Call::delete("daemonset", namespace, &self.plan.session, self.settings.access.timeout);
+        self.oc.run(&delete).err().into_iter().for_each(|error| warn(&format!("error: {error}")));
+        Err(error)
+    }
+
+    fn copy(&mut self) -> Result<(), SessionError> {
         let wanted = match self.settings.copy {
             CopyChoice::Yes => true,
             CopyChoice::No => false,
             CopyChoice::Ask => {
                 let yes = ask("Copy the capture output locally? [yes/no] ", true, self.oc.wishes());
+                // A Ctrl-C here is an answer.
+                self.oc.shield();
                 if !yes {
                     self.steps.say("copy skipped");
                 }

@@ -1,6 +1,7 @@
 //! A world in which the plugin meets stand-ins for the agent and the collector, which write down what happens to them.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -53,20 +54,77 @@ impl World {
         Running { child: self.command(words).spawn().expect("the plugin starts") }.outcome()
     }
 
+    /// The same with words of any bytes.
+    #[track_caller]
+    pub(crate) fn run_os(&self, words: &[std::ffi::OsString]) -> Outcome {
+        Running { child: self.command(words).spawn().expect("the plugin starts") }.outcome()
+    }
+
     /// Starts, for a test that acts while it runs.
     #[track_caller]
     pub(crate) fn start(&self, words: &[&str]) -> Running {
         Running { child: self.command(words).spawn().expect("the plugin starts") }
     }
 
+    /// Runs a script of the repository on the same cluster.
+    #[track_caller]
+    pub(crate) fn run_script(&self, script: &str, words: &[&str]) -> Outcome {
+        let mut command = self.program(&Path::new(env!("CARGO_MANIFEST_DIR")).join(script), words);
+        command.env("NETOBSERV", env!("CARGO_BIN_EXE_oc-netobserv"));
+        Running { child: command.spawn().expect("the script starts") }.outcome()
+    }
+
+    fn command(&self, words: &[impl AsRef<std::ffi::OsStr>]) -> Command {
+        self.program(Path::new(env!("CARGO_BIN_EXE_oc-netobserv")), words)
+    }
+
     #[allow(clippy::disallowed_methods, reason = "the door of these tests to the program under test")]
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_oc-netobserv"));
+    fn program(&self, program: &Path, words: &[impl AsRef<std::ffi::OsStr>]) -> Command {
+        let mut command = Command::new(program);
         command.args(words).current_dir(self.dir.path()).env_remove("COLUMNS").env("TMPDIR", self.temporary());
         command.env_remove("NETOBSERV_NAMESPACE").env_remove("NETOBSERV_K8S_CLI").env("FAKE_CLUSTER", self.cluster());
         command.env("FAKE_LOG", self.log_file()).envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+
+    /// Runs with a terminal, on which `input` is typed as soon as `prompt` is on it. What is seen, and the exit code.
+    #[track_caller]
+    pub(crate) fn run_on_terminal(&self, words: &[&str], dialogue: &[(&str, &str)]) -> (String, u32) {
+        let size = portable_pty::PtySize { rows: 40, cols: 200, pixel_width: 0, pixel_height: 0 };
+        let pair = portable_pty::native_pty_system().openpty(size).expect("a terminal");
+        let mut command = portable_pty::CommandBuilder::new(env!("CARGO_BIN_EXE_oc-netobserv"));
+        command.args(words);
+        command.cwd(self.dir.path());
+        for name in ["COLUMNS", "NETOBSERV_NAMESPACE", "NETOBSERV_K8S_CLI"] {
+            command.env_remove(name);
+        }
+        command.env("FAKE_CLUSTER", self.cluster());
+        self.env.iter().for_each(|(name, value)| command.env(name, value));
+        let mut child = pair.slave.spawn_command(command).expect("the plugin starts");
+        drop(pair.slave);
+        let (mut reader, mut writer) =
+            (pair.master.try_clone_reader().expect("a reader"), pair.master.take_writer().expect("a writer"));
+        let (sender, pieces) = std::sync::mpsc::channel::<Vec<u8>>();
+        std::thread::spawn(move || {
+            let mut block = [0; 4096];
+            while let Ok(read @ 1..) = reader.read(&mut block) {
+                let _ = sender.send(block[..read].to_vec());
+            }
+        });
+        let (mut seen, mut dialogue) = (String::new(), dialogue.iter());
+        let mut next = dialogue.next();
+        let mut from = 0;
+        while let Ok(piece) = pieces.recv_timeout(PATIENCE) {
+            seen.push_str(&String::from_utf8_lossy(&piece));
+            while let Some((prompt, input)) = next.filter(|(prompt, _)| seen[from..].contains(prompt)) {
+                from += seen[from..].find(prompt).expect("it is there") + prompt.len();
+                writer.write_all(input.as_bytes()).expect("typing works");
+                next = dialogue.next();
+            }
+        }
+        assert!(next.is_none(), "{next:?} was not reached in {seen}");
+        (seen.replace("\r\n", "\n"), child.wait().expect("waiting works").exit_code())
     }
 
     /// The folder the plugin runs in.
@@ -119,6 +177,18 @@ impl World {
         let deadline = Instant::now() + PATIENCE;
         while !self.calls().iter().any(|line| line.contains(part)) {
             assert!(Instant::now() < deadline, "no '{part}' in {:#?}", self.calls());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The same for `PART#N`: until N calls with it were made.
+    #[track_caller]
+    pub(crate) fn wait_for_call_number(&self, step: &str) {
+        let (part, number) = step.split_once('#').unwrap_or((step, "1"));
+        let number: usize = number.parse().expect("a number");
+        let deadline = Instant::now() + PATIENCE;
+        while self.calls().iter().filter(|line| line.contains(part)).count() < number {
+            assert!(Instant::now() < deadline, "no '{step}' in {:#?}", self.calls());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -185,6 +255,13 @@ impl Running {
     pub(crate) fn signal(&self, name: &str) {
         let done = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(done.expect("kill runs").success());
+    }
+
+    /// Kills it, whoever it leaves behind.
+    #[track_caller]
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("killing works");
+        self.child.wait().expect("waiting works");
     }
 
     /// Waits for its end.

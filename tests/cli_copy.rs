@@ -1,0 +1,180 @@
+//! Files on their way home: broken transfers, damaged ones, names that are taken or that lead elsewhere; and the commands
+//! about a capture in the background.
+#![cfg(target_os = "linux")]
+
+mod cli_world;
+
+use cli_world::World;
+
+/// Bytes that do not compress well, the same each time.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_u32;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| byte()).collect()
+}
+
+fn fetches(world: &World) -> Vec<String> {
+    world.calls().into_iter().filter_map(|line| line.split(" fetch ").nth(1).map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_transfer_that_broke_is_taken_up_where_it_stopped() {
+    let data = noise(3_000_000);
+    let world = World::new().file("pod/flow/big.db", &data).env("FAKE_CUT", "1000000");
+    let outcome = world.run(&["copy"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    assert!(outcome.stderr.starts_with("warning: cannot fetch flow/big.db: 'oc exec"), "{outcome:#?}");
+    let calls = fetches(&world);
+    let [first, second] = &calls[..] else { panic!("two transfers: {calls:?}") };
+    assert_eq!(first, "flow/big.db");
+    let offset: u64 = second.strip_prefix("flow/big.db --offset=").expect("an offset").parse().expect("a number");
+    assert!((500_000..1_000_000).contains(&offset), "{offset}");
+    assert!(std::fs::read(world.path("output/flow/big.db")).unwrap() == data);
+    assert_eq!(std::fs::read_dir(world.path("output/flow")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_part_of_an_earlier_try_is_the_beginning() {
+    let data = noise(100_000);
+    let world = World::new().file("pod/flow/t.db", &data);
+    std::fs::create_dir_all(world.path("output/flow")).unwrap();
+    std::fs::write(world.path("output/flow/.t.db.part"), &data[..40_000]).unwrap();
+    assert_eq!(world.run(&["copy"]).code, Some(0));
+    assert_eq!(fetches(&world), ["flow/t.db --offset=40000"]);
+    assert!(std::fs::read(world.path("output/flow/t.db")).unwrap() == data);
+    // A part of something else is found out by the digest, and begun anew.
+    let world = World::new().file("pod/flow/t.db", &data);
+    std::fs::create_dir_all(world.path("output/flow")).unwrap();
+    std::fs::write(world.path("output/flow/.t.db.part"), [0; 40_000]).unwrap();
+    assert_eq!(world.run(&["copy"]).code, Some(0));
+    assert_eq!(fetches(&world), ["flow/t.db --offset=40000", "flow/t.db"]);
+    assert!(std::fs::read(world.path("output/flow/t.db")).unwrap() == data);
+}
+
+#[test]
+fn a_file_that_stays_damaged_is_told_and_not_kept_under_its_name() {
+    let list = r#"[{"path":"flow/t.json","size":4,"sha256":"00"}]"#;
+    let world = World::new().file("pod/flow/t.json", "[\n]\n").file("answers/files", list);
+    let outcome = world.run(&["copy"]);
+    assert_eq!(outcome.code, Some(1));
+    let line = "error: flow/t.json did not arrive whole in 5 tries: its SHA-256 is another one; a capture that still runs \
+                is ended by 'oc netobserv stop', and can be copied then\n";
+    assert_eq!(outcome.stderr, line);
+    assert!(!world.path("output/flow/t.json").exists());
+}
+
+#[test]
+fn what_is_there_is_not_overwritten() {
+    let world = World::new().file("pod/flow/t.json", "[\n]\n");
+    std::fs::create_dir_all(world.path("output/flow")).unwrap();
+    std::fs::write(world.path("output/flow/t.json"), "mine").unwrap();
+    std::fs::write(world.path("output/zz.txt"), "also mine").unwrap();
+    for _ in 0..2 {
+        assert_eq!(world.run(&["copy"]).code, Some(0));
+    }
+    let read = |name: &str| std::fs::read_to_string(world.path(name)).unwrap();
+    assert_eq!((read("output/flow/t.json").as_str(), read("output/flow/t-2.json").as_str()), ("mine", "[\n]\n"));
+    assert_eq!(read("output/zz.txt"), "also mine");
+    // The same file again is no other file.
+    let world = World::new().file("pod/flow/t.json", "[\n]\n");
+    for _ in 0..2 {
+        assert_eq!(world.run(&["copy"]).code, Some(0));
+    }
+    assert_eq!(std::fs::read_dir(world.path("output/flow")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_collector_cannot_write_elsewhere() {
+    for path in ["../../x", "/tmp/x", "flow/../../x"] {
+        let list = format!(r#"[{{"path":"{path}","size":0,"sha256":""}}]"#);
+        let world = World::new().file("answers/files", list);
+        let outcome = world.run(&["copy"]);
+        assert_eq!(outcome.code, Some(1));
+        assert!(outcome.stderr.contains("no place below the output folder"), "{outcome:?}");
+        assert_eq!(fetches(&world), [""; 0]);
+    }
+}
+
+#[test]
+fn copy_says_where_files_go() {
+    let world = World::new().file("pod/flow/t.json", "[\n]\n");
+    let outcome = world.run(&["copy", "--output-dir=a b", "-n", "mine"]);
+    assert_eq!(outcome.stdout, "Copying collector files to a b...\na b/flow/t.json (4 bytes)\n");
+    assert!(world.path("a b/flow/t.json").exists());
+    assert!(world.calls().iter().all(|line| line.starts_with("exec -n mine collector")));
+    let outcome = World::new().file("pod/flow/t.json", "").run(&["copy"]);
+    assert_eq!(outcome.stdout, "Copying collector files to ./output...\n./output/flow/t.json (0 bytes)\n");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_told_before_anything_is_made() {
+    let world = World::new().file("pod/flow/t.json", "[\n]\n");
+    std::fs::write(world.path("file"), "").unwrap();
+    let outcome = world.run(&["flows", "--output-dir=file/x"]);
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.starts_with("error: cannot write file/x: "), "{outcome:?}");
+    assert!(outcome.stderr.ends_with("choose another folder with --output-dir\n"), "{outcome:?}");
+    assert_eq!(world.calls(), [""; 0]);
+    assert_eq!(world.run(&["flows", "--output-dir=file/x", "--copy=false"]).code, Some(0));
+}
+
+#[test]
+fn files_that_cannot_be_fetched_wait_for_another_try() {
+    let world = World::new().file("pod/flow/t.json", "[\n]\n").env("FAKE_BREAK", "fail:cli fetch");
+    let outcome = world.run(&["flows"]);
+    assert_eq!(outcome.code, Some(1));
+    let last = outcome.stderr.lines().last().expect("an error");
+    assert!(last.starts_with("error: flow/t.json did not arrive whole in 5 tries: cannot fetch flow/t.json: 'oc exec"));
+    assert!(
+        last.ends_with(
+            "the collector still has them: 'oc netobserv copy' tries again, 'oc netobserv cleanup' gives up"
+        )
+    );
+    assert_eq!(outcome.stderr.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{outcome:#?}");
+    let world = world.env("FAKE_BREAK", "");
+    assert_eq!(world.run(&["copy"]).code, Some(0));
+    assert!(world.path("output/flow/t.json").exists());
+}
+
+#[test]
+fn follow_shows_the_log() {
+    let world = World::new().file("answers/logs", "one\ntwo\n");
+    let outcome = world.run(&["follow", "-n", "mine"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()), (Some(0), "one\ntwo\n", ""));
+    assert_eq!(world.calls(), ["logs collector -n mine -f"]);
+    let outcome = World::new().env("FAKE_BREAK", "fail:logs").run(&["follow"]);
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("'oc logs collector"), "{outcome:?}");
+}
+
+#[test]
+fn follow_ends_with_ctrl_c() {
+    let world = World::new().env("FAKE_BREAK", "hang:logs");
+    let plugin = world.start(&["follow"]);
+    world.wait_for_call("logs");
+    plugin.signal("INT");
+    assert_eq!(plugin.outcome().code, Some(0));
+}
+
+#[test]
+fn stop_ends_the_capture_and_removes_the_agents_only() {
+    let world = World::new().file("session", "0badcafe").file("by", "me@here");
+    let world = ["namespace.netobserv-cli", "daemonset.netobserv-cli", "pod.collector"]
+        .iter()
+        .fold(world, |world, object| world.file(&format!("objects/{object}"), ""));
+    let outcome = world.run(&["stop"]);
+    assert_eq!(
+        outcome.stdout,
+        "Deleting daemonset... \ndaemonset \"netobserv-cli\" deleted\nUse 'oc netobserv copy' to copy the files, and 'oc \
+         netobserv cleanup' to remove the rest\n"
+    );
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    assert_eq!(world.objects(), ["namespace.netobserv-cli", "pod.collector"]);
+    assert!(world.calls()[1].ends_with("network-observability-cli finish"), "{:#?}", world.calls());
+    let outcome = World::new().run(&["stop"]);
+    assert_eq!(outcome.stderr, "error: there is no capture in namespace netobserv-cli: use -n for another one\n");
+}
