@@ -12,10 +12,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::cli::Options;
+use crate::control::{Asked, Control, Running, Status};
 use crate::counts::Counts;
 use crate::human;
 use crate::ingest::door::Door;
 use crate::ingest::{Ingest, listen};
+use crate::keeper::{self, Pod};
 use crate::output::{self, Paths};
 use crate::pipeline::{Pipeline, Sinks};
 use crate::query::Predicate;
@@ -35,6 +37,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 const ALIVE: Duration = Duration::from_secs(5);
 /// Longest time for requests under way at the end. One that waits for room is answered in a second.
 const LAST_REQUESTS: Duration = Duration::from_millis(1500);
+/// Longest time for the terminal to take the last frame.
+const LAST_FRAME: Duration = Duration::from_secs(2);
 /// How often the agents' last words are looked for.
 const LOOK: Duration = Duration::from_millis(10);
 /// Threads that receive. The sinks have their own.
@@ -44,6 +48,10 @@ const MOST_RECEIVERS: usize = 4;
 enum End {
     Signal(Kind),
     Limit(String),
+    /// Somebody asked for it from outside.
+    Asked,
+    /// Nobody renewed the lease for so long.
+    Lease(Duration),
     Failed,
 }
 
@@ -55,7 +63,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         .thread_name("receiver")
         .enable_all()
         .build()?;
-    runtime.block_on(capture(options))
+    let result = runtime.block_on(capture(options));
+    // A thread may hang in a terminal that takes no more bytes.
+    runtime.shutdown_timeout(LAST_FRAME);
+    result
 }
 
 async fn capture(options: Options) -> anyhow::Result<()> {
@@ -70,7 +81,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     let story = Arc::new(Story::new(options.options.clone(), options.namespace.clone(), start));
     let limit = Arc::<Notify>::default();
     let (files, hurry) = create_sinks(&options, &paths, &counts, &story, &limit)?;
-    let latest = std::io::stdout().is_terminal().then(Arc::<Latest>::default);
+    let latest = (std::io::stdout().is_terminal() && !options.background).then(Arc::<Latest>::default);
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), latest.clone())?;
     let pipeline = pipeline.with_query(Predicate::new(&options.queries));
     let ingest = Ingest::new(pipeline, counts.clone());
@@ -78,9 +89,13 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     info!("Started collector on {}", options.listen);
     debug!("Ready ! Waiting for flows...");
 
-    let view = View::start(&options, &paths, started, &counts, latest);
-    let end = until_end(&options, started, &mut signals, &limit, &sinks).await;
-    view.stop();
+    let mut running = begin(&options)?;
+    let mut view = Some(View::start(&options, &paths, started, &counts, latest));
+    let end = until_end(&options, started, &mut signals, &limit, &sinks, &mut running, &mut view).await;
+    if matches!(end, End::Lease(_)) {
+        summary::mute();
+    }
+    stop_view(view).await;
     say(&end.farewell());
     let first = end.signal();
     if !matches!(end, End::Failed) {
@@ -90,10 +105,41 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     ingest.close();
     story.end(end.reason());
     let finished = finish(sinks, &mut signals, first, &hurry).await;
+    if let Some(running) = running {
+        running.end(&finished.as_ref().map_or_else(|error| format!("failed: {error}"), |()| end.reason()));
+    }
     for line in summary::account(started.elapsed(), &end.reason(), &counts.totals(), &paths) {
         say(&line);
     }
-    Ok(finished?)
+    say_missing(options.expect_nodes, counts.totals().agents);
+    finished?;
+    match Pod::of_this_process(&options.output_dir).filter(|_| options.background) {
+        Some(pod) => keeper::keep(pod).await,
+        None => Ok(()),
+    }
+}
+
+/// Makes the capture known to those who ask for its session.
+fn begin(options: &Options) -> anyhow::Result<Option<Running>> {
+    let Some(session) = options.session.clone() else { return Ok(None) };
+    let control = Control::of(&options.output_dir);
+    let status = Status { session, keep_s: Some(options.keep.as_secs()), ..Status::default() };
+    let running = Running::begin(control, status, options.lease);
+    running.map(Some).with_context(|| format!("cannot capture into {}", options.output_dir.display()))
+}
+
+fn say_missing(expected: u64, heard: u64) {
+    if heard < expected {
+        say(&format!("  {heard} of {expected} nodes sent something: flows of the others are missing"));
+    }
+}
+
+/// Gives the terminal back, unless it hangs.
+async fn stop_view(view: Option<View>) {
+    let Some(view) = view else { return };
+    if timeout(LAST_FRAME, tokio::task::spawn_blocking(|| view.stop())).await.is_err() {
+        summary::mute();
+    }
 }
 
 fn announce(options: &Options) {
@@ -193,18 +239,46 @@ async fn lines(started: Instant, counts: Arc<Counts>) {
     }
 }
 
-async fn until_end(options: &Options, started: Instant, signals: &mut Signals, limit: &Notify, sinks: &Sinks) -> End {
+async fn until_end(
+    options: &Options,
+    started: Instant,
+    signals: &mut Signals,
+    limit: &Notify,
+    sinks: &Sinks,
+    running: &mut Option<Running>,
+    view: &mut Option<View>,
+) -> End {
     let time = async {
         match options.max_time {
             Some(time) => sleep(time.saturating_sub(started.elapsed())).await,
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
-        kind = signals.next() => End::Signal(kind),
-        () = time => End::Limit(human::duration(options.max_time.unwrap_or_default())),
-        () = limit.notified() => End::Limit(human::bytes(options.max_bytes.unwrap_or_default())),
-        () = sinks.failed() => End::Failed,
+    let outlives_terminal = running.as_ref().is_some_and(Running::has_lease);
+    let asked = async {
+        match running {
+            Some(running) => running.asked().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(time, asked);
+    loop {
+        tokio::select! {
+            kind = signals.next() => {
+                if kind != Kind::HangUp || !outlives_terminal {
+                    return End::Signal(kind);
+                }
+                stop_view(view.take()).await;
+                info!("the terminal is gone: capturing on while the session is renewed");
+            }
+            () = &mut time => return End::Limit(human::duration(options.max_time.unwrap_or_default())),
+            () = limit.notified() => return End::Limit(human::bytes(options.max_bytes.unwrap_or_default())),
+            asked = &mut asked => return match asked {
+                Asked::Finish => End::Asked,
+                Asked::Lease(time) => End::Lease(time),
+            },
+            () = sinks.failed() => return End::Failed,
+        }
     }
 }
 
@@ -213,6 +287,8 @@ impl End {
         match self {
             End::Signal(kind) => kind.to_string(),
             End::Limit(limit) => format!("reached {limit}"),
+            End::Asked => "finished on request".into(),
+            End::Lease(time) => format!("ended: nobody renewed it for {}", human::duration(*time)),
             End::Failed => "failed".into(),
         }
     }

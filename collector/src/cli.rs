@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use netobserv_query::{Query, QueryError};
-use netobserv_wire::duration;
 use tracing::level_filters::LevelFilter;
 
 /// The programs of the image that `multicall` is.
-const IN_THE_POD: &str =
-    "The image has no other program, so this one is also: files and fetch (each with --help), tar and sleep.";
+const IN_THE_POD: &str = "The image has no other program, so this one is also: files, fetch, renew, finish and keeper (each with --help), tar and sleep.";
 
 /// Receives records from NetObserv agents, shows them and writes JSON and SQLite files.
 #[derive(Debug, Parser)]
@@ -53,7 +51,7 @@ struct Words {
     #[arg(long, global = true, value_parser = file_name)]
     filename: Option<String>,
     /// End the capture after this long: 30s, 5m, 1h30m; 0 for no limit
-    #[arg(long, global = true, default_value = "5m", value_parser = max_time)]
+    #[arg(long, global = true, default_value = "5m", value_parser = duration)]
     maxtime: Duration,
     /// End the capture when the JSON file has this many bytes; 0 for no limit
     #[arg(long, global = true, default_value_t = 50_000_000)]
@@ -64,6 +62,21 @@ struct Words {
     /// Keep only flows that match this query; given several times, one match is enough
     #[arg(long, global = true, alias = "regexes", value_name = "QUERY", allow_hyphen_values = true)]
     query: Vec<String>,
+    /// Session whose pod this is: the capture can then be renewed and finished from outside
+    #[arg(long, global = true, value_name = "ID", value_parser = session)]
+    session: Option<String>,
+    /// End the capture when nobody renews it for so long, and not when the terminal goes
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration, requires = "session")]
+    lease: Option<Duration>,
+    /// How long finished files wait to be fetched, before everything is removed
+    #[arg(long, global = true, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    keep: Duration,
+    /// Capture with nobody watching; stay until the files were kept long enough
+    #[arg(long, global = true, requires = "session", conflicts_with = "lease")]
+    background: bool,
+    /// Say at the end if fewer agents were heard of
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    expect_nodes: u64,
     /// Namespace of the capture: kept with the files
     #[arg(long, short, global = true, default_value = "netobserv-cli")]
     namespace: String,
@@ -90,6 +103,16 @@ pub struct Options {
     pub options: String,
     /// Namespace of the capture.
     pub namespace: String,
+    /// Session whose pod this is.
+    pub session: Option<String>,
+    /// Without a renewal for so long the capture ends.
+    pub lease: Option<Duration>,
+    /// How long finished files are kept.
+    pub keep: Duration,
+    /// Nobody watches.
+    pub background: bool,
+    /// Agents that should be heard of.
+    pub expect_nodes: u64,
     /// A flow must match one of these, if there are any.
     pub queries: Vec<Query>,
 }
@@ -150,6 +173,11 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         max_bytes: Some(words.maxbytes).filter(|bytes| *bytes > 0),
         options: words.options,
         namespace: words.namespace,
+        session: words.session,
+        lease: words.lease,
+        keep: words.keep,
+        background: words.background,
+        expect_nodes: words.expect_nodes,
         queries: queries(&words.query)?,
     })
 }
@@ -205,8 +233,15 @@ fn listen(word: &str) -> Result<Listen, String> {
     }
 }
 
-fn max_time(word: &str) -> Result<Duration, String> {
-    duration::parse(word).map_err(|_| "use a duration such as 30s, 5m or 1h30m".into())
+/// A duration as Go writes them.
+pub(crate) fn duration(word: &str) -> Result<Duration, String> {
+    netobserv_wire::duration::parse(word).map_err(|_| "use a duration such as 30s, 5m or 1h30m".into())
+}
+
+fn session(word: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let good = (1..=63).contains(&word.len()) && word.chars().all(plain);
+    if good { Ok(word.into()) } else { Err("use the value of the label netobserv.io/session".into()) }
 }
 
 /// A name that stays in the folder and is not hidden.
@@ -286,6 +321,21 @@ mod tests {
         ] {
             let text = refused(words);
             assert!(text.contains(named) && !text.contains('\n'), "{words}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_lease_is_that_of_a_session() {
+        let options = read("get-flows --insecure --session 0a1b2c3d --lease 60s --keep 0 --expect-nodes 3").unwrap();
+        assert_eq!(
+            (options.lease, options.keep, options.expect_nodes),
+            (Some(Duration::from_secs(60)), Duration::ZERO, 3)
+        );
+        assert!(read("get-flows --insecure --session=a --background").unwrap().background);
+        for words in
+            ["--lease 60s", "--background", "--session=a --background --lease=1s", "--session=a/b", "--session="]
+        {
+            refused(&format!("get-flows --insecure {words}"));
         }
     }
 

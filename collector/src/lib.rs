@@ -2,11 +2,13 @@
 
 pub mod capture;
 pub mod cli;
+pub mod control;
 pub mod counts;
 pub mod fetch;
 pub mod files;
 pub mod human;
 pub mod ingest;
+pub mod keeper;
 pub mod log;
 pub mod multicall;
 pub mod output;
