@@ -4,6 +4,7 @@ pub mod capture;
 pub mod cli;
 pub mod control;
 pub mod counts;
+pub mod enrich;
 pub mod fetch;
 pub mod files;
 pub mod human;
