@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use crate::cli::Options;
 use crate::control::{Asked, Control, Running, Status};
 use crate::counts::Counts;
+use crate::enrich::{self, Names};
 use crate::human;
 use crate::ingest::door::Door;
 use crate::ingest::{Ingest, listen};
@@ -39,6 +40,8 @@ const ALIVE: Duration = Duration::from_secs(5);
 const LAST_REQUESTS: Duration = Duration::from_millis(1500);
 /// Longest time for the terminal to take the last frame.
 const LAST_FRAME: Duration = Duration::from_secs(2);
+/// Longest time that agents wait for the first names.
+const FIRST_NAMES: Duration = Duration::from_secs(2);
 /// How often the agents' last words are looked for.
 const LOOK: Duration = Duration::from_millis(10);
 /// Threads that receive. The sinks have their own.
@@ -78,13 +81,19 @@ async fn capture(options: Options) -> anyhow::Result<()> {
 
     announce(&options);
     let counts = Arc::<Counts>::default();
-    let story = Arc::new(Story::new(options.options.clone(), options.namespace.clone(), start));
+    let names = names(&options);
+    let story = Story::new(options.options.clone(), options.namespace.clone(), start).with_names(names.clone());
+    let story = Arc::new(story);
     let limit = Arc::<Notify>::default();
-    let (files, hurry) = create_sinks(&options, &paths, &counts, &story, &limit)?;
+    let (files, hurry) = create_sinks(&options, &paths, &counts, &story, &names, &limit)?;
     let latest = (std::io::stdout().is_terminal() && !options.background).then(Arc::<Latest>::default);
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), latest.clone())?;
-    let pipeline = pipeline.with_query(Predicate::new(&options.queries));
+    let pipeline = pipeline.with_names(names.clone()).with_query(Predicate::new(&options.queries));
     let ingest = Ingest::new(pipeline, counts.clone());
+    if let Some(names) = &names {
+        // Agents that come earlier wait in the socket's queue.
+        names.ready(FIRST_NAMES).await;
+    }
     let server = Server::start(listener, ingest.clone(), door);
     info!("Started collector on {}", options.listen);
     debug!("Ready ! Waiting for flows...");
@@ -104,12 +113,15 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     server.stop().await;
     ingest.close();
     story.end(end.reason());
-    let finished = finish(sinks, &mut signals, first, &hurry).await;
+    let finished = finish(sinks, &mut signals, first, &hurry, names.as_deref()).await;
     if let Some(running) = running {
         running.end(&finished.as_ref().map_or_else(|error| format!("failed: {error}"), |()| end.reason()));
     }
     for line in summary::account(started.elapsed(), &end.reason(), &counts.totals(), &paths) {
         say(&line);
+    }
+    for missing in names.iter().flat_map(|names| names.missing()) {
+        say(&format!("  names may be missing, {missing}"));
     }
     say_missing(options.expect_nodes, counts.totals().agents);
     finished?;
@@ -152,6 +164,15 @@ fn announce(options: &Options) {
     }
 }
 
+/// Who names the ends of flows, if there is something to name them by.
+fn names(options: &Options) -> Option<Arc<Names>> {
+    let names = Arc::new(Names::new(options.subnets.clone()));
+    if options.kube {
+        enrich::watch::start(&names);
+    }
+    (options.kube || !options.subnets.is_empty()).then_some(names)
+}
+
 /// One sink for each file.
 type Files = Vec<Box<dyn Sink>>;
 
@@ -161,13 +182,14 @@ fn create_sinks(
     paths: &Paths,
     counts: &Arc<Counts>,
     story: &Arc<Story>,
+    names: &Option<Arc<Names>>,
     reached: &Arc<Notify>,
 ) -> Result<(Files, Arc<Hurry>), SinkError> {
     let limit = Limit { bytes: options.max_bytes, reached: reached.clone() };
     let file = output::create(&paths.json).map_err(SinkError::write(&paths.json))?;
-    let json = JsonSink::new(file, paths.json.clone(), counts.clone(), limit)?;
+    let json = JsonSink::new(file, paths.json.clone(), counts.clone(), limit)?.with_names(names.clone());
     info!("Creating database...");
-    let sqlite = SqliteSink::create(&paths.db, counts.clone(), story.clone())?;
+    let sqlite = SqliteSink::create(&paths.db, counts.clone(), story.clone())?.with_names(names.clone());
     info!("flows db created");
     info!("flows table created");
     let hurry = sqlite.hurry();
@@ -326,7 +348,13 @@ async fn last_words(counts: &Counts) {
 }
 
 /// Waits until the files are finished. A user who asks again does not get the indices.
-async fn finish(sinks: Sinks, signals: &mut Signals, first: Option<Kind>, hurry: &Hurry) -> Result<(), SinkError> {
+async fn finish(
+    sinks: Sinks,
+    signals: &mut Signals,
+    first: Option<Kind>,
+    hurry: &Hurry,
+    names: Option<&Names>,
+) -> Result<(), SinkError> {
     let mut first = first;
     let mut joined = tokio::task::spawn_blocking(|| sinks.join());
     loop {
@@ -335,6 +363,7 @@ async fn finish(sinks: Sinks, signals: &mut Signals, first: Option<Kind>, hurry:
             kind = signals.next() => {
                 if first.is_some_and(|first| first.hurried_by(kind)) {
                     hurry.up();
+                    names.iter().for_each(|names| names.hurry());
                 }
                 first = first.or(Some(kind));
             }

@@ -8,6 +8,9 @@ use clap::{Args, Parser, Subcommand};
 use netobserv_query::{Query, QueryError};
 use tracing::level_filters::LevelFilter;
 
+use crate::enrich::subnets::Subnets;
+use crate::enrich::watch;
+
 /// The programs of the image that `multicall` is.
 const IN_THE_POD: &str = "The image has no other program, so this one is also: files, fetch, renew, finish and keeper (each with --help), tar and sleep.";
 
@@ -77,6 +80,12 @@ struct Words {
     /// Say at the end if fewer agents were heard of
     #[arg(long, global = true, value_name = "N", default_value_t = 0)]
     expect_nodes: u64,
+    /// Names of the cluster for the ends of flows: auto, which is where there is a cluster, or off
+    #[arg(long, global = true, default_value = "auto", value_name = "auto|off", value_parser = kube)]
+    kube: bool,
+    /// Label for addresses of a subnet, the longest prefix first: NAME=CIDR[,CIDR...]; may be given several times
+    #[arg(long, global = true, value_name = "NAME=CIDR", value_parser = subnets)]
+    subnets: Vec<String>,
     /// Namespace of the capture: kept with the files
     #[arg(long, short, global = true, default_value = "netobserv-cli")]
     namespace: String,
@@ -113,6 +122,10 @@ pub struct Options {
     pub background: bool,
     /// Agents that should be heard of.
     pub expect_nodes: u64,
+    /// Whether names are asked of the API server.
+    pub kube: bool,
+    /// Labels of subnets.
+    pub subnets: Subnets,
     /// A flow must match one of these, if there are any.
     pub queries: Vec<Query>,
 }
@@ -178,6 +191,8 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         keep: words.keep,
         background: words.background,
         expect_nodes: words.expect_nodes,
+        kube: words.kube,
+        subnets: all_subnets(&words.subnets),
         queries: queries(&words.query)?,
     })
 }
@@ -212,6 +227,26 @@ fn security(dir: Option<PathBuf>, insecure: bool, listen: &Listen) -> Result<Sec
             "error: agents on other machines reach {listen}: use --tls-dir with the certificates, or --insecure to do without"
         ))),
     }
+}
+
+fn kube(word: &str) -> Result<bool, String> {
+    match word {
+        "auto" => Ok(watch::in_cluster()),
+        "off" => Ok(false),
+        _ => Err("use auto or off".into()),
+    }
+}
+
+fn subnets(word: &str) -> Result<String, String> {
+    Subnets::default().add(word).map(|()| word.to_owned())
+}
+
+/// Each word is one that [`subnets`] took.
+fn all_subnets(words: &[String]) -> Subnets {
+    words.iter().fold(Subnets::default(), |mut all, word| {
+        let _ = all.add(word);
+        all
+    })
 }
 
 fn log_level(word: &str) -> Result<LevelFilter, String> {
@@ -314,6 +349,8 @@ mod tests {
             ("get-flows --maxbytes=-1", "--maxbytes"),
             ("get-flows --port 65536", "--port"),
             ("get-flows --loglevel loud", "--loglevel"),
+            ("get-flows --kube on", "--kube"),
+            ("get-flows --subnets Pods=10.0.0.0", "--subnets"),
             ("get-flows --unknown", "--unknown"),
             ("get-packets", "get-packets"),
             ("get-metrics", "get-metrics"),

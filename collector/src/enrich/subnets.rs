@@ -38,6 +38,11 @@ impl Subnets {
         Ok(())
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The label of the smallest subnet that contains the address.
     pub fn label(&self, address: IpAddr) -> Option<&Arc<str>> {
         if self.0.is_empty() {
