@@ -167,7 +167,7 @@ check 'build' cargo build --workspace --locked
 check 'format' check_format
 check 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
 if command -v shellcheck >/dev/null; then
-  check 'shellcheck' shellcheck -x scripts/*.sh .ci/run tests/cli_world/fake-agent tests/cli_world/fake-collector
+  check 'shellcheck' shellcheck -x scripts/*.sh .ci/run tests/cli_world/fake-*
 else
   skip 'shellcheck' 'not installed'
 fi

@@ -24,7 +24,7 @@ pub struct CleanupError {
     cli: &'static str,
     /// ` -n NAMESPACE` when it is not the usual one.
     option: String,
-    reason: OcError,
+    reason: Box<OcError>,
 }
 
 /// Removes everything of one session. What fails does not keep the rest from going.
@@ -62,7 +62,7 @@ pub fn session(
         }
     }
     let option = if namespace == crate::plan::DEFAULT_NAMESPACE { String::new() } else { format!(" -n {namespace}") };
-    reason.map_or(Ok(()), |reason| Err(CleanupError { left, cli: oc.name(), option, reason }))
+    reason.map_or(Ok(()), |reason| Err(CleanupError { left, cli: oc.name(), option, reason: Box::new(reason) }))
 }
 
 fn one(oc: &Oc, line: &str, call: &Call, steps: Steps) -> Result<(), OcError> {

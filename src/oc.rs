@@ -38,21 +38,10 @@ pub enum OcError {
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// It failed.
-    #[error("cannot {what}: '{line}' {how}{}{}", said(.text), hint(.advice))]
-    Failed {
-        /// What it was for.
-        what: String,
-        /// As it could be typed.
-        line: String,
-        /// How it ended.
-        how: String,
-        /// Its standard error, in one line.
-        text: String,
-        /// What to do.
-        advice: &'static str,
-    },
+    #[error(transparent)]
+    Failed(#[from] Box<FailedCall>),
     /// It succeeded, and what it wrote makes no sense.
-    #[error("cannot {what}: '{line}' answered with something else than expected: {text}")]
+    #[error("cannot {what}: `{line}` answered with something else than expected: {text}")]
     Garbage {
         /// What it was for.
         what: String,
@@ -67,6 +56,22 @@ pub enum OcError {
         /// What was being done.
         what: String,
     },
+}
+
+/// A call that ended badly.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what}: `{line}` {how}{}{}", said(.text), hint(.advice))]
+pub struct FailedCall {
+    /// What it was for.
+    what: String,
+    /// As it could be typed.
+    line: String,
+    /// How it ended.
+    how: String,
+    /// Its standard error, in one line.
+    pub(crate) text: String,
+    /// What to do.
+    advice: &'static str,
 }
 
 fn said(text: &str) -> String {
@@ -234,7 +239,7 @@ impl Oc {
             None => done.ending.to_string(),
         };
         let (what, line, text) = (call.what.clone(), self.line(call), one_line(&done.errors));
-        Err(OcError::Failed { what, line, how, text, advice: call.advice })
+        Err(Box::new(FailedCall { what, line, how, text, advice: call.advice }).into())
     }
 
     /// The error of a call that answered with something that makes no sense.
@@ -348,14 +353,14 @@ mod tests {
 
     #[test]
     fn errors_are_one_line() {
-        let error = OcError::Failed {
+        let error = FailedCall {
             what: "create the namespace".into(),
             line: "oc create -f -".into(),
             how: "ended with exit code 1".into(),
             text: one_line("a\n\n b \n"),
             advice: "try again",
         };
-        let line = "cannot create the namespace: 'oc create -f -' ended with exit code 1: a / b; try again";
+        let line = "cannot create the namespace: `oc create -f -` ended with exit code 1: a / b; try again";
         assert_eq!(error.to_string(), line);
         assert_eq!(seconds(Duration::from_millis(1250)), "1.3 s");
         assert_eq!(seconds(Duration::from_secs(60)), "60 s");

@@ -72,6 +72,9 @@ pub enum OptionError {
     /// Nodes of a cluster cannot be examined yet.
     #[error("doctor looks at this machine only: use --local")]
     DoctorNeedsLocal,
+    /// A query that is none, with the place that is wrong.
+    #[error("--query: {0}")]
+    Query(#[from] netobserv_query::QueryError),
     /// A query without text.
     #[error("missing value for --query")]
     EmptyQuery,

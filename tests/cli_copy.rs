@@ -28,7 +28,7 @@ fn a_transfer_that_broke_is_taken_up_where_it_stopped() {
     let world = World::new().file("pod/flow/big.db", &data).env("FAKE_CUT", "1000000");
     let outcome = world.run(&["copy"]);
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
-    assert!(outcome.stderr.starts_with("warning: cannot fetch flow/big.db: 'oc exec"), "{outcome:#?}");
+    assert!(outcome.stderr.starts_with("warning: cannot fetch flow/big.db: `oc exec"), "{outcome:#?}");
     let calls = fetches(&world);
     let [first, second] = &calls[..] else { panic!("two transfers: {calls:?}") };
     assert_eq!(first, "flow/big.db");
@@ -129,7 +129,7 @@ fn files_that_cannot_be_fetched_wait_for_another_try() {
     let outcome = world.run(&["flows"]);
     assert_eq!(outcome.code, Some(1));
     let last = outcome.stderr.lines().last().expect("an error");
-    assert!(last.starts_with("error: flow/t.json did not arrive whole in 5 tries: cannot fetch flow/t.json: 'oc exec"));
+    assert!(last.starts_with("error: flow/t.json did not arrive whole in 5 tries: cannot fetch flow/t.json: `oc exec"));
     assert!(
         last.ends_with(
             "the collector still has them: 'oc netobserv copy' tries again, 'oc netobserv cleanup' gives up"
@@ -148,7 +148,7 @@ fn follow_shows_the_log() {
     assert_eq!((outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()), (Some(0), "one\ntwo\n", ""));
     assert_eq!(world.calls(), ["logs collector -n mine -f"]);
     let outcome = World::new().env("FAKE_BREAK", "fail:logs").run(&["follow"]);
-    assert!(outcome.code == Some(1) && outcome.stderr.contains("'oc logs collector"), "{outcome:?}");
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("`oc logs collector"), "{outcome:?}");
 }
 
 #[test]

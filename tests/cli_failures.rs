@@ -53,7 +53,7 @@ fn assert_broken(mode: &str, call: &str, what: &str, words: &[&str]) {
     let error = outcome.stderr.lines().find(|line| line.starts_with("error: ") && line.contains(what));
     let error = error.unwrap_or_else(|| panic!("'{what}' is not said by {context}"));
     // The call itself is quoted, so that it can be tried.
-    assert!(error.contains(&format!("'oc {}", quoted(call))) || error.contains(&quoted(call)), "{context}");
+    assert!(error.contains(&format!("`oc {}", quoted(call))) || error.contains(&quoted(call)), "{context}");
     let objects = world.objects();
     for object in left(call) {
         assert!(objects.contains(&(*object).to_owned()), "{object} should be there: {objects:?} {context}");
@@ -123,7 +123,7 @@ fn a_cluster_that_does_not_answer_is_said_in_one_line() {
     assert_eq!(outcome.stdout, "Setting up... \n");
     assert_eq!(
         outcome.stderr,
-        "error: You must be connected to cluster: cannot reach the cluster: 'oc get --raw /apis' ended with exit code 1: \
+        "error: You must be connected to cluster: cannot reach the cluster: `oc get --raw /apis` ended with exit code 1: \
          Error from server (InternalError): it is broken; log in, or choose another --context\n"
     );
 }

@@ -133,7 +133,7 @@ fn a_cleanup_that_cannot_look_says_so() {
             let world = held(World::new(), "me@here").env("FAKE_BREAK", &format!("{mode}:{call}"));
             let outcome = world.run(&["cleanup"]);
             assert_eq!(outcome.code, Some(1), "{mode} {call}: {outcome:?}");
-            assert!(outcome.stderr.contains(&format!("'oc {call}")), "{outcome:?}");
+            assert!(outcome.stderr.contains(&format!("`oc {call}")), "{outcome:?}");
             assert_eq!(world.objects().len(), 4);
         }
     }

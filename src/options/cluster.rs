@@ -310,6 +310,7 @@ fn collector_args(capture: &Capture, words: &FlowsArgs, background: bool) -> Res
         if query.trim().is_empty() {
             return Err(OptionError::EmptyQuery);
         }
+        netobserv_query::Query::read(query)?;
         args.push(format!("--query={query}"));
     }
     if !background {
@@ -439,6 +440,7 @@ mod tests {
             ),
             ("--timeout=0", "--timeout=0 is not valid: use a time of more than zero such as 30s, 5m or 1h30m"),
             ("--query=", "missing value for --query"),
+            ("--query=Bytes=", "--query: a number is missing here\n  Bytes=\n        ^"),
         ] {
             assert_eq!(refused(&["flows", word]), line);
         }

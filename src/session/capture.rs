@@ -89,7 +89,7 @@ fn judge(session: &Session<'_>, call: &Call, done: &Done, finished: Option<bool>
         return Err(OcError::Interrupted { what: call.what.clone() }.into());
     }
     let said = match session.oc.check(call, done) {
-        Err(OcError::Failed { text, .. }) if !text.is_empty() => format!(": {text}"),
+        Err(OcError::Failed(call)) if !call.text.is_empty() => format!(": {}", call.text),
         _ => String::new(),
     };
     let tail = if finished { "; what it had captured until then was kept" } else { "" };

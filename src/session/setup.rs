@@ -55,7 +55,7 @@ fn make_namespace(session: &mut Session<'_>, certificates: &Certificates) -> Res
     let call = Call::create_namespace(&of(&documents, Stage::Namespace));
     let uid = session.oc.run(&call).map_err(|reason| {
         // It exists, and somebody else made it a moment ago.
-        let made_nothing = matches!(&reason, OcError::Failed { text, .. } if text.contains("AlreadyExists"));
+        let made_nothing = matches!(&reason, OcError::Failed(call) if call.text.contains("AlreadyExists"));
         Failure { reason: reason.into(), made_nothing }
     })?;
     let uid = uid.trim();
