@@ -210,6 +210,11 @@ impl Agent {
         }
     }
 
+    /// How long nothing was heard of it; `None` when it said that nothing follows.
+    pub fn silent_for(&self, now: Instant) -> Option<Duration> {
+        (!self.last).then(|| now.saturating_duration_since(self.heard))
+    }
+
     fn update(&mut self, status: &AgentStatus, now: Instant) {
         let losses = Losses::of(status);
         if self.instance != status.instance || losses.plus(self.before).any_below(self.losses) {

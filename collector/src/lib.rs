@@ -2,14 +2,12 @@
 
 pub mod capture;
 pub mod cli;
-pub mod control;
 pub mod counts;
-pub mod enrich;
 pub mod fetch;
 pub mod files;
 pub mod human;
 pub mod ingest;
-pub mod keeper;
+pub mod lines;
 pub mod log;
 pub mod multicall;
 pub mod output;
@@ -21,6 +19,7 @@ pub mod signals;
 pub mod sink;
 pub mod summary;
 pub mod tui;
+pub mod view;
 
 use std::process::ExitCode;
 

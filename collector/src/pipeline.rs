@@ -14,10 +14,9 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use crate::counts::Counts;
-use crate::enrich::Names;
 use crate::query::{Predicate, Scratch};
 use crate::sink::{Sink, SinkError};
-use crate::tui::Latest;
+use crate::tui::{Feed, Rows};
 
 /// Rows in the queue. A row is 0.4 to 1 KB.
 pub const ROOM: usize = 32_768;
@@ -26,7 +25,7 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Rows on their way to the sinks.
 struct Batch {
-    rows: Vec<Flow>,
+    rows: Rows,
     _room: Room,
 }
 
@@ -40,9 +39,8 @@ pub struct Room(OwnedSemaphorePermit);
 pub struct Pipeline {
     room: Arc<Semaphore>,
     sinks: RwLock<Option<Senders>>,
-    screen: Option<Arc<Latest>>,
+    screen: Option<Feed>,
     counts: Arc<Counts>,
-    names: Option<Arc<Names>>,
     query: Option<Predicate>,
 }
 
@@ -64,11 +62,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the system has no more threads.
-    pub fn start(
-        sinks: Vec<Box<dyn Sink>>,
-        counts: Arc<Counts>,
-        screen: Option<Arc<Latest>>,
-    ) -> io::Result<(Self, Sinks)> {
+    pub fn start(sinks: Vec<Box<dyn Sink>>, counts: Arc<Counts>, screen: Option<Feed>) -> io::Result<(Self, Sinks)> {
         let failed = Arc::new(Notify::new());
         let (mut senders, mut threads) = (Vec::new(), Vec::new());
         for sink in sinks {
@@ -79,17 +73,7 @@ impl Pipeline {
             threads.push(thread.spawn(move || run(sink, &receiver, &failed))?);
         }
         let room = Arc::new(Semaphore::new(ROOM));
-        Ok((
-            Self { room, sinks: RwLock::new(Some(senders)), screen, counts, names: None, query: None },
-            Sinks { threads, failed },
-        ))
-    }
-
-    /// Rows get their names from `names`.
-    #[must_use]
-    pub fn with_names(mut self, names: Option<Arc<Names>>) -> Self {
-        self.names = names;
-        self
+        Ok((Self { room, sinks: RwLock::new(Some(senders)), screen, counts, query: None }, Sinks { threads, failed }))
     }
 
     /// Keeps only the rows that `query` wants.
@@ -127,6 +111,9 @@ impl Pipeline {
     pub fn close(&self) {
         self.room.close();
         *self.sinks.write().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(screen) = &self.screen {
+            screen.close();
+        }
     }
 }
 
@@ -139,14 +126,12 @@ pub struct Entrance<'a> {
 impl Entrance<'_> {
     /// Hands rows to every sink. `room` must hold at least as many places.
     pub fn push(&self, mut rows: Vec<Flow>, room: Room) {
-        if let Some(names) = &self.pipeline.names {
-            names.name(&mut rows);
-        }
         self.pipeline.select(&mut rows);
         if rows.is_empty() {
             return;
         }
         self.pipeline.counts.accepted(&rows);
+        let rows = Arc::new(rows);
         if let Some(screen) = &self.pipeline.screen {
             screen.offer(&rows);
         }

@@ -116,7 +116,7 @@ fn a_kill_leaves_whole_files_and_counts() {
 fn the_end_is_told_on_standard_output_and_in_the_database() {
     let collector = Collector::start(&["--options", "enable_dns=true|background=false", "--namespace", "mine"]);
     collector.client().send("n1", records::some(0, 7), true).unwrap();
-    assert!(wait_for(SOON, || collector.process.stdout().contains("7 flows,")), "a line every second");
+    assert!(wait_for(SOON, || collector.process.stderr().contains("7 flows,")), "a line every second");
     let ended = collector.stop(Signal::SIGINT);
     let out = &ended.finished.stdout;
     for line in [

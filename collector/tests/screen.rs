@@ -1,31 +1,156 @@
-//! The screen on a real terminal, made by `script`.
+//! The screen on a real terminal: keys in, picture out, and the terminal as it was afterwards.
 
 mod support;
 
-use netobserv_testkit::{Run, wait_for};
-use support::{Client, SOON, records};
+use netobserv_testkit::{Signal, wait_for};
+use support::pty::Pty;
+use support::{SOON, records};
+
+const UP: &str = "\x1b[A";
+const RIGHT: &str = "\x1b[C";
+const ESCAPE: &str = "\x1b";
+
+/// A screen with ten flows.
+fn with_flows(words: &[&str]) -> (Pty, support::Client) {
+    let pty = Pty::start(words, (120, 40));
+    let agent = pty.client();
+    agent.send("n1", records::some(1, 10), false).unwrap();
+    pty.wait_for("of 10");
+    (pty, agent)
+}
 
 #[test]
-fn the_screen_shows_flows_and_gives_the_terminal_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("socket");
-    let words = format!(
-        "stty cols 80 rows 24; exec {} get-flows --listen unix:{} --output-dir {}",
-        env!("CARGO_BIN_EXE_netobserv-collector"),
-        socket.display(),
-        dir.path().join("output").display()
-    );
-    let script = Run::new("script").args(["-qec", &words, "/dev/null"]).env("NO_COLOR", "1").start();
-    assert!(wait_for(SOON, || script.stdout().contains("Flow capture")), "{}", script.stdout());
-    let agent = Client::connect(&socket);
-    agent.send("n1", records::some(1, 4), true).unwrap();
-    assert!(wait_for(SOON, || script.stdout().contains("eth0")), "{}", script.stdout());
-    let [collector] = script.children("netobserv-collector")[..] else { panic!("one collector") };
-    netobserv_testkit::proc::signal(collector, netobserv_testkit::Signal::SIGTERM);
-    let finished = script.wait(SOON);
-    assert!(finished.success(), "{finished}");
-    let (screen, after) = finished.stdout.split_once("\u{1b}[?1049l").expect("the alternate screen is left");
-    assert!(screen.contains("\u{1b}[?1049h") && screen.contains("\u{1b}[?25h"), "{finished}");
-    assert!(after.contains("Capture terminated, exiting now...") && after.contains(".json: 4 flows"), "{finished}");
-    assert!(!finished.stdout.contains("\u{1b}[31m"), "red in spite of NO_COLOR");
+fn a_person_filters_sorts_pauses_looks_closer_and_quits() {
+    let (mut pty, agent) = with_flows(&[]);
+    pty.wait_for("eth0");
+
+    pty.press("udp");
+    pty.wait_for("of 4 of 10");
+    pty.wait_until("UDP only", |screen| screen.contains("UDP") && !screen.contains("TCP "));
+    pty.press("\r!eth0");
+    pty.wait_for("[udp ×]");
+    pty.wait_for("No flow passes");
+    pty.press("\x15\x7f");
+    pty.wait_for("of 10");
+
+    pty.press("<");
+    pty.wait_for("Sort: Packets ▼");
+
+    pty.press(" ");
+    pty.wait_for("PAUSED, 0 new");
+    agent.send("n1", records::some(20, 5), false).unwrap();
+    pty.wait_for("PAUSED, 5 new");
+    pty.press(" ");
+    pty.wait_for("of 15");
+
+    pty.press(UP);
+    pty.press("\r");
+    pty.wait_for("Fields of this record");
+    pty.wait_for("TimeFlowEndMs");
+    pty.press(ESCAPE);
+    pty.wait_until("the table", |screen| !screen.contains("Fields of this record"));
+
+    pty.press("?");
+    pty.wait_for("any key closes");
+    pty.press("x");
+    pty.press(RIGHT);
+    pty.wait_for("Drop Cause");
+    pty.press("\x1b7");
+    pty.wait_for("Client → server");
+
+    pty.press("\x11");
+    agent.send("n1", Vec::new(), true).unwrap();
+    assert!(pty.wait().success(), "{}", pty.text());
+    pty.assert_given_back();
+    pty.wait_for("Capture interrupted, exiting now...");
+    assert_eq!(pty.files().flows().len(), 15, "nothing was lost to the filters or the pause");
+}
+
+#[test]
+fn every_way_to_end_gives_the_terminal_back() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let (mut pty, agent) = with_flows(&[]);
+        assert!(!pty.is_cooked());
+        pty.signal(signal);
+        agent.send("n1", Vec::new(), true).unwrap();
+        assert!(pty.wait().success(), "{signal:?}: {}", pty.text());
+        pty.assert_given_back();
+    }
+    let mut pty = Pty::start(&["--maxtime", "2s"], (80, 24));
+    assert!(pty.wait().success());
+    pty.assert_given_back();
+    pty.wait_for("Capture reached 2s, exiting now...");
+}
+
+#[test]
+fn ctrl_c_typed_is_a_signal() {
+    let (mut pty, agent) = with_flows(&[]);
+    pty.press("\x03");
+    agent.send("n1", Vec::new(), true).unwrap();
+    assert!(pty.wait().success());
+    pty.assert_given_back();
+}
+
+#[test]
+fn other_sizes_are_drawn_at_once() {
+    let (pty, _agent) = with_flows(&[]);
+    for (width, height) in [(80, 24), (300, 100), (40, 10), (120, 40)] {
+        pty.resize(width, height);
+        let rows = format!("Rows: - {}", height - 7);
+        pty.wait_until("rows as high as the screen", |screen| width < 60 || screen.contains(&rows));
+        pty.wait_until("the last line at the bottom", |screen| {
+            screen.lines().count() == usize::from(height)
+                && screen.lines().last().is_some_and(|line| line.contains("view"))
+        });
+    }
+}
+
+#[test]
+fn without_job_control_ctrl_z_does_nothing() {
+    // The collector leads its session, as behind `oc exec`: nobody could continue it.
+    let (mut pty, agent) = with_flows(&[]);
+    pty.press("\x1a");
+    agent.send("n1", records::some(50, 3), false).unwrap();
+    pty.wait_for("of 13");
+    pty.press("udp");
+    pty.wait_for("Filter: udp");
+}
+
+#[test]
+fn colours_and_unicode_only_where_they_are_wanted() {
+    let pty = Pty::start_with(&[], (100, 30), &[("NO_COLOR", "1"), ("LC_ALL", "C")]);
+    pty.wait_for("flows/s");
+    pty.client().send("n1", records::some(1, 10), false).unwrap();
+    pty.wait_for("of 10");
+    let bytes = pty.bytes();
+    assert!(bytes.is_ascii(), "more than ASCII in spite of LC_ALL=C");
+    let text = String::from_utf8(bytes).unwrap();
+    for colour in 30..38 {
+        assert!(!text.contains(&format!("\x1b[{colour}m")), "colour {colour} in spite of NO_COLOR");
+    }
+}
+
+#[test]
+fn lines_instead_of_a_screen_on_request() {
+    let mut pty = Pty::start_with(&["--no-tui"], (200, 50), &[]);
+    pty.wait_for("Started collector");
+    let agent = pty.client();
+    agent.send("n1", records::some(1, 3), true).unwrap();
+    pty.wait_until("three lines", |screen| screen.matches(" -> ").count() == 3);
+    assert!(pty.is_cooked() && !pty.screen().alternate_screen());
+    pty.signal(Signal::SIGINT);
+    assert!(pty.wait().success());
+}
+
+#[test]
+fn a_screen_that_nobody_reads_does_not_hold_up_the_capture() {
+    let collector = support::Collector::start(&["-o", "json"]);
+    collector.client().send("n1", records::some(1, 5), true).unwrap();
+    assert!(wait_for(SOON, || collector.process.stdout().lines().count() == 5));
+    for line in collector.process.stdout().lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).unwrap()["Bytes"].is_u64(), "{line}");
+    }
+    let ended = collector.stop(Signal::SIGINT);
+    assert_eq!(ended.finished.stdout.lines().count(), 5, "only flows: {}", ended.finished.stdout);
+    assert!(ended.finished.stderr.contains("Capture interrupted, exiting now..."), "{}", ended.finished);
 }

@@ -4,24 +4,20 @@
 //! this program does not cut ([`super::shield`]). Should the whole machine fail, every row still is a line: cutting the file
 //! after its last whole line and adding `]` repairs it.
 
-mod late;
-
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use netobserv_wire::value::append_quoted;
 use netobserv_wire::{FIELDS, Flow, GROUPS, Value};
 use tokio::sync::Notify;
 
 use super::shield::Shield;
-use super::{LATE_TIME, Sink, SinkError};
+use super::{Sink, SinkError};
 use crate::counts::Counts;
-use crate::enrich::Names;
 
 /// Bytes of rows after which they are written.
 const WRITE: usize = 128 << 10;
@@ -37,14 +33,12 @@ pub struct JsonSink {
     path: PathBuf,
     counts: Arc<Counts>,
     limit: Limit,
-    /// Names of the fields as they stand in an object, in the order of the table.
-    keys: Vec<Vec<u8>>,
+    objects: Objects,
     /// Where the closing bracket's line feed is, or 0 when no row is there.
     tail: u64,
     /// Rows that are not yet written, each with what stands before it.
     pending: Vec<u8>,
     pending_rows: u64,
-    names: Option<Arc<Names>>,
 }
 
 /// What to tell when the file has so many bytes.
@@ -60,34 +54,14 @@ impl JsonSink {
     pub fn new(file: File, path: PathBuf, counts: Arc<Counts>, limit: Limit) -> Result<Self, SinkError> {
         file.write_all_at(EMPTY, 0).map_err(SinkError::write(&path))?;
         counts.json().bytes.store(EMPTY.len() as u64, Relaxed);
-        let (keys, pending) = (keys(), Vec::with_capacity(WRITE + (WRITE >> 3)));
-        let shield = Shield::default();
-        Ok(Self { file, shield, path, counts, limit, keys, tail: 0, pending, pending_rows: 0, names: None })
-    }
-
-    /// Fills in at the end what `names` learnt too late.
-    #[must_use]
-    pub fn with_names(mut self, names: Option<Arc<Names>>) -> Self {
-        self.names = names;
-        self
-    }
-
-    /// The flows are in the file in any case: it is no failure when names are not.
-    fn fill_names(&self) {
-        let Some(names) = self.names.as_ref().filter(|names| names.late()) else { return };
-        match late::fill(&self.path, &self.keys, names, Instant::now() + LATE_TIME) {
-            Ok((rows, bytes)) => {
-                tracing::debug!("{}: names of {rows} flows came late", self.path.display());
-                self.counts.json().bytes.store(bytes, Relaxed);
-            }
-            Err(error) => tracing::warn!("{}: names that came late are not in it: {error}", self.path.display()),
-        }
+        let (objects, pending) = (Objects::default(), Vec::with_capacity(WRITE + (WRITE >> 3)));
+        Ok(Self { file, shield: Shield::default(), path, counts, limit, objects, tail: 0, pending, pending_rows: 0 })
     }
 
     fn append(&mut self, flow: &Flow) {
         let first = self.tail == 0 && self.pending.is_empty();
         self.pending.extend_from_slice(if first { OPEN } else { NEXT });
-        append_object(&self.keys, flow, &mut self.pending);
+        self.objects.append(flow, &mut self.pending);
         self.pending_rows += 1;
     }
 
@@ -146,10 +120,7 @@ impl Sink for JsonSink {
         Ok(())
     }
 
-    fn finish(&mut self, well: bool) -> Result<(), SinkError> {
-        if well {
-            self.fill_names();
-        }
+    fn finish(&mut self, _: bool) -> Result<(), SinkError> {
         Ok(())
     }
 
@@ -158,37 +129,48 @@ impl Sink for JsonSink {
     }
 }
 
-fn keys() -> Vec<Vec<u8>> {
-    let key = |name| {
-        let mut text = Vec::new();
-        append_quoted(name, &mut text);
-        text.push(b':');
-        text
-    };
-    FIELDS.iter().map(|field| key(field.name)).collect()
+/// Writes flows as JSON objects.
+#[derive(Debug)]
+pub struct Objects {
+    /// Names of the fields as they stand in an object, in the order of the table.
+    keys: Vec<Vec<u8>>,
 }
 
-/// Appends `flow` as one object, without a line feed.
-fn append_object(keys: &[Vec<u8>], flow: &Flow, out: &mut Vec<u8>) {
-    out.push(b'{');
-    let start = out.len();
-    for group in GROUPS.iter().filter(|group| (group.present)(flow)) {
-        for (field, key) in group.fields.iter().zip(&keys[group.first..]) {
-            let value = field.get(flow);
-            if value != Value::Absent {
-                separate(start, out);
-                out.extend_from_slice(key);
-                value.append_json(out);
+impl Default for Objects {
+    fn default() -> Self {
+        let key = |name| {
+            let mut text = Vec::new();
+            append_quoted(name, &mut text);
+            text.push(b':');
+            text
+        };
+        Self { keys: FIELDS.iter().map(|field| key(field.name)).collect() }
+    }
+}
+
+impl Objects {
+    /// Appends `flow` as one object, without a line feed.
+    pub fn append(&self, flow: &Flow, out: &mut Vec<u8>) {
+        out.push(b'{');
+        let start = out.len();
+        for group in GROUPS.iter().filter(|group| (group.present)(flow)) {
+            for (field, key) in group.fields.iter().zip(&self.keys[group.first..]) {
+                let value = field.get(flow);
+                if value != Value::Absent {
+                    separate(start, out);
+                    out.extend_from_slice(key);
+                    value.append_json(out);
+                }
             }
         }
+        for (name, value) in flow.other.iter().flat_map(|other| other.iter()) {
+            separate(start, out);
+            append_quoted(name, out);
+            out.push(b':');
+            out.extend_from_slice(value.to_string().as_bytes());
+        }
+        out.push(b'}');
     }
-    for (name, value) in flow.other.iter().flat_map(|other| other.iter()) {
-        separate(start, out);
-        append_quoted(name, out);
-        out.push(b':');
-        out.extend_from_slice(value.to_string().as_bytes());
-    }
-    out.push(b'}');
 }
 
 fn separate(start: usize, out: &mut Vec<u8>) {

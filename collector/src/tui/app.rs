@@ -1,56 +1,212 @@
-//! What the screen shows: filled on every tick, drawn without a look at the clock.
+//! The state of the screen: what the user chose, and what is shown of the data. Drawn without a look at the clock or the data.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use netobserv_wire::Flow;
 
-use super::KEPT;
+use super::columns::Column;
+use super::data::kept::Kept;
+use super::data::seconds::Second;
+use super::detail::Detail;
+use super::filter::Filter;
+use super::problems::ProblemRow;
+use super::theme::Theme;
+use super::top::TopRow;
+use super::views::{Group, Metric, Names, View, columns};
 use crate::counts::Totals;
 
-/// Over which time the flows a second are counted.
-const RATE_TIME: Duration = Duration::from_secs(2);
+/// Fewest rows that `-` leaves.
+pub(super) const FEWEST_ROWS: usize = 5;
+/// Lines above the table (header, losses, views, choices, titles) and below it (filters, keys).
+const LINES_ABOVE: u16 = 5;
+const LINES_BELOW: u16 = 2;
 
-/// The state of the screen.
-#[derive(Debug, Default)]
-pub(super) struct App {
-    /// Since the start of the capture.
-    pub(super) elapsed: Duration,
+/// What does not change during a capture.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
     pub(super) max_time: Option<Duration>,
     pub(super) max_bytes: Option<u64>,
     /// The files, as they are told to the user.
     pub(super) files: String,
+    /// Nodes that should report.
+    pub(super) expected: Option<u64>,
+    /// Options of the capture.
+    pub(super) options: String,
+}
+
+/// What lies over the view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Over {
+    #[default]
+    Nothing,
+    Help,
+    Detail,
+}
+
+/// A node and how long nothing was heard of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Silent {
+    pub(super) node: String,
+    pub(super) time: Duration,
+}
+
+/// The order of the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sort {
+    pub(super) column: &'static Column,
+    pub(super) descending: bool,
+}
+
+/// A digit that switched the view, and may become the beginning of a filter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Digit {
+    pub(super) digit: char,
+    pub(super) before: View,
+    pub(super) at: Duration,
+}
+
+/// What is shown of the data.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// Since the start of the capture.
+    pub(super) elapsed: Duration,
     pub(super) totals: Totals,
-    /// Oldest first.
-    pub(super) flows: VecDeque<Flow>,
     /// Flows a second.
     pub(super) rate: f64,
+    pub(super) silent: Vec<Silent>,
+    /// Rows on the screen, in the order in which they stand there.
+    pub(super) rows: Vec<Flow>,
+    /// Rows that pass the filters, and rows that there are.
+    pub(super) matching: usize,
+    pub(super) kept: usize,
+    /// Rows that came since the pause.
+    pub(super) news: u64,
+    /// Rows that the views could not look at, because they came too fast.
+    pub(super) missed: u64,
+    pub(super) seen: u64,
+    /// Filters have not seen all old rows yet.
+    pub(super) searching: bool,
+    /// Some flow had names.
+    pub(super) has_names: bool,
+    pub(super) top: Vec<TopRow>,
+    /// Flows that Top let go.
+    pub(super) let_go: u64,
+    pub(super) problems: Vec<ProblemRow>,
+    pub(super) seconds: Vec<Second>,
+    pub(super) detail: Option<Detail>,
     /// The last thing that was logged.
     pub(super) log: Option<String>,
-    pub(super) colours: bool,
-    /// When there were how many flows.
-    pub(super) marks: VecDeque<(Duration, u64)>,
+    /// Widths that columns have had, by field: a column never gets narrower while it is shown.
+    pub(super) widths: std::collections::HashMap<&'static str, u16>,
+}
+
+/// The state.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) facts: Facts,
+    pub(super) theme: Theme,
+    pub(super) size: (u16, u16),
+    pub(super) view: View,
+    /// As chosen; without a choice it depends on whether there are names.
+    pub(super) names: Option<Names>,
+    pub(super) group: Group,
+    pub(super) metric: Metric,
+    /// What is being typed.
+    pub(super) input: String,
+    pub(super) filters: Vec<Filter>,
+    /// The rows that a paused table shows.
+    pub(super) paused: Option<Kept>,
+    /// Place of the selected row in the list: from the newest row on, or from the top of a sorted one.
+    pub(super) cursor: Option<usize>,
+    /// Places that are scrolled away.
+    pub(super) offset: usize,
+    /// As many rows as chosen, else as many as fit.
+    pub(super) most_rows: Option<usize>,
+    pub(super) sort: Option<Sort>,
+    /// Columns, or characters of a raw row, that are scrolled away to the left.
+    pub(super) scroll: usize,
+    pub(super) over: Over,
+    /// Lines of the detail that are scrolled away.
+    pub(super) detail_scroll: u16,
+    pub(super) digit: Option<Digit>,
+    pub(super) shown: Shown,
 }
 
 impl App {
-    /// Takes in what has happened until `elapsed`.
-    pub(super) fn tick(&mut self, elapsed: Duration, totals: Totals, news: VecDeque<Flow>) {
-        self.elapsed = elapsed;
-        self.totals = totals;
-        self.flows.extend(news);
-        let surplus = self.flows.len().saturating_sub(KEPT);
-        self.flows.drain(..surplus);
-        self.count_rate();
+    pub(super) fn new(facts: Facts, theme: Theme, size: (u16, u16)) -> Self {
+        Self {
+            facts,
+            theme,
+            size,
+            view: View::default(),
+            names: None,
+            group: Group::default(),
+            metric: Metric::default(),
+            input: String::new(),
+            filters: Vec::new(),
+            paused: None,
+            cursor: None,
+            offset: 0,
+            most_rows: None,
+            sort: None,
+            scroll: 0,
+            over: Over::default(),
+            detail_scroll: 0,
+            digit: None,
+            shown: Shown::default(),
+        }
     }
 
-    fn count_rate(&mut self) {
-        self.marks.push_back((self.elapsed, self.totals.flows));
-        while self.marks.get(1).is_some_and(|(at, _)| self.elapsed.saturating_sub(*at) >= RATE_TIME) {
-            self.marks.pop_front();
+    /// The enrichment: without a choice, names where there are any.
+    pub(super) fn names(&self) -> Names {
+        self.names.unwrap_or(if self.shown.has_names { Names::Resource } else { Names::Ports })
+    }
+
+    pub(super) fn columns(&self) -> Vec<&'static Column> {
+        columns(self.view, self.names())
+    }
+
+    /// Rows that fit on the screen.
+    pub(super) fn page(&self) -> usize {
+        usize::from(self.size.1.saturating_sub(LINES_ABOVE + LINES_BELOW)).max(1)
+    }
+
+    /// Rows that are wanted on the screen.
+    pub(super) fn height(&self) -> usize {
+        self.most_rows.unwrap_or(usize::MAX).min(self.page())
+    }
+
+    /// All filters, what is being typed included.
+    pub(super) fn active_filters(&self) -> Vec<Filter> {
+        let typed = (!self.input.is_empty()).then(|| Filter::parse(&self.input));
+        self.filters.iter().cloned().chain(typed).collect()
+    }
+
+    /// Entries of the list that the cursor moves through.
+    pub(super) fn list_len(&self) -> usize {
+        match self.view {
+            View::Top => self.shown.top.len(),
+            View::Problems => self.shown.problems.len(),
+            View::Graph => 0,
+            _ => self.shown.matching,
         }
-        if let Some((at, flows)) = self.marks.front() {
-            let time = self.elapsed.saturating_sub(*at).as_secs_f64();
-            self.rate = if time > 0.0 { self.totals.flows.saturating_sub(*flows) as f64 / time } else { 0.0 };
-        }
+    }
+
+    /// Whether the list begins at the top of the screen; flows in their own order have the newest at the bottom.
+    pub(super) fn from_top(&self) -> bool {
+        !self.view.is_table() || self.sort.is_some()
+    }
+
+    /// Index of the selected row on the screen.
+    pub(super) fn selected_line(&self) -> Option<usize> {
+        let place = self.cursor?.checked_sub(self.offset)?;
+        let lines = self.list_len().saturating_sub(self.offset).min(self.height());
+        let line = if self.from_top() { Some(place) } else { lines.checked_sub(place + 1) };
+        line.filter(|line| *line < lines)
+    }
+
+    /// The selected flow.
+    pub(super) fn selected(&self) -> Option<&Flow> {
+        self.selected_line().filter(|_| self.view.is_table()).and_then(|line| self.shown.rows.get(line))
     }
 }

@@ -1,48 +1,30 @@
-//! The live screen. State ([`app`]), columns, drawing and the terminal are apart.
+//! The live screen. State ([`app`]), keys, drawing and the terminal are apart; so is the data, which a thread of its own collects.
 
 mod app;
 mod columns;
+mod data;
+mod detail;
 mod draw;
+mod feed;
+mod filter;
+mod keys;
+mod matches;
+mod mouse;
+mod problems;
+mod refresh;
 mod terminal;
+mod theme;
+mod top;
+mod views;
+mod writer;
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, TryLockError};
+pub use feed::{Feed, Intake, Next, Rows, queue};
+pub use terminal::{Screen, Source};
+pub use theme::colours;
 
-use netobserv_wire::Flow;
-
-pub use terminal::Screen;
-
-/// Flows that wait for the screen. More than the tallest terminal shows is of no use.
-const KEPT: usize = 128;
-
-/// Whether colours are wanted (<https://no-color.org>).
-pub fn colours() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// The latest flows, on their way to the screen. Full or in use, it drops: the screen never makes anybody wait.
-#[derive(Debug, Default)]
-pub struct Latest(Mutex<VecDeque<Flow>>);
-
-impl Latest {
-    /// Shows some of these, the last ones first.
-    pub fn offer(&self, flows: &[Flow]) {
-        let mut latest = match self.0.try_lock() {
-            Ok(latest) => latest,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        // Under load, what is there is young enough until the next draw.
-        if latest.len() < KEPT {
-            let last = flows.len().saturating_sub(KEPT - latest.len());
-            latest.extend(flows[last..].iter().cloned());
-        }
-    }
-
-    /// What came since the last call.
-    fn take(&self) -> VecDeque<Flow> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
-    }
+/// Parts of the screen that lines of text are made of, too.
+pub(crate) mod text {
+    pub(crate) use super::columns::{cause, micros, protocol, time};
 }
 
 #[cfg(test)]

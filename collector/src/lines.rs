@@ -1,0 +1,205 @@
+//! What a program, or a person without a screen, reads: a line for each flow on standard output.
+
+use std::io::{self, BufWriter, StdoutLock, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use netobserv_wire::Flow;
+use netobserv_wire::flow::{Dns, Drops, Holder};
+use tracing::warn;
+
+use crate::cli::Format;
+use crate::human;
+use crate::sink::json::Objects;
+use crate::tui::text;
+use crate::tui::{Intake, Next};
+
+/// Lines are written at the latest after this time.
+const TICK: Duration = Duration::from_millis(200);
+/// Longest time at the end for a reader that is slow.
+const LAST_LINES: Duration = Duration::from_secs(5);
+/// Characters of an end of a flow: at least, and what others follow.
+const END: usize = 21;
+const LONGEST_END: usize = 56;
+
+/// The writer at work, on a thread of its own.
+#[derive(Debug)]
+pub struct Lines {
+    ended: Receiver<()>,
+}
+
+impl Lines {
+    /// Starts to write.
+    ///
+    /// # Errors
+    /// When the system has no more threads.
+    pub fn start(intake: Intake, format: Format) -> io::Result<Self> {
+        let (done, ended) = channel::<()>();
+        std::thread::Builder::new().name("lines".into()).spawn(move || {
+            // A reader that has seen enough, as `head` does, is no error.
+            let _ = write_all(&intake, format);
+            if intake.missed() > 0 {
+                let missed = human::count(intake.missed());
+                warn!("{missed} flows were not printed: the reader is too slow; the files have them");
+            }
+            drop(done);
+        })?;
+        Ok(Self { ended })
+    }
+
+    /// Waits for the last lines, which come when the pipeline is closed.
+    pub fn finish(self) {
+        // The other end is dropped when the thread ends.
+        let _ = self.ended.recv_timeout(LAST_LINES);
+    }
+}
+
+fn write_all(intake: &Intake, format: Format) -> io::Result<()> {
+    let mut page = Page { out: Vec::new(), ends: [END; 2], objects: Objects::default() };
+    loop {
+        let end = match intake.next(TICK) {
+            Next::Rows(rows) => {
+                rows.iter().for_each(|flow| page.add(flow, format));
+                false
+            }
+            Next::Nothing => continue,
+            Next::End => true,
+        };
+        let mut out: BufWriter<StdoutLock> = BufWriter::new(io::stdout().lock());
+        out.write_all(&page.out)?;
+        out.flush()?;
+        page.out.clear();
+        if end {
+            return Ok(());
+        }
+    }
+}
+
+/// Lines that are not written yet.
+struct Page {
+    out: Vec<u8>,
+    /// Widths of the two ends until now.
+    ends: [usize; 2],
+    objects: Objects,
+}
+
+impl Page {
+    fn add(&mut self, flow: &Flow, format: Format) {
+        match format {
+            Format::Json => self.objects.append(flow, &mut self.out),
+            Format::Text => {
+                let line = line(flow, &mut self.ends);
+                self.out.extend_from_slice(line.as_bytes());
+            }
+            Format::None => return,
+        }
+        self.out.push(b'\n');
+    }
+}
+
+/// `16:19:22.017 TCP  10.0.0.1:40000  -> 10.0.0.2:443  10.1KB  12 eth0 RTT 1.2ms`.
+fn line(flow: &Flow, widths: &mut [usize; 2]) -> String {
+    let names = flow.k8s.as_deref();
+    let src = names.and_then(|k8s| k8s.src.holder.as_deref());
+    let dst = names.and_then(|k8s| k8s.dst.holder.as_deref());
+    let ends =
+        [end(src, flow.src_addr, flow.src_port, flow.src_mac), end(dst, flow.dst_addr, flow.dst_port, flow.dst_mac)];
+    for (width, end) in widths.iter_mut().zip(&ends) {
+        *width = (*width).max(end.chars().count()).min(LONGEST_END);
+    }
+    let protocol = flow.proto.map_or_else(|| format!("{:#06x}", flow.etype), |number| text::protocol(number.into()));
+    let interfaces: Vec<_> = flow.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    let line = format!(
+        "{} {protocol:<9} {:<src$} -> {:<dst$} {:>7} {:>7} {}{}",
+        text::time(flow.end_ms),
+        ends[0],
+        ends[1],
+        human::bytes(flow.bytes),
+        flow.packets,
+        interfaces.join(","),
+        extras(flow),
+        src = widths[0],
+        dst = widths[1],
+    );
+    // Names come from the network: nothing in them may steer a terminal.
+    line.trim_end().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn end(names: Option<&Holder>, address: Option<IpAddr>, port: Option<u16>, mac: Option<[u8; 6]>) -> String {
+    let port_text = port.map(|port| format!(":{port}")).unwrap_or_default();
+    match (names.filter(|names| !names.name.is_empty()), address, mac) {
+        (Some(names), ..) if names.namespace.is_empty() => format!("{}{port_text}", names.name),
+        (Some(names), ..) => format!("{}/{}{port_text}", names.namespace, names.name),
+        (_, Some(address), _) => {
+            port.map_or_else(|| address.to_string(), |port| SocketAddr::new(address, port).to_string())
+        }
+        (_, None, Some(mac)) => mac.map(|byte| format!("{byte:02x}")).join(":"),
+        (_, None, None) => "?".into(),
+    }
+}
+
+/// What only some flows have.
+fn extras(flow: &Flow) -> String {
+    let rtt = (flow.rtt_ns > 0).then(|| format!(" RTT {}", text::micros(flow.rtt_ns / 1_000)));
+    let drops = flow.drops.as_deref().filter(|drops| drops.packets > 0).map(drops);
+    [rtt, flow.dns.as_deref().map(dns), drops].into_iter().flatten().collect()
+}
+
+fn dns(dns: &Dns) -> String {
+    let code = match (dns.errno, dns.rcode.as_str()) {
+        (110, _) => "no answer",
+        (_, code) => code,
+    };
+    let latency = dns.latency_ms.map(|ms| format!(" {ms}ms")).unwrap_or_default();
+    let words = [" DNS", code, dns.name.as_str()];
+    format!("{}{latency}", words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
+}
+
+fn drops(drops: &Drops) -> String {
+    format!(" DROP {} {}", human::count(drops.packets), text::cause(&drops.cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netobserv_wire::flow::Interface;
+
+    fn flow() -> Flow {
+        Flow {
+            end_ms: 1_709_741_962_017,
+            src_addr: "10.0.0.1".parse().ok(),
+            dst_addr: "fd00::2".parse().ok(),
+            src_port: Some(40_000),
+            dst_port: Some(443),
+            proto: Some(6),
+            bytes: 10_140,
+            packets: 12,
+            interfaces: [Interface { name: "eth0".into(), ..Interface::default() }].into_iter().collect(),
+            ..Flow::default()
+        }
+    }
+
+    #[test]
+    fn a_line_has_what_the_flow_has() {
+        let mut widths = [END; 2];
+        let plain = "16:19:22.017 TCP       10.0.0.1:40000        -> [fd00::2]:443          10.1KB      12 eth0";
+        assert_eq!(line(&flow(), &mut widths), plain);
+        let drops = Drops { packets: 3, cause: "SKB_DROP_REASON_NO_SOCKET".into(), ..Drops::default() };
+        let nx = Dns { rcode: "NXDomain".into(), name: "a.example".into(), latency_ms: Some(7), ..Dns::default() };
+        let full = Flow { drops: Some(Box::new(drops)), dns: Some(Box::new(nx)), rtt_ns: 1_500_000, ..flow() };
+        let wanted = format!("{plain} RTT 1.5ms DNS NXDomain a.example 7ms DROP 3 NO_SOCKET");
+        assert_eq!(line(&full, &mut widths), wanted);
+    }
+
+    #[test]
+    fn columns_stay_where_they_are_and_nothing_steers_the_terminal() {
+        let mut widths = [END; 2];
+        let long = Flow { src_addr: "fd00:1111:2222:3333:4444:5555:6666:7777".parse().ok(), ..flow() };
+        let first = line(&long, &mut widths);
+        assert_eq!(first.find("->"), line(&flow(), &mut widths).find("->"));
+        let evil = Dns { name: "a\u{1b}[2Jb".into(), ..Dns::default() };
+        let text = line(&Flow { dns: Some(Box::new(evil)), ..flow() }, &mut widths);
+        assert!(text.ends_with("DNS a?[2Jb"), "{text}");
+    }
+}

@@ -1,0 +1,103 @@
+//! Everything about one flow: its fields, and what both directions of it did in the last minute.
+
+use netobserv_wire::{FIELDS, Flow, Value};
+
+use super::columns::{by_field, shown, time};
+use super::data::Data;
+use super::data::kept::Kept;
+use super::data::talkers::{Key, Sums};
+use super::top::name_or_address;
+
+/// Seconds of history.
+pub(super) const HISTORY: usize = 60;
+
+/// One direction.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Side {
+    pub(super) title: String,
+    /// Since the start of the capture.
+    pub(super) sums: Sums,
+    /// By second, the oldest first.
+    pub(super) bytes: Vec<u64>,
+    pub(super) packets: Vec<u64>,
+    pub(super) drops: Vec<u64>,
+    pub(super) rtt_us: Vec<u64>,
+}
+
+/// What the detail shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Detail {
+    /// Name, value, and unit of each field that the flow has.
+    pub(super) fields: Vec<(&'static str, String)>,
+    /// The direction of the selected row, and the other one.
+    pub(super) sides: [Side; 2],
+}
+
+impl Detail {
+    pub(super) fn of(flow: &Flow, kept: &Kept, data: &Data) -> Self {
+        let key = Key::of(flow);
+        let last = kept.newest_first().map(|(_, row)| row).filter(|row| is_of(row, key)).map(|row| row.end_ms).max();
+        let end = last.unwrap_or(flow.end_ms) / 1_000;
+        Self { fields: fields(flow), sides: [key, key.reversed()].map(|key| Side::of(key, end, kept, data)) }
+    }
+}
+
+/// Whether a row belongs to the conversation.
+fn is_of(row: &Flow, key: Key) -> bool {
+    let own = Key::of(row);
+    own == key || own == key.reversed()
+}
+
+impl Side {
+    fn of(key: Key, end: u64, kept: &Kept, data: &Data) -> Self {
+        let empty = || vec![0; HISTORY];
+        let name = |address: Option<std::net::IpAddr>, port: u16| {
+            let name = address.map_or_else(|| "?".into(), |address| name_or_address(&data.talkers, address));
+            if port == 0 { name } else { format!("{name}:{port}") }
+        };
+        let mut side = Side {
+            title: format!("{} → {}", name(key.src, key.src_port), name(key.dst, key.dst_port)),
+            sums: data.talkers.get(key).map(|talk| talk.sums).unwrap_or_default(),
+            bytes: empty(),
+            packets: empty(),
+            drops: empty(),
+            rtt_us: empty(),
+        };
+        for (_, row) in kept.newest_first().filter(|(_, row)| Key::of(row) == key) {
+            side.add(row, end);
+        }
+        side
+    }
+
+    fn add(&mut self, row: &Flow, end: u64) {
+        let age = end.saturating_sub(row.end_ms / 1_000) as usize;
+        let Some(second) = (HISTORY - 1).checked_sub(age) else { return };
+        self.bytes[second] += row.bytes;
+        self.packets[second] += row.packets;
+        self.drops[second] += row.drops.as_ref().map_or(0, |drops| drops.packets);
+        self.rtt_us[second] = self.rtt_us[second].max(row.rtt_ns / 1_000);
+    }
+}
+
+/// Every field that the flow has, as it is, and as it is read.
+fn fields(flow: &Flow) -> Vec<(&'static str, String)> {
+    let line = |field: &'static netobserv_wire::Field| {
+        let value = field.get(flow);
+        if value == Value::Absent {
+            return None;
+        }
+        let plain = shown(&value);
+        let read = match (field.name, &value) {
+            ("TimeFlowStartMs", Value::Int(ms)) => Some(time(ms.unsigned_abs())),
+            ("TimeReceived", _) => None,
+            ("Flags", Value::Int(flags)) => Some(super::columns::tcp_flags(flags.unsigned_abs())),
+            (name, _) => by_field(name).map(|column| column.text(flow)).filter(|text| *text != plain),
+        };
+        let unit = if field.unit.is_empty() { String::new() } else { format!(" {}", field.unit) };
+        Some((field.name, read.map_or(format!("{plain}{unit}"), |read| format!("{plain}{unit} ({read})"))))
+    };
+    let other = flow.other.iter().flat_map(|other| other.iter());
+    let other: Vec<_> = other.map(|(name, value)| format!("{name}: {value}")).collect();
+    let other = (!other.is_empty()).then(|| ("others", other.join(", ")));
+    FIELDS.iter().filter_map(line).chain(other).collect()
+}

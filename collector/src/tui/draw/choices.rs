@@ -1,0 +1,89 @@
+//! The two lines of what was chosen: the view; the enrichment, the number of rows, the order.
+
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::{Canvas, Pieces};
+use crate::human;
+use crate::tui::app::App;
+use crate::tui::mouse::Act;
+use crate::tui::theme::{bold, dim, reversed};
+use crate::tui::views::View;
+
+/// The views as tabs.
+pub(super) fn views(canvas: &mut Canvas, app: &App, area: Rect) {
+    let mut pieces = Pieces::new();
+    let gap = if area.width >= 100 { "   " } else { " " };
+    for (index, view) in View::ALL.iter().enumerate() {
+        let style = if *view == app.view { reversed().patch(bold()) } else { Style::new() };
+        let style = if view == &View::Problems && has_problems(app) { style.patch(app.theme.alarm()) } else { style };
+        pieces.button(canvas, area, format!("{} {}", index + 1, view.title()), style, Act::View(*view));
+        pieces.plain(gap);
+    }
+    pieces.draw(canvas, area);
+}
+
+fn has_problems(app: &App) -> bool {
+    !app.shown.problems.is_empty()
+}
+
+/// What there is to choose in this view.
+pub(super) fn choices(canvas: &mut Canvas, app: &App, area: Rect) {
+    let mut pieces = Pieces::new();
+    match app.view {
+        View::Top => {
+            circle(&mut pieces, canvas, area, "By:", app.group.title());
+            pieces.plain(format!("  Sorted by: {}", app.metric.title()));
+        }
+        View::Problems => pieces.plain("What went wrong, the gravest first"),
+        View::Graph => pieces.plain("The last minutes, the present at the right"),
+        View::Raw => pieces.push("Enrichment: n/a", dim()),
+        _ => circle(&mut pieces, canvas, area, "Enrichment:", app.names().title()),
+    }
+    if app.view.is_table() {
+        rows(&mut pieces, canvas, app, area);
+    }
+    pause(&mut pieces, canvas, app, area);
+    if app.shown.missed > 0 {
+        let seen = 100.0 * app.shown.seen as f64 / (app.shown.seen + app.shown.missed) as f64;
+        pieces.push(format!("  views show {seen:.1}% of the flows"), app.theme.alarm());
+    }
+    pieces.draw(canvas, area);
+}
+
+fn circle(pieces: &mut Pieces, canvas: &mut Canvas, area: Rect, name: &str, value: &str) {
+    pieces.plain(format!("{name} "));
+    pieces.button(canvas, area, "‹", bold(), Act::Names(-1));
+    pieces.push(format!(" {value} "), bold());
+    pieces.button(canvas, area, "›", bold(), Act::Names(1));
+}
+
+fn rows(pieces: &mut Pieces, canvas: &mut Canvas, app: &App, area: Rect) {
+    pieces.plain("  Rows: ");
+    pieces.button(canvas, area, "-", bold(), Act::Rows(-1));
+    pieces.plain(format!(" {} ", app.height()));
+    pieces.button(canvas, area, "+", bold(), Act::Rows(1));
+    let (matching, kept) = (app.shown.matching as u64, app.shown.kept as u64);
+    let of = if matching == kept {
+        human::count(kept)
+    } else {
+        format!("{} of {}", human::count(matching), human::count(kept))
+    };
+    pieces.plain(format!(" of {of}{}", if app.shown.searching { "..." } else { "" }));
+    if let Some(sort) = app.sort {
+        pieces.push(
+            format!("  Sort: {} {}", sort.column.title, if sort.descending { "▼" } else { "▲" }),
+            app.theme.accent(),
+        );
+    }
+}
+
+fn pause(pieces: &mut Pieces, canvas: &mut Canvas, app: &App, area: Rect) {
+    pieces.plain("  ");
+    if app.paused.is_some() {
+        let text = format!("PAUSED, {} new", human::count(app.shown.news));
+        pieces.button(canvas, area, text, app.theme.second().patch(bold()), Act::Pause);
+    } else {
+        pieces.button(canvas, area, "▶ live", app.theme.good(), Act::Pause);
+    }
+}

@@ -1,0 +1,56 @@
+//! All keys.
+
+use ratatui::layout::Rect;
+use ratatui::widgets::{Block, Clear};
+
+use super::{Canvas, Pieces, fit, row};
+use crate::tui::app::App;
+use crate::tui::mouse::Act;
+use crate::tui::theme::{bold, dim};
+
+const KEYS: &[(&str, &str)] = &[
+    ("Left Right, Tab, 1-9", "view (a number of several digits is a filter)"),
+    ("PgUp PgDn", "names of the two ends; in Top: by whom"),
+    ("Up Down Home End", "select a flow: the table holds still, nothing is lost"),
+    ("Enter", "detail of the flow; in Top, Problems: their flows"),
+    ("Esc", "back, then to the newest flows"),
+    ("Space", "pause and go on"),
+    ("< >, click on a title", "sort by another column; Ctrl-R the other way round"),
+    ("Shift-Left Shift-Right", "columns that have no room"),
+    ("+ -", "number of rows"),
+    ("", ""),
+    ("any text", "filter by what is shown, at once; no case"),
+    ("field:value", "such as port:443, ns:shop, rcode:nx, cause:netfilter"),
+    ("!text   /text/", "not this; a regular expression"),
+    ("Enter, Backspace", "keep the filter and begin another; remove the last"),
+    ("Ctrl-U, Delete", "clear what is typed; remove all filters"),
+    ("", ""),
+    ("Ctrl-C, Ctrl-Q", "end the capture; the files are kept"),
+    ("Ctrl-Z, Ctrl-L", "suspend; draw anew. Times are UTC"),
+];
+
+/// Width of the keys and of the whole.
+const KEY: usize = 24;
+const WIDTH: u16 = 80;
+
+pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
+    let (width, height) = (WIDTH.min(area.width), (KEYS.len() as u16 + 3).min(area.height));
+    let place = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height);
+    canvas.frame.render_widget(Clear, place);
+    let block = Block::bordered().title(" Keys (any key closes) ");
+    let inner = block.inner(place);
+    canvas.frame.render_widget(block, place);
+    for (index, (key, what)) in KEYS.iter().enumerate() {
+        let Some(area) = row(inner, index) else { break };
+        let mut pieces = Pieces::new();
+        pieces.push(fit(key, KEY, false), bold());
+        pieces.plain(*what);
+        pieces.draw(canvas, area);
+    }
+    if let Some(area) = row(inner, KEYS.len()) {
+        let mut pieces = Pieces::new();
+        pieces.push(fit(&app.facts.files, usize::from(area.width), false), dim());
+        pieces.draw(canvas, area);
+    }
+    canvas.buttons.push((area, Act::Close));
+}

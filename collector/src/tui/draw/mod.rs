@@ -1,0 +1,138 @@
+//! One picture of the state, and nothing else:
+//!
+//! ```text
+//! Flow capture 00:01:02 ██░░░░░░ 3m58s left   1.23MB █░░░░░░░ 48.8MB left   97 flows/s   3 of 3 nodes     header
+//! Lost: nothing                                                                                           header
+//!  1 Standard  2 Packet drops  3 DNS ...                                                                  choices
+//! Enrichment: ‹ Resource ›  Rows: - 30 +  ...                                                             choices
+//! End Time     Src Name              Dst Name              ...                                            table, top, ...
+//! ...
+//! Filter: nod▏  [tcp ×]                                                                                   footer
+//! Up/Down select  Enter detail  Space pause  ...                                                          footer
+//! ```
+
+mod bars;
+mod choices;
+mod detail;
+mod footer;
+mod graph;
+mod header;
+mod help;
+mod problems;
+mod table;
+mod top;
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::Line;
+use unicode::fit;
+
+use super::app::{App, Over};
+use super::mouse::{Act, Buttons};
+use super::views::View;
+
+/// Where things are drawn, and the buttons that were drawn.
+pub(super) struct Canvas<'a, 'b> {
+    frame: &'a mut Frame<'b>,
+    pub(super) buttons: Buttons,
+}
+
+/// Draws `app` on the whole frame.
+pub(super) fn draw(frame: &mut Frame, app: &App) -> Buttons {
+    let area = frame.area();
+    let line = Constraint::Length(1);
+    let [counts, losses, views, choices, body, filters, keys] =
+        Layout::vertical([line, line, line, line, Constraint::Min(1), line, line]).areas(area);
+    let mut canvas = Canvas { frame, buttons: Vec::new() };
+    header::counts(&mut canvas, app, counts);
+    header::losses(&mut canvas, app, losses);
+    choices::views(&mut canvas, app, views);
+    choices::choices(&mut canvas, app, choices);
+    match app.view {
+        _ if app.over == Over::Detail && app.shown.detail.is_some() => detail::draw(&mut canvas, app, body),
+        View::Top => top::draw(&mut canvas, app, body),
+        View::Problems => problems::draw(&mut canvas, app, body),
+        View::Graph => graph::draw(&mut canvas, app, body),
+        _ => table::draw(&mut canvas, app, body),
+    }
+    footer::filters(&mut canvas, app, filters);
+    footer::keys(&mut canvas, app, keys);
+    if app.over == Over::Help {
+        help::draw(&mut canvas, app, area);
+    }
+    app.theme.fit(canvas.frame.buffer_mut());
+    canvas.buttons
+}
+
+impl Canvas<'_, '_> {
+    fn line(&mut self, line: Line<'_>, area: Rect) {
+        self.frame.render_widget(line, area);
+    }
+
+    /// A button from character `at` of a line on.
+    fn button(&mut self, area: Rect, at: usize, width: usize, act: Act) {
+        let x = area.x.saturating_add(u16::try_from(at).unwrap_or(u16::MAX));
+        if x < area.right() {
+            let width = u16::try_from(width).unwrap_or(u16::MAX).min(area.right() - x);
+            self.buttons.push((Rect { x, width, ..area }, act));
+        }
+    }
+}
+
+/// Line `index` of an area, if there is one.
+fn row(area: Rect, index: usize) -> Option<Rect> {
+    let index = u16::try_from(index).ok().filter(|index| *index < area.height)?;
+    Some(Rect { y: area.y + index, height: 1, ..area })
+}
+
+/// Pieces of a line that are buttons or not, put side by side.
+struct Pieces {
+    spans: Vec<ratatui::text::Span<'static>>,
+    at: usize,
+}
+
+impl Pieces {
+    fn new() -> Self {
+        Self { spans: Vec::new(), at: 0 }
+    }
+
+    fn push(&mut self, text: impl Into<String>, style: ratatui::style::Style) {
+        let text = text.into();
+        self.at += text.chars().count();
+        self.spans.push(ratatui::text::Span::styled(text, style));
+    }
+
+    fn plain(&mut self, text: impl Into<String>) {
+        self.push(text, ratatui::style::Style::new());
+    }
+
+    fn button(
+        &mut self,
+        canvas: &mut Canvas,
+        area: Rect,
+        text: impl Into<String>,
+        style: ratatui::style::Style,
+        act: Act,
+    ) {
+        let (text, at) = (text.into(), self.at);
+        canvas.button(area, at, text.chars().count(), act);
+        self.push(text, style);
+    }
+
+    fn draw(self, canvas: &mut Canvas, area: Rect) {
+        canvas.line(Line::from(self.spans), area);
+    }
+}
+
+/// Text in a room of characters.
+mod unicode {
+    /// `text` in exactly `width` characters, cut with an ellipsis, or filled up.
+    pub(super) fn fit(text: &str, width: usize, right: bool) -> String {
+        let length = text.chars().count();
+        if length > width {
+            return text.chars().take(width.saturating_sub(1)).chain((width > 0).then_some('…')).collect();
+        }
+        let fill = " ".repeat(width - length);
+        if right { format!("{fill}{text}") } else { format!("{text}{fill}") }
+    }
+}

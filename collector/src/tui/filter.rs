@@ -1,0 +1,227 @@
+//! Live filters: words that are looked for in what is shown, `field:value`, `!not` and `/regular expression/`.
+
+use netobserv_wire::{Field, Flow, field};
+use regex::{Regex, RegexBuilder};
+
+use super::columns::{self, Column, shown};
+
+/// One filter, as it was typed and as it is meant.
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    pub(super) text: String,
+    not: bool,
+    scope: Scope,
+    what: What,
+}
+
+/// Where to look.
+#[derive(Clone, Debug)]
+enum Scope {
+    Row,
+    Fields(Vec<&'static Field>),
+}
+
+/// What to look for.
+#[derive(Clone, Debug)]
+enum What {
+    /// In small letters.
+    Word(String),
+    Regex(Regex),
+    /// Not a filter: why not. It hides nothing.
+    Invalid(String),
+}
+
+/// Short names for fields, for both ends together. An address is looked for in full words, a port as a whole number.
+const ALIASES: &[(&str, &[&str])] = &[
+    ("ip", &["SrcAddr", "DstAddr"]),
+    ("addr", &["SrcAddr", "DstAddr"]),
+    ("src", &["SrcAddr", "SrcK8S_Name"]),
+    ("dst", &["DstAddr", "DstK8S_Name"]),
+    ("port", &["SrcPort", "DstPort"]),
+    ("sport", &["SrcPort"]),
+    ("dport", &["DstPort"]),
+    ("ns", &["SrcK8S_Namespace", "DstK8S_Namespace"]),
+    ("namespace", &["SrcK8S_Namespace", "DstK8S_Namespace"]),
+    ("name", &["SrcK8S_Name", "DstK8S_Name"]),
+    ("pod", &["SrcK8S_Name", "DstK8S_Name"]),
+    ("owner", &["SrcK8S_OwnerName", "DstK8S_OwnerName"]),
+    ("kind", &["SrcK8S_Type", "DstK8S_Type"]),
+    ("node", &["SrcK8S_HostName", "DstK8S_HostName"]),
+    ("zone", &["SrcK8S_Zone", "DstK8S_Zone"]),
+    ("subnet", &["SrcSubnetLabel", "DstSubnetLabel"]),
+    ("if", &["Interfaces"]),
+    ("interface", &["Interfaces"]),
+    ("proto", &["Proto"]),
+    ("cause", &["PktDropLatestDropCause"]),
+    ("state", &["PktDropLatestState"]),
+    ("rcode", &["DnsFlagsResponseCode"]),
+    ("dns", &["DnsName", "DnsFlagsResponseCode"]),
+];
+
+impl Filter {
+    pub(super) fn parse(text: &str) -> Self {
+        let (not, rest) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
+        let (scope, value) = scope(rest);
+        let what = match scope {
+            Ok(_) => what(value),
+            Err(ref why) => What::Invalid(why.clone()),
+        };
+        Self { text: text.to_owned(), not, scope: scope.unwrap_or(Scope::Row), what }
+    }
+
+    /// Why it is not a filter.
+    pub(super) fn error(&self) -> Option<&str> {
+        if let What::Invalid(why) = &self.what { Some(why) } else { None }
+    }
+
+    /// Whether a flow is shown; `row` is its row in small letters.
+    pub(super) fn passes(&self, row: &str, flow: &Flow) -> bool {
+        let found = match &self.scope {
+            Scope::Row => self.what.is_in(row, false),
+            Scope::Fields(fields) => fields.iter().any(|field| self.what.is_in_field(field, flow)),
+        };
+        self.is_hidden_by_nothing() || found != self.not
+    }
+
+    /// Whether a row without fields is shown.
+    pub(super) fn passes_text(&self, row: &str) -> bool {
+        self.is_hidden_by_nothing() || self.what.is_in(row, false) != self.not
+    }
+
+    /// An empty or invalid filter, which hides nothing.
+    fn is_hidden_by_nothing(&self) -> bool {
+        match &self.what {
+            What::Word(word) => word.is_empty(),
+            What::Regex(_) => false,
+            What::Invalid(_) => true,
+        }
+    }
+}
+
+impl What {
+    fn is_in(&self, text: &str, whole: bool) -> bool {
+        match self {
+            What::Word(word) if whole => text == word,
+            What::Word(word) => text.contains(word.as_str()),
+            What::Regex(regex) => regex.is_match(text),
+            What::Invalid(_) => true,
+        }
+    }
+
+    /// Numbers are compared as a whole: `port:80` is not port 8080.
+    fn is_in_field(&self, field: &'static Field, flow: &Flow) -> bool {
+        let value = field.get(flow);
+        let plain = shown(&value).to_lowercase();
+        let whole = matches!(value, netobserv_wire::Value::Int(_));
+        let shown = || columns::by_field(field.name).map(|column| column.text(flow).to_lowercase());
+        value != netobserv_wire::Value::Absent
+            && (self.is_in(&plain, whole)
+                || shown().is_some_and(|text| self.is_in(&text, false) && (!whole || text != plain)))
+    }
+}
+
+/// `field:` and what is behind it. An IPv6 address is no field.
+fn scope(text: &str) -> (Result<Scope, String>, &str) {
+    let Some((name, value)) = text.split_once(':') else { return (Ok(Scope::Row), text) };
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let may_be_address = name.chars().all(|c| c.is_ascii_hexdigit());
+    match fields(name) {
+        _ if !is_name || text.starts_with('/') => (Ok(Scope::Row), text),
+        found if !found.is_empty() => (Ok(Scope::Fields(found)), value),
+        _ if may_be_address => (Ok(Scope::Row), text),
+        _ => (Err(format!("no field {name}")), value),
+    }
+}
+
+fn fields(name: &str) -> Vec<&'static Field> {
+    let alias = ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name));
+    if let Some((_, names)) = alias {
+        return names.iter().filter_map(|name| field::by_name(name)).collect();
+    }
+    let title = |column: &Column| column.title.replace(' ', "").eq_ignore_ascii_case(name);
+    let column = columns::all().iter().find(|column| title(column)).map(|column| column.field);
+    let known = field::FIELDS.iter().find(|field| field.name.eq_ignore_ascii_case(name) || Some(field.name) == column);
+    known.into_iter().collect()
+}
+
+fn what(text: &str) -> What {
+    let Some(pattern) = text.strip_prefix('/') else { return What::Word(text.to_lowercase()) };
+    // The last / may still be to come.
+    let pattern = pattern.strip_suffix('/').unwrap_or(pattern);
+    match RegexBuilder::new(pattern).case_insensitive(true).size_limit(1 << 20).build() {
+        Ok(regex) => What::Regex(regex),
+        Err(error) => {
+            What::Invalid(error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netobserv_wire::flow::{Dns, Enrichment, Holder};
+
+    fn flow() -> Flow {
+        let mut k8s = Enrichment::default();
+        let holder = Holder { name: "nodejs-7c9".into(), namespace: "shop".into(), ..Holder::default() };
+        k8s.src.holder = Some(holder.into());
+        let dns = Dns { rcode: "NXDomain".into(), name: "db.shop.svc".into(), ..Dns::default() };
+        Flow {
+            src_addr: "fd00::1".parse().ok(),
+            dst_addr: "10.0.0.2".parse().ok(),
+            src_port: Some(40_080),
+            dst_port: Some(8_080),
+            proto: Some(6),
+            dns: Some(Box::new(dns)),
+            k8s: Some(Box::new(k8s)),
+            ..Flow::default()
+        }
+    }
+
+    fn passes(text: &str) -> bool {
+        let row = "10:00:00 pod nodejs-7c9 shop fd00::1 10.0.0.2 tcp";
+        Filter::parse(text).passes(row, &flow())
+    }
+
+    #[test]
+    fn each_form_finds_what_it_should() {
+        for (text, wanted) in [
+            ("", true),
+            ("NodeJS", true),
+            ("!nodejs", false),
+            ("nowhere", false),
+            ("!nowhere", true),
+            ("fd00::1", true),
+            ("fd00::2", false),
+            ("/node.*shop/", true),
+            ("/^node/", false),
+            ("!/^node/", true),
+            ("/node.*sh", true),
+            ("port:8080", true),
+            ("port:80", false),
+            ("dport:40080", false),
+            ("port:/^80/", true),
+            ("SrcK8S_Name:nodejs", true),
+            ("srcname:nodejs", true),
+            ("ns:shop", true),
+            ("ns:nodejs", false),
+            ("proto:tcp", true),
+            ("proto:6", true),
+            ("rcode:nxdomain", true),
+            ("!rcode:NXDomain", false),
+            ("cause:no", false),
+        ] {
+            assert_eq!(passes(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_filter_says_why_and_hides_nothing() {
+        for (text, why) in [("/a(/", "unclosed group"), ("nofield:x", "no field nofield"), ("!/[/", "unclosed")] {
+            let filter = Filter::parse(text);
+            assert!(filter.error().is_some_and(|error| error.contains(why)), "{text}: {:?}", filter.error());
+            assert!(passes(text), "{text}");
+        }
+        assert!(Filter::parse("port:80").error().is_none());
+    }
+}

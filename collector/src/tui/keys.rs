@@ -1,0 +1,281 @@
+//! What keys do to the state. Letters and digits are typed into the filter; so commands are other keys, or work while nothing is typed.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::app::{App, Digit, FEWEST_ROWS, Over, Sort};
+use super::data::kept::Kept;
+use super::filter::Filter;
+use super::views::View;
+
+/// How long a digit that switched the view may become the beginning of a number.
+const NUMBER_TIME: std::time::Duration = std::time::Duration::from_millis(600);
+/// Longest filter, and most filters: what fits on a line.
+const LONGEST_INPUT: usize = 200;
+const MOST_FILTERS: usize = 16;
+
+/// What is to be done outside of the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    None,
+    /// End the capture.
+    Quit,
+    /// Draw everything anew.
+    Redraw,
+}
+
+/// Applies a key. `kept` is what a pause holds on to.
+pub(super) fn press(app: &mut App, key: KeyEvent, kept: &Kept) -> Effect {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let alt = key.modifiers.contains(KeyModifiers::ALT);
+    let digit = app.digit.take();
+    match (key.code, control) {
+        (KeyCode::Char('q' | 'c'), true) => return Effect::Quit,
+        (KeyCode::Char('l'), true) => return Effect::Redraw,
+        _ if app.over == Over::Help => app.over = Over::Nothing,
+        (KeyCode::Esc, _) => escape(app),
+        (KeyCode::F(1), _) => app.over = Over::Help,
+        _ if app.over == Over::Detail => in_detail(app, key.code),
+        (KeyCode::Char(' ' | '@'), true) | (KeyCode::Null, _) => toggle_pause(app, kept),
+        (KeyCode::Char('d'), true) => switch_view(app, app.view.step(1)),
+        (KeyCode::Char('e'), true) => next_names(app, 1),
+        (KeyCode::Char('r'), true) => reverse(app),
+        (KeyCode::Char('u'), true) => app.input.clear(),
+        (KeyCode::Char(number @ '1'..='9'), _) if alt => view_number(app, number),
+        (KeyCode::Char(letter), false) if !alt => typed(app, letter, digit, kept),
+        (code, _) => move_about(app, code, key.modifiers, kept),
+    }
+    Effect::None
+}
+
+fn in_detail(app: &mut App, code: KeyCode) {
+    match code {
+        KeyCode::Enter | KeyCode::Backspace => app.over = Over::Nothing,
+        KeyCode::Up => app.detail_scroll = app.detail_scroll.saturating_sub(1),
+        KeyCode::Down => app.detail_scroll = app.detail_scroll.saturating_add(1),
+        KeyCode::PageUp => app.detail_scroll = app.detail_scroll.saturating_sub(10),
+        KeyCode::PageDown => app.detail_scroll = app.detail_scroll.saturating_add(10),
+        KeyCode::Char('?') => app.over = Over::Help,
+        _ => {}
+    }
+}
+
+fn move_about(app: &mut App, code: KeyCode, modifiers: KeyModifiers, kept: &Kept) {
+    let sideways = modifiers.intersects(KeyModifiers::SHIFT | KeyModifiers::CONTROL);
+    match code {
+        KeyCode::Right if sideways => app.scroll += scroll_step(app),
+        KeyCode::Left if sideways => app.scroll = app.scroll.saturating_sub(scroll_step(app)),
+        KeyCode::Right | KeyCode::Tab => switch_view(app, app.view.step(1)),
+        KeyCode::Left | KeyCode::BackTab => switch_view(app, app.view.step(-1)),
+        KeyCode::PageDown => next_names(app, 1),
+        KeyCode::PageUp => next_names(app, -1),
+        KeyCode::Up => move_cursor(app, -1, kept),
+        KeyCode::Down => move_cursor(app, 1, kept),
+        KeyCode::Home => go(app, true, kept),
+        KeyCode::End => go(app, false, kept),
+        KeyCode::Enter => enter(app, kept),
+        KeyCode::Backspace => backspace(app),
+        KeyCode::Delete => app.filters.clear(),
+        _ => {}
+    }
+}
+
+/// A letter of the filter, or, while nothing is typed, a command.
+fn typed(app: &mut App, letter: char, digit: Option<Digit>, kept: &Kept) {
+    if let Some(digit) = digit.filter(|digit| is_number(letter) && app.shown.elapsed < digit.at + NUMBER_TIME) {
+        // It was a number after all.
+        switch_view(app, digit.before);
+        app.input.push(digit.digit);
+    } else if app.input.is_empty() {
+        match letter {
+            '?' => return app.over = Over::Help,
+            ' ' => return toggle_pause(app, kept),
+            '+' => return more_rows(app, 1),
+            '-' => return more_rows(app, -1),
+            '<' => return sort_by(app, -1),
+            '>' => return sort_by(app, 1),
+            '1'..='9' => {
+                app.digit = Some(Digit { digit: letter, before: app.view, at: app.shown.elapsed });
+                return view_number(app, letter);
+            }
+            _ => {}
+        }
+    }
+    if app.input.chars().count() < LONGEST_INPUT && !letter.is_control() {
+        app.input.push(letter);
+        list_changed(app);
+    }
+}
+
+/// Whether it goes on with a number or an address.
+fn is_number(letter: char) -> bool {
+    letter.is_ascii_hexdigit() || letter == '.' || letter == ':'
+}
+
+fn escape(app: &mut App) {
+    if app.over != Over::Nothing {
+        app.over = Over::Nothing;
+    } else if !app.input.is_empty() {
+        app.input.clear();
+        list_changed(app);
+    } else {
+        app.cursor = None;
+        app.offset = 0;
+        app.paused = None;
+    }
+}
+
+fn enter(app: &mut App, kept: &Kept) {
+    if !app.input.is_empty() {
+        if Filter::parse(&app.input).error().is_none() && app.filters.len() < MOST_FILTERS {
+            app.filters.push(Filter::parse(&std::mem::take(&mut app.input)));
+            list_changed(app);
+        }
+    } else if app.view.is_table() && app.list_len() > 0 {
+        if app.cursor.is_none() {
+            select(app, 0, kept);
+        }
+        app.over = Over::Detail;
+        app.detail_scroll = 0;
+    } else if let Some(filter) = app.selected_line().and_then(|line| look_closer(app, line)) {
+        app.filters.push(Filter::parse(&filter));
+        switch_view(app, View::Standard);
+    }
+}
+
+/// The filter that shows the flows behind a line of Top or Problems.
+fn look_closer(app: &App, line: usize) -> Option<String> {
+    let index = app.offset + line;
+    match app.view {
+        View::Top => app.shown.top.get(index).map(|row| row.filter.clone()),
+        View::Problems => app.shown.problems.get(index).map(|row| row.filter.clone()),
+        _ => None,
+    }
+}
+
+fn backspace(app: &mut App) {
+    if app.input.pop().is_none() {
+        app.filters.pop();
+    }
+    list_changed(app);
+}
+
+/// Takes one of the filters away.
+pub(super) fn remove_filter(app: &mut App, index: usize) {
+    if index < app.filters.len() {
+        app.filters.remove(index);
+        list_changed(app);
+    }
+}
+
+fn list_changed(app: &mut App) {
+    app.cursor = None;
+    app.offset = 0;
+}
+
+fn view_number(app: &mut App, number: char) {
+    let index = number.to_digit(10).and_then(|number| (number as usize).checked_sub(1));
+    if let Some(view) = index.and_then(|index| View::ALL.get(index)) {
+        switch_view(app, *view);
+    }
+}
+
+pub(super) fn switch_view(app: &mut App, view: View) {
+    if app.view.is_table() != view.is_table() || !view.is_table() {
+        list_changed(app);
+    }
+    app.view = view;
+    app.scroll = 0;
+    app.shown.widths.clear();
+    // A sorted table stays sorted where the column is.
+    let columns = app.columns();
+    app.sort = app.sort.filter(|sort| columns.iter().any(|column| std::ptr::eq(*column, sort.column)));
+}
+
+/// The next enrichment, or what Top groups by.
+pub(super) fn next_names(app: &mut App, steps: isize) {
+    match app.view {
+        View::Top => app.group = app.group.step(steps),
+        View::Problems | View::Graph | View::Raw => return,
+        _ => app.names = Some(app.names().step(steps)),
+    }
+    switch_view(app, app.view);
+}
+
+pub(super) fn toggle_pause(app: &mut App, kept: &Kept) {
+    if app.paused.take().is_some() {
+        list_changed(app);
+    } else {
+        app.paused = Some(kept.clone());
+    }
+}
+
+pub(super) fn more_rows(app: &mut App, rows: isize) {
+    let wanted = app.height().saturating_add_signed(rows).max(FEWEST_ROWS);
+    app.most_rows = (wanted < app.page()).then_some(wanted);
+}
+
+/// Moves the order of the table by columns; before the first column the flows stand in their own order.
+fn sort_by(app: &mut App, steps: isize) {
+    match app.view {
+        View::Top => app.metric = app.metric.step(steps),
+        View::Problems | View::Graph | View::Raw => {}
+        _ => {
+            let columns = app.columns();
+            let here = app.sort.and_then(|sort| columns.iter().position(|column| std::ptr::eq(*column, sort.column)));
+            let next = here.map_or(0, |here| here as isize + 1) + steps;
+            let next = next.rem_euclid(columns.len() as isize + 1);
+            app.sort = (next > 0).then(|| Sort { column: columns[next as usize - 1], descending: true });
+            list_changed(app);
+        }
+    }
+}
+
+/// Sorts by this column; a second time, the other way round; a third time, no more.
+pub(super) fn sort_by_field(app: &mut App, field: &str) {
+    let Some(column) = app.columns().into_iter().find(|column| column.field == field) else { return };
+    app.sort = match app.sort {
+        Some(sort) if std::ptr::eq(sort.column, column) => {
+            sort.descending.then_some(Sort { descending: false, ..sort })
+        }
+        _ => Some(Sort { column, descending: true }),
+    };
+    list_changed(app);
+}
+
+fn reverse(app: &mut App) {
+    if let Some(sort) = &mut app.sort {
+        sort.descending = !sort.descending;
+        list_changed(app);
+    }
+}
+
+fn scroll_step(app: &App) -> usize {
+    if app.view == View::Raw { 20 } else { 1 }
+}
+
+/// Moves the selection by lines of the screen. A table with a selection is paused, so that it does not run away.
+pub(super) fn move_cursor(app: &mut App, lines: isize, kept: &Kept) {
+    let steps = if app.from_top() { lines } else { -lines };
+    match app.cursor {
+        None if app.list_len() > 0 => select(app, app.offset, kept),
+        None => {}
+        Some(place) => select(app, place.saturating_add_signed(steps), kept),
+    }
+}
+
+/// To the first line of the list, or to the last.
+fn go(app: &mut App, to_top: bool, kept: &Kept) {
+    let end = app.list_len().saturating_sub(1);
+    select(app, if to_top == app.from_top() { 0 } else { end }, kept);
+}
+
+/// Selects a place of the list, and scrolls to it.
+pub(super) fn select(app: &mut App, place: usize, kept: &Kept) {
+    let Some(end) = app.list_len().checked_sub(1) else { return };
+    if app.view.is_table() && app.paused.is_none() {
+        app.paused = Some(kept.clone());
+    }
+    let place = place.min(end);
+    app.cursor = Some(place);
+    app.offset = app.offset.min(place).max((place + 1).saturating_sub(app.height()));
+}

@@ -1,0 +1,225 @@
+//! Keys and the mouse: before, what was pressed, after.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+
+use super::world::{World, between};
+use crate::tui::app::Over;
+use crate::tui::keys::{self, Effect};
+use crate::tui::mouse::{self, Act};
+use crate::tui::views::View;
+
+/// Presses keys by name: `a`, `Up`, `C-c`, `S-Right`, `A-3`; `text` in quotes is typed.
+fn press(world: &mut World, keys: &str) -> Effect {
+    let mut effect = Effect::None;
+    for word in keys.split(' ').filter(|word| !word.is_empty()) {
+        for key in events(word) {
+            effect = keys::press(&mut world.app, key, &world.data.kept);
+            world.advance(0);
+        }
+    }
+    effect
+}
+
+fn events(word: &str) -> Vec<KeyEvent> {
+    let (modifiers, name) = match word.split_once('-') {
+        Some(("C", name)) if !name.is_empty() => (KeyModifiers::CONTROL, name),
+        Some(("S", name)) if !name.is_empty() => (KeyModifiers::SHIFT, name),
+        Some(("A", name)) if !name.is_empty() => (KeyModifiers::ALT, name),
+        _ => (KeyModifiers::NONE, word),
+    };
+    let code = match name {
+        "Up" => KeyCode::Up,
+        "Down" => KeyCode::Down,
+        "Left" => KeyCode::Left,
+        "Right" => KeyCode::Right,
+        "PgUp" => KeyCode::PageUp,
+        "PgDn" => KeyCode::PageDown,
+        "Home" => KeyCode::Home,
+        "End" => KeyCode::End,
+        "Enter" => KeyCode::Enter,
+        "Esc" => KeyCode::Esc,
+        "Tab" => KeyCode::Tab,
+        "BackTab" => KeyCode::BackTab,
+        "Back" => KeyCode::Backspace,
+        "Del" => KeyCode::Delete,
+        "Space" => KeyCode::Char(' '),
+        "F1" => KeyCode::F(1),
+        text => return text.chars().map(|c| KeyEvent::new(KeyCode::Char(c), modifiers)).collect(),
+    };
+    vec![KeyEvent::new(code, modifiers)]
+}
+
+/// The choices in one line.
+fn state(world: &World) -> String {
+    let app = &world.app;
+    let filters: Vec<_> = app.filters.iter().map(|filter| filter.text.as_str()).collect();
+    let mut parts = vec![app.view.title().to_owned(), app.names().title().to_owned()];
+    if !app.input.is_empty() || !filters.is_empty() {
+        parts.push(format!("{}[{}]", app.input, filters.join(" ")));
+    }
+    if let Some(sort) = app.sort {
+        parts.push(format!("by {}{}", sort.column.title, if sort.descending { " down" } else { " up" }));
+    }
+    parts.extend(app.cursor.map(|cursor| format!("at {cursor}")));
+    parts.extend(app.paused.is_some().then(|| "paused".into()));
+    parts.extend((app.over != Over::Nothing).then(|| format!("{:?}", app.over)));
+    parts.extend(app.most_rows.map(|rows| format!("{rows} rows")));
+    parts.join(", ")
+}
+
+#[test]
+fn each_key_does_what_the_help_says() {
+    for (before, keys, after) in [
+        ("", "Right", "Packet drops, Resource"),
+        ("", "Left", "Graph, Resource"),
+        ("", "Tab Tab", "DNS, Resource"),
+        ("", "BackTab BackTab", "Problems, Resource"),
+        ("", "C-d", "Packet drops, Resource"),
+        ("", "4", "RTT, Resource"),
+        ("", "A-5", "All, Resource"),
+        ("", "PgDn", "Standard, Subnet"),
+        ("", "PgUp", "Standard, Owner"),
+        ("", "C-e C-e C-e", "Standard, None"),
+        ("", "nodejs", "Standard, Resource, nodejs[]"),
+        ("", "nodejs Enter tcp", "Standard, Resource, tcp[nodejs]"),
+        ("nodejs Enter tcp", "Back Back", "Standard, Resource, t[nodejs]"),
+        ("nodejs Enter tcp", "C-u Back", "Standard, Resource"),
+        ("nodejs Enter tcp Enter", "Del", "Standard, Resource"),
+        ("", "/a( Enter", "Standard, Resource, /a([]"),
+        ("", "10.128", "Standard, Resource, 10.128[]"),
+        ("3", "443", "DNS, Resource, 443[]"),
+        ("nodejs", "3?<", "Standard, Resource, nodejs3?<[]"),
+        ("nodejs", "Esc", "Standard, Resource"),
+        ("", "Up", "Standard, Resource, at 0, paused"),
+        ("", "Up Up Up Down", "Standard, Resource, at 1, paused"),
+        ("", "Home", "Standard, Resource, at 333, paused"),
+        ("Home", "End Down", "Standard, Resource, at 0, paused"),
+        ("Up Up", "Esc", "Standard, Resource"),
+        ("Up", "Enter", "Standard, Resource, at 0, paused, Detail"),
+        ("", "Enter", "Standard, Resource, at 0, paused, Detail"),
+        ("Up Enter", "Enter", "Standard, Resource, at 0, paused"),
+        ("Up Enter", "Esc Esc", "Standard, Resource"),
+        ("", "Space", "Standard, Resource, paused"),
+        ("Space", "Space", "Standard, Resource"),
+        ("", "C-Space", "Standard, Resource, paused"),
+        ("", ">", "Standard, Resource, by End Time down"),
+        ("", "> >", "Standard, Resource, by Src Kind down"),
+        ("", "<", "Standard, Resource, by Packets down"),
+        ("<", ">", "Standard, Resource"),
+        ("<", "C-r", "Standard, Resource, by Packets up"),
+        ("<", "Right", "Packet drops, Resource"),
+        ("", "-", "Standard, Resource, 32 rows"),
+        ("-", "+", "Standard, Resource"),
+        ("", "?", "Standard, Resource, Help"),
+        ("", "F1", "Standard, Resource, Help"),
+        ("?", "x", "Standard, Resource"),
+        ("7", "PgDn Down Down", "Top, Resource, at 1"),
+        ("8", "Down Enter", "Standard, Resource, [cause:OVS_DROP_EXPLICIT]"),
+        ("9", "Up Enter", "Graph, Resource"),
+    ] {
+        let mut world = World::new(120, 40);
+        press(&mut world, before);
+        // Time for a digit to be a view, not the beginning of a number.
+        world.advance(2_000);
+        press(&mut world, keys);
+        assert_eq!(state(&world), after, "{before}, then {keys}");
+    }
+}
+
+#[test]
+fn some_keys_reach_beyond_the_state() {
+    let mut world = World::new(80, 24);
+    assert_eq!(press(&mut world, "C-q"), Effect::Quit);
+    assert_eq!(press(&mut world, "C-c"), Effect::Quit);
+    assert_eq!(press(&mut world, "C-l"), Effect::Redraw);
+    assert_eq!(press(&mut world, "q"), Effect::None);
+}
+
+#[test]
+fn a_digit_becomes_a_number_only_when_more_follow_soon() {
+    let mut world = World::new(80, 24);
+    press(&mut world, "4");
+    world.advance(5_000);
+    press(&mut world, "3");
+    assert_eq!(state(&world), "DNS, Resource");
+    press(&mut world, "1");
+    assert_eq!(state(&world), "RTT, Resource, 31[]", "the view that was there before the number");
+}
+
+#[test]
+fn a_filter_shows_its_rows_at_once() {
+    let mut world = World::new(120, 40);
+    press(&mut world, "!nodejs");
+    assert_eq!((world.app.shown.rows.len(), world.app.shown.matching), (33, 86));
+    assert!(!world.text().contains("nodejs-7c9f6d5b8-x2x4p"));
+    press(&mut world, "C-u cause:explicit");
+    assert_eq!(world.app.shown.matching, 20);
+    assert!(world.app.shown.rows.iter().all(|flow| flow.drops.is_some()));
+    press(&mut world, "C-u nowhere");
+    assert!(world.text().contains("No flow passes the filters"));
+}
+
+#[test]
+fn the_table_is_sorted_and_scrolls_with_the_selection() {
+    let mut world = World::new(80, 24);
+    press(&mut world, "<");
+    let packets: Vec<_> = world.app.shown.rows.iter().map(|flow| flow.packets).collect();
+    assert!(packets.is_sorted_by(|a, b| a >= b) && packets[0] == 71, "{packets:?}");
+    press(&mut world, "Down Down End");
+    assert_eq!(world.app.shown.rows.last().map(|flow| flow.packets), Some(3));
+    assert_eq!(world.app.selected().map(|flow| flow.packets), Some(3));
+    press(&mut world, "Home");
+    assert_eq!((world.app.offset, world.app.selected().map(|flow| flow.packets)), (0, Some(71)));
+}
+
+#[test]
+fn a_pause_loses_nothing() {
+    let mut world = World::new(120, 40);
+    press(&mut world, "Space");
+    let before = world.app.shown.rows.clone();
+    world.add((0..2_000).map(|port| between(0, 1, (port, 80), 70)).collect(), 70);
+    world.advance(1_000);
+    assert_eq!(world.app.shown.rows, before, "rows stay although they are long gone from what is kept");
+    assert!(world.text().contains("PAUSED, 2,000 new"));
+    press(&mut world, "Space");
+    assert_eq!(world.app.shown.kept, 1_000);
+    assert!(world.app.shown.rows.iter().all(|flow| flow.src_port >= Some(1_000)));
+}
+
+#[test]
+fn every_button_does_something() {
+    for view in View::ALL {
+        let mut world = World::new(120, 40);
+        keys::switch_view(&mut world.app, *view);
+        press(&mut world, "tcp Enter -");
+        let (_, buttons) = world.draw();
+        for (area, act) in buttons.clone() {
+            let mut world = World::new(120, 40);
+            keys::switch_view(&mut world.app, *view);
+            press(&mut world, "tcp Enter -");
+            world.draw();
+            let before = state(&world) + &format!("{:?}", world.app.group);
+            let place = MouseEventKind::Down(MouseButton::Left);
+            let click = MouseEvent { kind: place, column: area.x, row: area.y, modifiers: KeyModifiers::NONE };
+            mouse::apply(&mut world.app, click, &buttons, &world.data.kept);
+            let after = state(&world) + &format!("{:?}", world.app.group);
+            let stays = act == Act::View(*view) || matches!(act, Act::Names(_) if *view == View::Raw);
+            assert_eq!(before == after, stays, "{view:?} {act:?}: {before} -> {after}");
+        }
+    }
+}
+
+#[test]
+fn a_second_click_opens_and_the_wheel_scrolls() {
+    let mut world = World::new(120, 40);
+    let event = |kind, row| MouseEvent { kind, column: 3, row, modifiers: KeyModifiers::NONE };
+    let down = MouseEventKind::Down(MouseButton::Left);
+    for expected in ["Standard, Resource, at 28, paused", "Standard, Resource, at 28, paused, Detail"] {
+        let (_, buttons) = world.draw();
+        mouse::apply(&mut world.app, event(down, 9), &buttons, &world.data.kept);
+        assert_eq!(state(&world), expected);
+    }
+    press(&mut world, "Esc");
+    mouse::apply(&mut world.app, event(MouseEventKind::ScrollUp, 9), &Vec::new(), &world.data.kept);
+    assert_eq!(state(&world), "Standard, Resource, at 31, paused");
+}
