@@ -109,6 +109,11 @@ install_tools() {
       cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
       cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
     fi
+    # Checks manifests against the schemas that the Kubernetes project publishes.
+    if [[ ! -x target/python/bin/kubernetes-validate ]]; then
+      { python3 -m venv target/python && target/python/bin/pip install --quiet kubernetes-validate; } ||
+        note 'kubernetes-validate could not be installed: its test will say that it was skipped'
+    fi
   elif ((${#missing_packages[@]})); then
     note "missing, and not installed because of --no-install: ${missing_packages[*]}"
   fi

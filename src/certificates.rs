@@ -17,8 +17,10 @@ use crate::plan::Plan;
 /// Clocks of nodes and of the user's machine differ.
 const BEFORE: Duration = Duration::from_secs(60 * 60);
 const AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Nobody waits longer, and dates have their limits.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// What stands for a key where it is not shown.
-const HIDDEN: &str = "(not shown)";
+pub(crate) const HIDDEN: &str = "(not shown)";
 
 /// A certificate and its key, as PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl Certificates {
     /// The system has no random numbers.
     pub fn new(plan: &Plan, now: SystemTime) -> Result<Self, rcgen::Error> {
         let from = OffsetDateTime::from(now - BEFORE);
-        let until = OffsetDateTime::from(now + plan.max_time + plan.keep + AFTER);
+        let until = OffsetDateTime::from(now + plan.max_time.saturating_add(plan.keep).min(LONGEST) + AFTER);
         let params = |name: &str, names: Vec<String>| -> Result<CertificateParams, rcgen::Error> {
             let mut params = CertificateParams::new(names)?;
             params.distinguished_name.push(DnType::CommonName, name);

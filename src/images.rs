@@ -1,5 +1,9 @@
 //! Which images a capture runs, and how a cluster gets them.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 /// Registry of the images when no mirror is named.
 pub const REGISTRY: &str = "ghcr.io";
 /// Their path in a registry: one image holds the collector and the agent.
@@ -20,12 +24,26 @@ pub struct Images {
 
 impl Default for Images {
     fn default() -> Self {
-        let image = format!("{REGISTRY}/{REPOSITORY}:{}", env!("CARGO_PKG_VERSION"));
-        Self { collector: image.clone(), agent: image, pull_policy: None, pull_secret: None }
+        Self::in_registry(REGISTRY)
     }
 }
 
 impl Images {
+    /// The images of this version in another registry: `host`, or `host/path` for a mirror that puts a folder in front.
+    #[must_use]
+    pub fn in_registry(registry: &str) -> Self {
+        let image = format!("{}/{REPOSITORY}:{}", registry.trim_end_matches('/'), env!("CARGO_PKG_VERSION"));
+        Self { collector: image.clone(), agent: image, pull_policy: None, pull_secret: None }
+    }
+
+    /// What has to be in a registry for a capture, each image once.
+    #[must_use]
+    pub fn list(&self) -> Vec<&str> {
+        let mut all = vec![self.collector.as_str(), self.agent.as_str()];
+        all.dedup();
+        all
+    }
+
     /// When a node asks the registry for the collector's image.
     #[must_use]
     pub fn collector_pull_policy(&self) -> PullPolicy {
@@ -37,6 +55,40 @@ impl Images {
     pub fn agent_pull_policy(&self) -> PullPolicy {
         self.pull_policy.unwrap_or_else(|| by_tag(&self.agent))
     }
+}
+
+/// What [`is_reference`] takes, in words.
+pub const REFERENCE: &str =
+    "an image such as registry.example.com:5000/team/netobserv-cli:1.0 (a path in small letters, then :tag or @digest)";
+/// What [`is_registry`] takes, in words.
+pub const MIRROR: &str = "a registry such as registry.example.com:5000, or registry.example.com/team";
+
+// The grammar of image references (distribution/reference, also used by every container engine).
+const HOST: &str = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?";
+const PART: &str = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
+const TAG: &str = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}";
+const DIGEST: &str = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}";
+/// Of the path, host included.
+const LONGEST: usize = 255;
+
+/// Whether a container engine would understand this as the name of an image.
+#[must_use]
+pub fn is_reference(text: &str) -> bool {
+    static WHOLE: LazyLock<Regex> =
+        LazyLock::new(|| pattern(&format!("((?:{HOST}/)?{PART}(?:/{PART})*)(?::{TAG})?(?:@{DIGEST})?")));
+    WHOLE.captures(text).is_some_and(|found| found[1].len() <= LONGEST)
+}
+
+/// Whether this can stand in front of an image's path.
+#[must_use]
+pub fn is_registry(text: &str) -> bool {
+    static WHOLE: LazyLock<Regex> = LazyLock::new(|| pattern(&format!("{HOST}(?:/{PART})*/?")));
+    WHOLE.is_match(text) && text.len() + REPOSITORY.len() < LONGEST
+}
+
+/// Matches whole texts only.
+fn pattern(text: &str) -> Regex {
+    Regex::new(&format!(r"\A(?:{text})\z")).expect("the pattern is constant")
 }
 
 /// A version or a digest never changes its meaning; `latest`, a branch or nothing may.
@@ -94,5 +146,84 @@ impl PullSecret {
 impl std::fmt::Debug for PullSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PullSecret({})", self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn references_are_what_engines_understand() {
+        let digest = format!("quay.io/a/b@{DIGEST}");
+        let both = format!("localhost:5000/b:1.0@{DIGEST}");
+        for good in ["busybox", "a/b", "ghcr.io/a/b:1.0", "h:5000/a__b/c-d.e:v1_x", "[::1]:5000/a", &digest, &both] {
+            assert!(is_reference(good), "{good}");
+        }
+        let long = format!("h.io/{}", "a/".repeat(130) + "b");
+        for bad in [
+            "",
+            " ",
+            "a/B",
+            "ghcr.io/A",
+            "a:",
+            "a:b:c",
+            "a b",
+            "-a",
+            "a/",
+            "/a",
+            "a//b",
+            "a@sha256:12",
+            "a:1\n",
+            "a:$(x)",
+            &long,
+            "https://ghcr.io/a",
+            "h.io/a___b",
+        ] {
+            assert!(!is_reference(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn our_own_references_are_good() {
+        assert!(Images::default().list().iter().all(|image| is_reference(image)));
+        assert_eq!(Images::default().list().len(), 1);
+    }
+
+    #[test]
+    fn a_mirror_replaces_the_registry_and_keeps_the_path() {
+        for (registry, image) in [
+            ("mirror.example.com:5000", "mirror.example.com:5000/netobserv-rs/netobserv-cli:"),
+            ("mirror.example.com/team/", "mirror.example.com/team/netobserv-rs/netobserv-cli:"),
+        ] {
+            assert!(is_registry(registry));
+            let images = Images::in_registry(registry);
+            assert_eq!(images.collector, format!("{image}{}", env!("CARGO_PKG_VERSION")));
+            assert!(is_reference(&images.agent));
+        }
+        for bad in ["", "https://h", "h/A", "h:port", "h /a", "h:5000:a"] {
+            assert!(!is_registry(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_never_changes_is_pulled_once() {
+        let policy = |image: &str| Images { collector: image.into(), ..Images::default() }.collector_pull_policy();
+        for fixed in ["a:1.0", "h:5000/a:v2", &format!("a@{DIGEST}"), &format!("a:main@{DIGEST}")] {
+            assert_eq!(policy(fixed), PullPolicy::IfNotPresent, "{fixed}");
+        }
+        for moving in ["a", "h:5000/a", "a:latest", "h:5000/a:main"] {
+            assert_eq!(policy(moving), PullPolicy::Always, "{moving}");
+        }
+        let forced = Images { pull_policy: Some(PullPolicy::Never), ..Images::default() };
+        assert_eq!((forced.agent_pull_policy().word(), forced.collector_pull_policy().word()), ("Never", "Never"));
+    }
+
+    #[test]
+    fn credentials_are_never_shown() {
+        let secret = PullSecret::Config("hidden".into());
+        assert_eq!(format!("{secret:?}"), "PullSecret(netobserv-cli-pull)");
     }
 }

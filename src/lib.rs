@@ -24,6 +24,7 @@ pub mod say;
 pub mod session;
 pub mod signal;
 pub mod template;
+pub mod yaml_file;
 
 use std::ffi::OsString;
 use std::io::Write as _;

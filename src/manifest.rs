@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::certificates::{Certificates, Pair};
+use crate::certificates::{Certificates, HIDDEN, Pair};
 use crate::images::PullSecret;
 use crate::plan::{Kind, Plan};
 use crate::template::{self, TemplateError, Values};
@@ -94,13 +94,28 @@ pub fn stream(documents: &[Document], stage: Stage) -> String {
     join(documents.iter().filter(|document| document.stage == stage))
 }
 
-/// All documents as one stream.
+/// All documents as one stream, private keys included, for `oc apply -f` without this program: the pod captures by itself.
 ///
 /// # Errors
 ///
 /// See [`documents`].
 pub fn yaml_stream(plan: &Plan, certificates: &Certificates) -> Result<String, ManifestError> {
-    Ok(join(documents(plan, certificates)?.iter()))
+    let plan = Plan { background: true, ..plan.clone() };
+    let head = include_str!("../yaml/head.yml");
+    Ok(format!("{head}---\n{}", join(documents(&plan, certificates)?.iter())))
+}
+
+/// The documents as they may be shown: without private keys and credentials.
+///
+/// # Errors
+///
+/// See [`documents`].
+pub fn masked_documents(plan: &Plan, certificates: &Certificates) -> Result<Vec<Document>, ManifestError> {
+    let mut plan = plan.clone();
+    if let Some(PullSecret::Config(config)) = &mut plan.images.pull_secret {
+        HIDDEN.clone_into(config);
+    }
+    documents(&plan, &certificates.masked())
 }
 
 fn join<'a>(documents: impl Iterator<Item = &'a Document>) -> String {

@@ -16,6 +16,9 @@ const SLACK: Duration = Duration::from_secs(30 * 60);
 const FILES_PER_BYTE: u64 = 4;
 /// Logs, temporary files of sorting, state.
 const OTHER_FILES: u64 = 256 << 20;
+/// Kubernetes counts deadlines in 32 bits, sizes in 64.
+const LONGEST_DEADLINE: u64 = i32::MAX as u64;
+const MOST_SPACE: u64 = i64::MAX as u64;
 
 /// What is captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,12 +131,12 @@ impl Plan {
     /// Seconds after which Kubernetes ends the collector's pod, whatever else has failed.
     #[must_use]
     pub fn deadline(&self) -> u64 {
-        (self.max_time + self.keep + SLACK).as_secs()
+        self.max_time.saturating_add(self.keep).saturating_add(SLACK).as_secs().min(LONGEST_DEADLINE)
     }
 
     /// Bytes that the pod's files may take: well above what the collector's own limit lets them.
     #[must_use]
     pub fn file_space(&self) -> u64 {
-        self.max_bytes.saturating_mul(FILES_PER_BYTE).saturating_add(OTHER_FILES)
+        self.max_bytes.saturating_mul(FILES_PER_BYTE).saturating_add(OTHER_FILES).min(MOST_SPACE)
     }
 }

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
-use oc_netobserv::manifest::{Document, documents};
-use oc_netobserv::plan::Kind;
+use netobserv_testkit::proc::Run;
+use oc_netobserv::manifest::{Document, Stage, documents, stream, yaml_stream};
+use oc_netobserv::plan::{Kind, Plan};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use yaml_world::{certificates, every_plan, json, made, plan};
+use yaml_world::{certificates, every_plan, json, made, plan, tool};
 
 /// `security.openshift.io/v1`, which is in no library: its documented fields.
 #[derive(Deserialize, Serialize)]
@@ -102,4 +103,121 @@ fn a_misspelt_field_is_found() {
     let mut document = made(&plan(Kind::Flows)).remove(1);
     document.yaml = document.yaml.replace("automountServiceAccountToken", "autoMountServiceAccountToken");
     check(&document);
+}
+
+/// The schemas that the Kubernetes project publishes know more than types: which fields are required, which values exist.
+#[test]
+fn the_published_schemas_agree() {
+    let Some(validate) = tool("kubernetes-validate", "the_published_schemas_agree") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificates = certificates(&plan(Kind::Flows));
+    let mut files = std::collections::BTreeMap::new();
+    for plan in every_plan() {
+        let documents = documents(&plan, &certificates).expect("documents");
+        for document in documents.iter().filter(|document| document.kind != "SecurityContextConstraints") {
+            let number = files.len();
+            files.entry(document.yaml.clone()).or_insert_with(|| folder.path().join(format!("{number}.yml")));
+        }
+    }
+    for (yaml, path) in &files {
+        std::fs::write(path, yaml).expect("a file");
+    }
+    Run::new(validate).args(["--strict", "--quiet", "--no-warn", "-k", "1.33"]).args(files.values()).output();
+}
+
+/// The agents have no token; what the collector has it needs; nothing may write but for the removal of the session.
+#[test]
+fn permissions_are_the_smallest() {
+    for plan in every_plan() {
+        for document in made(&plan) {
+            let read = json(&document);
+            for rule in read["rules"].as_array().into_iter().flatten() {
+                let verbs: Vec<_> = rule["verbs"].as_array().expect("verbs").iter().filter_map(Value::as_str).collect();
+                let named = rule["resourceNames"].as_array().is_some_and(|names| !names.is_empty());
+                let looks = verbs.iter().all(|verb| ["get", "list", "watch"].contains(verb));
+                let removes = named && verbs.iter().all(|verb| ["get", "delete", "use"].contains(verb));
+                assert!(looks || removes, "{} {}: {rule}", document.kind, document.name);
+                assert!(!looks || !rule["resources"].to_string().contains("secrets"), "{rule}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_agents_have_three_capabilities_and_no_token() {
+    for plan in every_plan() {
+        let agents = made(&plan).into_iter().find(|document| document.kind == "DaemonSet").expect("agents");
+        let spec = &json(&agents)["spec"]["template"]["spec"];
+        let security = &spec["containers"][0]["securityContext"];
+        assert_eq!(spec["automountServiceAccountToken"], json!(false));
+        assert_eq!(security["capabilities"], json!({ "add": ["BPF", "PERFMON", "NET_ADMIN"], "drop": ["ALL"] }));
+        assert_eq!(
+            (&security["privileged"], &security["readOnlyRootFilesystem"]),
+            (&json!(plan.privileged), &json!(true))
+        );
+        assert_eq!(agents.yaml.contains("hostPath:"), plan.privileged);
+        assert!(spec["containers"][0]["resources"]["limits"]["memory"].is_string());
+    }
+}
+
+/// The DaemonSet's controller adopts every pod that its selector matches.
+#[test]
+fn the_daemonset_does_not_select_the_collector() {
+    let made = made(&plan(Kind::Flows));
+    let of = |kind: &str| json(made.iter().find(|document| document.kind == kind).expect("a document"));
+    let wanted = of("DaemonSet")["spec"]["selector"]["matchLabels"].as_object().expect("labels").clone();
+    let labels = |object: &Value| object["metadata"]["labels"].clone();
+    let matches = |labels: &Value| wanted.iter().all(|(key, value)| labels[key] == *value);
+    assert!(matches(&labels(&of("DaemonSet")["spec"]["template"])));
+    assert!(!matches(&labels(&of("Pod"))));
+    assert_eq!(of("Service")["spec"]["selector"], json!({ "run": labels(&of("Pod"))["run"] }));
+}
+
+#[test]
+fn everything_carries_the_session() {
+    for plan in every_plan() {
+        for document in made(&plan) {
+            let labels = &json(&document)["metadata"]["labels"];
+            let session = (&labels["app"], &labels["netobserv.io/session"]);
+            assert_eq!(session, (&json!("netobserv-cli"), &json!(plan.session)), "{} {}", document.kind, document.name);
+        }
+    }
+}
+
+#[test]
+fn cluster_wide_objects_have_names_of_their_own_and_go_with_the_namespace() {
+    let plan = Plan { namespace: "mine".into(), namespace_uid: Some("7a0c".into()), scc: true, ..plan(Kind::Flows) };
+    let wide = ["ClusterRole", "ClusterRoleBinding", "SecurityContextConstraints"];
+    let mut seen = Vec::new();
+    for document in made(&plan).iter().filter(|document| wide.contains(&document.kind)) {
+        let metadata = &json(document)["metadata"];
+        assert_eq!(metadata["name"], json!("netobserv-cli-mine"));
+        let owner = json!([{ "apiVersion": "v1", "kind": "Namespace", "name": "mine", "uid": "7a0c" }]);
+        assert_eq!(metadata["ownerReferences"], owner);
+        assert!(metadata["namespace"].is_null());
+        seen.push(document.kind);
+    }
+    assert_eq!(seen, wide);
+}
+
+#[test]
+fn stages_follow_each_other_and_the_stream_holds_all() {
+    let plan = Plan { scc: true, ..plan(Kind::Flows) };
+    let documents = made(&plan);
+    assert!(documents.is_sorted_by_key(|document| document.stage));
+    let stages = [Stage::Namespace, Stage::Access, Stage::Service, Stage::Agents, Stage::Collector];
+    let streams: Vec<_> = stages.iter().map(|stage| stream(&documents, *stage)).collect();
+    let whole = yaml_stream(&plan, &certificates(&plan)).expect("a stream");
+    let read: Vec<Value> = serde_saphyr::from_multiple(&whole).expect("YAML");
+    assert_eq!(read.len(), documents.len());
+    assert_eq!(streams.iter().map(|text| text.split("---\n").count()).sum::<usize>(), documents.len());
+    // Applied by hand, nobody is there to start the capture: the pod does.
+    assert_eq!(read.last().expect("the pod")["spec"]["containers"][0]["command"][1], json!("get-flows"));
+}
+
+#[test]
+fn a_setting_without_a_place_is_refused() {
+    let plan = Plan { agent_env: vec![("ENABLE_TELEPATHY".into(), "true".into())], ..plan(Kind::Flows) };
+    let error = documents(&plan, &certificates(&plan)).expect_err("no place").to_string();
+    assert_eq!(error, "the manifest of the agents has no place for ENABLE_TELEPATHY");
 }

@@ -1,6 +1,8 @@
 //! Plans for the tests of manifests.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use oc_netobserv::certificates::Certificates;
@@ -9,7 +11,7 @@ use oc_netobserv::manifest::{Document, documents};
 use oc_netobserv::plan::{Kind, Plan};
 
 /// A plan with nothing special.
-pub fn plan(command: Kind) -> Plan {
+pub(crate) fn plan(command: Kind) -> Plan {
     Plan {
         command,
         namespace: "netobserv-cli".into(),
@@ -34,7 +36,7 @@ pub fn plan(command: Kind) -> Plan {
 }
 
 /// One plan for each combination of what changes the manifests.
-pub fn every_plan() -> impl Iterator<Item = Plan> {
+pub(crate) fn every_plan() -> impl Iterator<Item = Plan> {
     (0..1 << 7).flat_map(|bits: u32| {
         let bit = |n: u32| bits & (1 << n) != 0;
         [Kind::Flows, Kind::Packets].map(|kind| {
@@ -56,19 +58,30 @@ pub fn every_plan() -> impl Iterator<Item = Plan> {
 }
 
 /// Certificates for any of them: what they certify does not matter to a manifest.
-pub fn certificates(plan: &Plan) -> Certificates {
+pub(crate) fn certificates(plan: &Plan) -> Certificates {
     Certificates::new(plan, SystemTime::now()).expect("certificates")
 }
 
 /// All documents of a plan.
 #[track_caller]
-pub fn made(plan: &Plan) -> Vec<Document> {
+pub(crate) fn made(plan: &Plan) -> Vec<Document> {
     documents(plan, &certificates(plan)).expect("documents")
 }
 
 /// A document as JSON.
 #[track_caller]
-pub fn json(document: &Document) -> serde_json::Value {
+pub(crate) fn json(document: &Document) -> serde_json::Value {
     let read = serde_saphyr::from_str(&document.yaml);
     read.unwrap_or_else(|error| panic!("{} {}: {error}\n{}", document.kind, document.name, document.yaml))
+}
+
+/// A tool that this machine has, or a line that says that the test was skipped.
+pub(crate) fn tool(name: &str, test: &str) -> Option<PathBuf> {
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin").join(name);
+    let found = if ours.exists() { Some(ours) } else { which::which(name).ok() };
+    if found.is_none() {
+        // libtest would keep what `eprintln!` says to itself.
+        let _ = writeln!(std::io::stderr().lock(), "SKIPPED: {test}: needs {name}");
+    }
+    found
 }
