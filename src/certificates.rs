@@ -19,8 +19,6 @@ const BEFORE: Duration = Duration::from_secs(60 * 60);
 const AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// Nobody waits longer, and dates have their limits.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-/// What stands for a key where it is not shown.
-pub(crate) const HIDDEN: &str = "(not shown)";
 
 /// A certificate and its key, as PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,7 +43,7 @@ pub struct Certificates {
 /// Never the key.
 impl std::fmt::Debug for Pair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pair").field("certificate", &self.certificate).field("key", &HIDDEN).finish()
+        f.debug_struct("Pair").field("certificate", &self.certificate).field("key", &"(not shown)").finish()
     }
 }
 
@@ -77,13 +75,6 @@ impl Certificates {
             )?,
             agent: sign(params("agent", Vec::new())?, ExtendedKeyUsagePurpose::ClientAuth, &authority)?,
         })
-    }
-
-    /// The same without keys, to be shown.
-    #[must_use]
-    pub fn masked(&self) -> Self {
-        let mask = |pair: &Pair| Pair { certificate: pair.certificate.clone(), key: HIDDEN.to_owned() };
-        Self { ca: self.ca.clone(), collector: mask(&self.collector), agent: mask(&self.agent) }
     }
 }
 

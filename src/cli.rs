@@ -1,10 +1,12 @@
 //! The words as typed. Only their shape is checked here; what a value may be is known by [`crate::options`].
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
+
+use crate::completion;
 
 mod cluster;
 mod filter;
@@ -60,6 +62,12 @@ pub enum WordsError {
     /// An option without its value.
     #[error("{0} needs a value: {0}=VALUE")]
     NoValue(String),
+    /// `completion` alone.
+    #[error("completion needs a shell: use {}", completion::SHELLS)]
+    NoShell,
+    /// `completion` for another shell.
+    #[error("{0} is no shell that completion knows: use {shells}", shells = completion::SHELLS)]
+    UnknownShell(String),
     /// The rest of what a command line can get wrong.
     #[error("{0}")]
     Malformed(String),
@@ -108,6 +116,16 @@ enum CommandWords {
     Doctor(DoctorArgs),
     /// Print the version
     Version,
+    /// Print a script that completes commands, options and values: for bash, elvish, fish, powershell or zsh
+    Completion {
+        /// The shell
+        shell: Option<String>,
+    },
+    /// Print the manual page, or that of a command: oc-netobserv man | man -l -
+    Man {
+        /// The command
+        command: Option<String>,
+    },
     /// Print this text, or the options of a command
     Help {
         /// The command to explain
@@ -231,6 +249,9 @@ Examples:
 pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsError> {
     let words: Vec<OsString> = words.into_iter().collect();
     let rest = words.get(1..).unwrap_or_default();
+    if let Some(words) = words_to_complete(&words) {
+        return Ok(Request::Help(completion::answer(whole(), &words)));
+    }
     if asks_for_help(rest) {
         return help(rest.iter().find_map(|word| word.to_str().filter(|w| is_command(w) && *w != "help")));
     }
@@ -249,7 +270,26 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
         CommandWords::Doctor(doctor) => Ok(Request::Doctor(doctor)),
         CommandWords::Version => Ok(Request::Version),
         CommandWords::Help { command } => help(command.as_deref()),
+        CommandWords::Completion { shell } => completion_script(shell),
+        CommandWords::Man { command } => {
+            let page = completion::manual(&whole(), command.as_deref());
+            page.map(Request::Help).ok_or(WordsError::UnknownCommand(command.unwrap_or_default()))
+        }
     }
+}
+
+/// What kubectl and oc want completed when the user presses Tab, whatever it is: `--help` is no question here.
+fn words_to_complete(words: &[OsString]) -> Option<Vec<String>> {
+    let asked_by_name = Path::new(words.first()?).file_stem()? == completion::ASKED_BY_KUBECTL;
+    let asked_by_word = words.get(1).is_some_and(|word| word == "__complete");
+    let begin = if asked_by_name { 1 } else { asked_by_word.then_some(2)? };
+    Some(words[begin..].iter().map(|word| word.to_string_lossy().into_owned()).collect())
+}
+
+fn completion_script(shell: Option<String>) -> Result<Request, WordsError> {
+    let shell = shell.ok_or(WordsError::NoShell)?;
+    let script = completion::script(whole(), "oc-netobserv", &shell);
+    script.map(Request::Help).ok_or(WordsError::UnknownShell(shell))
 }
 
 /// Words of a capture with the short form of filters (`tcp,80`) taken apart where the command has one.
@@ -271,16 +311,22 @@ fn is_command(word: &str) -> bool {
     Words::command().find_subcommand(word).is_some()
 }
 
-/// The page of one command, or the main page.
-fn help(command: Option<&str>) -> Result<Request, WordsError> {
+/// Every command with the options that it shows.
+fn whole() -> Command {
     let mut main = Words::command();
-    main.build();
     if let Some(packets) = main.find_subcommand_mut("packets") {
         *packets = packets.clone().mut_args(|arg| {
             let foreign = cluster::NOT_OF_PACKETS.iter().any(|name| arg.get_long() == Some(name));
             if foreign { arg.hide(true) } else { arg }
         });
     }
+    main
+}
+
+/// The page of one command, or the main page.
+fn help(command: Option<&str>) -> Result<Request, WordsError> {
+    let mut main = whole();
+    main.build();
     let page = match command {
         None | Some("help") => &mut main,
         Some(name) => main.find_subcommand_mut(name).ok_or_else(|| WordsError::UnknownCommand(name.to_owned()))?,

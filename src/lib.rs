@@ -8,6 +8,7 @@ pub mod background;
 pub mod certificates;
 pub mod cleanup;
 pub mod cli;
+pub mod completion;
 pub mod copy;
 mod error;
 pub mod images;
@@ -24,7 +25,6 @@ pub mod say;
 pub mod session;
 pub mod signal;
 pub mod template;
-pub mod yaml_file;
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::certificates::{Certificates, HIDDEN, Pair};
+use crate::certificates::{Certificates, Pair};
 use crate::images::PullSecret;
 use crate::plan::{Kind, Plan};
 use crate::template::{self, TemplateError, Values};
@@ -103,19 +103,6 @@ pub fn yaml_stream(plan: &Plan, certificates: &Certificates) -> Result<String, M
     let plan = Plan { background: true, ..plan.clone() };
     let head = include_str!("../yaml/head.yml");
     Ok(format!("{head}---\n{}", join(documents(&plan, certificates)?.iter())))
-}
-
-/// The documents as they may be shown: without private keys and credentials.
-///
-/// # Errors
-///
-/// See [`documents`].
-pub fn masked_documents(plan: &Plan, certificates: &Certificates) -> Result<Vec<Document>, ManifestError> {
-    let mut plan = plan.clone();
-    if let Some(PullSecret::Config(config)) = &mut plan.images.pull_secret {
-        HIDDEN.clone_into(config);
-    }
-    documents(&plan, &certificates.masked())
 }
 
 fn join<'a>(documents: impl Iterator<Item = &'a Document>) -> String {

@@ -98,14 +98,14 @@ pub struct ClusterArgs {
     /// Image of the agents [default: $NETOBSERV_AGENT_IMAGE, or the one of this version]
     #[arg(long = "agent-image", alias = "agent_image", value_name = "IMAGE")]
     pub agent_image: Option<String>,
-    /// Take both images from this mirror
+    /// Take the images of this version from this mirror of ghcr.io [default: $NETOBSERV_REGISTRY]
     #[arg(long, value_name = "HOST[/PATH]")]
     pub registry: Option<String>,
-    /// Always, IfNotPresent or Never [default: IfNotPresent]
+    /// Always, IfNotPresent or Never [default: IfNotPresent for a version or a digest, else Always]
     #[arg(long = "image-pull-policy", aliases = ["image_pull_policy", "pull-policy"], value_name = "POLICY")]
     pub image_pull_policy: Option<String>,
-    /// Secret of the namespace with the credentials of the registry
-    #[arg(long = "pull-secret", alias = "pull_secret", value_name = "NAME")]
+    /// Credentials of the registry: a file such as ~/.docker/config.json
+    #[arg(long = "pull-secret", alias = "pull_secret", value_name = "FILE")]
     pub pull_secret: Option<String>,
     /// Not there yet
     #[arg(long = "enable_ipsec", alias = "enable-ipsec", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Capture, OptionError, did_you_mean, duration, not_allowed, switch};
 use crate::cli::{AccessArgs, ClusterArgs, CommandArgs, FlowsArgs};
-use crate::images::{Images, PullPolicy, PullSecret};
+use crate::images::{self, Images, PullPolicy, PullSecret};
 use crate::plan::{DEFAULT_NAMESPACE, Kind};
 
 mod told;
@@ -14,6 +14,7 @@ mod told;
 const NAMESPACE: &str = "NETOBSERV_NAMESPACE";
 const COLLECTOR_IMAGE: &str = "NETOBSERV_COLLECTOR_IMAGE";
 const AGENT_IMAGE: &str = "NETOBSERV_AGENT_IMAGE";
+const REGISTRY: &str = "NETOBSERV_REGISTRY";
 const DEFAULT_TIMEOUT: &str = "10m";
 const DEFAULT_KEEP: &str = "1h";
 /// A session that nobody renews for so long is over.
@@ -237,23 +238,28 @@ fn snaplen(text: Option<&str>) -> Result<Option<u32>, OptionError> {
     bytes.map(Some).ok_or_else(|| not_allowed("snaplen", text, allowed()))
 }
 
+/// What the user names is taken as it is; the registry is that of the images that nobody names.
 fn images(words: &ClusterArgs) -> Result<Images, OptionError> {
-    let mut images = Images::default();
-    if let Some(registry) = &words.registry {
-        for image in [&mut images.collector, &mut images.agent] {
-            let path = image.split_once('/').map_or(image.as_str(), |(_, path)| path);
-            *image = format!("{}/{path}", registry.trim_end_matches('/'));
-        }
-    }
+    let registry = words.registry.clone().or_else(|| environment(REGISTRY));
+    let mut images = registry.map_or_else(|| Ok(Images::default()), in_registry)?;
     if let Some(image) = words.collector_image.clone().or_else(|| environment(COLLECTOR_IMAGE)) {
-        images.collector = image;
+        images.collector = reference("collector-image", image)?;
     }
     if let Some(image) = words.agent_image.clone().or_else(|| environment(AGENT_IMAGE)) {
-        images.agent = image;
+        images.agent = reference("agent-image", image)?;
     }
     images.pull_policy = words.image_pull_policy.as_deref().map(pull_policy).transpose()?;
     images.pull_secret = words.pull_secret.as_deref().map(pull_secret).transpose()?;
     Ok(images)
+}
+
+fn in_registry(registry: String) -> Result<Images, OptionError> {
+    let good = images::is_registry(&registry);
+    if good { Ok(Images::in_registry(&registry)) } else { Err(not_allowed("registry", &registry, images::MIRROR)) }
+}
+
+fn reference(option: &'static str, image: String) -> Result<String, OptionError> {
+    if images::is_reference(&image) { Ok(image) } else { Err(not_allowed(option, &image, images::REFERENCE)) }
 }
 
 fn pull_policy(text: &str) -> Result<PullPolicy, OptionError> {

@@ -23,17 +23,16 @@ pub struct YamlError {
     source: io::Error,
 }
 
-/// Writes the documents, and says what to do with them. No call is made: whether the cluster is OpenShift is not known,
-/// so its objects are left out of it.
+/// Writes the documents, and says what to do with them. No call is made, so nobody knows what the cluster is: for `oc` it is
+/// taken for OpenShift, whose objects another cluster refuses without harm to the rest.
 pub(super) fn write(
     settings: &Settings,
     target: YamlTarget,
     called_as: &OsStr,
     steps: Steps,
 ) -> Result<(), SessionError> {
-    let mut plan = plan(settings, &Cluster::default());
-    // Nobody is there to run the capture in the pod, so it runs by itself.
-    plan.background = true;
+    let cli = if called_as.to_string_lossy().contains("kubectl") { "kubectl" } else { "oc" };
+    let mut plan = plan(settings, &Cluster { scc: cli == "oc", ..Cluster::default() });
     plan.collector_args.retain(|arg| !arg.starts_with("--lease="));
     let text = manifest::yaml_stream(&plan, &Certificates::new(&plan, SystemTime::now())?)?;
     if target == YamlTarget::Stdout {
@@ -43,7 +42,6 @@ pub(super) fn write(
     steps.say("Output YAMLs without applying...");
     let stem = format!("{}_capture_{}", settings.kind.word(), Local::now().format("%Y_%m_%d_%H_%M"));
     let path = create(settings, &stem, &text)?;
-    let cli = if called_as.to_string_lossy().contains("kubectl") { "kubectl" } else { "oc" };
     let namespace = &plan.namespace;
     for line in [
         "Check the generated YAML file in output folder.".to_owned(),

@@ -1,6 +1,6 @@
 //! What is said of the options, in the words that scripts of the original match.
 
-use super::{AGENT_IMAGE, Access, COLLECTOR_IMAGE, NAMESPACE, environment};
+use super::{AGENT_IMAGE, Access, COLLECTOR_IMAGE, NAMESPACE, REGISTRY, environment};
 use crate::cli::{ClusterArgs, FilterWord, FlowsArgs};
 
 /// Settings that come from the environment.
@@ -15,6 +15,9 @@ pub(super) fn environment_lines(words: &ClusterArgs, access: &Access) -> Vec<Str
         if let Some(image) = environment(variable).filter(|_| option.is_none()) {
             lines.push(format!("using custom {what} image {image}"));
         }
+    }
+    if let Some(registry) = environment(REGISTRY).filter(|_| words.registry.is_none()) {
+        lines.push(format!("using custom registry {registry}"));
     }
     lines
 }
