@@ -103,6 +103,7 @@ install_tools() {
   need python3 python3
   need shellcheck shellcheck
   need kill procps
+  need runc runc
   if $install; then
     apt_install "${missing_packages[@]}"
     if command -v rustup >/dev/null; then
@@ -177,6 +178,13 @@ else
   skip 'shellcheck' 'not installed'
 fi
 check_bpf
+
+# The tests of the image start what is built here. Without it they say that they were skipped.
+if command -v python3 >/dev/null; then
+  export NETOBSERV_IMAGE=$PWD/target/images/tested.oci.tar
+  rm -f "$NETOBSERV_IMAGE"
+  check 'image' scripts/build-images.sh --arch "$(dpkg --print-architecture 2>/dev/null || echo amd64)" --output "$NETOBSERV_IMAGE"
+fi
 
 tests_ended=0
 step 'tests' run_tests || tests_ended=$?

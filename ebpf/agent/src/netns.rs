@@ -41,11 +41,14 @@ impl Netns {
         Ok(Self { inode, path: path.to_owned(), file: file.into() })
     }
 
-    /// Runs `work` inside. setns(2) moves one thread, and for good: so the thread is thrown away.
+    /// Runs `work` inside. setns(2) moves one thread, and for good: so the thread is thrown away. For the own namespace it
+    /// is not asked: a pod of a cluster may not enter any, its own neither.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> io::Result<R> {
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)?;
+                if self.inode != Self::own()?.inode {
+                    setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)?;
+                }
                 Ok(work())
             });
             inside.join().expect("work in a namespace does not panic")
