@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Ending, ProcessError, Program, TERMINATE, quoted};
+use super::{Ending, ProcessError, Program, quoted};
 
 /// Between two looks at the clock and at the signals; the end of the program itself is noticed at once.
 const TICK: Duration = Duration::from_millis(25);
-/// From a request to end until the program is killed.
+/// From a request to end until the program is killed, where programs can be asked.
+#[cfg(unix)]
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Where a job's streams go.
@@ -119,9 +120,10 @@ fn wait(handle: &duct::Handle, limit: Option<Duration>, stop: &mut dyn FnMut() -
 /// Asks the program to end, then ends it.
 fn end(handle: &duct::Handle) {
     #[cfg(unix)]
-    let _ = duct::unix::HandleExt::send_signal(handle, TERMINATE);
-    #[cfg(unix)]
-    let _ = handle.wait_timeout(GRACE);
+    {
+        let _ = duct::unix::HandleExt::send_signal(handle, super::TERMINATE);
+        let _ = handle.wait_timeout(GRACE);
+    }
     let _ = handle.kill();
 }
 
