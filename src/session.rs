@@ -6,12 +6,13 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::SystemTime;
 
 use chrono::Utc;
+use serde_json::Value;
 
 use crate::certificates::Certificates;
 use crate::cleanup::{self, CleanupError};
 use crate::copy::{self, CopyError};
 use crate::manifest::ManifestError;
-use crate::oc::{Call, Oc, OcError};
+use crate::oc::{COLLECTOR, Call, Oc, OcError};
 use crate::options::{CopyChoice, Settings};
 use crate::plan::{Kind, Plan};
 use crate::preflight::{self, Cluster, PreflightError};
@@ -44,6 +45,9 @@ pub enum SessionError {
     /// The files did not arrive.
     #[error("{0}; the collector still has them: '{1} netobserv copy' tries again, '{1} netobserv cleanup' gives up")]
     Copy(CopyError, &'static str),
+    /// The files are lost.
+    #[error("{0}; the pod of the collector is gone, and its files with it")]
+    Lost(CopyError),
     /// There is no place for the files.
     #[error("{0}")]
     Folder(CopyError),
@@ -108,7 +112,7 @@ pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
     let plan = plan(settings, &cluster);
     let certificates = Certificates::new(&plan, SystemTime::now())?;
     clear_the_way(&oc, settings, &cluster, steps)?;
-    let mut session = Session { oc, settings, plan, steps };
+    let mut session = Session { oc, settings, plan, steps, has_files: true };
     match setup::run(&mut session, &certificates) {
         Ok(nodes) if settings.background => {
             session.tell_background(nodes);
@@ -160,7 +164,7 @@ fn dry_run(oc: &Oc, settings: &Settings, steps: Steps) -> Result<(), SessionErro
     let certificates = Certificates::new(&plan, SystemTime::now())?;
     let session = plan.session.clone();
     preflight::dry(oc, settings)?;
-    let mut dry = Session { oc: oc.clone(), settings, plan, steps };
+    let mut dry = Session { oc: oc.clone(), settings, plan, steps, has_files: true };
     setup::dry(&mut dry, &certificates)?;
     let namespace = settings.access.namespace.as_str();
     if settings.background {
@@ -180,6 +184,8 @@ pub(crate) struct Session<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) plan: Plan,
     pub(crate) steps: Steps,
+    /// There is something to copy.
+    pub(crate) has_files: bool,
 }
 
 impl Session<'_> {
@@ -200,7 +206,9 @@ impl Session<'_> {
     fn capture_and_end(mut self, nodes: u64) -> Result<(), SessionError> {
         let captured = capture::run(&mut self, nodes);
         self.oc.shield();
-        if let Err(error) = self.copy() {
+        if !self.has_files {
+            self.steps.say("Copy skipped");
+        } else if let Err(error) = self.copy() {
             captured.err().into_iter().for_each(|error| warn(&format!("error: {error}")));
             return self.keep_the_files(error);
         }
@@ -216,10 +224,25 @@ impl Session<'_> {
 
     /// The files are worth more than a tidy cluster: the agents go, the collector waits for another try.
     fn keep_the_files(self, error: SessionError) -> Result<(), SessionError> {
+        if self.collector_is_gone() {
+            self.clean_up().err().into_iter().for_each(|error| warn(&format!("error: {error}")));
+            return Err(match error {
+                SessionError::Copy(error, _) => SessionError::Lost(error),
+                other => other,
+            });
+        }
         let namespace = Some(self.plan.namespace.as_str());
         let delete = Call::delete("daemonset", namespace, &self.plan.session, self.settings.access.timeout);
         self.oc.run(&delete).err().into_iter().for_each(|error| warn(&format!("error: {error}")));
         Err(error)
+    }
+
+    /// The cluster says so; when it says nothing, the collector may be there.
+    fn collector_is_gone(&self) -> bool {
+        let workload: Result<Option<Value>, OcError> = self.oc.json(&Call::workload(&self.plan.namespace));
+        let Ok(Some(list)) = workload else { return false };
+        let runs = |item: &Value| item["metadata"]["name"] == COLLECTOR && item["status"]["phase"] == "Running";
+        list["items"].as_array().is_some_and(|items| !items.iter().any(runs))
     }
 
     fn copy(&mut self) -> Result<(), SessionError> {

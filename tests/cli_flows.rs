@@ -343,6 +343,27 @@ fn the_exit_code_is_that_of_the_capture_and_its_files_are_kept() {
 }
 
 #[test]
+fn a_capture_that_never_began_leaves_nothing() {
+    let world = World::new().env("FAKE_CAPTURE_EXIT", "2").file("answers/finish", r#"{"state":"waiting"}"#);
+    let outcome = world.run(&["flows"]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert!(outcome.stderr.starts_with("error: the capture ended with exit code 2"), "{outcome:?}");
+    assert!(outcome.stdout.contains("Copy skipped\n") && !outcome.stdout.contains("Copying"), "{outcome:?}");
+    assert_eq!(world.objects(), [""; 0]);
+}
+
+#[test]
+fn files_of_a_pod_that_is_gone_are_not_waited_for() {
+    let world = World::new().env("FAKE_CAPTURE_EXIT", "137").env("FAKE_BREAK", "fail:cli f");
+    let world = world.file("answers/workload", r#"{"items":[]}"#);
+    let outcome = world.run(&["flows"]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    let last = outcome.stderr.lines().last().expect("an error");
+    assert!(last.ends_with("the pod of the collector is gone, and its files with it"), "{outcome:?}");
+    assert_eq!(world.objects(), [""; 0]);
+}
+
+#[test]
 fn files_that_are_not_wanted_are_not_copied() {
     let world = world();
     let outcome = world.run(&["flows", "--copy=false"]);

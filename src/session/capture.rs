@@ -5,6 +5,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::{Session, SessionError};
 use crate::oc::{Call, Oc, OcError, exit_code};
 use crate::process::Ending;
@@ -18,7 +20,18 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Longest time to finish the files: a large database is indexed at the end.
 const FINISH: Duration = Duration::from_secs(300);
 
-/// Captures until the capture ends.
+/// How the collector stands when it is asked to finish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finished {
+    /// Its files are whole.
+    Yes,
+    /// The capture never began.
+    NeverBegan,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Captures until the capture ends. A capture that never began has no files, which `session` remembers.
 pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionError> {
     session.steps.say("Executing collector command... ");
     let terminal = say::has_terminal() && !session.settings.data_on_stdout;
@@ -43,7 +56,7 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
 /// Looks after a capture that the user wants to end.
 struct Watch<'a, 'b> {
     session: &'a Session<'b>,
-    finished: &'a mut Option<bool>,
+    finished: &'a mut Option<Finished>,
     since: Option<Instant>,
 }
 
@@ -58,31 +71,35 @@ impl Watch<'_, '_> {
             *self.finished = Some(finish(self.session));
             self.since = Some(Instant::now());
         }
-        self.since.is_some_and(|since| since.elapsed() > LAST_WORDS) || self.finished == &Some(false)
+        self.since.is_some_and(|since| since.elapsed() > LAST_WORDS)
+            || self.finished.is_some_and(|finished| finished != Finished::Yes)
     }
 }
 
 /// Asks the capture to end in good order.
-fn finish(session: &Session<'_>) -> bool {
+fn finish(session: &Session<'_>) -> Finished {
     let mut oc = session.oc.quiet();
     oc.shield();
-    match oc.run(&Call::finish(&session.plan.namespace, FINISH.min(session.settings.access.timeout))) {
-        Ok(_) => true,
+    let call = Call::finish(&session.plan.namespace, FINISH.min(session.settings.access.timeout));
+    match oc.json::<Value>(&call) {
+        Ok(Some(answer)) if answer["state"] == "waiting" => Finished::NeverBegan,
+        Ok(_) => Finished::Yes,
         Err(error) => {
             warn(&format!("warning: {error}"));
-            false
+            Finished::Unknown
         }
     }
 }
 
 /// What the capture comes to. One that broke off is asked to finish its files first.
-fn judge(session: &Session<'_>, call: &Call, done: &Done, finished: Option<bool>) -> Result<(), SessionError> {
-    if done.ending.is_good() || finished == Some(true) {
+fn judge(session: &mut Session<'_>, call: &Call, done: &Done, finished: Option<Finished>) -> Result<(), SessionError> {
+    if done.ending.is_good() {
         return Ok(());
     }
     let interrupted = session.oc.is_interrupted();
     let finished = finished.unwrap_or_else(|| finish(session));
-    if interrupted && finished {
+    session.has_files = finished != Finished::NeverBegan;
+    if interrupted && finished != Finished::Unknown {
         return Ok(());
     }
     if interrupted {
@@ -92,7 +109,7 @@ fn judge(session: &Session<'_>, call: &Call, done: &Done, finished: Option<bool>
         Err(OcError::Failed(call)) if !call.text.is_empty() => format!(": {}", call.text),
         _ => String::new(),
     };
-    let tail = if finished { "; what it had captured until then was kept" } else { "" };
+    let tail = if finished == Finished::Yes { "; what it had captured until then was kept" } else { "" };
     let how = match done.ending {
         Ending::Code(137) => "ended with exit code 137 (killed, often because its memory was used up)".to_owned(),
         ending => ending.to_string(),
