@@ -100,6 +100,7 @@ install_tools() {
   need dnsmasq dnsmasq-base
   need nft nftables
   need tshark tshark
+  need tcpdump tcpdump
   need python3 python3
   need shellcheck shellcheck
   need kill procps

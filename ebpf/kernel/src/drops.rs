@@ -142,14 +142,16 @@ pub struct Bytes {
 /// The frame of a dropped packet, with the Ethernet header if it has one.
 #[inline(always)]
 pub fn bytes(skb: *const u8) -> Bytes {
-    let (head, tail): (u64, u32) = (member(skb, offset!(head)), member(skb, offset!(tail)));
+    // By helper calls: what a plain load gives is a pointer to the verifier, which cannot be reckoned with in 32 bits.
+    let (head, data): (u64, u64) = (read(skb as u64, offset!(head)), read(skb as u64, offset!(data)));
+    let tail: u32 = member(skb, offset!(tail));
     let network = u32::from(member::<u16>(skb, offset!(network_header)));
     let mac = u32::from(member::<u16>(skb, offset!(mac_header)));
     // Before its way out, and in some tunnels, a packet has none, or one of another life.
     let bare = mac >= network || network - mac < ETH as u32 || network - mac > LONGEST_LINK;
     let start = if bare { network } else { mac };
     let from = head + u64::from(start);
-    let length = u64::from(member::<u32>(skb, offset!(len))).wrapping_add(member::<u64>(skb, offset!(data)));
+    let length = u64::from(member::<u32>(skb, offset!(len))).wrapping_add(data);
     Bytes { from, readable: tail.saturating_sub(start), length: length.wrapping_sub(from) as u32, bare }
 }
 

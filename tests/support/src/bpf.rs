@@ -14,8 +14,8 @@ const PROG_QUERY: libc::c_long = 16;
 const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;
 
-/// Names of this project's flow programs start so.
-pub const OURS: &str = "flow_";
+/// Names of this project's programs at interfaces start so: those that count flows, and those that copy packets.
+pub const OURS: [&str; 2] = ["flow_", "packet_"];
 
 /// A loaded program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,13 @@ pub struct Program {
     pub id: u32,
     /// At most 15 characters.
     pub name: String,
+}
+
+impl Program {
+    /// Whether it is one of this project's at interfaces, by its name.
+    pub fn is_ours(&self) -> bool {
+        OURS.iter().any(|ours| self.name.starts_with(ours))
+    }
 }
 
 /// Programs on the TCX hooks of an interface, ingress first.
@@ -41,7 +48,7 @@ pub fn loaded() -> Vec<Program> {
     let mut id = 0;
     while let Some(next) = next_program(id) {
         id = next;
-        found.extend(program(id).filter(|program| program.name.starts_with(OURS)));
+        found.extend(program(id).filter(Program::is_ours));
     }
     found
 }

@@ -190,7 +190,7 @@ pub fn command(dir: &Path, options: &[&str]) -> Run {
 
 /// Number of our programs on an interface.
 pub fn ours(ns: &Netns, interface: &str) -> usize {
-    bpf::attached(ns, interface).iter().filter(|program| program.name.starts_with(bpf::OURS)).count()
+    bpf::attached(ns, interface).iter().filter(|program| program.is_ours()).count()
 }
 
 fn output(dir: &Path) -> PathBuf {

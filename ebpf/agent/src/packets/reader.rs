@@ -18,9 +18,9 @@ use aya::{
 };
 use netobserv_ebpf_common::{
     Counter,
-    packets::{DROPPED, LostAt, PacketHead},
+    packets::{DROPPED, LostAt, MOST, PacketHead},
 };
-use netobserv_wire::packet::BATCH_BYTES;
+use netobserv_wire::packet::{BATCH_BYTES, HEAD};
 
 use super::{
     DROPS_PROGRAM, RING,
@@ -189,6 +189,7 @@ impl Reader {
             let Some(interface) = interface else { return };
             if batch.payload.is_empty() {
                 *begun = Instant::now();
+                batch.payload.reserve_exact(BATCH_BYTES + HEAD + MOST);
             }
             let told = Told { time_ns: clock.wall(head.time_ns), interface, cause: parts.causes.number(head.reason) };
             frame::append(&mut batch.payload, head, data, parts.snaplen as usize, told);
