@@ -3,7 +3,8 @@
 # they can be compared between machines.
 #
 #   scripts/bench.sh            all of them
-#   scripts/bench.sh kernel     the flow program against an empty one, its features, and draining its map (needs root)
+#   scripts/bench.sh kernel     the flow program against an empty one, its features, draining its map, and copying packets
+#                               (needs root)
 #   scripts/bench.sh ingest     the collector against plain SQLite, 30 s
 #   scripts/bench.sh throughput TCP over a veth with a capture of everything against none, in turns, 50 s (needs root)
 set -euo pipefail
@@ -34,7 +35,7 @@ run_kernel() {
     host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
     export "CARGO_TARGET_${host}_RUNNER=$PWD/scripts/as-root.sh"
   fi
-  cargo bench --locked --package netobserv-agent --bench kernel --bench hooks
+  cargo bench --locked --package netobserv-agent --bench kernel --bench hooks --bench packets
 }
 
 run_ingest() { cargo bench --locked --package netobserv-collector --bench ingest; }

@@ -104,6 +104,7 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     }
     match &switches.snaplen {
         Some(snaplen) => {
+            loader.map_max_entries(packets::HOT_RINGS, packets::hot::count());
             loader.override_global("SNAPLEN", snaplen, true).map_max_entries(packets::RING, packets::RING_BYTES)
         }
         None => loader.map_max_entries(packets::RING, ONE_PAGE).map_max_entries("PACKETS_LOST", 1),

@@ -37,6 +37,37 @@ pub struct PacketHead {
     pub eth_proto: u16,
 }
 
+/// Bytes of frames that lie ready for the reader in [`Hot::data`], a power of two. As small as that, the memory stays in the
+/// CPU's cache: frames copied to memory that is in no cache cost twice as much.
+pub const HOT: usize = 1 << 19;
+/// Most CPUs that have a [`Hot`] of their own, so that memory is bounded on large machines.
+pub const HOT_CPUS: u32 = 64;
+
+/// A ring of frames that one CPU writes and the agent reads, without a lock. It is used first; the ring buffer, which all CPUs
+/// share, takes what finds no room here.
+#[repr(C)]
+pub struct Hot {
+    /// Bytes written since the start. The programs' own.
+    pub head: u64,
+    /// Not 0 while a program writes: one that interrupts it goes to the ring buffer.
+    pub busy: u64,
+    /// Keeps what the two sides write in cache lines of their own.
+    pub _pad: [u64; 14],
+    /// Bytes read since the start. The agent's own.
+    pub tail: u64,
+    /// As above.
+    pub _pad2: [u64; 15],
+    /// An entry is a [`PacketHead`] and the captured bytes, at the number of bytes before it modulo [`HOT`]. The last one may
+    /// go on behind the end, up to the largest frame.
+    pub data: [u8; HOT + size_of::<PacketHead>() + MOST],
+}
+
+/// Bytes that an entry of [`Hot`] takes.
+#[inline(always)]
+pub const fn entry_size(captured: u32) -> u64 {
+    (size_of::<PacketHead>() as u64 + captured as u64 + 7) & !7
+}
+
 /// Packets of an interface that found no room in the ring buffer.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -54,10 +85,11 @@ pub const DROPPED: u64 = u64::MAX;
 const _: () = {
     assert!(size_of::<PacketHead>() == 40);
     assert!(size_of::<LostAt>() == 16);
+    assert!(size_of::<Hot>().is_multiple_of(8) && core::mem::offset_of!(Hot, data) == 256);
     // The kernel's own record header is 8 bytes.
     let mut at = 0;
     while at < SIZES.len() {
-        assert!(SIZES[at] % 8 == 0);
+        assert!(SIZES[at].is_multiple_of(8));
         at += 1;
     }
 };

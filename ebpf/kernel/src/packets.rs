@@ -1,25 +1,26 @@
 //! Copies whole frames to the agent.
 //!
 //! The rules are those of the flows, and what they said is remembered in the same way. A frame is copied once, from the packet
-//! into the ring buffer; the reader looks there all the time, so nobody is woken up for it.
+//! into a ring of this CPU alone or, if that is full, into the ring buffer; the reader looks there all the time, so nobody is
+//! woken up for it.
 
-use core::{ffi::c_void, hint::black_box};
+use core::{arch::asm, ffi::c_void, hint::black_box};
 
 use aya_ebpf::{
     Global,
-    bindings::{__sk_buff, BPF_NOEXIST, BPF_RB_NO_WAKEUP},
+    bindings::{__sk_buff, BPF_F_MMAPABLE, BPF_NOEXIST, BPF_RB_NO_WAKEUP},
     helpers::{
-        bpf_ktime_get_ns,
+        bpf_get_smp_processor_id, bpf_ktime_get_ns,
         generated::{bpf_probe_read_kernel, bpf_skb_load_bytes},
     },
     macros::map,
-    maps::{HashMap, RingBuf},
+    maps::{Array, HashMap, RingBuf},
     programs::{BtfTracePointContext, TcContext},
 };
 use netobserv_ebpf_common::{
     Counter, DropCount,
     filter::DIRECTION_UNKNOWN,
-    packets::{DROPPED, LostAt, MOST, PacketHead, SIZES},
+    packets::{DROPPED, HOT, Hot, LostAt, MOST, PacketHead, SIZES, entry_size},
 };
 
 use crate::{
@@ -37,6 +38,10 @@ pub static SNAPLEN: Global<u32> = Global::new(MOST as u32);
 /// The agent makes it one page when no packets are captured.
 #[map]
 static PACKETS: RingBuf = RingBuf::with_byte_size(32 << 20, 0);
+
+/// One for each CPU; the agent sets the number.
+#[map]
+static PACKETS_HOT: Array<Hot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// What found no room there, by interface.
 #[map]
@@ -124,7 +129,7 @@ fn hand_on(skb: *mut __sk_buff, direction: u8, sampling: u32) {
         bare: 0,
         eth_proto: 0,
     };
-    if !put(skb, &head) {
+    if !put_hot(skb, &head) && !put(skb, &head) {
         lost(u64::from(ifindex) | u64::from(netns) << 32, length);
     }
 }
@@ -159,6 +164,52 @@ pub fn dropped(ctx: &BtfTracePointContext) {
     if !put(Address(bytes.from), &head) {
         lost(DROPPED, bytes.length);
     }
+}
+
+/// Puts a frame into the ring of this CPU. False if it has none, or no room.
+#[inline(always)]
+fn put_hot(skb: *mut __sk_buff, head: &PacketHead) -> bool {
+    let Some(hot) = PACKETS_HOT.get_ptr_mut(unsafe { bpf_get_smp_processor_id() }) else { return false };
+    unsafe {
+        let busy = &raw mut (*hot).busy;
+        if busy.read_volatile() != 0 {
+            return false;
+        }
+        busy.write_volatile(1);
+        let done = write(hot, skb, head);
+        busy.write_volatile(0);
+        done
+    }
+}
+
+#[inline(always)]
+unsafe fn write(hot: *mut Hot, skb: *mut __sk_buff, head: &PacketHead) -> bool {
+    unsafe {
+        let at = (&raw const (*hot).head).read_volatile();
+        let end = at + entry_size(head.captured);
+        if end - (&raw const (*hot).tail).read_volatile() > HOT as u64 {
+            return false;
+        }
+        let entry = (&raw mut (*hot).data).cast::<u8>().add(black_box(at as usize) & (HOT - 1));
+        entry.cast::<PacketHead>().write_unaligned(*head);
+        // As in `put_sized`.
+        let length = black_box(u64::from(head.captured));
+        if length < 1 {
+            return false;
+        }
+        let length = black_box(length);
+        if length > MOST as u64 || !skb.copy(entry.add(size_of::<PacketHead>()).cast(), length as u32) {
+            return false;
+        }
+        publish(&raw mut (*hot).head, end);
+        true
+    }
+}
+
+/// Shows the reader what was written before. An exchange, as that is the one instruction with a barrier.
+#[inline(always)]
+unsafe fn publish(head: *mut u64, end: u64) {
+    unsafe { asm!("{end} = xchg_64({head} + 0, {end})", head = in(reg) head, end = inout(reg) end => _) }
 }
 
 /// Puts a frame into the smallest room that is large enough. False if there is none.

@@ -33,13 +33,25 @@ pub fn set_offloads(ns: &Netns, interface: &str, on: bool) {
         // Segmentation needs the others: on from the bottom up, off from the top down.
         commands.reverse();
     }
-    for command in commands {
-        match ns.enter(|| set(interface, command, on)) {
-            Err(error) if error.raw_os_error() != Some(libc::EOPNOTSUPP) => {
-                panic!("ethtool command {command:#x} on {interface}: {error}")
-            }
-            _ => {}
+    commands.iter().for_each(|command| switch(ns, interface, *command, on));
+}
+
+/// Switches only whether frames that come in are put together to super-packets.
+///
+/// # Panics
+/// When the interface is missing.
+#[track_caller]
+pub fn set_gro(ns: &Netns, interface: &str, on: bool) {
+    switch(ns, interface, SET_GRO, on);
+}
+
+#[track_caller]
+fn switch(ns: &Netns, interface: &str, command: u32, on: bool) {
+    match ns.enter(|| set(interface, command, on)) {
+        Err(error) if error.raw_os_error() != Some(libc::EOPNOTSUPP) => {
+            panic!("ethtool command {command:#x} on {interface}: {error}")
         }
+        _ => {}
     }
 }
 

@@ -12,12 +12,11 @@ const TAG: usize = 4;
 
 /// Adds a frame to a payload. `data` is what the kernel copied.
 pub fn append(payload: &mut Vec<u8>, head: &PacketHead, data: &[u8], snaplen: usize, told: Told) {
-    let (original, id) = (head.length as usize, identity(head, data));
-    let wire = |original: usize| Head {
+    let wire = Head {
         time_ns: told.time_ns,
-        id,
+        id: identity(head, data),
         interface: told.interface,
-        original: original as u32,
+        original: length(head) as u32,
         sampling: head.sampling,
         cause: told.cause,
         direction: direction(head.direction),
@@ -25,12 +24,12 @@ pub fn append(payload: &mut Vec<u8>, head: &PacketHead, data: &[u8], snaplen: us
     if head.bare != 0 {
         let mut link = [0; ETH];
         link[MACS..].copy_from_slice(&head.eth_proto.to_be_bytes());
-        packet::append(payload, &wire(original + ETH), &cut([&link, data, &[]], snaplen));
+        packet::append(payload, &wire, &cut([&link, data, &[]], snaplen));
     } else if head.tag != 0 && data.len() >= MACS {
         let (macs, rest) = data.split_at(MACS);
-        packet::append(payload, &wire(original + TAG), &cut([macs, &head.tag.to_be_bytes(), rest], snaplen));
+        packet::append(payload, &wire, &cut([macs, &head.tag.to_be_bytes(), rest], snaplen));
     } else {
-        packet::append(payload, &wire(original), &cut([data, &[], &[]], snaplen));
+        packet::append(payload, &wire, &cut([data, &[], &[]], snaplen));
     }
 }
 

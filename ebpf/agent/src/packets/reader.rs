@@ -14,7 +14,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf},
+    maps::{HashMap as BpfHashMap, Map, MapData, PerCpuArray, RingBuf},
 };
 use netobserv_ebpf_common::{
     Counter,
@@ -23,10 +23,11 @@ use netobserv_ebpf_common::{
 use netobserv_wire::packet::{BATCH_BYTES, HEAD};
 
 use super::{
-    DROPS_PROGRAM, RING,
+    DROPS_PROGRAM, HOT_RINGS, RING,
     causes::CauseList,
     clock::Clock,
     frame::{self, Told},
+    hot::{self, HotRings},
     places::{Places, Spot, Tally},
     queue::{Pending, Queue},
 };
@@ -49,6 +50,7 @@ const TURN: usize = 10_000;
 
 /// The kernel's side.
 pub struct Ring {
+    hot: HotRings,
     packets: RingBuf<MapData>,
     lost: BpfHashMap<MapData, u64, LostAt>,
     counters: PerCpuArray<MapData, u64>,
@@ -59,7 +61,10 @@ pub struct Ring {
 impl Ring {
     /// Takes the maps out of an object that was loaded for packets.
     pub fn take(ebpf: &mut Ebpf, drops: bool) -> Result<Self, KernelError> {
+        let Some(Map::Array(hot)) = ebpf.take_map(HOT_RINGS) else { return Err(KernelError::NotInObject(HOT_RINGS)) };
+        let hot = HotRings::map(hot, hot::count()).map_err(|error| KernelError::Load(error.to_string()))?;
         Ok(Self {
+            hot,
             packets: kernel::take_map(ebpf, RING)?,
             lost: kernel::take_map(ebpf, "PACKETS_LOST")?,
             counters: kernel::take_map(ebpf, "COUNTERS")?,
@@ -69,7 +74,7 @@ impl Ring {
 
     /// Reads at most `most` packets. Returns how many there were.
     pub fn read(&mut self, most: usize, mut each: impl FnMut(&PacketHead, &[u8])) -> usize {
-        let mut count = 0;
+        let mut count = self.hot.read(most, &mut each);
         while count < most
             && let Some(item) = self.packets.next()
         {
