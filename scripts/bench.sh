@@ -6,21 +6,22 @@
 #   scripts/bench.sh kernel     the flow program against an empty one, its features, draining its map, and copying packets
 #                               (needs root)
 #   scripts/bench.sh ingest     the collector against plain SQLite, 30 s
+#   scripts/bench.sh enrich     the collector with names of 10,000 pods against none, 30 s
 #   scripts/bench.sh throughput TCP over a veth with a capture of everything against none, in turns, 50 s (needs root)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 usage() {
-  echo "usage: $0 [kernel] [ingest] [throughput]" >&2
+  echo "usage: $0 [kernel] [ingest] [enrich] [throughput]" >&2
   exit 2
 }
 
 benches=("$@")
-((${#benches[@]})) || benches=(kernel ingest throughput)
+((${#benches[@]})) || benches=(kernel ingest enrich throughput)
 for bench in "${benches[@]}"; do
   case $bench in
-    kernel | ingest) ;;
+    kernel | ingest | enrich) ;;
     throughput) need iperf3 iperf3 && need python3 python3 && need ip iproute2 ;;
     *) usage ;;
   esac
@@ -39,6 +40,8 @@ run_kernel() {
 }
 
 run_ingest() { cargo bench --locked --package netobserv-collector --bench ingest; }
+
+run_enrich() { cargo bench --locked --package netobserv-collector --bench ingest -- --names; }
 
 # Two namespaces of its own, and nothing but iperf3 between them.
 run_throughput() {

@@ -2,7 +2,9 @@
 //! and what it does when ten times more is offered.
 //!
 //! `cargo bench -p netobserv-collector --bench ingest -- --seconds 30`
+//! `cargo bench -p netobserv-collector --bench ingest -- --names`: what names of a large cluster cost.
 
+mod names;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use netobserv_testkit::{Files, Process, Signal, wait_for};
+use netobserv_testkit::{Files, Process, Run, Signal, wait_for};
 use prost::bytes::Bytes;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Statement};
@@ -37,6 +39,9 @@ const CONNECTIONS: usize = 16;
 fn main() {
     let seconds = seconds(std::env::args());
     let load = Duration::from_secs(seconds);
+    if std::env::args().any(|word| word == "--names") {
+        return names::run(load);
+    }
     let baseline_time = Duration::from_secs((seconds / 3).clamp(2, 10));
     let batches: Vec<Bytes> =
         (0..BATCHES).map(|batch| support::records::batch("bench", batch * RECORDS, RECORDS)).collect();
@@ -210,8 +215,12 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
+        Self::start_with(|run| run)
+    }
+
+    fn start_with(change: impl FnOnce(Run) -> Run) -> Self {
         let dir = folder();
-        let mut process = support::get_flows(dir.path(), &["--maxtime", "0", "--maxbytes", "0"]).start();
+        let mut process = change(support::get_flows(dir.path(), &["--maxtime", "0", "--maxbytes", "0"])).start();
         let listens = wait_for(support::SOON, || process.stderr().contains("Started collector") || process.ended());
         assert!(listens && !process.ended(), "{}", process.stderr());
         Self { dir, process }
@@ -283,7 +292,12 @@ struct Taken {
 
 /// Offers batches as fast as they are taken.
 fn take_for(batches: &[Bytes], time: Duration) -> Taken {
-    let collector = Bench::start();
+    take_for_with(batches, time, |run| run)
+}
+
+/// As [`take_for`], by a collector that is run with some changes.
+fn take_for_with(batches: &[Bytes], time: Duration, change: impl FnOnce(Run) -> Run) -> Taken {
+    let collector = Bench::start_with(change);
     let cpu = |collector: &Bench| process_cpu("self") + process_cpu(&collector.process.pid().to_string());
     let (start, ours, all) = (Instant::now(), cpu(&collector), machine_cpu());
     let sent = runtime().block_on(offer_closed(&collector.socket(), batches, start + time));

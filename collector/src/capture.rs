@@ -11,10 +11,14 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::cli::Options;
+use crate::control::{Asked, Control, Running, Status};
 use crate::counts::Counts;
+use crate::enrich::{self, Names};
 use crate::human;
 use crate::ingest::door::Door;
 use crate::ingest::{Ingest, listen};
+use crate::keeper::{self, Pod};
+use crate::lines::Lines;
 use crate::output::{self, Paths};
 use crate::pipeline::{Pipeline, Sinks};
 use crate::query::Predicate;
@@ -35,6 +39,10 @@ const LONGEST: Duration = Duration::from_secs(30);
 const ALIVE: Duration = Duration::from_secs(5);
 /// Longest time for requests under way at the end. One that waits for room is answered in a second.
 const LAST_REQUESTS: Duration = Duration::from_millis(1500);
+/// Longest time for the terminal to take the last frame.
+const LAST_FRAME: Duration = Duration::from_secs(2);
+/// Longest time that agents wait for the first names.
+const FIRST_NAMES: Duration = Duration::from_secs(2);
 /// How often the agents' last words are looked for.
 const LOOK: Duration = Duration::from_millis(10);
 /// Threads that receive. The sinks have their own.
@@ -44,6 +52,10 @@ const MOST_RECEIVERS: usize = 4;
 enum End {
     Signal(Kind),
     Limit(String),
+    /// Somebody asked for it from outside.
+    Asked,
+    /// Nobody renewed the lease for so long.
+    Lease(Duration),
     Failed,
 }
 
@@ -55,7 +67,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         .thread_name("receiver")
         .enable_all()
         .build()?;
-    runtime.block_on(capture(options))
+    let result = runtime.block_on(capture(options));
+    // A thread may hang in a terminal that takes no more bytes.
+    runtime.shutdown_timeout(LAST_FRAME);
+    result
 }
 
 async fn capture(options: Options) -> anyhow::Result<()> {
@@ -67,20 +82,30 @@ async fn capture(options: Options) -> anyhow::Result<()> {
 
     announce(&options);
     let counts = Arc::<Counts>::default();
-    let story = Arc::new(Story::new(options.options.clone(), options.namespace.clone(), start));
+    let names = names(&options);
+    let story = Story::new(options.options.clone(), options.namespace.clone(), start).with_names(names.clone());
+    let story = Arc::new(story);
     let limit = Arc::<Notify>::default();
-    let (files, hurry) = create_sinks(&options, &paths, &counts, &story, &limit)?;
+    let (files, hurry) = create_sinks(&options, &paths, &counts, &story, &names, &limit)?;
     let (feed, intake) = tui::queue();
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), Some(feed))?;
-    let pipeline = pipeline.with_query(Predicate::new(&options.queries));
+    let pipeline = pipeline.with_names(names.clone()).with_query(Predicate::new(&options.queries));
     let ingest = Ingest::new(pipeline, counts.clone());
+    if let Some(names) = &names {
+        // Agents that come earlier wait in the socket's queue.
+        names.ready(FIRST_NAMES).await;
+    }
     let server = Server::start(listener, ingest.clone(), door);
     info!("Started collector on {}", options.listen);
     debug!("Ready ! Waiting for flows...");
 
-    let view = View::start(&options, &paths, Source { started, counts: counts.clone(), intake })?;
-    let end = until_end(&options, started, &mut signals, &limit, &sinks).await;
-    let lines = view.stop();
+    let mut running = begin(&options)?;
+    let mut view = Some(View::start(&options, &paths, Source { started, counts: counts.clone(), intake })?);
+    let end = until_end(&options, started, &mut signals, &limit, &sinks, &mut running, &mut view).await;
+    if matches!(end, End::Lease(_)) {
+        summary::mute();
+    }
+    let lines = stop_view(view).await;
     say(&options, &end.farewell());
     let first = end.signal();
     if !matches!(end, End::Failed) {
@@ -89,14 +114,53 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     server.stop().await;
     ingest.close();
     story.end(end.reason());
-    let finished = finish(sinks, &mut signals, first, &hurry).await;
+    let finished = finish(sinks, &mut signals, first, &hurry, names.as_deref()).await;
+    if let Some(running) = running {
+        running.end(&finished.as_ref().map_or_else(|error| format!("failed: {error}"), |()| end.reason()));
+    }
     if let Some(lines) = lines {
         tokio::task::spawn_blocking(|| lines.finish()).await?;
     }
     for line in summary::account(started.elapsed(), &end.reason(), &counts.totals(), &paths) {
         say(&options, &line);
     }
-    Ok(finished?)
+    for missing in names.iter().flat_map(|names| names.missing()) {
+        say(&options, &format!("  names may be missing, {missing}"));
+    }
+    say_missing(&options, counts.totals().agents);
+    finished?;
+    match Pod::of_this_process(&options.output_dir).filter(|_| options.background) {
+        Some(pod) => keeper::keep(pod).await,
+        None => Ok(()),
+    }
+}
+
+/// Makes the capture known to those who ask for its session.
+fn begin(options: &Options) -> anyhow::Result<Option<Running>> {
+    let Some(session) = options.session.clone() else { return Ok(None) };
+    let control = Control::of(&options.output_dir);
+    let status = Status { session, keep_s: Some(options.keep.as_secs()), ..Status::default() };
+    let running = Running::begin(control, status, options.lease);
+    running.map(Some).with_context(|| format!("cannot capture into {}", options.output_dir.display()))
+}
+
+fn say_missing(options: &Options, heard: u64) {
+    let expected = options.expect_nodes;
+    if heard < expected {
+        say(options, &format!("  {heard} of {expected} nodes sent something: flows of the others are missing"));
+    }
+}
+
+/// Gives the terminal back, unless it hangs. Lines go on until the pipeline is closed.
+async fn stop_view(view: Option<View>) -> Option<Lines> {
+    let view = view?;
+    match timeout(LAST_FRAME, tokio::task::spawn_blocking(|| view.stop())).await {
+        Ok(stopped) => stopped.ok().flatten(),
+        Err(_) => {
+            summary::mute();
+            None
+        }
+    }
 }
 
 fn announce(options: &Options) {
@@ -109,6 +173,15 @@ fn announce(options: &Options) {
     }
 }
 
+/// Who names the ends of flows, if there is something to name them by.
+fn names(options: &Options) -> Option<Arc<Names>> {
+    let names = Arc::new(Names::new(options.subnets.clone()));
+    if options.kube {
+        enrich::watch::start(&names);
+    }
+    (options.kube || !options.subnets.is_empty()).then_some(names)
+}
+
 /// One sink for each file.
 type Files = Vec<Box<dyn Sink>>;
 
@@ -118,13 +191,14 @@ fn create_sinks(
     paths: &Paths,
     counts: &Arc<Counts>,
     story: &Arc<Story>,
+    names: &Option<Arc<Names>>,
     reached: &Arc<Notify>,
 ) -> Result<(Files, Arc<Hurry>), SinkError> {
     let limit = Limit { bytes: options.max_bytes, reached: reached.clone() };
     let file = output::create(&paths.json).map_err(SinkError::write(&paths.json))?;
-    let json = JsonSink::new(file, paths.json.clone(), counts.clone(), limit)?;
+    let json = JsonSink::new(file, paths.json.clone(), counts.clone(), limit)?.with_names(names.clone());
     info!("Creating database...");
-    let sqlite = SqliteSink::create(&paths.db, counts.clone(), story.clone())?;
+    let sqlite = SqliteSink::create(&paths.db, counts.clone(), story.clone())?.with_names(names.clone());
     info!("flows db created");
     info!("flows table created");
     let hurry = sqlite.hurry();
@@ -158,18 +232,46 @@ impl Server {
     }
 }
 
-async fn until_end(options: &Options, started: Instant, signals: &mut Signals, limit: &Notify, sinks: &Sinks) -> End {
+async fn until_end(
+    options: &Options,
+    started: Instant,
+    signals: &mut Signals,
+    limit: &Notify,
+    sinks: &Sinks,
+    running: &mut Option<Running>,
+    view: &mut Option<View>,
+) -> End {
     let time = async {
         match options.max_time {
             Some(time) => sleep(time.saturating_sub(started.elapsed())).await,
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
-        kind = signals.next() => End::Signal(kind),
-        () = time => End::Limit(human::duration(options.max_time.unwrap_or_default())),
-        () = limit.notified() => End::Limit(human::bytes(options.max_bytes.unwrap_or_default())),
-        () = sinks.failed() => End::Failed,
+    let outlives_terminal = running.as_ref().is_some_and(Running::has_lease);
+    let asked = async {
+        match running {
+            Some(running) => running.asked().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(time, asked);
+    loop {
+        tokio::select! {
+            kind = signals.next() => {
+                if kind != Kind::HangUp || !outlives_terminal {
+                    return End::Signal(kind);
+                }
+                stop_view(view.take()).await;
+                info!("the terminal is gone: capturing on while the session is renewed");
+            }
+            () = &mut time => return End::Limit(human::duration(options.max_time.unwrap_or_default())),
+            () = limit.notified() => return End::Limit(human::bytes(options.max_bytes.unwrap_or_default())),
+            asked = &mut asked => return match asked {
+                Asked::Finish => End::Asked,
+                Asked::Lease(time) => End::Lease(time),
+            },
+            () = sinks.failed() => return End::Failed,
+        }
     }
 }
 
@@ -178,6 +280,8 @@ impl End {
         match self {
             End::Signal(kind) => kind.to_string(),
             End::Limit(limit) => format!("reached {limit}"),
+            End::Asked => "finished on request".into(),
+            End::Lease(time) => format!("ended: nobody renewed it for {}", human::duration(*time)),
             End::Failed => "failed".into(),
         }
     }
@@ -215,7 +319,13 @@ async fn last_words(counts: &Counts) {
 }
 
 /// Waits until the files are finished. A user who asks again does not get the indices.
-async fn finish(sinks: Sinks, signals: &mut Signals, first: Option<Kind>, hurry: &Hurry) -> Result<(), SinkError> {
+async fn finish(
+    sinks: Sinks,
+    signals: &mut Signals,
+    first: Option<Kind>,
+    hurry: &Hurry,
+    names: Option<&Names>,
+) -> Result<(), SinkError> {
     let mut first = first;
     let mut joined = tokio::task::spawn_blocking(|| sinks.join());
     loop {
@@ -224,6 +334,7 @@ async fn finish(sinks: Sinks, signals: &mut Signals, first: Option<Kind>, hurry:
             kind = signals.next() => {
                 if first.is_some_and(|first| first.hurried_by(kind)) {
                     hurry.up();
+                    names.iter().for_each(|names| names.hurry());
                 }
                 first = first.or(Some(kind));
             }

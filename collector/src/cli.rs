@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use netobserv_query::{Query, QueryError};
-use netobserv_wire::duration;
 use tracing::level_filters::LevelFilter;
 
+use crate::enrich::subnets::Subnets;
+use crate::enrich::watch;
+
 /// The programs of the image that `multicall` is.
-const IN_THE_POD: &str =
-    "The image has no other program, so this one is also: files and fetch (each with --help), tar and sleep.";
+const IN_THE_POD: &str = "The image has no other program, so this one is also: files, fetch, renew, finish and keeper (each with --help), tar and sleep.";
 
 /// Receives records from NetObserv agents, shows them and writes JSON and SQLite files.
 #[derive(Debug, Parser)]
@@ -53,7 +54,7 @@ struct Words {
     #[arg(long, global = true, value_parser = file_name)]
     filename: Option<String>,
     /// End the capture after this long: 30s, 5m, 1h30m; 0 for no limit
-    #[arg(long, global = true, default_value = "5m", value_parser = max_time)]
+    #[arg(long, global = true, default_value = "5m", value_parser = duration)]
     maxtime: Duration,
     /// End the capture when the JSON file has this many bytes; 0 for no limit
     #[arg(long, global = true, default_value_t = 50_000_000)]
@@ -73,6 +74,27 @@ struct Words {
     /// Flows that the screen keeps to be looked through, 0.4 to 1 KB each
     #[arg(long, global = true, default_value_t = 100_000, value_name = "N", value_parser = keep_rows)]
     keep_rows: u32,
+    /// Session whose pod this is: the capture can then be renewed and finished from outside
+    #[arg(long, global = true, value_name = "ID", value_parser = session)]
+    session: Option<String>,
+    /// End the capture when nobody renews it for so long, and not when the terminal goes
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration, requires = "session")]
+    lease: Option<Duration>,
+    /// How long finished files wait to be fetched, before everything is removed
+    #[arg(long, global = true, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    keep: Duration,
+    /// Capture with nobody watching; stay until the files were kept long enough
+    #[arg(long, global = true, requires = "session", conflicts_with = "lease")]
+    background: bool,
+    /// Say at the end if fewer agents were heard of
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    expect_nodes: u64,
+    /// Names of the cluster for the ends of flows: auto, which is where there is a cluster, or off
+    #[arg(long, global = true, default_value = "auto", value_name = "auto|off", value_parser = kube)]
+    kube: bool,
+    /// Label for addresses of a subnet, the longest prefix first: NAME=CIDR[,CIDR...]; may be given several times
+    #[arg(long, global = true, value_name = "NAME=CIDR", value_parser = subnets)]
+    subnets: Vec<String>,
     /// Namespace of the capture: kept with the files
     #[arg(long, short, global = true, default_value = "netobserv-cli")]
     namespace: String,
@@ -103,6 +125,20 @@ pub struct Options {
     pub keep_rows: usize,
     /// Namespace of the capture.
     pub namespace: String,
+    /// Session whose pod this is.
+    pub session: Option<String>,
+    /// Without a renewal for so long the capture ends.
+    pub lease: Option<Duration>,
+    /// How long finished files are kept.
+    pub keep: Duration,
+    /// Nobody watches.
+    pub background: bool,
+    /// Agents that should be heard of.
+    pub expect_nodes: u64,
+    /// Whether names are asked of the API server.
+    pub kube: bool,
+    /// Labels of subnets.
+    pub subnets: Subnets,
     /// A flow must match one of these, if there are any.
     pub queries: Vec<Query>,
 }
@@ -176,6 +212,13 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         lines: words.output.or(words.no_tui.then_some(Format::Text)),
         keep_rows: words.keep_rows as usize,
         namespace: words.namespace,
+        session: words.session,
+        lease: words.lease,
+        keep: words.keep,
+        background: words.background,
+        expect_nodes: words.expect_nodes,
+        kube: words.kube,
+        subnets: all_subnets(&words.subnets),
         queries: queries(&words.query)?,
     })
 }
@@ -212,6 +255,26 @@ fn security(dir: Option<PathBuf>, insecure: bool, listen: &Listen) -> Result<Sec
     }
 }
 
+fn kube(word: &str) -> Result<bool, String> {
+    match word {
+        "auto" => Ok(watch::in_cluster()),
+        "off" => Ok(false),
+        _ => Err("use auto or off".into()),
+    }
+}
+
+fn subnets(word: &str) -> Result<String, String> {
+    Subnets::default().add(word).map(|()| word.to_owned())
+}
+
+/// Each word is one that [`subnets`] took.
+fn all_subnets(words: &[String]) -> Subnets {
+    words.iter().fold(Subnets::default(), |mut all, word| {
+        let _ = all.add(word);
+        all
+    })
+}
+
 fn log_level(word: &str) -> Result<LevelFilter, String> {
     match word {
         "trace" => Ok(LevelFilter::TRACE),
@@ -235,8 +298,15 @@ fn keep_rows(word: &str) -> Result<u32, String> {
     word.parse().ok().filter(|rows| (100..=10_000_000).contains(rows)).ok_or_else(|| "use 100 to 10000000".into())
 }
 
-fn max_time(word: &str) -> Result<Duration, String> {
-    duration::parse(word).map_err(|_| "use a duration such as 30s, 5m or 1h30m".into())
+/// A duration as Go writes them.
+pub(crate) fn duration(word: &str) -> Result<Duration, String> {
+    netobserv_wire::duration::parse(word).map_err(|_| "use a duration such as 30s, 5m or 1h30m".into())
+}
+
+fn session(word: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let good = (1..=63).contains(&word.len()) && word.chars().all(plain);
+    if good { Ok(word.into()) } else { Err("use the value of the label netobserv.io/session".into()) }
 }
 
 /// A name that stays in the folder and is not hidden.
@@ -309,6 +379,8 @@ mod tests {
             ("get-flows --maxbytes=-1", "--maxbytes"),
             ("get-flows --port 65536", "--port"),
             ("get-flows --loglevel loud", "--loglevel"),
+            ("get-flows --kube on", "--kube"),
+            ("get-flows --subnets Pods=10.0.0.0", "--subnets"),
             ("get-flows --unknown", "--unknown"),
             ("get-flows --keep-rows 5", "--keep-rows"),
             ("get-flows -o yaml", "--output"),
@@ -326,6 +398,21 @@ mod tests {
         let lines = |words: &str| read(&format!("get-flows --insecure {words}")).unwrap().lines;
         assert_eq!((lines(""), lines("--no-tui")), (None, Some(Format::Text)));
         assert_eq!((lines("-o json"), lines("--no-tui -o json")), (Some(Format::Json), Some(Format::Json)));
+    }
+
+    #[test]
+    fn a_lease_is_that_of_a_session() {
+        let options = read("get-flows --insecure --session 0a1b2c3d --lease 60s --keep 0 --expect-nodes 3").unwrap();
+        assert_eq!(
+            (options.lease, options.keep, options.expect_nodes),
+            (Some(Duration::from_secs(60)), Duration::ZERO, 3)
+        );
+        assert!(read("get-flows --insecure --session=a --background").unwrap().background);
+        for words in
+            ["--lease 60s", "--background", "--session=a --background --lease=1s", "--session=a/b", "--session="]
+        {
+            refused(&format!("get-flows --insecure {words}"));
+        }
     }
 
     #[test]

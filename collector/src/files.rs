@@ -5,8 +5,10 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
+
+use crate::control::{Control, Phase};
 
 /// Folder below the output folder where a capture says how it stands. Not one of its files.
 pub const STATE_DIR: &str = ".capture";
@@ -58,12 +60,7 @@ pub fn list(output: &Path, partial: bool) -> Result<Vec<Listed>, FilesError> {
 }
 
 fn is_finished(output: &Path) -> bool {
-    #[derive(Deserialize)]
-    struct State {
-        state: String,
-    }
-    let text = fs::read(output.join(STATE_DIR).join(STATE_FILE)).unwrap_or_default();
-    serde_json::from_slice(&text).is_ok_and(|state: State| state.state == "finished")
+    Control::of(output).status().is_ok_and(|status| status.state == Phase::Finished)
 }
 
 fn collect(root: &Path, folder: &Path, files: &mut Vec<Listed>) -> Result<(), FilesError> {
@@ -111,6 +108,7 @@ fn digest(path: &Path) -> io::Result<(u64, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::{Running, Status};
 
     #[test]
     fn files_are_listed_when_the_capture_is_finished() {
@@ -123,11 +121,11 @@ mod tests {
         write("flow/b.json", "abc");
         write("flow/a.db", "");
         write("flow/.probe-1", "x");
-        write(".capture/state.json", r#"{"state":"capturing"}"#);
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("flow/link")).unwrap();
+        let running = Running::begin(Control::of(dir.path()), Status::default(), None).unwrap();
         assert!(matches!(list(dir.path(), false), Err(FilesError::NotFinished)));
         let partial = list(dir.path(), true).unwrap();
-        write(".capture/state.json", r#"{"state":"finished","reason":"reached 5 s"}"#);
+        running.end("reached 5 s");
         let files = list(dir.path(), false).unwrap();
         assert_eq!(files, partial);
         let shown: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.size, &file.sha256[..8])).collect();

@@ -2,11 +2,14 @@
 
 pub mod capture;
 pub mod cli;
+pub mod control;
 pub mod counts;
+pub mod enrich;
 pub mod fetch;
 pub mod files;
 pub mod human;
 pub mod ingest;
+pub mod keeper;
 pub mod lines;
 pub mod log;
 pub mod multicall;

@@ -52,7 +52,11 @@ struct Held;
 impl Write for Held {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut back = BACK.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(lines) = back.as_mut() else { return io::stderr().write(line) };
+        let Some(lines) = back.as_mut() else {
+            // A terminal that is gone is no reason to panic, which is what the caller would do.
+            let _ = io::stderr().write_all(line);
+            return Ok(line.len());
+        };
         lines.extend_from_slice(line);
         if lines.len() > HELD {
             let half = lines.len() / 2;

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use crate::counts::Counts;
+use crate::enrich::Names;
 use crate::query::{Predicate, Scratch};
 use crate::sink::{Sink, SinkError};
 use crate::tui::{Feed, Rows};
@@ -41,6 +42,7 @@ pub struct Pipeline {
     sinks: RwLock<Option<Senders>>,
     screen: Option<Feed>,
     counts: Arc<Counts>,
+    names: Option<Arc<Names>>,
     query: Option<Predicate>,
 }
 
@@ -73,7 +75,17 @@ impl Pipeline {
             threads.push(thread.spawn(move || run(sink, &receiver, &failed))?);
         }
         let room = Arc::new(Semaphore::new(ROOM));
-        Ok((Self { room, sinks: RwLock::new(Some(senders)), screen, counts, query: None }, Sinks { threads, failed }))
+        Ok((
+            Self { room, sinks: RwLock::new(Some(senders)), screen, counts, names: None, query: None },
+            Sinks { threads, failed },
+        ))
+    }
+
+    /// Rows get their names from `names`.
+    #[must_use]
+    pub fn with_names(mut self, names: Option<Arc<Names>>) -> Self {
+        self.names = names;
+        self
     }
 
     /// Keeps only the rows that `query` wants.
@@ -126,6 +138,9 @@ pub struct Entrance<'a> {
 impl Entrance<'_> {
     /// Hands rows to every sink. `room` must hold at least as many places.
     pub fn push(&self, mut rows: Vec<Flow>, room: Room) {
+        if let Some(names) = &self.pipeline.names {
+            names.name(&mut rows);
+        }
         self.pipeline.select(&mut rows);
         if rows.is_empty() {
             return;

@@ -1,7 +1,7 @@
 //! What the database says of the capture itself: the tables `capture` and `agent`.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -9,6 +9,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 
 use crate::counts::{Agent, Counts, Totals};
+use crate::enrich::Names;
 use crate::human;
 
 /// How often the tables are brought up to date.
@@ -23,13 +24,22 @@ pub struct Story {
     pub namespace: String,
     /// When it began.
     pub start: DateTime<Utc>,
+    /// Who names flows, if somebody does.
+    names: Option<Arc<Names>>,
     end: Mutex<Option<(DateTime<Utc>, String)>>,
 }
 
 impl Story {
     /// A capture that begins.
     pub fn new(options: String, namespace: String, start: DateTime<Utc>) -> Self {
-        Self { options, namespace, start, end: Mutex::default() }
+        Self { options, namespace, start, names: None, end: Mutex::default() }
+    }
+
+    /// Tells which names are missing too.
+    #[must_use]
+    pub fn with_names(mut self, names: Option<Arc<Names>>) -> Self {
+        self.names = names;
+        self
     }
 
     /// It has ended, for this reason.
@@ -94,7 +104,9 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
     let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
     let (end, reason) =
         story.ended().map_or((Value::Null, Value::Null), |(end, reason)| (human::time(end).into(), reason.into()));
+    let missing = story.names.as_ref().map_or(Value::Null, |names| names.missing().join("; ").into());
     vec![
+        ("names_missing", missing),
         ("version", env!("CARGO_PKG_VERSION").to_owned().into()),
         ("options", story.options.clone().into()),
         ("namespace", story.namespace.clone().into()),

@@ -1,14 +1,25 @@
 //! What a person without a screen reads: a line a second, and the account at the end.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::counts::Totals;
 use crate::human;
 use crate::output::Paths;
 
+static MUTE: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing is said: whoever read it is gone, and may have left a terminal behind that takes no more bytes.
+pub fn mute() {
+    MUTE.store(true, Relaxed);
+}
+
 /// Prints a line to standard output. Nobody reading it is no reason to end.
 pub fn say(line: &str) {
+    if MUTE.load(Relaxed) {
+        return;
+    }
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 

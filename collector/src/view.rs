@@ -34,13 +34,13 @@ impl View {
     /// # Errors
     /// When the terminal cannot be taken.
     pub fn start(options: &Options, paths: &Paths, source: Source) -> anyhow::Result<Self> {
-        if options.lines.is_none() && std::io::stdout().is_terminal() {
+        if options.lines.is_none() && !options.background && std::io::stdout().is_terminal() {
             let screen = Screen::start(options, paths, source);
             return screen.map(Self::Screen).context("cannot take the terminal for the screen (--no-tui does without)");
         }
         let progress = tokio::spawn(tell_progress(source.started, source.counts));
-        let lines =
-            Lines::start(source.intake, options.lines.unwrap_or(Format::Text)).context("cannot start a thread")?;
+        let unasked = if options.background { Format::None } else { Format::Text };
+        let lines = Lines::start(source.intake, options.lines.unwrap_or(unasked)).context("cannot start a thread")?;
         Ok(Self::Lines { lines, progress })
     }
 

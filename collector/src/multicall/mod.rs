@@ -2,6 +2,7 @@
 //!
 //! The name is that of the file that was started (`/bin/tar`, a hard link), or the first word (`netobserv-collector tar ...`).
 
+mod session;
 mod sleep;
 mod tar;
 mod transfer;
@@ -26,6 +27,9 @@ fn by_name(word: &OsString) -> Option<Applet> {
         "sleep" => Some(sleep::run),
         "files" => Some(transfer::files),
         "fetch" => Some(transfer::fetch),
+        "renew" => Some(session::renew),
+        "finish" => Some(session::finish),
+        "keeper" => Some(session::keeper),
         _ => None,
     }
 }

@@ -21,6 +21,9 @@ pub(super) fn run(words: Vec<OsString>) -> ExitCode {
         eprintln!("sleep: {USAGE}");
         return ExitCode::FAILURE;
     };
+    if let Some(pod) = super::session::pod().filter(|_| time == Duration::MAX) {
+        return super::session::keep(pod).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     match wait(time) {
         Ok(None) => ExitCode::SUCCESS,
         // As a shell tells it.
@@ -57,8 +60,7 @@ fn time(word: &str) -> Option<Duration> {
 fn wait(time: Duration) -> nix::Result<Option<Signal>> {
     let ends: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&ends), None)?;
-    // SAFETY: no handler of ours runs; the kernel buries the children that come to process 1 by itself.
-    unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn)? };
+    bury_children()?;
     let start = Instant::now();
     loop {
         let left = time.saturating_sub(start.elapsed());
@@ -70,6 +72,12 @@ fn wait(time: Duration) -> nix::Result<Option<Signal>> {
             signal => return signal.map(Some),
         }
     }
+}
+
+/// The kernel buries the children that come to process 1.
+pub(super) fn bury_children() -> nix::Result<()> {
+    // SAFETY: no handler of ours runs.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.map(drop)
 }
 
 /// sigtimedwait(2): the next of these signals, or `EAGAIN` after `time`.

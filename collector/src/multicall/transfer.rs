@@ -57,7 +57,11 @@ fn print_list(output: &Path, partial: bool) -> anyhow::Result<()> {
     Ok(writeln!(out)?)
 }
 
-fn with_words<W: Parser>(name: &str, words: Vec<OsString>, act: impl FnOnce(&W) -> anyhow::Result<()>) -> ExitCode {
+pub(super) fn with_words<W: Parser>(
+    name: &str,
+    words: Vec<OsString>,
+    act: impl FnOnce(&W) -> anyhow::Result<()>,
+) -> ExitCode {
     let words = std::iter::once(name.into()).chain(words);
     match W::try_parse_from(words) {
         Ok(words) => result(act(&words)),

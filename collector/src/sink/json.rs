@@ -4,20 +4,24 @@
 //! this program does not cut ([`super::shield`]). Should the whole machine fail, every row still is a line: cutting the file
 //! after its last whole line and adding `]` repairs it.
 
+mod late;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use netobserv_wire::value::append_quoted;
 use netobserv_wire::{FIELDS, Flow, GROUPS, Value};
 use tokio::sync::Notify;
 
 use super::shield::Shield;
-use super::{Sink, SinkError};
+use super::{LATE_TIME, Sink, SinkError};
 use crate::counts::Counts;
+use crate::enrich::Names;
 
 /// Bytes of rows after which they are written.
 const WRITE: usize = 128 << 10;
@@ -39,6 +43,7 @@ pub struct JsonSink {
     /// Rows that are not yet written, each with what stands before it.
     pending: Vec<u8>,
     pending_rows: u64,
+    names: Option<Arc<Names>>,
 }
 
 /// What to tell when the file has so many bytes.
@@ -55,7 +60,27 @@ impl JsonSink {
         file.write_all_at(EMPTY, 0).map_err(SinkError::write(&path))?;
         counts.json().bytes.store(EMPTY.len() as u64, Relaxed);
         let (objects, pending) = (Objects::default(), Vec::with_capacity(WRITE + (WRITE >> 3)));
-        Ok(Self { file, shield: Shield::default(), path, counts, limit, objects, tail: 0, pending, pending_rows: 0 })
+        let shield = Shield::default();
+        Ok(Self { file, shield, path, counts, limit, objects, tail: 0, pending, pending_rows: 0, names: None })
+    }
+
+    /// Fills in at the end what `names` learnt too late.
+    #[must_use]
+    pub fn with_names(mut self, names: Option<Arc<Names>>) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// The flows are in the file in any case: it is no failure when names are not.
+    fn fill_names(&self) {
+        let Some(names) = self.names.as_ref().filter(|names| names.late()) else { return };
+        match late::fill(&self.path, &self.objects, names, Instant::now() + LATE_TIME) {
+            Ok((rows, bytes)) => {
+                tracing::debug!("{}: names of {rows} flows came late", self.path.display());
+                self.counts.json().bytes.store(bytes, Relaxed);
+            }
+            Err(error) => tracing::warn!("{}: names that came late are not in it: {error}", self.path.display()),
+        }
     }
 
     fn append(&mut self, flow: &Flow) {
@@ -120,7 +145,10 @@ impl Sink for JsonSink {
         Ok(())
     }
 
-    fn finish(&mut self, _: bool) -> Result<(), SinkError> {
+    fn finish(&mut self, well: bool) -> Result<(), SinkError> {
+        if well {
+            self.fill_names();
+        }
         Ok(())
     }
 

@@ -6,8 +6,12 @@ pub mod sqlite;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use netobserv_wire::Flow;
+
+/// Longest time for filling in the names that came late: a plugin waits a minute for all.
+const LATE_TIME: Duration = Duration::from_secs(10);
 
 /// One file format.
 pub trait Sink: Send {

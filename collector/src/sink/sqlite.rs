@@ -10,6 +10,7 @@
 //! has the pages; only a machine that loses power could spoil it, and waiting for the disk at every commit is not worth that here.
 
 mod insert;
+mod late;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,8 +22,9 @@ use netobserv_wire::{FIELDS, Flow};
 use rusqlite::{Connection, InterruptHandle, OpenFlags};
 
 use self::insert::Inserts;
-use super::{Sink, SinkError};
+use super::{LATE_TIME, Sink, SinkError};
 use crate::counts::Counts;
+use crate::enrich::Names;
 use crate::record::{Record, Story};
 
 /// Rows of one transaction.
@@ -46,6 +48,7 @@ pub struct SqliteSink {
     /// When the open transaction began.
     since: Option<Instant>,
     uncommitted: u64,
+    names: Option<Arc<Names>>,
 }
 
 /// Cuts the making of indices short.
@@ -80,9 +83,25 @@ impl SqliteSink {
             hurry: Arc::new(hurry),
             since: None,
             uncommitted: 0,
+            names: None,
         };
         sink.begin().and_then(|()| sink.commit()).map_err(SinkError::database(path))?;
         Ok(sink)
+    }
+
+    /// Fills in at the end what `names` learnt too late.
+    #[must_use]
+    pub fn with_names(mut self, names: Option<Arc<Names>>) -> Self {
+        self.names = names;
+        self
+    }
+
+    fn fill_names(&self) -> rusqlite::Result<()> {
+        let Some(names) = self.names.as_ref().filter(|names| names.late()) else { return Ok(()) };
+        let transaction = self.db.unchecked_transaction()?;
+        let rows = late::fill(&transaction, names, Instant::now() + LATE_TIME)?;
+        tracing::debug!("{}: names of {rows} flows came late", self.path.display());
+        transaction.commit()
     }
 
     /// What ends the making of indices.
@@ -181,6 +200,9 @@ impl Sink for SqliteSink {
         }
         committed.map_err(|error| self.failed(0, error))?;
         // What follows makes the file handier; the flows are in it.
+        if let Err(error) = self.fill_names() {
+            tracing::warn!("{}: names that came late are not in it: {error}", self.path.display());
+        }
         if let Err(error) = self.merge_log() {
             tracing::warn!("{}: the write-ahead log stays beside it: {error}", self.path.display());
         }

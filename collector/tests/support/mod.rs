@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // Each test program uses a part.
 
 pub mod client;
+pub mod cluster;
 pub mod pty;
 pub mod records;
 pub mod scene;
@@ -48,7 +49,21 @@ impl Collector {
     /// As [`Collector::start`], in this folder.
     #[track_caller]
     pub fn start_in(dir: TempDir, words: &[&str]) -> Self {
-        let mut process = get_flows(dir.path(), words).start();
+        let run = get_flows(dir.path(), words);
+        Self::started(dir, run)
+    }
+
+    /// As [`Collector::start`], with changes to how it is run.
+    #[track_caller]
+    pub fn start_with(words: &[&str], change: impl FnOnce(Run) -> Run) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let run = change(get_flows(dir.path(), words));
+        Self::started(dir, run)
+    }
+
+    #[track_caller]
+    fn started(dir: TempDir, run: Run) -> Self {
+        let mut process = run.start();
         let listens = wait_for(SOON, || process.stderr().contains("Started collector") || process.ended());
         assert!(listens && !process.ended(), "it does not listen: {}", process.stderr());
         Self { dir, process }

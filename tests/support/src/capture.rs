@@ -45,13 +45,23 @@ impl Files {
         Self { json: only(&flow, "json"), db: only(&flow, "db") }
     }
 
-    /// The JSON array.
+    /// The JSON array, as it is between two writes.
     ///
     /// # Panics
     /// When it is not one.
     #[track_caller]
     pub fn flows(&self) -> Vec<Value> {
-        let text = fs::read(&self.json).expect("the JSON file");
+        let state =
+            || fs::metadata(&self.json).and_then(|file| Ok((file.len(), file.modified()?))).expect("the JSON file");
+        let mut before = state();
+        let text = loop {
+            // A reader that takes several reads sees a part of the next write.
+            let text = fs::read(&self.json).expect("the JSON file");
+            let after = state();
+            if std::mem::replace(&mut before, after) == after {
+                break text;
+            }
+        };
         serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", self.json.display()))
     }
 

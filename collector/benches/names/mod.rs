@@ -1,0 +1,203 @@
+//! What names of a large cluster cost: how long a look-up takes, how much memory the index, and how much of the rate is left
+//! when both ends of every flow have names.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use netobserv_collector::enrich::Names;
+use netobserv_collector::enrich::facts::{Fact, Identity, Owner, Pod, Service};
+use netobserv_collector::enrich::index::{Index, Question};
+use netobserv_collector::enrich::subnets::Subnets;
+use netobserv_test_apiserver::Server;
+use netobserv_wire::pbflow::ip::IpFamily;
+use netobserv_wire::pbflow::{AgentStatus, Ip, Network, Records};
+use prost::Message;
+use prost::bytes::Bytes;
+use serde_json::json;
+
+use crate::{BATCHES, RECORDS, Taken, support, take_for_with, verdict};
+
+/// The cluster.
+const PODS: u64 = 10_000;
+const SERVICES: u64 = 2_000;
+/// Pods of a node.
+const NODE: u64 = 100;
+/// Of the rate without names.
+const WANTED_RATIO: f64 = 0.85;
+const WANTED_NANOS: f64 = 200.0;
+const WANTED_MIB: f64 = 60.0;
+const MEMORY_LIMIT: f64 = 400.0;
+const LOOKUPS: u64 = 4_000_000;
+
+/// Measures and prints.
+pub(crate) fn run(load: Duration) {
+    measure_index();
+    let (server, batches) = (cluster(), batches());
+    let url = server.url();
+    let quarter = load / 4;
+    let plain = || take_for_with(&batches, quarter, |run| run);
+    let named = || take_for_with(&batches, quarter, |run| run.env("NETOBSERV_KUBE_URL", &url));
+    let runs = [(plain(), named()), (plain(), named())];
+    let ratios = runs.each_ref().map(|(plain, named)| named.rate / plain.rate);
+    for (plain, named) in &runs {
+        println!("without names {:.0} rows/s, with names on both ends {:.0} rows/s", plain.rate, named.rate);
+    }
+    let ratio = ratios.iter().sum::<f64>() / ratios.len() as f64;
+    println!(
+        "with names: {ratio:.2} times the rate without; {}",
+        verdict(ratio >= WANTED_RATIO, "wanted at least 0.85")
+    );
+    let all = || runs.iter().flat_map(|(plain, named)| [plain, named]);
+    let lost: u64 = all().map(|taken: &Taken| taken.sent - taken.written).sum();
+    println!("lost: {lost}, {}", verdict(lost == 0, "wanted 0"));
+    let memory = runs.iter().map(|(_, named)| named.memory).fold(0.0, f64::max);
+    println!(
+        "resident memory with names: {memory:.0} MiB at most, {}",
+        verdict(memory < MEMORY_LIMIT, "wanted less than 400")
+    );
+}
+
+fn measure_index() {
+    let before = resident();
+    let mut index = Index::default();
+    (0..PODS).for_each(|number| drop(index.apply(Fact::Pod(pod(number)), 0)));
+    (0..SERVICES).for_each(|number| drop(index.apply(Fact::Service(service(number)), 0)));
+    let memory = resident() - before;
+    println!(
+        "index of {PODS} pods and {SERVICES} services: {memory:.1} MiB, {}",
+        verdict(memory < WANTED_MIB, "wanted less than 60")
+    );
+    let questions: Vec<_> = (0..PODS + SERVICES).map(|number| question(number * 7_919 % (PODS + SERVICES))).collect();
+    let start = Instant::now();
+    for number in 0..LOOKUPS {
+        black_box(index.find(&questions[number as usize % questions.len()])).expect("a holder");
+    }
+    let nanos = start.elapsed().as_nanos() as f64 / LOOKUPS as f64;
+    println!("look-up: {nanos:.0} ns, {}", verdict(nanos < WANTED_NANOS, "wanted less than 200"));
+    let names = Names::new(Subnets::default());
+    (0..PODS).for_each(|number| names.learn(Fact::Pod(pod(number))));
+    let flow = |number: u64| netobserv_wire::Flow {
+        src_addr: Some(pod_address(number % PODS, false)),
+        dst_addr: Some(pod_address(number * 7_919 % PODS, true)),
+        start_ms: 1,
+        ..Default::default()
+    };
+    let mut flows: Vec<_> = (0..LOOKUPS / 40).map(flow).collect();
+    let start = Instant::now();
+    names.name(&mut flows);
+    println!("naming a flow: {:.0} ns", start.elapsed().as_nanos() as f64 / flows.len() as f64);
+}
+
+/// Resident memory of this process, MiB.
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
+}
+
+fn pod_address(number: u64, v6: bool) -> IpAddr {
+    if v6 {
+        return Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0x1234, number as u16).into();
+    }
+    IpAddr::from((0x0a80_0000 | number as u32).to_be_bytes())
+}
+
+fn service_address(number: u64) -> IpAddr {
+    IpAddr::from((0xac1e_0000 | number as u32).to_be_bytes())
+}
+
+fn host_address(number: u64) -> IpAddr {
+    IpAddr::from((0x0a00_0000 | (number / NODE) as u32 + 1).to_be_bytes())
+}
+
+fn name(number: u64) -> String {
+    format!("workload-{}-7d9c6b5f4-{number:05x}", number / 10)
+}
+
+fn pod(number: u64) -> Pod {
+    Pod {
+        identity: Identity {
+            uid: format!("00000000-0000-4000-8000-{number:012x}"),
+            namespace: format!("namespace-{}", number % 50),
+            name: name(number),
+            owner: Some(Owner { kind: "ReplicaSet".into(), name: format!("workload-{}-7d9c6b5f4", number / 10) }),
+            created_ms: 0,
+        },
+        node: format!("worker-{}.example.internal", number / NODE),
+        host_ip: Some(host_address(number)),
+        addresses: vec![pod_address(number, false), pod_address(number, true)],
+        ..Pod::default()
+    }
+}
+
+fn service(number: u64) -> Service {
+    let identity = Identity {
+        uid: format!("10000000-0000-4000-8000-{number:012x}"),
+        namespace: format!("namespace-{}", number % 50),
+        name: format!("workload-{number}"),
+        ..Identity::default()
+    };
+    Service { identity, addresses: vec![service_address(number)] }
+}
+
+fn question(number: u64) -> Question {
+    let address = if number < PODS { pod_address(number, number % 4 == 0) } else { service_address(number - PODS) };
+    Question { address, mac: None, port: Some((6, 8_080)), at_ms: 5 }
+}
+
+/// The cluster on an API server.
+fn cluster() -> Server {
+    let server = Server::start();
+    let metadata = |number: u64, name: String| json!({"namespace": format!("namespace-{}", number % 50), "name": name, "creationTimestamp": "2020-01-01T00:00:00Z"});
+    server.put_all((0..PODS).map(|number| {
+        let mut metadata = metadata(number, name(number));
+        metadata["ownerReferences"] =
+            json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "uid": "x", "name": format!("workload-{}-7d9c6b5f4", number / 10), "controller": true}]);
+        let addresses = [false, true].map(|v6| json!({"ip": pod_address(number, v6)}));
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"nodeName": format!("worker-{}.example.internal", number / NODE)},
+            "status": {"phase": "Running", "hostIP": host_address(number), "podIPs": addresses, "startTime": "2020-01-01T00:00:00Z"}})
+    }));
+    server.put_all((0..PODS / 10).flat_map(|set| {
+        (0..10).map(move |part| {
+            let name = format!("workload-{set}-7d9c6b5f4");
+            let owner = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "uid": "x", "name": format!("workload-{set}"), "controller": true}]);
+            json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"namespace": format!("namespace-{}", (set * 10 + part) % 50), "name": name, "ownerReferences": owner}})
+        })
+    }));
+    server.put_all((0..SERVICES).map(|number| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata(number, format!("workload-{number}")),
+            "spec": {"clusterIP": service_address(number)}})
+    }));
+    server.put_all((0..PODS / NODE).map(|number| {
+        json!({"apiVersion": "v1", "kind": "Node", "spec": {}, "metadata": {"name": format!("worker-{number}.example.internal"),
+            "creationTimestamp": "2020-01-01T00:00:00Z", "labels": {"topology.kubernetes.io/zone": format!("eu-west-1{}", ["a", "b", "c"][number as usize % 3])}},
+            "status": {"addresses": [{"type": "InternalIP", "address": host_address(number * NODE)}]}})
+    }));
+    server
+}
+
+/// The records of the other benchmark, between pods, and some of them to services.
+fn batches() -> Vec<Bytes> {
+    let batch = |batch: u64| {
+        let mut entries = support::records::some(batch * RECORDS, RECORDS);
+        for (number, record) in (batch * RECORDS..).zip(&mut entries) {
+            let (src, dst) = (number * 31 % PODS, number * 7_919 % PODS);
+            let v6 = record.eth_protocol == 0x86dd;
+            let to = if v6 || number % 5 > 0 { pod_address(dst, v6) } else { service_address(dst % SERVICES) };
+            record.network = Some(Network { src_addr: ip(pod_address(src, v6)), dst_addr: ip(to), dscp: 0 });
+            record.agent_ip = ip(host_address(src));
+        }
+        let agent = AgentStatus { node: "bench".into(), interfaces: 3, version: "1".into(), ..AgentStatus::default() };
+        Records { entries, agent: Some(agent), sequence: 0 }.encode_to_vec().into()
+    };
+    (0..BATCHES).map(batch).collect()
+}
+
+fn ip(address: IpAddr) -> Option<Ip> {
+    let family = match address {
+        IpAddr::V4(address) => IpFamily::Ipv4(address.into()),
+        IpAddr::V6(address) => IpFamily::Ipv6(address.octets().to_vec()),
+    };
+    Some(Ip { ip_family: Some(family) })
+}

@@ -1,0 +1,199 @@
+//! How a capture in a pod is looked at and ended from outside: by small files beside its own, so that a program started by
+//! `oc exec` needs no connection to the one that captures, and can also tell that that one was killed.
+
+pub mod command;
+mod running;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+pub use crate::files::{STATE_DIR, STATE_FILE};
+pub use running::{Asked, Running};
+
+/// Touched by whoever still wants the capture.
+const LEASE: &str = "lease";
+/// Made by whoever wants the capture to end.
+const FINISH: &str = "finish";
+/// Locked while the capture runs: so a killed one is known.
+const LOCK: &str = "lock";
+
+/// Where a capture stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// There is none yet.
+    #[default]
+    Waiting,
+    /// It captures, or finishes its files.
+    Capturing,
+    /// The files are as they will stay.
+    Finished,
+}
+
+/// What a capture says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Where it stands.
+    pub state: Phase,
+    /// Why it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Its session.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub session: String,
+    /// Seconds without a renewal after which nobody wants it any more; none without a lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_s: Option<u64>,
+    /// Seconds for which finished files are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_s: Option<u64>,
+}
+
+/// The small files of one output folder.
+#[derive(Clone, Debug)]
+pub struct Control {
+    dir: PathBuf,
+}
+
+impl Control {
+    /// Those of this output folder. Nothing is made yet.
+    pub fn of(output: &Path) -> Self {
+        Self { dir: output.join(STATE_DIR) }
+    }
+
+    /// How the capture stands. One that was killed has finished, and says so.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn status(&self) -> io::Result<Status> {
+        let mut status = self.written()?;
+        if status.state == Phase::Capturing && !self.is_locked()? {
+            // It may have ended between the two looks.
+            status = self.written()?;
+            if status.state == Phase::Capturing {
+                status.state = Phase::Finished;
+                status.reason = Some("the collector was killed".into());
+            }
+        }
+        Ok(status)
+    }
+
+    fn written(&self) -> io::Result<Status> {
+        match fs::read(self.dir.join(STATE_FILE)) {
+            Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Status::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says that the session is still wanted.
+    ///
+    /// # Errors
+    /// When the folder is not writable.
+    pub fn renew(&self) -> io::Result<()> {
+        self.make()?;
+        let file = OpenOptions::new().create(true).append(true).open(self.dir.join(LEASE))?;
+        file.set_modified(SystemTime::now())
+    }
+
+    /// When the session was renewed last, by the clock of the file system.
+    pub fn renewed(&self) -> Option<SystemTime> {
+        fs::metadata(self.dir.join(LEASE)).and_then(|file| file.modified()).ok()
+    }
+
+    /// Asks the capture to drain and end.
+    ///
+    /// # Errors
+    /// When the folder is not writable.
+    pub fn ask_to_finish(&self) -> io::Result<()> {
+        self.make()?;
+        File::create(self.dir.join(FINISH)).map(drop)
+    }
+
+    fn is_asked_to_finish(&self) -> bool {
+        self.dir.join(FINISH).exists()
+    }
+
+    fn write(&self, status: &Status) -> io::Result<()> {
+        let (path, new) = (self.dir.join(STATE_FILE), self.dir.join("state.new"));
+        fs::write(&new, serde_json::to_vec(status)?)?;
+        fs::rename(new, path)
+    }
+
+    fn make(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)
+    }
+
+    fn is_locked(&self) -> io::Result<bool> {
+        let file = match File::open(self.dir.join(LOCK)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            file => file?,
+        };
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(false),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+            Err((_, errno)) => Err(errno.into()),
+        }
+    }
+
+    fn lock(&self) -> io::Result<Flock<File>> {
+        let file = OpenOptions::new().create(true).append(true).open(self.dir.join(LOCK))?;
+        // Those who look hold it for a moment, shared.
+        for _ in 0..50 {
+            match Flock::lock(file.try_clone()?, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(lock),
+                Err((_, Errno::EWOULDBLOCK)) => std::thread::sleep(Duration::from_millis(10)),
+                Err((_, errno)) => return Err(errno.into()),
+            }
+        }
+        Err(io::Error::other("another capture runs there"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_is_seen_from_outside_and_so_is_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Control::of(dir.path());
+        assert_eq!(control.status().unwrap(), Status::default());
+        assert!(!control.dir.exists(), "a look makes nothing");
+        let running =
+            Running::begin(control.clone(), Status { session: "ab".into(), ..Status::default() }, None).unwrap();
+        assert_eq!(control.status().unwrap().state, Phase::Capturing);
+        assert!(Running::begin(control.clone(), Status::default(), None).is_err(), "one at a time");
+        running.end("reached 5m");
+        let status = control.status().unwrap();
+        assert_eq!(
+            (status.state, status.reason.as_deref(), status.session.as_str()),
+            (Phase::Finished, Some("reached 5m"), "ab")
+        );
+    }
+
+    #[test]
+    fn a_killed_capture_has_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Control::of(dir.path());
+        drop(Running::begin(control.clone(), Status::default(), None).unwrap());
+        let status = control.status().unwrap();
+        assert_eq!((status.state, status.reason.as_deref()), (Phase::Finished, Some("the collector was killed")));
+    }
+
+    #[test]
+    fn what_is_asked_of_one_capture_is_not_asked_of_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Control::of(dir.path());
+        control.ask_to_finish().unwrap();
+        let _running = Running::begin(control.clone(), Status::default(), None).unwrap();
+        assert!(!control.is_asked_to_finish());
+    }
+}

@@ -1,0 +1,115 @@
+//! What the cluster says of its objects, without all that names do not need.
+
+use std::net::IpAddr;
+
+use netobserv_wire::flow::Mac;
+
+/// Kind and name of what owns an object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// Deployment, DaemonSet, ...
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What every object has. Times are in milliseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Never used again.
+    pub uid: String,
+    /// Empty for nodes.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The controller that owns it.
+    pub owner: Option<Owner>,
+    /// When it was created.
+    pub created_ms: u64,
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Who it is.
+    pub identity: Identity,
+    /// Name of its node; empty before there is one.
+    pub node: String,
+    /// Address of its node.
+    pub host_ip: Option<IpAddr>,
+    /// Its own addresses; those of a pod on the host network are the node's and do not stand here.
+    pub addresses: Vec<IpAddr>,
+    /// Addresses in other networks.
+    pub secondary: Vec<Secondary>,
+    /// Ports of its node that are its own: protocol number and port.
+    pub host_ports: Vec<(u8, u16)>,
+    /// When it began.
+    pub started_ms: Option<u64>,
+    /// When the last of its containers ended, if all have.
+    pub finished_ms: Option<u64>,
+}
+
+/// An address in a network that the pod has beside the cluster's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secondary {
+    /// Address.
+    pub address: IpAddr,
+    /// MAC address of the interface: addresses of such networks need not be unique.
+    pub mac: Mac,
+    /// Name of the network.
+    pub network: String,
+}
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Who it is.
+    pub identity: Identity,
+    /// Its addresses; the first is what pods call the address of their host.
+    pub addresses: Vec<IpAddr>,
+    /// Zone, or empty.
+    pub zone: String,
+}
+
+/// A service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Who it is.
+    pub identity: Identity,
+    /// Its addresses in the cluster, external ones and those of its load balancer.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A ReplicaSet or Job: of interest for its owner only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// ReplicaSet or Job.
+    pub kind: &'static str,
+    /// Who it is.
+    pub identity: Identity,
+}
+
+/// One object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// A pod.
+    Pod(Pod),
+    /// A node.
+    Node(Node),
+    /// A service.
+    Service(Service),
+    /// A ReplicaSet or Job.
+    Workload(Workload),
+}
+
+impl Fact {
+    /// Who it is.
+    pub fn identity(&self) -> &Identity {
+        match self {
+            Self::Pod(pod) => &pod.identity,
+            Self::Node(node) => &node.identity,
+            Self::Service(service) => &service.identity,
+            Self::Workload(workload) => &workload.identity,
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Address to holder, over time. Pure: it is told facts and asked questions, and knows no clock and no API.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use netobserv_wire::flow::{Holder, Mac};
+
+use super::facts::{Fact, Identity, Node, Owner, Pod, Service, Workload};
+use super::tenure::{End, Rank, Tenure, Tenures};
+
+/// Tenures that are over and still known: some 15 MB.
+const PAST: usize = 50_000;
+/// Kinds that stand between a pod and the workload that a person knows.
+const BETWEEN: [&str; 2] = ["ReplicaSet", "Job"];
+
+/// Where a holder can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// An address of the cluster's network.
+    Address(u128),
+    /// An address of another network.
+    Secondary(u128, Mac),
+    /// A port of a node.
+    Port(u128, u8, u16),
+}
+
+/// A kind of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Pods.
+    Pods,
+    /// Nodes.
+    Nodes,
+    /// Services.
+    Services,
+    /// ReplicaSets.
+    ReplicaSets,
+    /// Jobs.
+    Jobs,
+}
+
+/// One end of a flow, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// Address.
+    pub address: IpAddr,
+    /// MAC address, where it was seen.
+    pub mac: Option<Mac>,
+    /// Protocol number and port, where there is one.
+    pub port: Option<(u8, u16)>,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+/// A workload between pod and owner.
+type WorkloadKey = (String, Owner);
+
+/// The index.
+#[derive(Debug, Default)]
+pub struct Index {
+    places: HashMap<Place, Tenures>,
+    objects: HashMap<(Kind, String), Object>,
+    /// Owners of ReplicaSets and Jobs; by uid, so that one that is deleted is found.
+    owners: HashMap<WorkloadKey, Option<Owner>>,
+    workloads: HashMap<(Kind, String), WorkloadKey>,
+    /// Pods whose ReplicaSet or Job is not known yet.
+    waiting: HashMap<WorkloadKey, HashSet<String>>,
+    zones: HashMap<String, String>,
+    past: VecDeque<(Place, u64)>,
+    last_id: u64,
+    /// There are places of this sort.
+    secondaries: bool,
+    ports: bool,
+}
+
+/// An object that holds places.
+#[derive(Debug)]
+struct Object {
+    id: u64,
+    places: Vec<Place>,
+    /// It had places before: one that is new now is not as old as the object.
+    held: bool,
+    /// For pods, to name them again when more is known.
+    pod: Option<Box<Pod>>,
+}
+
+/// What changed for the places of an object.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Addresses that have a holder now, or another one.
+    pub addresses: Vec<IpAddr>,
+    /// Holders that were known are told better now.
+    pub better: bool,
+}
+
+impl Index {
+    /// Learns of an object, new or changed.
+    pub fn apply(&mut self, fact: Fact, now_ms: u64) -> Change {
+        match fact {
+            Fact::Pod(pod) => self.apply_pod(pod, now_ms),
+            Fact::Node(node) => self.apply_node(&node, now_ms),
+            Fact::Service(service) => self.apply_service(&service, now_ms),
+            Fact::Workload(workload) => self.apply_workload(&workload, now_ms),
+        }
+    }
+
+    /// An object is deleted.
+    pub fn delete(&mut self, kind: Kind, uid: &str, now_ms: u64) {
+        self.remove(&(kind, uid.to_owned()), End::At(now_ms));
+    }
+
+    /// Objects of a kind that are not among these were deleted while nobody looked.
+    pub fn retain(&mut self, kind: Kind, uids: &HashSet<String>, now_ms: u64) {
+        let known = self.objects.keys().chain(self.workloads.keys());
+        let gone = known.filter(|(its, uid)| *its == kind && !uids.contains(uid)).cloned();
+        for key in gone.collect::<Vec<_>>() {
+            self.remove(&key, End::Before(now_ms));
+        }
+    }
+
+    /// Number of objects of a kind.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.objects.keys().chain(self.workloads.keys()).filter(|(its, _)| *its == kind).count()
+    }
+
+    /// Who is at this end.
+    pub fn find(&self, question: &Question) -> Option<&Arc<Holder>> {
+        let address = number(question.address);
+        if let Some(mac) = question.mac.filter(|_| self.secondaries) {
+            if let Some(tenure) = self.tenure(Place::Secondary(address, mac), question.at_ms) {
+                return Some(&tenure.holder);
+            }
+        }
+        let plain = self.tenure(Place::Address(address), question.at_ms);
+        if plain.is_some_and(|tenure| tenure.rank != Rank::Node) || !self.ports {
+            return plain.map(|tenure| &tenure.holder);
+        }
+        let by_port = question.port.and_then(|(protocol, port)| {
+            self.places.get(&Place::Port(address, protocol, port))?.only_one_at(question.at_ms)
+        });
+        by_port.or(plain).map(|tenure| &tenure.holder)
+    }
+
+    /// The node that has this address.
+    pub fn node(&self, address: IpAddr, at_ms: u64) -> Option<&Arc<Holder>> {
+        let tenure = self.tenure(Place::Address(number(address)), at_ms)?;
+        Some(&tenure.holder).filter(|_| tenure.rank == Rank::Node)
+    }
+
+    fn tenure(&self, place: Place, at_ms: u64) -> Option<&Tenure> {
+        self.places.get(&place)?.at(at_ms)
+    }
+
+    fn apply_pod(&mut self, pod: Pod, now_ms: u64) -> Change {
+        let key = (Kind::Pods, pod.identity.uid.clone());
+        let holder = Arc::new(self.pod_holder(&pod));
+        let mut claims: Vec<_> =
+            pod.addresses.iter().map(|address| (Place::Address(number(*address)), holder.clone())).collect();
+        claims.extend(pod.secondary.iter().map(|secondary| {
+            let holder = Holder { network: secondary.network.as_str().into(), ..Holder::clone(&holder) };
+            (Place::Secondary(number(secondary.address), secondary.mac), Arc::new(holder))
+        }));
+        let host = pod.host_ip.map(number);
+        let ports = pod.host_ports.iter().filter_map(|(protocol, port)| Some(Place::Port(host?, *protocol, *port)));
+        claims.extend(ports.map(|place| (place, holder.clone())));
+        self.secondaries |= !pod.secondary.is_empty();
+        self.ports |= !pod.host_ports.is_empty();
+        let from = pod.started_ms.unwrap_or(pod.identity.created_ms);
+        let end = pod.finished_ms.map_or(End::Open, End::At);
+        let change = self.hold(&key, Rank::Pod, from, end, claims, now_ms);
+        if let Some(object) = self.objects.get_mut(&key) {
+            object.pod = Some(Box::new(pod));
+        }
+        change
+    }
+
+    /// Names of a pod; notes when its owner's owner is still to come.
+    fn pod_holder(&mut self, pod: &Pod) -> Holder {
+        let identity = &pod.identity;
+        let owner = identity.owner.clone().map(|owner| self.top_owner(identity, owner));
+        Holder {
+            kind: "Pod".into(),
+            host_ip: pod.host_ip,
+            host_name: pod.node.as_str().into(),
+            zone: self.zones.get(&pod.node).map(String::as_str).unwrap_or_default().into(),
+            network: "primary".into(),
+            ..named(identity, owner.as_ref(), "Pod")
+        }
+    }
+
+    fn top_owner(&mut self, identity: &Identity, owner: Owner) -> Owner {
+        if !BETWEEN.contains(&owner.kind.as_str()) {
+            return owner;
+        }
+        let key = (identity.namespace.clone(), owner);
+        match self.owners.get(&key) {
+            Some(top) => top.clone().unwrap_or(key.1),
+            None => {
+                let owner = key.1.clone();
+                self.waiting.entry(key).or_default().insert(identity.uid.clone());
+                owner
+            }
+        }
+    }
+
+    fn apply_node(&mut self, node: &Node, now_ms: u64) -> Change {
+        let key = (Kind::Nodes, node.identity.uid.clone());
+        let holder = Arc::new(Holder {
+            kind: "Node".into(),
+            host_ip: node.addresses.first().copied(),
+            host_name: node.identity.name.as_str().into(),
+            zone: node.zone.as_str().into(),
+            ..named(&node.identity, None, "Node")
+        });
+        let claims = node.addresses.iter().map(|address| (Place::Address(number(*address)), holder.clone())).collect();
+        let mut change = self.hold(&key, Rank::Node, node.identity.created_ms, End::Open, claims, now_ms);
+        let before = self.zones.insert(node.identity.name.clone(), node.zone.clone());
+        if before.unwrap_or_default() != node.zone {
+            let of_node = |pod: &&Pod| pod.node == node.identity.name;
+            let pods = self.objects.values().filter_map(|object| object.pod.as_deref()).filter(of_node);
+            let pods = pods.cloned().collect::<Vec<_>>();
+            change.better |= self.name_again(pods, now_ms);
+        }
+        change
+    }
+
+    fn apply_service(&mut self, service: &Service, now_ms: u64) -> Change {
+        let key = (Kind::Services, service.identity.uid.clone());
+        let holder = Arc::new(named(&service.identity, None, "Service"));
+        let claims = service.addresses.iter().map(|address| (Place::Address(number(*address)), holder.clone()));
+        self.hold(&key, Rank::Service, service.identity.created_ms, End::Open, claims.collect(), now_ms)
+    }
+
+    fn apply_workload(&mut self, workload: &Workload, now_ms: u64) -> Change {
+        let identity = &workload.identity;
+        let owner = Owner { kind: workload.kind.into(), name: identity.name.clone() };
+        let key = (identity.namespace.clone(), owner);
+        let kind = if workload.kind == "Job" { Kind::Jobs } else { Kind::ReplicaSets };
+        self.workloads.insert((kind, identity.uid.clone()), key.clone());
+        self.owners.insert(key.clone(), identity.owner.clone());
+        let waiting = self.waiting.remove(&key).unwrap_or_default();
+        let pods = waiting.into_iter().filter_map(|uid| self.objects.get(&(Kind::Pods, uid))?.pod.as_deref().cloned());
+        let pods = pods.collect::<Vec<_>>();
+        Change { better: self.name_again(pods, now_ms), ..Change::default() }
+    }
+
+    fn name_again(&mut self, pods: Vec<Pod>, now_ms: u64) -> bool {
+        let any = !pods.is_empty();
+        pods.into_iter().for_each(|pod| drop(self.apply_pod(pod, now_ms)));
+        any
+    }
+
+    /// Gives an object exactly these places.
+    fn hold(
+        &mut self,
+        key: &(Kind, String),
+        rank: Rank,
+        from_ms: u64,
+        end: End,
+        claims: Vec<(Place, Arc<Holder>)>,
+        now_ms: u64,
+    ) -> Change {
+        let (id, known, held) = match self.objects.get(key) {
+            Some(object) => (object.id, object.places.clone(), object.held),
+            None => {
+                self.last_id += 1;
+                (self.last_id, Vec::new(), false)
+            }
+        };
+        let left = known.iter().filter(|place| !claims.iter().any(|(claimed, _)| claimed == *place));
+        for place in left {
+            self.leave(*place, id, if end == End::Open { End::At(now_ms) } else { end });
+        }
+        let (mut change, mut places) = (Change::default(), Vec::with_capacity(claims.len()));
+        for (place, holder) in claims {
+            let from_ms = if held && !known.contains(&place) { now_ms } else { from_ms };
+            self.places.entry(place).or_default().put(Tenure { id, rank, from_ms, end, holder });
+            change.addresses.extend((!known.contains(&place)).then(|| place.address()));
+            places.push(place);
+        }
+        let held = held || !places.is_empty();
+        let pod = self.objects.remove(key).and_then(|object| object.pod);
+        self.objects.insert(key.clone(), Object { id, places, held, pod });
+        change
+    }
+
+    fn leave(&mut self, place: Place, id: u64, end: End) {
+        if let Some(tenures) = self.places.get_mut(&place) {
+            tenures.end(id, end);
+        }
+        self.past.push_back((place, id));
+        while self.past.len() > PAST {
+            let Some((place, id)) = self.past.pop_front() else { return };
+            if self.places.get_mut(&place).is_some_and(|tenures| tenures.forget(id)) {
+                self.places.remove(&place);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &(Kind, String), end: End) {
+        if let Some(workload) = self.workloads.remove(key) {
+            self.owners.remove(&workload);
+        }
+        let Some(object) = self.objects.remove(key) else { return };
+        let finished = object.pod.as_ref().and_then(|pod| pod.finished_ms);
+        for place in object.places {
+            self.leave(place, object.id, finished.map_or(end, End::At));
+        }
+        if let Some((identity, owner)) = object.pod.and_then(|pod| Some((pod.identity.clone(), pod.identity.owner?))) {
+            self.waiting.get_mut(&(identity.namespace, owner)).map(|uids| uids.remove(&identity.uid));
+        }
+    }
+}
+
+impl Place {
+    fn address(self) -> IpAddr {
+        let (Self::Address(number) | Self::Secondary(number, _) | Self::Port(number, _, _)) = self;
+        std::net::Ipv6Addr::from(number).to_canonical()
+    }
+}
+
+/// An address as a number; IPv4 as IPv6 has it.
+pub(super) fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
+/// Name, namespace, kind and owner; one that nothing owns is its own owner.
+fn named(identity: &Identity, owner: Option<&Owner>, kind: &str) -> Holder {
+    let (owner_kind, owner_name) =
+        owner.map_or((kind, identity.name.as_str()), |owner| (owner.kind.as_str(), owner.name.as_str()));
+    Holder {
+        name: identity.name.as_str().into(),
+        namespace: identity.namespace.as_str().into(),
+        kind: kind.into(),
+        owner_name: owner_name.into(),
+        owner_kind: owner_kind.into(),
+        ..Holder::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

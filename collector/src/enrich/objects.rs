@@ -1,0 +1,308 @@
+//! Objects as the API server writes them, with only the fields that names need, and what they say.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use chrono::DateTime;
+use netobserv_wire::flow::Mac;
+use serde::Deserialize;
+
+use super::facts::{Identity, Node, Pod, Secondary, Service};
+
+/// What multus and OVN-Kubernetes note on a pod: its interfaces.
+pub(super) const NETWORKS: &str = "k8s.v1.cni.cncf.io/network-status";
+/// What OVN-Kubernetes notes on a node: its part of the cluster's network.
+pub(super) const SUBNETS: &str = "k8s.ovn.org/node-subnets";
+/// The label of a node's zone.
+pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// `spec` of a pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PodSpec {
+    node_name: String,
+    host_network: bool,
+    containers: Vec<Container>,
+    /// Sidecars are init containers that stay.
+    init_containers: Vec<Container>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Container {
+    ports: Vec<ContainerPort>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerPort {
+    container_port: u16,
+    host_port: u16,
+    protocol: String,
+}
+
+/// `status` of a pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PodStatus {
+    phase: String,
+    #[serde(rename = "podIP")]
+    pod_ip: String,
+    #[serde(rename = "podIPs")]
+    pod_ips: Vec<Address>,
+    #[serde(rename = "hostIP")]
+    host_ip: String,
+    start_time: String,
+    container_statuses: Vec<ContainerStatus>,
+}
+
+/// An address in one of the lists of addresses: each calls it another name.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Address {
+    #[serde(alias = "address")]
+    ip: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContainerStatus {
+    state: ContainerState,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContainerState {
+    terminated: Option<Terminated>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Terminated {
+    finished_at: String,
+}
+
+/// `spec` of a node: nothing of interest.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct NodeSpec {}
+
+/// `status` of a node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct NodeStatus {
+    addresses: Vec<Address>,
+}
+
+/// `spec` of a service.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ServiceSpec {
+    #[serde(rename = "clusterIP")]
+    cluster_ip: String,
+    #[serde(rename = "clusterIPs")]
+    cluster_ips: Vec<String>,
+    #[serde(rename = "externalIPs")]
+    external_ips: Vec<String>,
+}
+
+/// `status` of a service.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ServiceStatus {
+    load_balancer: LoadBalancer,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct LoadBalancer {
+    ingress: Vec<Address>,
+}
+
+/// An interface in the network status of a pod.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Network {
+    name: String,
+    ips: Vec<String>,
+    mac: String,
+    default: bool,
+}
+
+/// What a pod says.
+pub(super) fn pod(identity: Identity, networks: Option<&str>, spec: PodSpec, status: PodStatus) -> Pod {
+    let host_ip = status.host_ip.parse().ok();
+    let mut addresses = parse(status.pod_ips.iter().map(|address| &address.ip).chain([&status.pod_ip]));
+    if spec.host_network {
+        addresses.clear();
+    }
+    let containers = spec.containers.iter().chain(&spec.init_containers);
+    let host_ports = containers.flat_map(|container| &container.ports).filter_map(|port| {
+        let number = if spec.host_network && port.host_port == 0 { port.container_port } else { port.host_port };
+        (number > 0).then(|| (protocol(&port.protocol), number))
+    });
+    Pod {
+        identity,
+        host_ip,
+        addresses,
+        secondary: networks.map(secondary).unwrap_or_default(),
+        host_ports: host_ports.collect(),
+        started_ms: millis(&status.start_time),
+        finished_ms: finished(&status),
+        node: spec.node_name,
+    }
+}
+
+/// When the last container ended; `None` while one runs. A pod that is over gives its address back before it is deleted.
+fn finished(status: &PodStatus) -> Option<u64> {
+    let over = matches!(status.phase.as_str(), "Succeeded" | "Failed");
+    let ends = status.container_statuses.iter().map(|container| container.state.terminated.as_ref());
+    let ends: Option<Vec<_>> = ends.map(|end| millis(&end?.finished_at)).collect();
+    // Times have a precision of a second.
+    ends.filter(|_| over)?.into_iter().max().map(|end| end + 999)
+}
+
+/// What a node says.
+pub(super) fn node(identity: Identity, zone: Option<&str>, subnets: Option<&str>, status: &NodeStatus) -> Node {
+    let of_kind = |kind: &'static str| {
+        status.addresses.iter().filter(move |address| address.kind == kind).map(|address| &address.ip)
+    };
+    let mut addresses = parse(of_kind("InternalIP").chain(of_kind("ExternalIP")));
+    addresses.extend(subnets.map(management_ports).unwrap_or_default());
+    Node { identity, addresses, zone: zone.unwrap_or_default().to_owned() }
+}
+
+/// OVN-Kubernetes gives the node itself the second address of its part of the cluster's network.
+fn management_ports(subnets: &str) -> Vec<IpAddr> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Subnets {
+        Many(Vec<String>),
+        One(String),
+    }
+    let networks: BTreeMap<String, Subnets> = serde_json::from_str(subnets).unwrap_or_default();
+    let subnets = networks.into_values().flat_map(|subnets| match subnets {
+        Subnets::Many(list) => list,
+        Subnets::One(subnet) => vec![subnet],
+    });
+    let second = |subnet: String| match subnet.split_once('/')?.0.parse().ok()? {
+        IpAddr::V4(first) => Some(IpAddr::from((u32::from(first).checked_add(2)?).to_be_bytes())),
+        IpAddr::V6(first) => Some(IpAddr::from((u128::from(first).checked_add(2)?).to_be_bytes())),
+    };
+    subnets.filter_map(second).collect()
+}
+
+/// What a service says.
+pub(super) fn service(identity: Identity, spec: &ServiceSpec, status: &ServiceStatus) -> Service {
+    let cluster = spec.cluster_ips.iter().chain([&spec.cluster_ip]);
+    let outside = status.load_balancer.ingress.iter().map(|address| &address.ip);
+    Service { identity, addresses: parse(cluster.chain(&spec.external_ips).chain(outside)) }
+}
+
+/// Addresses, each once; what is none ("None", a host name) is left out.
+fn parse<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for address in texts.filter_map(|text| text.parse::<IpAddr>().ok()) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses
+}
+
+fn secondary(status: &str) -> Vec<Secondary> {
+    let networks: Vec<Network> = serde_json::from_str(status).unwrap_or_default();
+    let of = |network: &Network| {
+        let (mac, name) = (mac(&network.mac)?, network.name.clone());
+        let addresses = parse(network.ips.iter());
+        Some(addresses.into_iter().map(move |address| Secondary { address, mac, network: name.clone() }))
+    };
+    networks.iter().filter(|network| !network.default).filter_map(of).flatten().collect()
+}
+
+fn mac(text: &str) -> Option<Mac> {
+    let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect::<Option<Vec<_>>>()?;
+    bytes.try_into().ok()
+}
+
+fn protocol(name: &str) -> u8 {
+    match name {
+        "UDP" => 17,
+        "SCTP" => 132,
+        _ => 6,
+    }
+}
+
+/// RFC 3339 to milliseconds since 1970.
+pub(super) fn millis(text: &str) -> Option<u64> {
+    DateTime::parse_from_rfc3339(text).ok().and_then(|time| u64::try_from(time.timestamp_millis()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, from_value, json};
+
+    fn read(spec: Value, status: Value, networks: Option<&str>) -> Pod {
+        pod(Identity::default(), networks, from_value(spec).unwrap(), from_value(status).unwrap())
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_pod_has_both_families_and_its_other_networks() {
+        let networks = r#"[{"name": "ovn-kubernetes", "ips": ["10.1.0.5"], "mac": "0a:58:0a:01:00:05", "default": true},
+            {"name": "shop/storage", "interface": "net1", "ips": ["192.168.7.5"], "mac": "02:00:00:00:00:07"}]"#;
+        let status = json!({"podIP": "10.1.0.5", "podIPs": [{"ip": "10.1.0.5"}, {"ip": "fd01::5"}], "hostIP": "10.0.0.1",
+            "startTime": "2026-03-01T10:00:00Z", "phase": "Running"});
+        let pod =
+            read(json!({"nodeName": "n1", "containers": [{"ports": [{"containerPort": 80}]}]}), status, Some(networks));
+        assert_eq!(pod.addresses, [ip("10.1.0.5"), ip("fd01::5")]);
+        assert_eq!((pod.host_ip, pod.node.as_str(), pod.host_ports.len()), (Some(ip("10.0.0.1")), "n1", 0));
+        let mac = [2, 0, 0, 0, 0, 7];
+        assert_eq!(pod.secondary, [Secondary { address: ip("192.168.7.5"), mac, network: "shop/storage".into() }]);
+        assert_eq!((pod.started_ms, pod.finished_ms), (Some(1_772_359_200_000), None));
+    }
+
+    #[test]
+    fn a_pod_on_the_host_network_has_ports_of_the_node() {
+        let spec = json!({"hostNetwork": true, "containers": [{"ports": [
+            {"containerPort": 9100, "protocol": "TCP"}, {"containerPort": 53, "hostPort": 5353, "protocol": "UDP"}]}]});
+        let pod = read(spec, json!({"podIP": "10.0.0.1", "hostIP": "10.0.0.1"}), None);
+        assert_eq!((pod.addresses.len(), pod.host_ports), (0, vec![(6, 9100), (17, 5353)]));
+    }
+
+    #[test]
+    fn a_pod_that_is_over_gives_its_address_back() {
+        let ended = |time: &str| json!({"state": {"terminated": {"finishedAt": time}}});
+        let mut status = json!({"phase": "Succeeded", "podIP": "10.1.0.5", "containerStatuses":
+            [ended("2026-03-01T10:00:05Z"), ended("2026-03-01T10:00:01Z")]});
+        assert_eq!(read(json!({}), status.clone(), None).finished_ms, Some(1_772_359_205_999));
+        status["phase"] = "Running".into();
+        assert_eq!(read(json!({}), status, None).finished_ms, None);
+    }
+
+    #[test]
+    fn a_node_has_its_internal_address_first() {
+        let status = json!({"addresses": [{"type": "Hostname", "address": "n1"}, {"type": "ExternalIP", "address": "1.2.3.4"},
+            {"type": "InternalIP", "address": "10.0.0.1"}]});
+        let subnets = r#"{"default": ["10.128.4.0/23", "fd01:0:0:4::/64"], "blue": "10.9.0.0/24"}"#;
+        let node = node(Identity::default(), Some("z1"), Some(subnets), &from_value(status).unwrap());
+        let wanted = ["10.0.0.1", "1.2.3.4", "10.9.0.2", "10.128.4.2", "fd01:0:0:4::2"];
+        assert_eq!((node.addresses, node.zone.as_str()), (wanted.map(ip).to_vec(), "z1"));
+    }
+
+    #[test]
+    fn a_service_has_all_its_addresses_once() {
+        let spec =
+            json!({"clusterIP": "172.30.0.1", "clusterIPs": ["172.30.0.1", "fd02::1"], "externalIPs": ["5.6.7.8"]});
+        let status = json!({"loadBalancer": {"ingress": [{"ip": "9.9.9.9"}, {"hostname": "lb.example"}]}});
+        let service = service(Identity::default(), &from_value(spec).unwrap(), &from_value(status).unwrap());
+        assert_eq!(service.addresses, ["172.30.0.1", "fd02::1", "5.6.7.8", "9.9.9.9"].map(ip));
+        let headless = from_value(json!({"clusterIP": "None", "clusterIPs": ["None"]})).unwrap();
+        assert!(super::service(Identity::default(), &headless, &ServiceStatus::default()).addresses.is_empty());
+    }
+}

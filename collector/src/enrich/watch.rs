@@ -1,0 +1,216 @@
+//! Follows the objects of the cluster. The only file that knows a client of the API.
+//!
+//! Each kind has a watch of its own: what is forbidden or late for one is no reason to wait for another. Lists come in
+//! pages, watches go on from bookmarks, and what an API server forgets (`410 Gone`) is listed again.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{ApiResource, Object};
+use kube::core::PartialObjectMeta;
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
+
+use super::Names;
+use super::facts::{Fact, Identity, Owner, Workload};
+use super::index::Kind;
+use super::objects::{
+    self, NETWORKS, NodeSpec, NodeStatus, PodSpec, PodStatus, SUBNETS, ServiceSpec, ServiceStatus, ZONE,
+};
+use super::state::Trouble;
+
+/// Objects of a page.
+const PAGE: u32 = 500;
+/// A watch that said nothing for so long, in seconds, is begun anew.
+const WATCH: u32 = 60;
+/// Between attempts: at first, and at most.
+const SOON: Duration = Duration::from_millis(200);
+const LATER: Duration = Duration::from_secs(5);
+/// Where the API server of a test is.
+const URL: &str = "NETOBSERV_KUBE_URL";
+
+type Pods = Object<PodSpec, PodStatus>;
+type Nodes = Object<NodeSpec, NodeStatus>;
+type Services = Object<ServiceSpec, ServiceStatus>;
+
+/// Whether this program runs in a cluster, or was told of an API server.
+pub fn in_cluster() -> bool {
+    ["KUBERNETES_SERVICE_HOST", URL].iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// Starts to follow the cluster, for as long as the runtime lives.
+pub fn start(names: &Arc<Names>) {
+    match client() {
+        Ok(client) => follow_all(&client, names),
+        Err(why) => names.state.nothing(why),
+    }
+}
+
+fn client() -> Result<Client, String> {
+    let config = match std::env::var(URL).ok().filter(|url| !url.is_empty()) {
+        Some(url) => Config::new(url.parse().map_err(|error| format!("{URL}={url}: {error}"))?),
+        None => Config::incluster().map_err(|error| format!("the pod has no service account: {error}"))?,
+    };
+    Client::try_from(config).map_err(|error| format!("cannot talk to the API server: {error}"))
+}
+
+fn follow_all(client: &Client, names: &Arc<Names>) {
+    let config = || watcher::Config::default().page_size(PAGE).timeout(WATCH);
+    follow(names, Kind::Pods, watcher(stripped::<core::Pod, Pods>(client), config()), pod);
+    follow(names, Kind::Nodes, watcher(stripped::<core::Node, Nodes>(client), config()), node);
+    follow(names, Kind::Services, watcher(stripped::<core::Service, Services>(client), config()), service);
+    follow(
+        names,
+        Kind::ReplicaSets,
+        watcher(Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()), config()),
+        replica_set,
+    );
+    follow(names, Kind::Jobs, watcher(Api::<PartialObjectMeta<Job>>::all(client.clone()), config()), job);
+}
+
+/// From [`SOON`] to [`LATER`], twice as long every time.
+#[derive(Debug, Default)]
+struct Pause(Option<Duration>);
+
+impl Iterator for Pause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0 = Some(self.0.map_or(SOON, |last| (last * 2).min(LATER)));
+        self.0
+    }
+}
+
+impl Backoff for Pause {
+    fn reset(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// The objects of a kind in all namespaces, read into a type with only what names need.
+fn stripped<K, T>(client: &Client) -> Api<T>
+where
+    K: Resource<DynamicType = ()>,
+    T: Resource<DynamicType = ApiResource>,
+{
+    Api::all_with(client.clone(), &ApiResource::erase::<K>(&()))
+}
+
+/// Tells `names` what happens to the objects of a kind.
+fn follow<T, S>(names: &Arc<Names>, kind: Kind, events: S, fact: fn(T) -> Fact)
+where
+    T: Clone + Debug + DeserializeOwned + Send + 'static,
+    S: Stream<Item = watcher::Result<Event<T>>> + Send + 'static,
+{
+    names.state.expect(kind);
+    let names = names.clone();
+    let events = events.backoff(Pause::default());
+    tokio::spawn(async move {
+        let (mut events, mut listed) = (std::pin::pin!(events), HashSet::new());
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => take(&names, kind, event, fact, &mut listed),
+                Err(error) => names.trouble(kind, trouble(&error)),
+            }
+        }
+    });
+}
+
+fn take<T>(names: &Names, kind: Kind, event: Event<T>, fact: fn(T) -> Fact, listed: &mut HashSet<String>) {
+    match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(object) => {
+            let fact = fact(object);
+            listed.insert(fact.identity().uid.clone());
+            names.learn(fact);
+        }
+        Event::InitDone => names.synced(kind, &std::mem::take(listed)),
+        Event::Apply(object) => {
+            names.learn(fact(object));
+            names.state.well(kind);
+        }
+        Event::Delete(object) => {
+            names.unlearn(kind, &fact(object).identity().uid);
+            names.state.well(kind);
+        }
+    }
+}
+
+fn trouble(error: &watcher::Error) -> Trouble {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status))
+            if matches!(status.code, 401 | 403) =>
+        {
+            Trouble::Forbidden
+        }
+        error => Trouble::Unreachable(chain(error)),
+    }
+}
+
+/// An error with all its reasons.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let reason = error.to_string();
+        if !text.contains(&reason) {
+            text = format!("{text}: {reason}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+fn pod(pod: Pods) -> Fact {
+    let networks = annotation(&pod.metadata, NETWORKS);
+    Fact::Pod(objects::pod(identity(&pod.metadata), networks, pod.spec, pod.status.unwrap_or_default()))
+}
+
+fn node(node: Nodes) -> Fact {
+    let metadata = &node.metadata;
+    let zone = metadata.labels.as_ref().and_then(|labels| labels.get(ZONE)).map(String::as_str);
+    let subnets = annotation(metadata, SUBNETS);
+    Fact::Node(objects::node(identity(metadata), zone, subnets, &node.status.unwrap_or_default()))
+}
+
+fn service(service: Services) -> Fact {
+    Fact::Service(objects::service(identity(&service.metadata), &service.spec, &service.status.unwrap_or_default()))
+}
+
+fn replica_set(set: PartialObjectMeta<ReplicaSet>) -> Fact {
+    Fact::Workload(Workload { kind: "ReplicaSet", identity: identity(&set.metadata) })
+}
+
+fn job(job: PartialObjectMeta<Job>) -> Fact {
+    Fact::Workload(Workload { kind: "Job", identity: identity(&job.metadata) })
+}
+
+fn identity(metadata: &ObjectMeta) -> Identity {
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    let owner = owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first());
+    let created = metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_millisecond());
+    Identity {
+        uid: metadata.uid.clone().unwrap_or_default(),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        owner: owner.map(|owner| Owner { kind: owner.kind.clone(), name: owner.name.clone() }),
+        created_ms: u64::try_from(created).unwrap_or(0),
+    }
+}
+
+fn annotation<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+    metadata.annotations.as_ref()?.get(name).map(String::as_str)
+}

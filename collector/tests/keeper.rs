@@ -1,0 +1,177 @@
+//! The pod's keeper against an API server: what it removes, what it leaves, and that it does not give up.
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use netobserv_test_apiserver::Server;
+use netobserv_testkit::{Process, Signal, wait_for};
+use serde_json::{Value, json};
+use support::{SOON, program};
+
+const SESSION: &str = "0a1b2c3d";
+const DAEMON_SET: &str = "/apis/apps/v1/namespaces/lab/daemonsets/netobserv-cli";
+const NAMESPACE: &str = "/api/v1/namespaces/lab";
+
+fn object(api: &str, kind: &str, namespace: Option<&str>, name: &str, session: &str) -> Value {
+    let labels = json!({"app": "netobserv-cli", "netobserv.io/session": session});
+    let mut metadata = json!({"name": name, "labels": labels});
+    if let Some(namespace) = namespace {
+        metadata["namespace"] = namespace.into();
+    }
+    json!({"apiVersion": api, "kind": kind, "metadata": metadata})
+}
+
+/// All that a session makes in namespace `lab`, the namespace apart.
+fn session(id: &str) -> Vec<Value> {
+    const RBAC: &str = "rbac.authorization.k8s.io/v1";
+    let lab = [
+        ("apps/v1", "DaemonSet", "netobserv-cli"),
+        ("v1", "Service", "collector"),
+        ("v1", "Pod", "collector"),
+        ("v1", "Secret", "netobserv-cli-collector-tls"),
+        ("v1", "Secret", "netobserv-cli-agent-tls"),
+        ("v1", "ServiceAccount", "netobserv-cli"),
+        ("v1", "ServiceAccount", "netobserv-cli-agent"),
+        (RBAC, "Role", "netobserv-cli"),
+        (RBAC, "RoleBinding", "netobserv-cli"),
+    ];
+    let all = [
+        (RBAC, "ClusterRole", "netobserv-cli-lab"),
+        (RBAC, "ClusterRoleBinding", "netobserv-cli-lab"),
+        ("security.openshift.io/v1", "SecurityContextConstraints", "netobserv-cli-lab"),
+    ];
+    let lab = lab.map(|(api, kind, name)| object(api, kind, Some("lab"), name, id));
+    lab.into_iter().chain(all.map(|(api, kind, name)| object(api, kind, None, name, id))).collect()
+}
+
+fn server(id: &str, namespace: Value) -> Server {
+    let server = Server::start();
+    server.put_all(session(id).into_iter().chain([namespace]));
+    server
+}
+
+fn ours() -> Value {
+    object("v1", "Namespace", None, "lab", SESSION)
+}
+
+fn theirs() -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lab"}})
+}
+
+/// What of the session is still there.
+fn left(server: &Server) -> Vec<String> {
+    let plurals =
+        ["daemonsets", "services", "pods", "secrets", "serviceaccounts", "roles", "rolebindings", "clusterroles"];
+    let more = ["clusterrolebindings", "securitycontextconstraints", "namespaces"];
+    let group = |plural: &str| match plural {
+        "daemonsets" => "/apis/apps/v1",
+        "securitycontextconstraints" => "/apis/security.openshift.io/v1",
+        role if role.contains("role") => "/apis/rbac.authorization.k8s.io/v1",
+        _ => "/api/v1",
+    };
+    let objects =
+        plurals.into_iter().chain(more).flat_map(|plural| server.objects(&format!("{}/{plural}", group(plural))));
+    objects.map(|object| format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', "")).collect()
+}
+
+/// A capture that is over, in the folder of a pod. The lease was renewed just now.
+fn ended_capture(dir: &Path, keep_s: u64) {
+    let state = dir.join("output/.capture");
+    std::fs::create_dir_all(&state).unwrap();
+    let text = json!({"state": "finished", "reason": "x", "session": SESSION, "lease_s": 1, "keep_s": keep_s});
+    std::fs::write(state.join("state.json"), text.to_string()).unwrap();
+    assert!(program(&["renew"]).dir(dir).finish().success());
+}
+
+fn keeper(dir: &Path, server: &Server) -> Process {
+    let run = program(&["sleep", "infinity"]).dir(dir).env("NETOBSERV_KUBE_URL", server.url());
+    run.env("NETOBSERV_SESSION", SESSION).env("NETOBSERV_NAMESPACE", "lab").start()
+}
+
+#[test]
+fn agents_go_at_once_and_everything_when_the_files_were_kept() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));
+    ended_capture(dir.path(), 3);
+    let mut keeper = keeper(dir.path(), &server);
+    assert!(wait_for(SOON, || server.object(DAEMON_SET).is_none()), "{}", keeper.stderr());
+    assert!(server.object(NAMESPACE).is_some() && !keeper.ended(), "the files are kept: {}", keeper.stderr());
+    let finished = keeper.wait(SOON);
+    assert!(finished.success(), "{finished}");
+    assert_eq!(left(&server), Vec::<String>::new(), "{finished}");
+}
+
+#[test]
+fn a_namespace_that_was_there_before_stays() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, theirs()));
+    server.put(object("v1", "Secret", Some("lab"), "precious", "other"));
+    ended_capture(dir.path(), 0);
+    let finished = keeper(dir.path(), &server).wait(SOON);
+    assert!(finished.success(), "{finished}");
+    assert_eq!(left(&server), ["Secret precious", "Namespace lab"], "{finished}");
+}
+
+#[test]
+fn what_bears_another_sessions_label_stays() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server("ffffffff", theirs()));
+    ended_capture(dir.path(), 0);
+    let finished = keeper(dir.path(), &server).wait(SOON);
+    assert!(finished.success(), "{finished}");
+    assert_eq!(left(&server).len(), session(SESSION).len() + 1, "{finished}");
+}
+
+#[test]
+fn an_api_server_that_is_down_is_waited_for() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));
+    server.down();
+    ended_capture(dir.path(), 0);
+    let keeper = keeper(dir.path(), &server);
+    assert!(wait_for(SOON, || keeper.stderr().contains("cannot remove")), "{}", keeper.stderr());
+    server.up();
+    server.faults(|faults| faults.broken = Some(503));
+    assert!(wait_for(SOON, || server.requests().len() > 1), "{}", keeper.stderr());
+    server.faults(|faults| faults.broken = None);
+    let finished = keeper.wait(SOON);
+    assert!(finished.success() && left(&server).is_empty(), "{finished}");
+}
+
+#[test]
+fn without_the_right_to_it_is_told_and_left() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));
+    server.faults(|faults| faults.forbidden = ["daemonsets".to_owned()].into());
+    ended_capture(dir.path(), 0);
+    let finished = keeper(dir.path(), &server).wait(SOON);
+    assert!(finished.stderr.contains("may not remove the session: DaemonSet netobserv-cli"), "{finished}");
+}
+
+#[test]
+fn a_session_that_is_renewed_or_has_not_begun_is_left_alone() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));
+    let keeper = keeper(dir.path(), &server);
+    std::thread::sleep(Duration::from_millis(2_500));
+    ended_capture(dir.path(), 0);
+    for _ in 0..12 {
+        assert!(program(&["renew"]).dir(dir.path()).finish().success());
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    assert_eq!(server.requests(), Vec::<String>::new());
+    keeper.signal(Signal::SIGTERM);
+    let finished = keeper.wait(SOON);
+    assert!(finished.success(), "{finished}");
+    assert!(server.object(NAMESPACE).is_some());
+}
+
+#[test]
+fn a_capture_in_the_background_keeps_its_files_and_then_removes_everything() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));
+    let words =
+        ["get-flows", "--listen", "127.0.0.1:0", "--background", "--session", SESSION, "--maxtime=1s", "--keep=2s"];
+    let run = program(&words).dir(dir.path()).env("NETOBSERV_KUBE_URL", server.url());
+    let mut pod = run.env("NETOBSERV_SESSION", SESSION).env("NETOBSERV_NAMESPACE", "lab").start();
+    assert!(wait_for(SOON, || server.object(DAEMON_SET).is_none()), "{}", pod.stderr());
+    assert!(!pod.ended() && server.object(NAMESPACE).is_some());
+    netobserv_testkit::Files::of(&dir.path().join("output")).assert_whole();
+    let finished = pod.wait(SOON);
+    assert!(finished.success() && left(&server).is_empty(), "{finished}");
+}

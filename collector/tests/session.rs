@@ -1,0 +1,143 @@
+//! A capture in a session's pod: looked at, renewed and finished from outside, and its end when nobody wants it any more.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use netobserv_testkit::{Run, Signal, wait_for};
+use serde_json::{Value, json};
+use support::{Collector, SOON, get_flows, program, records};
+
+/// A sub-command beside the capture of this folder, as `oc exec` starts it; what it prints.
+#[track_caller]
+fn beside(collector: &Collector, word: &str) -> Value {
+    let finished = program(&[word, "--output-dir"]).arg(collector.output()).finish();
+    assert!(finished.success(), "{finished}");
+    serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished}"))
+}
+
+const LEASED: [&str; 6] = ["--session", "0a1b2c3d", "--lease", "1s", "--keep", "10m"];
+
+#[test]
+fn before_a_capture_there_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = |word| program(&[word]).dir(dir.path()).output();
+    assert_eq!(asked("finish"), "{\"state\":\"waiting\"}\n");
+    assert!(dir.path().read_dir().unwrap().next().is_none(), "finish makes nothing");
+    assert_eq!(asked("renew"), "{\"state\":\"waiting\"}\n");
+    assert!(dir.path().join("output/.capture/lease").exists());
+}
+
+#[test]
+fn a_capture_is_finished_from_outside() {
+    let collector = Collector::start(&["--session", "0a1b2c3d"]);
+    collector.client().send("n1", records::some(0, 7), true).unwrap();
+    assert_eq!(beside(&collector, "renew"), json!({"state": "capturing", "session": "0a1b2c3d", "keep_s": 3600}));
+    let listing = program(&["files", "--output-dir"]).arg(collector.output()).finish();
+    assert!(!listing.success() && listing.stderr.contains("not finished"), "{listing}");
+    let end = beside(&collector, "finish");
+    assert_eq!((&end["state"], &end["reason"]), (&json!("finished"), &json!("finished on request")));
+    // The files are whole when it says so, and not only later.
+    let files = collector.files();
+    files.assert_whole();
+    assert_eq!(files.rows(), 7);
+    assert_eq!(beside(&collector, "finish"), end);
+    let listing = program(&["files", "--output-dir"]).arg(collector.output()).output();
+    assert_eq!(serde_json::from_str::<Value>(&listing).unwrap().as_array().unwrap().len(), 2, "{listing}");
+    let ended = collector.ended();
+    assert!(ended.finished.success() && ended.finished.stdout.contains(".json: 7 flows"), "{}", ended.finished);
+    assert_eq!(ended.said("end_reason"), "finished on request");
+}
+
+#[test]
+fn a_capture_that_nobody_renews_ends_by_itself() {
+    let start = Instant::now();
+    let collector = Collector::start(&LEASED);
+    collector.client().send("n1", records::some(0, 7), true).unwrap();
+    while start.elapsed() < Duration::from_millis(2_500) {
+        assert_eq!(beside(&collector, "renew")["state"], "capturing");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let ended = collector.ended();
+    assert!(ended.finished.success(), "{}", ended.finished);
+    assert!(start.elapsed() >= Duration::from_millis(3_400), "the lease");
+    assert_eq!((ended.files().rows(), ended.said("end_reason")), (7, "ended: nobody renewed it for 1s".into()));
+}
+
+#[test]
+fn with_a_lease_a_capture_outlives_its_terminal() {
+    let collector = Collector::start(&["--session", "0a1b2c3d", "--lease", "60s"]);
+    collector.process.signal(Signal::SIGHUP);
+    assert!(wait_for(SOON, || collector.process.stderr().contains("the terminal is gone")));
+    collector.client().send("n1", records::some(0, 7), true).unwrap();
+    collector.wait_for_flows(7);
+    assert_eq!(beside(&collector, "finish")["state"], "finished");
+    assert!(collector.ended().finished.success());
+}
+
+#[test]
+fn without_a_lease_it_ends_with_its_terminal() {
+    let ended = Collector::start(&["--session", "0a1b2c3d"]).stop(Signal::SIGHUP);
+    assert_eq!(ended.said("end_reason"), "terminal closed");
+}
+
+/// The user's machine is asleep: the terminal is there and takes nothing.
+#[test]
+fn a_terminal_that_hangs_does_not_keep_a_capture_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = env!("CARGO_BIN_EXE_netobserv-collector");
+    // `script` makes the terminal; stopped, it takes nothing out of it.
+    let words = format!(
+        "stty cols 200 rows 60; exec {collector} get-flows --listen unix:{} --output-dir {} --session a --lease 3s",
+        dir.path().join("socket").display(),
+        dir.path().join("output").display()
+    );
+    let script = Run::new("script").args(["-qec", &words, "/dev/null"]).start();
+    assert!(wait_for(SOON, || script.children("netobserv-collector").len() == 1 && script.stdout().contains("00:00:0")));
+    let [pid] = script.children("netobserv-collector")[..] else { panic!("one collector") };
+    script.signal(Signal::SIGSTOP);
+    assert!(wait_for(SOON, || !netobserv_testkit::proc::alive(pid)), "it hangs");
+    script.signal(Signal::SIGCONT);
+    let files = netobserv_testkit::Files::of(&dir.path().join("output"));
+    files.assert_whole();
+    let status = program(&["finish", "--output-dir"]).arg(dir.path().join("output")).output();
+    assert!(status.contains("nobody renewed it for 3s"), "{status}");
+}
+
+#[test]
+fn a_killed_capture_is_known_to_be_over() {
+    let collector = Collector::start(&LEASED);
+    collector.client().send("n1", records::some(0, 7), false).unwrap();
+    collector.wait_for_flows(7);
+    collector.process.signal(Signal::SIGKILL);
+    assert!(wait_for(SOON, || beside(&collector, "renew")["state"] == "finished"));
+    assert_eq!(beside(&collector, "finish")["reason"], "the collector was killed");
+    collector.files().assert_whole();
+}
+
+#[test]
+fn two_captures_do_not_share_a_folder() {
+    let collector = Collector::start(&LEASED);
+    let dir = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}", dir.path().join("socket").display());
+    let second = program(&["get-flows", "--session=b", "--filename=b", "--listen", &socket, "--output-dir"]);
+    let second = second.arg(collector.output()).finish();
+    assert!(second.code() == 1 && second.stderr.contains("another capture runs there"), "{second}");
+    beside(&collector, "finish");
+}
+
+#[test]
+fn a_capture_without_a_session_leaves_nothing_but_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(get_flows(dir.path(), &["--maxtime", "100ms"]).output().contains("reached 100ms"));
+    let names: Vec<_> = dir.path().join("output").read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["flow"]);
+}
+
+#[test]
+fn silent_nodes_are_told() {
+    let collector = Collector::start(&["--expect-nodes", "3"]);
+    collector.client().send("n1", records::some(0, 7), true).unwrap();
+    let ended = collector.stop(Signal::SIGTERM);
+    assert!(ended.finished.stdout.contains("1 of 3 nodes sent something"), "{}", ended.finished);
+}
