@@ -44,6 +44,8 @@ pub struct Agent {
     pub interfaces: u32,
     /// Its version.
     pub version: String,
+    /// How long it counted packets into one record at most because this collector was slow, in milliseconds; 0 if it never had to.
+    pub stretched_ms: u32,
     /// Its losses, restarts included.
     pub losses: Losses,
     /// Losses of its earlier lives.
@@ -105,6 +107,10 @@ pub struct Totals {
     pub agents: u64,
     /// Agents that did not say that nothing follows.
     pub agents_without_last_word: u64,
+    /// Agents that counted for longer than they should, because this collector was slow.
+    pub stretched_agents: u64,
+    /// The longest such time, in milliseconds.
+    pub stretched_ms: u32,
     /// Their losses together.
     pub losses: Losses,
 }
@@ -190,6 +196,8 @@ impl Counts {
             sqlite_lost: self.sqlite.lost.load(Relaxed),
             agents: agents.len() as u64,
             agents_without_last_word: agents.values().filter(|agent| !agent.last).count() as u64,
+            stretched_agents: agents.values().filter(|agent| agent.stretched_ms > 0).count() as u64,
+            stretched_ms: agents.values().map(|agent| agent.stretched_ms).max().unwrap_or(0),
             losses: agents.values().fold(Losses::default(), |sum, agent| sum.plus(agent.losses)),
         }
     }
@@ -202,6 +210,7 @@ impl Agent {
             flows: 0,
             interfaces: status.interfaces,
             version: status.version.clone(),
+            stretched_ms: status.stretched_ms,
             losses,
             before: Losses::default(),
             instance: status.instance,
@@ -223,6 +232,7 @@ impl Agent {
         }
         self.losses = losses.plus(self.before);
         self.interfaces = status.interfaces;
+        self.stretched_ms = self.stretched_ms.max(status.stretched_ms);
         self.version.clone_from(&status.version);
         self.heard = now;
         self.last = status.last;

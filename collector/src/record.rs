@@ -123,6 +123,8 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
         ("overflow_packets", number(totals.losses.overflow_packets)),
         ("filtered_flows", number(totals.filtered_flows)),
         ("refused_connections", number(totals.refused_connections)),
+        ("stretched_agents", number(totals.stretched_agents)),
+        ("stretched_ms", number(totals.stretched_ms.into())),
         ("refused_flows", number(totals.refused_flows)),
         ("lost_kernel_packets", number(totals.losses.kernel_packets)),
         ("lost_kernel_bytes", number(totals.losses.kernel_bytes)),

@@ -67,6 +67,12 @@ pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) 
     lines.extend((totals.filtered_flows > 0).then_some(filtered));
     let refused = format!("  {} connections were not let in", human::count(totals.refused_connections));
     lines.extend((totals.refused_connections > 0).then_some(refused));
+    let stretched = human::duration(Duration::from_millis(totals.stretched_ms.into()));
+    let stretched = format!(
+        "  {} agents counted for up to {stretched} at a time: this collector was slower than they",
+        totals.stretched_agents
+    );
+    lines.extend((totals.stretched_agents > 0).then_some(stretched));
     lines.extend((totals.agents_without_last_word > 0).then_some(silent));
     lines
 }

@@ -23,11 +23,12 @@ use crate::{
     drain::KernelLosses,
     filter::Filter,
     interfaces::{Names, Place, Selection},
-    job::{self, Hooks, Job, Signals, Work},
+    job::{self, Job, Signals, Work},
     kernel::{self, KernelError, Switches},
     netns,
     scope::Scope,
     settings::Settings,
+    tracepoint::Hooks,
     watch::{self as links, Event},
 };
 
@@ -87,15 +88,17 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let probes = Probes::new(ebpf, kernel::programs(&switches), settings.attach_mode, settings.direction)?;
 
     let (known, mut is_known) = watch::channel(false);
+    let (lost, is_lost) = watch::channel(false);
     let (stop_asked, stop_wanted) = watch::channel(false);
     let (ending, is_ending) = watch::channel(false);
     let Job { work, send } = job;
-    let exporting = tokio::spawn(send(Signals { known, stop_asked, ending: is_ending }));
+    let exporting = tokio::spawn(send(Signals { known, lost, stop_asked, ending: is_ending }));
     // What is counted before the collector knows of this agent could be missed if the capture ended right then. But
     // a collector that is late is no reason to miss the traffic.
     let _ = timeout(INTRODUCTION, is_known.wait_for(|known| *known)).await;
 
-    let result = capture(&settings, probes, hooks, work, &shared, &mut end, stop_wanted).await;
+    let told = Told { end: &mut end, stop: stop_wanted };
+    let result = capture(&settings, probes, hooks, work, &shared, told, is_lost).await;
     ending.send_replace(true);
     let _ = exporting.await;
     if result? == Why::Collector {
@@ -111,36 +114,59 @@ fn own_netns(follow_others: bool) -> io::Result<Option<u32>> {
     if follow_others { Ok(None) } else { Ok(Some(netns::Netns::own()?.inode)) }
 }
 
-/// Who ended the capture.
+/// What ended a capture, or a part of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Why {
     Signal,
     Collector,
+    /// The collector is silent.
+    Lost,
 }
 
-/// Attaches, drains until the end, detaches and drains what is left.
+/// From where a capture is told to end.
+struct Told<'a> {
+    end: &'a mut EndSignals,
+    /// By the collector.
+    stop: watch::Receiver<bool>,
+}
+
+/// Attaches, drains until the end, detaches and drains what is left. While the collector is silent for too long, nothing is attached
+/// and nothing is done.
 async fn capture(
     settings: &Settings,
-    probes: Probes,
-    hooks: Hooks,
-    work: Work,
+    mut probes: Probes,
+    mut hooks: Hooks,
+    mut work: Work,
     shared: &Shared,
-    end: &mut EndSignals,
-    mut stop_wanted: watch::Receiver<bool>,
+    mut told: Told<'_>,
+    mut lost: watch::Receiver<bool>,
 ) -> Result<Why, AgentError> {
-    let manager = Manager::start(settings, probes, shared).await?;
-    let (draining, mut drained) = Draining::start(work);
-    let why = tokio::select! {
-        () = end.wait() => Why::Signal,
-        // The thread has failed; its error comes with the join below.
-        _ = &mut drained => Why::Signal,
-        _ = stop_wanted.wait_for(|stop| *stop) => Why::Collector,
-    };
-    // First off the interfaces, then the last drain: so nothing can be counted after it.
-    manager.stop();
-    drop(hooks);
-    tokio::task::block_in_place(|| draining.stop())?;
-    Ok(why)
+    let mut required = settings.require_interfaces;
+    loop {
+        let manager = Manager::start(settings, probes, shared, std::mem::take(&mut required)).await?;
+        let (draining, mut drained) = Draining::start(work);
+        let why = tokio::select! {
+            why = told.wait() => why,
+            // The thread has failed; its error comes with the join below.
+            _ = &mut drained => Why::Signal,
+            _ = lost.wait_for(|lost| *lost) => Why::Lost,
+        };
+        // First off the interfaces, then the last drain: so nothing can be counted after it.
+        probes = manager.stop();
+        shared.watched.store(0, Relaxed);
+        hooks.detach();
+        work = tokio::task::block_in_place(|| draining.stop())?;
+        if why != Why::Lost {
+            return Ok(why);
+        }
+        warn!("no collector for {:?}: off all interfaces until it answers", settings.lost_timeout);
+        tokio::select! {
+            why = told.wait() => return Ok(why),
+            _ = lost.wait_for(|lost| !*lost) => {}
+        }
+        info!("the collector answers again: capturing on");
+        probes.hook(&mut hooks)?;
+    }
 }
 
 /// SIGTERM, SIGINT and SIGHUP.
@@ -156,6 +182,15 @@ impl EndSignals {
             _ = self.0.recv() => {}
             _ = self.1.recv() => {}
             _ = self.2.recv() => {}
+        }
+    }
+}
+
+impl Told<'_> {
+    async fn wait(&mut self) -> Why {
+        tokio::select! {
+            () = self.end.wait() => Why::Signal,
+            _ = self.stop.wait_for(|stop| *stop) => Why::Collector,
         }
     }
 }
@@ -181,26 +216,27 @@ impl Shared {
 /// The thread that empties the maps, or the ring buffer.
 struct Draining {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<io::Result<()>>,
+    thread: JoinHandle<(Work, io::Result<()>)>,
 }
 
 impl Draining {
     /// The receiver resolves when the thread ends, asked or not.
-    fn start(work: Work) -> (Self, oneshot::Receiver<()>) {
+    fn start(mut work: Work) -> (Self, oneshot::Receiver<()>) {
         let stop = Arc::new(AtomicBool::new(false));
         let (ended, receiver) = oneshot::channel::<()>();
         let flag = stop.clone();
         let thread = std::thread::spawn(move || {
             let result = work(&flag);
             drop(ended);
-            result
+            (work, result)
         });
         (Self { stop, thread }, receiver)
     }
 
-    fn stop(self) -> Result<(), AgentError> {
+    fn stop(self) -> Result<Work, AgentError> {
         self.stop.store(true, Relaxed);
-        self.thread.join().expect("the draining thread does not panic").map_err(AgentError::Drain)
+        let (work, result) = self.thread.join().expect("the draining thread does not panic");
+        result.map(|()| work).map_err(AgentError::Drain)
     }
 }
 
@@ -211,7 +247,7 @@ struct Manager {
 }
 
 impl Manager {
-    async fn start(settings: &Settings, probes: Probes, shared: &Shared) -> Result<Self, AgentError> {
+    async fn start(settings: &Settings, probes: Probes, shared: &Shared, required: bool) -> Result<Self, AgentError> {
         let (mut events, namespaces) = links::start(shared.follow_netns).await?;
         let mut state = State {
             probes,
@@ -229,7 +265,7 @@ impl Manager {
                 None => break,
             }
         }
-        if settings.require_interfaces {
+        if required {
             state.require()?;
         }
         state.tell();
@@ -240,11 +276,12 @@ impl Manager {
     }
 
     /// Takes all programs off the interfaces; returns when that is done.
-    fn stop(self) {
+    fn stop(self) -> Probes {
         let _ = self.stop.send(());
         let mut probes =
             tokio::task::block_in_place(|| self.thread.join()).expect("the attaching thread does not panic");
         probes.detach_all();
+        probes
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     kernel::{self, KernelError},
     netns::Netns,
     settings::{AttachMode, Direction},
+    tracepoint::Hooks,
 };
 
 /// Why an interface is not watched.
@@ -87,7 +88,7 @@ impl Probes {
         let mut watched = Watched { netns: netns.clone(), name: name.to_owned(), links: vec![], made_clsact: false };
         let (how, ebpf) = ((self.mode, self.directions, self.programs), &mut self.ebpf);
         // Before the first packet of a second interface with this index can be counted.
-        self.shared.add(place.ifindex);
+        self.shared.add(place);
         netns.run(|| attach_all(ebpf, how, name, &mut watched))??;
         debug!("watching {name} ({place:?})");
         self.watched.insert(place, watched);
@@ -115,6 +116,14 @@ impl Probes {
         gone.into_values().for_each(Watched::remove);
     }
 
+    /// Switches on what sits at no interface.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn hook(&mut self, hooks: &mut Hooks) -> Result<(), KernelError> {
+        hooks.attach(&mut self.ebpf)
+    }
+
     /// Stops watching everything.
     pub fn detach_all(&mut self) {
         self.watched.drain().for_each(|(_, watched)| watched.remove());
@@ -123,16 +132,20 @@ impl Probes {
 
 /// Tells the programs which interface indexes are used in several namespaces. Once shared, an index stays so.
 struct SharedIndexes {
-    users: HashMap<u32, u32>,
+    /// By index: the namespaces that have it, as far as needed.
+    users: HashMap<u32, Vec<u32>>,
     map: Array<MapData, u64>,
 }
 
 impl SharedIndexes {
-    fn add(&mut self, ifindex: u32) {
+    fn add(&mut self, Place { netns, ifindex }: Place) {
         let users = self.users.entry(ifindex).or_default();
-        *users += 1;
+        if users.len() == 2 || users.contains(&netns) {
+            return;
+        }
+        users.push(netns);
         // Indexes beyond the map count as shared anyway.
-        if *users == 2
+        if users.len() == 2
             && let Ok(word) = self.map.get(&(ifindex / 64), 0)
             && let Err(error) = self.map.set(ifindex / 64, word | 1 << (ifindex % 64), 0)
         {

@@ -181,8 +181,14 @@ impl Drainer {
         }
     }
 
-    /// Works until `stop`, handing the records of each window to `emit`; then drains once more.
-    pub fn run(mut self, window: Duration, stop: &AtomicBool, mut emit: impl FnMut(Vec<FlowRecord>)) -> io::Result<()> {
+    /// Works until `stop`, handing the records of each window to `emit`, which says how long the next one is; then drains once
+    /// more.
+    pub fn run(
+        &mut self,
+        mut window: Duration,
+        stop: &AtomicBool,
+        mut emit: impl FnMut(Vec<FlowRecord>) -> Duration,
+    ) -> io::Result<()> {
         let mut end = Instant::now() + window;
         while !stop.load(Relaxed) {
             let overflown = self.wait(end)?;
@@ -195,7 +201,7 @@ impl Drainer {
                 self.switch_and_drain()?;
             }
             if now >= end || self.merger.active() >= MOST_FLOWS {
-                emit(self.records());
+                window = emit(self.records());
             }
             if now >= end {
                 // The next whole window that is still to come, should this one have taken too long.

@@ -35,6 +35,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(3);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const SLOWEST_RETRY: Duration = Duration::from_secs(2);
+/// The same while nothing is captured.
+const IDLE_RETRY: Duration = Duration::from_secs(10);
 
 /// A queue of things to be sent, and how they are sent.
 pub trait Outbox: Send + 'static {
@@ -101,6 +103,10 @@ pub struct Exporter<O> {
     pub heartbeat: Duration,
     /// Set when the collector has answered for the first time.
     pub known: watch::Sender<bool>,
+    /// How long the collector may be silent before it counts as lost.
+    pub patience: Duration,
+    /// Set while it is.
+    pub lost: watch::Sender<bool>,
     /// Set when the collector asks to stop.
     pub stop_asked: watch::Sender<bool>,
 }
@@ -114,6 +120,8 @@ struct Line {
     sequence: u64,
     /// Start of this agent, ns since 1970.
     instance: u64,
+    /// When the collector answered last.
+    heard: Instant,
     /// In the end, when to give up; put off by each answer.
     patience: Option<Instant>,
 }
@@ -123,7 +131,7 @@ impl<O: Outbox> Exporter<O> {
     pub async fn run(mut self, target: Target, ending: watch::Receiver<bool>) {
         let channel = connect(&target);
         let instance = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        let mut line = Line { channel, ending, sequence: 0, instance, patience: None };
+        let mut line = Line { channel, ending, sequence: 0, instance, heard: Instant::now(), patience: None };
         info!("sending to {target}");
         // A sign of life at once: the collector waits at its end for the agents that it knows.
         self.send_waiting(&mut line, false).await;
@@ -165,13 +173,21 @@ impl<O: Outbox> Exporter<O> {
             let error = match timeout_at(line.deadline(), O::post(line.channel.clone(), message.clone())).await {
                 Ok(Ok(reply)) => {
                     line.answered();
+                    self.found();
                     self.known.send_replace(true);
                     if reply.into_inner().stop {
                         self.stop_asked.send_replace(true);
                     }
                     return true;
                 }
-                Ok(Err(status)) => reason(&status),
+                Ok(Err(status)) => {
+                    // A refusal is an answer.
+                    if status.source().is_none() {
+                        line.heard = Instant::now();
+                        self.found();
+                    }
+                    reason(&status)
+                }
                 Err(_) => format!("no answer in {} s", ANSWER.as_secs()),
             };
             if line.is_over(pause) {
@@ -184,12 +200,24 @@ impl<O: Outbox> Exporter<O> {
                 warn!("collector not reached, trying on: {error}");
             }
             told = true;
+            let slowest = if self.is_lost(line) { IDLE_RETRY } else { SLOWEST_RETRY };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = line.ending.changed() => {}
             }
-            pause = (pause * 2).min(SLOWEST_RETRY);
+            pause = (pause * 2).min(slowest);
         }
+    }
+
+    /// Says so once, and again when the collector was back in between.
+    fn is_lost(&self, line: &Line) -> bool {
+        let lost = line.heard.elapsed() >= self.patience;
+        self.lost.send_if_modified(|known| lost && !std::mem::replace(known, true));
+        lost
+    }
+
+    fn found(&self) {
+        self.lost.send_if_modified(|lost| std::mem::take(lost));
     }
 
     fn status(&self, last: bool, instance: u64) -> AgentStatus {
@@ -220,6 +248,7 @@ impl Line {
 
     /// As long as the collector takes what is left, it gets it.
     fn answered(&mut self) {
+        self.heard = Instant::now();
         self.patience = self.patience.map(|_| Instant::now() + GRACE);
     }
 
@@ -238,15 +267,15 @@ async fn open_tls(address: String, tls: Tls) -> io::Result<TokioIo<TlsStream<Tcp
 /// A channel that connects when first used, and anew after each failure.
 fn connect(target: &Target) -> Channel {
     match target {
-        Target::Tcp(address) => Endpoint::from_shared(format!("http://{address}"))
-            .unwrap_or_else(|_| Endpoint::from_static("http://invalid.invalid"))
-            .connect_timeout(ANSWER)
-            .tcp_nodelay(true)
-            .connect_lazy(),
+        Target::Tcp(address) => {
+            let endpoint = Endpoint::from_shared(format!("http://{address}"))
+                .unwrap_or_else(|_| Endpoint::from_static("http://invalid.invalid"));
+            remote(endpoint).tcp_nodelay(true).connect_lazy()
+        }
         Target::Tls(address, tls) => {
             let (address, tls) = (address.clone(), tls.clone());
             let connector = tower::service_fn(move |_: Uri| open_tls(address.clone(), tls.clone()));
-            Endpoint::from_static("http://collector").connect_timeout(ANSWER).connect_with_connector_lazy(connector)
+            remote(Endpoint::from_static("http://collector")).connect_with_connector_lazy(connector)
         }
         Target::Unix(path) => {
             let path = path.clone();
@@ -257,4 +286,13 @@ fn connect(target: &Target) -> Channel {
             Endpoint::from_static("http://collector").connect_with_connector_lazy(connector)
         }
     }
+}
+
+/// A connection that the network has forgotten is given up: its packets would come again minutes after the network is back.
+fn remote(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .connect_timeout(ANSWER)
+        .http2_keep_alive_interval(ANSWER)
+        .keep_alive_timeout(ANSWER / 2)
+        .keep_alive_while_idle(true)
 }

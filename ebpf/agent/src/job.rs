@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use aya::{Ebpf, programs::tp_btf::BtfTracePointLink};
+use aya::Ebpf;
 use futures_util::future::BoxFuture;
 use netobserv_wire::netobserv::Encoding;
 use tokio::sync::watch;
@@ -22,6 +22,7 @@ use crate::{
         flows::{FlowOutbox, Queue},
     },
     kernel::KernelError,
+    pace::Pace,
     packets::{
         self,
         causes::CauseList,
@@ -34,7 +35,7 @@ use crate::{
     rtt::{self, Rtt},
     scope::Scope,
     settings::{Settings, Target},
-    tracepoint,
+    tracepoint::Hooks,
 };
 
 /// Most flows that wait for the collector: about 30 MiB.
@@ -48,8 +49,8 @@ pub(crate) struct Job {
     pub(crate) send: Send,
 }
 
-/// Takes out of the kernel what the programs put there until it is told to stop, and then what is left.
-pub(crate) type Work = Box<dyn FnOnce(&AtomicBool) -> io::Result<()> + std::marker::Send>;
+/// Takes out of the kernel what the programs put there until it is told to stop, and then what is left. Can be begun again.
+pub(crate) type Work = Box<dyn FnMut(&AtomicBool) -> io::Result<()> + std::marker::Send>;
 
 /// Sends what the work has found.
 pub(crate) type Send = Box<dyn FnOnce(Signals) -> BoxFuture<'static, ()> + std::marker::Send>;
@@ -58,14 +59,13 @@ pub(crate) type Send = Box<dyn FnOnce(Signals) -> BoxFuture<'static, ()> + std::
 pub(crate) struct Signals {
     /// Set when the collector has answered for the first time.
     pub(crate) known: watch::Sender<bool>,
+    /// Set while the collector has been silent for too long.
+    pub(crate) lost: watch::Sender<bool>,
     /// Set when the collector asks to stop.
     pub(crate) stop_asked: watch::Sender<bool>,
     /// True when what is left is the last.
     pub(crate) ending: watch::Receiver<bool>,
 }
-
-/// What keeps the features' programs on their tracepoints.
-pub(crate) type Hooks = Vec<BtfTracePointLink>;
 
 /// Counting flows.
 pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Result<(Job, Hooks), KernelError> {
@@ -79,9 +79,16 @@ pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Re
         message_max: settings.message_max_flows,
         sending: vec![],
     };
-    let drainer = Drainer::new(maps, settings.max_flows, shared.losses.clone());
-    let window = settings.window;
-    let work = Box::new(move |stop: &AtomicBool| drainer.run(window, stop, |records| queue.push(records)));
+    let mut drainer = Drainer::new(maps, settings.max_flows, shared.losses.clone());
+    let mut pace = Pace::new(settings.window);
+    let work = Box::new(move |stop: &AtomicBool| {
+        drainer.run(pace.window(), stop, |records| {
+            queue.push(records);
+            let window = pace.next(queue.fill());
+            queue.tell_window(window, pace.is_stretched());
+            window
+        })
+    });
     Ok((Job { work, send: sender(settings, shared, outbox) }, hooks))
 }
 
@@ -92,10 +99,10 @@ pub(crate) fn packets(
     shared: &Shared,
     snaplen: u32,
 ) -> Result<(Job, Hooks), KernelError> {
-    let (mut causes, mut hooks) = (Causes::default(), vec![]);
+    let (mut causes, mut hooks) = (Causes::default(), Hooks::default());
     if settings.drops {
         causes = Causes::find(&Btf::of_this_kernel()?)?.unwrap_or_default();
-        hooks.push(tracepoint::attach(ebpf, packets::DROPS_PROGRAM)?);
+        hooks.add(ebpf, packets::DROPS_PROGRAM)?;
     }
     let ring = Ring::take(ebpf, settings.drops)?;
     let (places, causes) = (Places::new(shared.names.clone(), &settings.node), CauseList::new(causes));
@@ -108,31 +115,32 @@ pub(crate) fn packets(
         sending: vec![],
     };
     let (scope, losses) = (shared.scope.clone(), shared.losses.clone());
-    let reader = Reader::new(ring, Parts { scope, places, causes, queue, losses, snaplen });
+    let mut reader = Reader::new(ring, Parts { scope, places, causes, queue, losses, snaplen });
     Ok((Job { work: Box::new(move |stop| reader.run(stop)), send: sender(settings, shared, outbox) }, hooks))
 }
 
 /// Starts to send when it gets its signals.
 fn sender(settings: &Settings, shared: &Shared, outbox: impl Outbox) -> Send {
     let (losses, interfaces) = (shared.losses.clone(), shared.watched.clone());
-    let (target, node, heartbeat) = (settings.target.clone(), settings.node.clone(), settings.window);
-    Box::new(move |Signals { known, stop_asked, ending }| {
-        let exporter = Exporter { outbox, losses, interfaces, node, heartbeat, known, stop_asked };
+    let (target, node) = (settings.target.clone(), settings.node.clone());
+    let (heartbeat, patience) = (settings.window, settings.lost_timeout);
+    Box::new(move |Signals { known, lost, stop_asked, ending }| {
+        let exporter = Exporter { outbox, losses, interfaces, node, heartbeat, patience, known, lost, stop_asked };
         Box::pin(exporter.run(target, ending))
     })
 }
 
 /// Switches on the features whose programs sit at no interface.
 fn hook(settings: &Settings, ebpf: &mut Ebpf, maps: Maps, scope: &Scope) -> Result<(Maps, Hooks), KernelError> {
-    let (mut rtt, mut drops, mut hooks) = (None, None, vec![]);
+    let (mut rtt, mut drops, mut hooks) = (None, None, Hooks::default());
     if settings.rtt {
         rtt = Some(Rtt::take(ebpf)?);
-        hooks.push(tracepoint::attach(ebpf, rtt::PROGRAM)?);
+        hooks.add(ebpf, rtt::PROGRAM)?;
     }
     if settings.drops {
         let causes = Causes::find(&Btf::of_this_kernel()?)?.unwrap_or_default();
         drops = Some(Drops::take(ebpf, causes, scope.clone())?);
-        hooks.push(tracepoint::attach(ebpf, drops::PROGRAM)?);
+        hooks.add(ebpf, drops::PROGRAM)?;
     }
     Ok((maps.with_hooks(rtt, drops), hooks))
 }

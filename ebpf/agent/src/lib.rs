@@ -15,6 +15,7 @@ mod job;
 pub mod kernel;
 pub mod merge;
 pub mod netns;
+pub mod pace;
 pub mod packets;
 pub mod record;
 pub mod rtt;

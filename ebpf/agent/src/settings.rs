@@ -100,6 +100,8 @@ pub struct Settings {
     pub rules: Vec<Rule>,
     /// ENABLE_DNS_TRACKING and DNS_TRACKING_PORT: the port beside 53; 0 = off.
     pub dns_port: u16,
+    /// COLLECTOR_LOST_TIMEOUT: without the collector for so long, nothing is captured until it is back.
+    pub lost_timeout: Duration,
     /// ENABLE_RTT: round-trip times of TCP.
     pub rtt: bool,
     /// ENABLE_PKT_DROPS: dropped packets and why.
@@ -124,6 +126,7 @@ const SERVED: &[&str] = &[
     "TARGET_HOST",
     "TARGET_PORT",
     "TARGET_PLAINTEXT",
+    "COLLECTOR_LOST_TIMEOUT",
     tls::CA,
     tls::CERTIFICATE,
     tls::KEY,
@@ -204,6 +207,7 @@ impl Settings {
             message_max_flows: env.number("GRPC_MESSAGE_MAX_FLOWS", 10_000, 1, 1_000_000)? as usize,
             rules: env.rules()?,
             dns_port: env.dns_port()?,
+            lost_timeout: env.duration("COLLECTOR_LOST_TIMEOUT", "60s")?,
             rtt: env.flag("ENABLE_RTT")?,
             drops: env.flag("ENABLE_PKT_DROPS")?,
             snaplen: env.snaplen()?,

@@ -32,6 +32,33 @@ pub fn attach(ebpf: &mut Ebpf, program: &'static str) -> Result<BtfTracePointLin
     attach().map_err(|error| kernel::classify(&error))
 }
 
+/// Programs of features that sit at no interface.
+#[derive(Default)]
+pub struct Hooks {
+    programs: Vec<&'static str>,
+    links: Vec<BtfTracePointLink>,
+}
+
+impl Hooks {
+    /// Adds a loaded program and switches it on.
+    pub fn add(&mut self, ebpf: &mut Ebpf, program: &'static str) -> Result<(), KernelError> {
+        self.links.push(attach(ebpf, program)?);
+        self.programs.push(program);
+        Ok(())
+    }
+
+    /// Switches all of them on again.
+    pub fn attach(&mut self, ebpf: &mut Ebpf) -> Result<(), KernelError> {
+        self.links = self.programs.iter().map(|program| attach(ebpf, program)).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Switches all of them off.
+    pub fn detach(&mut self) {
+        self.links.clear();
+    }
+}
+
 /// How often the kernel passed a program over, because it was at work on the same CPU already: it interrupted itself.
 /// The kernel counts that from 5.12 on.
 pub fn passed_over(program: BorrowedFd<'_>) -> u64 {

@@ -83,8 +83,10 @@ struct Porter {
 
 impl Porter {
     async fn work(self, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(places()));
-        let mut unknown = Unknown::default();
+        let places = places();
+        // Where there are few places, those who say nothing do not get them all.
+        let mut unknown = Unknown { most: MOST_UNKNOWN.min(places / 2), tasks: VecDeque::new() };
+        let places = Arc::new(Semaphore::new(places));
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -160,27 +162,29 @@ async fn meet_plain(mut stream: TcpStream) -> Result<stream::Stream, Refusal> {
 }
 
 /// Those that have not shown yet what they are, oldest first.
-#[derive(Default)]
-struct Unknown(VecDeque<AbortHandle>);
+struct Unknown {
+    most: usize,
+    tasks: VecDeque<AbortHandle>,
+}
 
 impl Unknown {
     /// Whether somebody had to go for it.
     fn make_room(&mut self) -> bool {
-        if self.0.len() >= MOST_UNKNOWN {
-            self.0.retain(|task| !task.is_finished());
+        if self.tasks.len() >= self.most {
+            self.tasks.retain(|task| !task.is_finished());
         }
-        self.0.len() >= MOST_UNKNOWN && self.drop_oldest()
+        self.tasks.len() >= self.most && self.drop_oldest()
     }
 
     fn drop_oldest(&mut self) -> bool {
-        self.0.retain(|task| !task.is_finished());
-        let oldest = self.0.pop_front();
+        self.tasks.retain(|task| !task.is_finished());
+        let oldest = self.tasks.pop_front();
         oldest.iter().for_each(AbortHandle::abort);
         oldest.is_some()
     }
 
     fn add(&mut self, task: AbortHandle) {
-        self.0.push_back(task);
+        self.tasks.push_back(task);
     }
 }
 

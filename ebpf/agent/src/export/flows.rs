@@ -4,8 +4,9 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use netobserv_wire::pbflow::{AgentStatus, CollectorReply, Records, collector_client::CollectorClient};
@@ -15,6 +16,7 @@ use tonic::{Response, Status, transport::Channel};
 use super::{Lost, Outbox};
 use crate::{
     merge::FlowRecord,
+    pace::Fill,
     record::{BootTime, Recorder},
 };
 
@@ -25,6 +27,8 @@ pub struct Queue {
     capacity: usize,
     changed: Notify,
     lost: LostFlows,
+    window_ms: AtomicU32,
+    stretched_ms: AtomicU32,
 }
 
 #[derive(Default)]
@@ -61,6 +65,20 @@ impl Queue {
         }
         drop(waiting);
         self.changed.notify_one();
+    }
+
+    /// How full it is.
+    pub fn fill(&self) -> Fill {
+        Fill { waiting: self.waiting.lock().expect("no panic under the lock").len(), capacity: self.capacity }
+    }
+
+    /// What the collector is told of the windows.
+    pub fn tell_window(&self, window: Duration, stretched: bool) {
+        let ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
+        self.window_ms.store(ms, Relaxed);
+        if stretched {
+            self.stretched_ms.fetch_max(ms, Relaxed);
+        }
     }
 
     fn take(&self, most: usize) -> Vec<FlowRecord> {
@@ -106,6 +124,8 @@ impl Outbox for FlowOutbox {
         status.lost_export_flows = lost.flows.load(Relaxed);
         status.lost_export_packets = lost.packets.load(Relaxed);
         status.lost_export_bytes = lost.bytes.load(Relaxed);
+        status.window_ms = self.queue.window_ms.load(Relaxed);
+        status.stretched_ms = self.queue.stretched_ms.load(Relaxed);
     }
 
     fn sign(message: &mut Records, agent: AgentStatus, sequence: u64) {

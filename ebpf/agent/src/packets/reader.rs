@@ -151,7 +151,7 @@ impl Reader {
     ///
     /// # Errors
     /// None so far: it is the shape of a draining thread's work.
-    pub fn run(mut self, stop: &AtomicBool) -> io::Result<()> {
+    pub fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
         let mut looked = Instant::now();
         loop {
             let last = stop.load(Relaxed);
