@@ -288,6 +288,8 @@ struct Taken {
     written: u64,
     end: Duration,
     memory: f64,
+    /// Microseconds of the collector's CPU a row.
+    cpu: f64,
 }
 
 /// Offers batches as fast as they are taken.
@@ -305,6 +307,7 @@ fn take_for_with(batches: &[Bytes], time: Duration, change: impl FnOnce(Run) -> 
     let others = (machine_cpu() - all - (cpu(&collector) - ours)) / start.elapsed().as_secs_f64();
     println!("other programs took {others:.1} cores meanwhile: the ratio means something only near 0");
     let memory = collector.memory();
+    let micros = collector.cpu().values().sum::<f64>() * 1e6 / sent as f64;
     for (thread, seconds) in collector.cpu() {
         println!("thread {thread}: {:.2} us of CPU a row", seconds * 1e6 / sent as f64);
     }
@@ -316,7 +319,7 @@ fn take_for_with(batches: &[Bytes], time: Duration, change: impl FnOnce(Run) -> 
         per_row(&files.json, written),
         table_bytes(&files, written)
     );
-    Taken { rate, sent, written, end, memory }
+    Taken { rate, sent, written, end, memory, cpu: micros }
 }
 
 fn per_row(path: &Path, rows: u64) -> f64 {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use netobserv_wire::flow::Holder;
+use smallvec::SmallVec;
 
 /// How far the clocks of nodes and API server may be apart, and the precision of the API's times.
 const SKEW_MS: u64 = 1_000;
@@ -51,9 +52,9 @@ impl Tenure {
     }
 }
 
-/// All tenures of one address, the oldest first.
+/// All tenures of one address, the oldest first. Mostly there is one, which is found without a second look into memory.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tenures(Vec<Tenure>);
+pub(super) struct Tenures(SmallVec<[Tenure; 1]>);
 
 impl Tenures {
     /// Who held the address at this time.
