@@ -176,6 +176,12 @@ pub struct FlowsArgs {
     /// Folder for the files, made if missing [default: ./output]
     #[arg(long = "output-dir", alias = "output_dir", value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
+    /// No screen: a line for each flow on standard output, progress on standard error
+    #[arg(long = "no-tui", alias = "no_tui", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub no_tui: Option<String>,
+    /// How these lines look: text, or json (one object a line); implies --no-tui
+    #[arg(short = 'o', long = "output", value_name = "FORMAT")]
+    pub output: Option<String>,
     /// Use this TCP port of 127.0.0.1 between agent and collector [default: a private Unix socket]
     #[arg(long = "listen-port", alias = "listen_port", value_name = "PORT", allow_negative_numbers = true)]
     pub listen_port: Option<String>,

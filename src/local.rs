@@ -11,6 +11,7 @@ use chrono::Utc;
 
 use crate::options::Capture;
 use crate::output::{self, Output, OutputError, Repair};
+use crate::process::terminal;
 use crate::process::{Child, Ending, Invocation, ProcessError, Program};
 
 mod endpoint;
@@ -113,6 +114,9 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
     session.start(Who::Collector, Child::start(&collector, &collector_invocation(capture, &endpoint, &output))?);
     let started = capture_with(&agent, &agent_invocation(capture, &endpoint), &endpoint, &mut session);
     session.finish();
+    if !session.collector_ended_well() {
+        terminal::give_back();
+    }
     let result = started.and_then(|()| session.verdict());
     tidy_files(&output, &session, &result);
     result
@@ -160,8 +164,10 @@ fn collector_invocation(capture: &Capture, endpoint: &Endpoint, output: &Output)
         ("--loglevel", capture.log_level.as_str().into()),
     ];
     let options = options.into_iter().flat_map(|(name, value)| [name.into(), value]);
+    let typed = format!("--options={}", capture.typed).into();
+    let lines = capture.lines.map(|lines| format!("--output={lines}").into());
     Invocation {
-        args: std::iter::once("get-flows".into()).chain(options).collect(),
+        args: std::iter::once("get-flows".into()).chain(options).chain([typed]).chain(lines).collect(),
         env: vec![(DIE_WITH_PARENT, std::process::id().to_string().into())],
         quiet: false,
         verbose: capture.verbose,

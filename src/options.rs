@@ -120,6 +120,10 @@ pub struct Capture {
     pub output_dir: PathBuf,
     /// TCP port of 127.0.0.1; `None` for a private Unix socket.
     pub port: Option<NonZeroU16>,
+    /// Lines of this form instead of a screen.
+    pub lines: Option<&'static str>,
+    /// What was typed, as the collector shows it.
+    pub typed: String,
     /// Say what is started.
     pub verbose: bool,
 }
@@ -146,10 +150,29 @@ impl TryFrom<&FlowsArgs> for Capture {
             log_level: log_level(words.log_level.as_deref().unwrap_or("info"))?,
             output_dir: words.output_dir.clone().unwrap_or_else(|| DEFAULT_OUTPUT_DIR.into()),
             port: words.listen_port.as_deref().map(|text| number("listen-port", text, NonZeroU16::MAX)).transpose()?,
+            lines: lines(words)?,
+            typed: options_text(&words.typed),
             verbose: words.verbose,
         };
         Ok(capture)
     }
+}
+
+/// The form of lines, when there is to be no screen.
+fn lines(words: &FlowsArgs) -> Result<Option<&'static str>, OptionError> {
+    let no_screen = switch("no-tui", words.no_tui.as_deref(), false)?;
+    match words.output.as_deref() {
+        None => Ok(no_screen.then_some("text")),
+        Some("text") => Ok(Some("text")),
+        Some("json") => Ok(Some("json")),
+        Some(other) => Err(not_allowed("output", other, "text or json")),
+    }
+}
+
+/// The options as the collector shows them.
+fn options_text(typed: &[String]) -> String {
+    let bare: Vec<&str> = typed.iter().map(|word| word.trim_start_matches('-')).collect();
+    bare.join("|")
 }
 
 /// Whether the words ask for a capture on this machine.
@@ -253,6 +276,17 @@ mod tests {
         assert_eq!(capture.log_level, "info");
         assert_eq!(capture.output_dir, PathBuf::from("./output"));
         assert_eq!(capture.port, None);
+    }
+
+    #[test]
+    fn lines_instead_of_a_screen() {
+        let lines = |no_tui: Option<&str>, output: Option<&str>| {
+            let words = FlowsArgs { no_tui: no_tui.map(Into::into), output: output.map(Into::into), ..local() };
+            Capture::try_from(&words).map(|capture| capture.lines)
+        };
+        assert_eq!((lines(None, None), lines(Some("true"), None)), (Ok(None), Ok(Some("text"))));
+        assert_eq!(lines(Some("false"), Some("json")), Ok(Some("json")));
+        assert_eq!(lines(None, Some("yaml")).unwrap_err().to_string(), "--output=yaml is not valid: use text or json");
     }
 
     #[test]

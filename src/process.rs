@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 pub mod job;
+pub mod terminal;
 
 /// SIGTERM, the same number on every Unix.
 #[cfg(unix)]

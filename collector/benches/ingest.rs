@@ -220,7 +220,8 @@ impl Bench {
 
     fn start_with(change: impl FnOnce(Run) -> Run) -> Self {
         let dir = folder();
-        let mut process = change(support::get_flows(dir.path(), &["--maxtime", "0", "--maxbytes", "0"])).start();
+        let words = ["--maxtime", "0", "--maxbytes", "0", "-o", "none"];
+        let mut process = change(support::get_flows(dir.path(), &words)).start();
         let listens = wait_for(support::SOON, || process.stderr().contains("Started collector") || process.ended());
         assert!(listens && !process.ended(), "{}", process.stderr());
         Self { dir, process }

@@ -141,7 +141,7 @@ impl Settings {
             limits: (capture.max_time, capture.max_bytes.to_string()),
             keep,
             typed: words.typed.join(" "),
-            data_on_stdout: false,
+            data_on_stdout: capture.lines == Some("json") && !background,
             told: told::environment_lines(cluster, &access),
             options_told: told::options(words),
             output_dir: capture.output_dir,
@@ -307,7 +307,7 @@ fn agent_env(capture: &Capture, kind: Kind, snaplen: Option<u32>) -> Vec<(String
 
 fn collector_args(capture: &Capture, words: &FlowsArgs, background: bool) -> Result<Vec<String>, OptionError> {
     let mut args = vec![
-        format!("--options={}", options_text(&words.typed)),
+        format!("--options={}", capture.typed),
         format!("--loglevel={}", capture.log_level),
         format!("--maxtime={}", capture.max_time),
         format!("--maxbytes={}", capture.max_bytes),
@@ -319,16 +319,11 @@ fn collector_args(capture: &Capture, words: &FlowsArgs, background: bool) -> Res
         netobserv_query::Query::read(query)?;
         args.push(format!("--query={query}"));
     }
+    args.extend(capture.lines.map(|lines| format!("--output={lines}")));
     if !background {
         args.push(format!("--lease={LEASE}"));
     }
     Ok(args)
-}
-
-/// The options as the collector shows them.
-fn options_text(typed: &[String]) -> String {
-    let bare: Vec<&str> = typed.iter().map(|word| word.trim_start_matches('-')).collect();
-    bare.join("|")
 }
 
 /// Options of another command, or of a feature that is not built yet.

@@ -11,6 +11,7 @@ use super::{Session, SessionError};
 use crate::oc::{Call, Oc, OcError, exit_code};
 use crate::process::Ending;
 use crate::process::job::Done;
+use crate::process::terminal::give_back;
 use crate::say::{self, warn};
 
 /// A third of the lease would do; this leaves room for two that get lost.
@@ -50,6 +51,9 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
         drop(end_renewals);
         done
     })?;
+    if terminal && !done.ending.is_good() {
+        give_back();
+    }
     judge(session, &call, &done, finished)
 }
 

@@ -71,7 +71,7 @@ impl Screen {
             max_time: options.max_time,
             max_bytes: options.max_bytes,
             files: format!("{}, .db", paths.json.display()),
-            expected: None,
+            expected: Some(options.expect_nodes).filter(|nodes| *nodes > 0),
             options: options.options.clone(),
         };
         let stop = Arc::<AtomicBool>::default();

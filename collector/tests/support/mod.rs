@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod pty;
 pub mod records;
 pub mod scene;
+pub mod svg;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

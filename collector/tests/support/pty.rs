@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use netobserv_testkit::{Files, Signal, wait_for};
 use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
@@ -23,6 +24,8 @@ pub struct Pty {
 struct Seen {
     terminal: vt100::Parser,
     bytes: Vec<u8>,
+    /// When some came.
+    times: Vec<Instant>,
 }
 
 impl Pty {
@@ -45,13 +48,18 @@ impl Pty {
         command.env("TERM", "xterm-256color");
         env.iter().for_each(|(name, value)| command.env(name, value));
         command.args(["get-flows", "--listen", &format!("unix:{}", dir.path().join("socket").display())]);
-        command.args(["--output-dir", &dir.path().join("output").display().to_string(), "--filename", "capture"]);
+        command.cwd(dir.path());
+        command.args(["--output-dir", "./output", "--filename", "capture"]);
         command.args(words);
         let child = pair.slave.spawn_command(command).expect("a collector");
         drop(pair.slave);
         let keys = pair.master.take_writer().expect("its keys");
         let out = pair.master.try_clone_reader().expect("its screen");
-        let seen = Arc::new(Mutex::new(Seen { terminal: vt100::Parser::new(height, width, 0), bytes: Vec::new() }));
+        let seen = Arc::new(Mutex::new(Seen {
+            terminal: vt100::Parser::new(height, width, 0),
+            bytes: Vec::new(),
+            times: Vec::new(),
+        }));
         let reader = seen.clone();
         std::thread::spawn(move || read(out, &reader));
         Self { dir, master: pair.master, child, keys, seen }
@@ -94,6 +102,11 @@ impl Pty {
     /// Bytes that came out until now.
     pub fn bytes(&self) -> Vec<u8> {
         self.seen.lock().unwrap().bytes.clone()
+    }
+
+    /// When some of them came.
+    pub fn times(&self) -> Vec<Instant> {
+        self.seen.lock().unwrap().times.clone()
     }
 
     #[track_caller]
@@ -167,5 +180,6 @@ fn read(mut out: impl Read, seen: &Mutex<Seen>) {
         let mut seen = seen.lock().unwrap();
         seen.terminal.process(&buffer[..length]);
         seen.bytes.extend_from_slice(&buffer[..length]);
+        seen.times.push(Instant::now());
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn choices(canvas: &mut Canvas, app: &App, area: Rect) {
         rows(&mut pieces, canvas, app, area);
     }
     pause(&mut pieces, canvas, app, area);
+    hidden(&mut pieces, app, area);
     if app.shown.missed > 0 {
         let seen = 100.0 * app.shown.seen as f64 / (app.shown.seen + app.shown.missed) as f64;
         pieces.push(format!("  views show {seen:.1}% of the flows"), app.theme.alarm());
@@ -75,6 +76,14 @@ fn rows(pieces: &mut Pieces, canvas: &mut Canvas, app: &App, area: Rect) {
             format!("  Sort: {} {}", sort.column.title, if sort.descending { "▼" } else { "▲" }),
             app.theme.accent(),
         );
+    }
+}
+
+/// Says that there are more columns.
+fn hidden(pieces: &mut Pieces, app: &App, area: Rect) {
+    let columns = if app.view.is_table() && app.view != View::Raw { super::table::hidden(app, area.width) } else { 0 };
+    if columns > 0 {
+        pieces.push(format!("  +{columns} columns: Shift-→"), dim());
     }
 }
 

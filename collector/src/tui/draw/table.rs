@@ -68,14 +68,9 @@ fn titles(canvas: &mut Canvas, app: &App, places: &[Place], area: Rect) {
         pieces.button(canvas, area, title, reversed(), Act::Sort(place.column.field));
         pieces.push(" ", reversed());
     }
-    let hidden = app.columns().len() - places.len();
-    let note = match app.view {
-        View::Raw => "Fields; Shift-Left/Right scrolls".to_owned(),
-        _ if hidden > 0 => format!("+{hidden} Shift-→"),
-        _ => String::new(),
-    };
+    let note = if app.view == View::Raw { "Fields; Shift-Left/Right scrolls" } else { "" };
     let room = usize::from(area.width).saturating_sub(pieces.at);
-    pieces.push(fit(if note.chars().count() <= room { &note } else { "" }, room, app.view != View::Raw), reversed());
+    pieces.push(fit(note, room, false), reversed());
     pieces.draw(canvas, area);
 }
 
@@ -108,6 +103,11 @@ fn raw(flow: &Flow, scroll: usize, width: usize, selected: bool) -> Pieces {
     let mut pieces = Pieces::new();
     pieces.push(fit(&part, width, false), if selected { reversed() } else { Style::new() });
     pieces
+}
+
+/// Columns for which there is no room.
+pub(super) fn hidden(app: &App, width: u16) -> usize {
+    app.columns().len() - lay_out(app, usize::from(width)).len()
 }
 
 /// Which columns are shown, and how wide.
