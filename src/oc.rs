@@ -277,6 +277,9 @@ impl Oc {
     }
 
     fn done(&self, call: &Call, streams: Streams, look: &mut dyn FnMut(&File) -> bool) -> Result<Done, OcError> {
+        if self.is_interrupted() {
+            return Err(OcError::Interrupted { what: call.what.clone() });
+        }
         self.say(call);
         let limit = Some(call.limit.unwrap_or(self.limit));
         let job = Job {
