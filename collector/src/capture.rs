@@ -1,5 +1,6 @@
 //! One capture from its first check to its last line.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,8 @@ use chrono::Utc;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
 use tracing::{debug, info, warn};
 
 use crate::cli::Options;
@@ -42,14 +45,14 @@ const LAST_REQUESTS: Duration = Duration::from_millis(1500);
 /// Longest time for the terminal to take the last frame.
 const LAST_FRAME: Duration = Duration::from_secs(2);
 /// Longest time that agents wait for the first names.
-const FIRST_NAMES: Duration = Duration::from_secs(2);
+pub(crate) const FIRST_NAMES: Duration = Duration::from_secs(2);
 /// How often the agents' last words are looked for.
 const LOOK: Duration = Duration::from_millis(10);
 /// Threads that receive. The sinks have their own.
 const MOST_RECEIVERS: usize = 4;
 
 /// Why a capture ends.
-enum End {
+pub(crate) enum End {
     Signal(Kind),
     Limit(String),
     /// Somebody asked for it from outside.
@@ -67,7 +70,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         .thread_name("receiver")
         .enable_all()
         .build()?;
-    let result = runtime.block_on(capture(options));
+    let result = match options.packets.clone() {
+        Some(packets) => runtime.block_on(crate::packets::capture::capture(options, packets)),
+        None => runtime.block_on(capture(options)),
+    };
     // A thread may hang in a terminal that takes no more bytes.
     runtime.shutdown_timeout(LAST_FRAME);
     result
@@ -95,13 +101,13 @@ async fn capture(options: Options) -> anyhow::Result<()> {
         // Agents that come earlier wait in the socket's queue.
         names.ready(FIRST_NAMES).await;
     }
-    let server = Server::start(listener, ingest.clone(), door);
+    let server = Server::start(listener, ingest.clone(), (door, counts.clone()));
     info!("Started collector on {}", options.listen);
     debug!("Ready ! Waiting for flows...");
 
     let mut running = begin(&options)?;
     let mut view = Some(View::start(&options, &paths, Source { started, counts: counts.clone(), intake })?);
-    let end = until_end(&options, started, &mut signals, &limit, &sinks, &mut running, &mut view).await;
+    let end = until_end(&options, started, &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;
     if matches!(end, End::Lease(_)) {
         summary::mute();
     }
@@ -109,7 +115,8 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     say(&options, &end.farewell());
     let first = end.signal();
     if !matches!(end, End::Failed) {
-        drain(&ingest, &counts, &sinks, &mut signals).await;
+        ingest.stop_agents();
+        drain(&counts, sinks.failed(), &mut signals).await;
     }
     server.stop().await;
     ingest.close();
@@ -136,7 +143,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
 }
 
 /// Makes the capture known to those who ask for its session.
-fn begin(options: &Options) -> anyhow::Result<Option<Running>> {
+pub(crate) fn begin(options: &Options) -> anyhow::Result<Option<Running>> {
     let Some(session) = options.session.clone() else { return Ok(None) };
     let control = Control::of(&options.output_dir);
     let status = Status { session, keep_s: Some(options.keep.as_secs()), ..Status::default() };
@@ -152,7 +159,7 @@ fn say_missing(options: &Options, heard: u64) {
 }
 
 /// Gives the terminal back, unless it hangs. Lines go on until the pipeline is closed.
-async fn stop_view(view: Option<View>) -> Option<Lines> {
+pub(crate) async fn stop_view(view: Option<View>) -> Option<Lines> {
     let view = view?;
     match timeout(LAST_FRAME, tokio::task::spawn_blocking(|| view.stop())).await {
         Ok(stopped) => stopped.ok().flatten(),
@@ -174,7 +181,7 @@ fn announce(options: &Options) {
 }
 
 /// Who names the ends of flows, if there is something to name them by.
-fn names(options: &Options) -> Option<Arc<Names>> {
+pub(crate) fn names(options: &Options) -> Option<Arc<Names>> {
     let names = Arc::new(Names::new(options.subnets.clone()));
     if options.kube {
         enrich::watch::start(&names);
@@ -206,13 +213,17 @@ fn create_sinks(
 }
 
 /// The HTTP/2 server at work.
-struct Server {
+pub(crate) struct Server {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    fn start(listener: listen::Listener, ingest: Ingest, door: Door) -> Self {
+    pub(crate) fn start<S>(listener: listen::Listener, ingest: S, door: (Door, Arc<Counts>)) -> Self
+    where
+        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
@@ -224,7 +235,7 @@ impl Server {
     }
 
     /// Lets the requests under way end, for a short time.
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         let _ = self.stop.send(());
         if timeout(LAST_REQUESTS, &mut self.task).await.is_err() {
             self.task.abort();
@@ -232,12 +243,12 @@ impl Server {
     }
 }
 
-async fn until_end(
+pub(crate) async fn until_end(
     options: &Options,
     started: Instant,
     signals: &mut Signals,
     limit: &Notify,
-    sinks: &Sinks,
+    failed: impl Future<Output = ()>,
     running: &mut Option<Running>,
     view: &mut Option<View>,
 ) -> End {
@@ -254,7 +265,7 @@ async fn until_end(
             None => std::future::pending().await,
         }
     };
-    tokio::pin!(time, asked);
+    tokio::pin!(time, asked, failed);
     loop {
         tokio::select! {
             kind = signals.next() => {
@@ -270,13 +281,13 @@ async fn until_end(
                 Asked::Finish => End::Asked,
                 Asked::Lease(time) => End::Lease(time),
             },
-            () = sinks.failed() => return End::Failed,
+            () = &mut failed => return End::Failed,
         }
     }
 }
 
 impl End {
-    fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         match self {
             End::Signal(kind) => kind.to_string(),
             End::Limit(limit) => format!("reached {limit}"),
@@ -286,25 +297,24 @@ impl End {
         }
     }
 
-    fn farewell(&self) -> String {
+    pub(crate) fn farewell(&self) -> String {
         match self {
             End::Limit(limit) => format!("Capture reached {limit}, exiting now..."),
             other => format!("Capture {}, exiting now...", other.reason()),
         }
     }
 
-    fn signal(&self) -> Option<Kind> {
+    pub(crate) fn signal(&self) -> Option<Kind> {
         if let End::Signal(kind) = self { Some(*kind) } else { None }
     }
 }
 
 /// Waits for what the agents still have: until each has said its last word, those that owe it are silent, or a second signal comes.
-async fn drain(ingest: &Ingest, counts: &Counts, sinks: &Sinks, signals: &mut Signals) {
-    ingest.stop_agents();
+pub(crate) async fn drain(counts: &Counts, failed: impl Future<Output = ()>, signals: &mut Signals) {
     tokio::select! {
         () = last_words(counts) => {}
         kind = signals.next() => debug!("{kind} again: not waiting for the agents"),
-        () = sinks.failed() => {}
+        () = failed => {}
     }
 }
 

@@ -10,11 +10,12 @@ use tracing::level_filters::LevelFilter;
 
 use crate::enrich::subnets::Subnets;
 use crate::enrich::watch;
+use crate::packets::options::{PacketOptions, PacketWords};
 
 /// The programs of the image that `multicall` is.
 const IN_THE_POD: &str = "The image has no other program, so this one is also: files, fetch, renew, finish and keeper (each with --help), tar and sleep.";
 
-/// Receives records from NetObserv agents, shows them and writes JSON and SQLite files.
+/// Receives records from NetObserv agents, shows them and writes JSON and SQLite files, or packets into pcapng files.
 #[derive(Debug, Parser)]
 #[command(name = "netobserv-collector", version, arg_required_else_help = false, after_help = IN_THE_POD)]
 struct Cli {
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Capture flows until a limit or a signal
     GetFlows,
+    /// Capture packets until a limit or a signal
+    GetPackets(PacketWords),
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +142,8 @@ pub struct Options {
     pub kube: bool,
     /// Labels of subnets.
     pub subnets: Subnets,
+    /// What a capture of packets is to be; None for one of flows.
+    pub packets: Option<PacketOptions>,
     /// A flow must match one of these, if there are any.
     pub queries: Vec<Query>,
 }
@@ -198,9 +203,14 @@ pub enum NoCapture {
 /// # Errors
 /// When they ask for help, or are not a valid capture.
 pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Options, NoCapture> {
-    let Cli { command: Command::GetFlows, words } = Cli::try_parse_from(words).map_err(no_capture)?;
+    let Cli { command, words } = Cli::try_parse_from(words).map_err(no_capture)?;
+    let packets = match command {
+        Command::GetFlows => None,
+        Command::GetPackets(words) => Some(words.read().map_err(NoCapture::Usage)?),
+    };
     let listen = words.listen.unwrap_or(Listen::Port(words.port));
     Ok(Options {
+        packets,
         security: security(words.tls_dir, words.insecure, &listen)?,
         listen,
         log_level: words.loglevel,
@@ -384,7 +394,11 @@ mod tests {
             ("get-flows --unknown", "--unknown"),
             ("get-flows --keep-rows 5", "--keep-rows"),
             ("get-flows -o yaml", "--output"),
-            ("get-packets", "get-packets"),
+            ("get-packets --format=pcap --tls-keylog=a", "--tls-keylog"),
+            ("get-packets -w file", "--write"),
+            ("get-packets --max-files 2", "--max-file-size"),
+            ("get-packets --max-file-size 5", "--max-file-size"),
+            ("get-flows --comments none", "--comments"),
             ("get-metrics", "get-metrics"),
             ("", "subcommand"),
         ] {

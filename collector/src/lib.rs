@@ -14,6 +14,7 @@ pub mod lines;
 pub mod log;
 pub mod multicall;
 pub mod output;
+pub mod packets;
 pub mod parent;
 pub mod pipeline;
 pub mod query;

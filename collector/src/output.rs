@@ -16,6 +16,10 @@ pub struct Paths {
     pub db: PathBuf,
 }
 
+/// A folder for files, that can be written.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
 /// A file or folder that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
@@ -38,28 +42,58 @@ impl Paths {
     /// # Errors
     /// When the folder is not writable, or `name` is taken.
     pub fn prepare(output: &Path, name: Option<&str>, start: DateTime<Utc>) -> Result<Self, OutputError> {
-        let folder = output.join("flow");
+        let folder = Folder::prepare(output, "flow")?;
+        let name = folder.free_name(name, start, &["json", "db"])?;
+        Ok(Self { json: folder.file(&name, "json"), db: folder.file(&name, "db") })
+    }
+}
+
+impl Folder {
+    /// Makes `output/name` and checks that files can be written there.
+    ///
+    /// # Errors
+    /// When they cannot.
+    pub fn prepare(output: &Path, name: &str) -> Result<Self, OutputError> {
+        let folder = output.join(name);
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).and_then(|()| probe(&folder)).map_err(|why| {
             // "File exists" is what making a folder says when a file is in its place.
             let why = if folder.exists() && !folder.is_dir() { io::Error::other("it is not a folder") } else { why };
             OutputError::Folder { path: folder.clone(), why }
         })?;
+        Ok(Self(folder))
+    }
+
+    /// The path of a file that is not there yet, named `name` or after `start`.
+    ///
+    /// # Errors
+    /// When `name` is taken.
+    pub fn free(&self, name: Option<&str>, start: DateTime<Utc>, ending: &str) -> Result<PathBuf, OutputError> {
+        // A ring of files has names with the number of its first behind them.
+        let first = format!("-00001.{ending}");
+        let name = self.free_name(name, start, &[ending])?;
+        let taken = self.0.join(format!("{name}{first}"));
+        if taken.symlink_metadata().is_ok() { Err(OutputError::Exists(taken)) } else { Ok(self.file(&name, ending)) }
+    }
+
+    /// A name that no file with one of these endings has.
+    fn free_name(&self, name: Option<&str>, start: DateTime<Utc>, endings: &[&str]) -> Result<String, OutputError> {
+        let taken = |name: &str| {
+            let mut paths = endings.iter().map(|ending| self.file(name, ending));
+            paths.find(|path| path.symlink_metadata().is_ok())
+        };
         if let Some(name) = name {
-            let paths = Self::named(&folder, name);
-            return paths.taken().map_or(Ok(paths), |path| Err(OutputError::Exists(path)));
+            return taken(name).map_or(Ok(name.to_owned()), |path| Err(OutputError::Exists(path)));
         }
         let base = start.format("%Y-%m-%dT%H%M%SZ").to_string();
-        let numbered = (2..).map(|number| format!("{base}-{number}"));
-        let free = std::iter::once(base.clone()).chain(numbered).map(|name| Self::named(&folder, &name));
-        Ok(free.into_iter().find(|paths| paths.taken().is_none()).unwrap_or_else(|| Self::named(&folder, &base)))
+        let mut numbered = (2..).map(|number| format!("{base}-{number}"));
+        if taken(&base).is_none() {
+            return Ok(base);
+        }
+        Ok(numbered.find(|name| taken(name).is_none()).unwrap_or(base))
     }
 
-    fn named(folder: &Path, name: &str) -> Self {
-        Self { json: folder.join(format!("{name}.json")), db: folder.join(format!("{name}.db")) }
-    }
-
-    fn taken(&self) -> Option<PathBuf> {
-        [&self.json, &self.db].into_iter().find(|path| path.symlink_metadata().is_ok()).cloned()
+    fn file(&self, name: &str, ending: &str) -> PathBuf {
+        self.0.join(format!("{name}.{ending}"))
     }
 }
 

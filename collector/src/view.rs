@@ -26,6 +26,8 @@ pub enum View {
         /// The progress.
         progress: JoinHandle<()>,
     },
+    /// The progress only.
+    Progress(JoinHandle<()>),
 }
 
 impl View {
@@ -54,6 +56,10 @@ impl View {
             Self::Lines { lines, progress } => {
                 progress.abort();
                 Some(lines)
+            }
+            Self::Progress(progress) => {
+                progress.abort();
+                None
             }
         }
     }

@@ -1,18 +1,22 @@
 //! Where agents connect: a TCP port or a Unix socket, and the HTTP/2 server on it.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
 use tonic::transport::Server;
 
-use super::Ingest;
 use super::door::Door;
 use crate::cli::Listen;
+use crate::counts::Counts;
 
 /// Bytes of one request, and of all requests of one connection, that may be on their way and not yet read.
 const STREAM_WINDOW: u32 = 128 << 10;
@@ -92,12 +96,16 @@ async fn bind_unix(path: &Path) -> io::Result<Listener> {
 }
 
 /// Serves those whom the door lets in, until `stop`, then until the requests under way are answered.
-pub async fn serve(
+pub async fn serve<S>(
     listener: Listener,
-    ingest: Ingest,
-    door: Door,
+    ingest: S,
+    (door, counts): (Door, Arc<Counts>),
     stop: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
+) -> Result<(), tonic::transport::Error>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
     let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -105,7 +113,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(Duration::from_secs(20)));
     match listener {
         Listener::Tcp(listener) => {
-            let entered = ReceiverStream::new(door.watch(listener, ingest.counts()));
+            let entered = ReceiverStream::new(door.watch(listener, counts));
             server.serve_with_incoming_shutdown(ingest, entered, stop).await
         }
         Listener::Unix(listener, _file) => {

@@ -8,6 +8,7 @@ mod decode;
 pub mod door;
 pub mod listen;
 mod message;
+pub mod packets;
 mod resend;
 
 use std::convert::Infallible;
@@ -58,11 +59,6 @@ impl Ingest {
     /// From now on agents are told to send what they have and stop.
     pub fn stop_agents(&self) {
         self.0.stopping.store(true, Relaxed);
-    }
-
-    /// The capture's counters.
-    pub fn counts(&self) -> Arc<Counts> {
-        self.0.counts.clone()
     }
 
     /// From now on nothing is accepted.

@@ -1,8 +1,11 @@
 //! A sink is one file format. Each runs on a thread of its own, so it may block.
 
 pub mod json;
+pub mod pcap;
+pub mod pcapng;
 mod shield;
 pub mod sqlite;
+pub mod volume;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,6 +55,9 @@ pub enum SinkError {
         /// Why not.
         why: rusqlite::Error,
     },
+    /// The user did not wait.
+    #[error("stopped at once on a second signal: the last packets may be missing")]
+    Hurried,
     /// A fault of this program.
     #[error("a writer stopped: this is a fault of netobserv-collector, please report it with what stands above")]
     Panicked,

@@ -1,0 +1,181 @@
+//! One capture of packets, from its first check to its last line.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use chrono::Utc;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, info};
+
+use super::options::PacketOptions;
+use super::summary;
+use super::tally::Tally;
+use super::writer::{Done, Setup, Writer};
+use super::{intake, intake::Outlet};
+use crate::capture::{End, Server, drain, until_end};
+use crate::cli::Options;
+use crate::counts::Counts;
+use crate::ingest::{door::Door, listen, packets::PacketIngest};
+use crate::output::Folder;
+use crate::signals::{Kind, Signals};
+use crate::sink::SinkError;
+use crate::sink::pcapng::Section;
+use crate::sink::volume::Volume;
+
+/// Captures until a limit, a signal or an error.
+pub(crate) async fn capture(options: Options, wanted: PacketOptions) -> anyhow::Result<()> {
+    let (started, start) = (Instant::now(), Utc::now());
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let voice = Voice { to_stderr: wanted.to_stdout };
+    let path = path(&options, &wanted, start)?;
+    let listener = listen::bind(&options.listen).await?;
+
+    let door = Door::open(&options.security)?;
+    announce(&options);
+    let (counts, tally, limit) = (Arc::<Counts>::default(), Arc::<Tally>::default(), Arc::<Notify>::default());
+    let (intake, outlet) = intake::way();
+    let volume = match path {
+        None => Volume::pipe()?,
+        Some(path) => Volume::disk(path, wanted.rotation)?,
+    };
+    let setup = Setup {
+        section: section(&options),
+        filter: options.options.clone(),
+        who: None,
+        tally: tally.clone(),
+        limit: (options.max_bytes, limit.clone()),
+        options: wanted,
+    };
+    let mut work = Work::start(setup, outlet, volume)?;
+    let ingest = PacketIngest::new(intake, counts.clone(), tally.clone());
+    let server = Server::start(listener, ingest.clone(), (door, counts.clone()));
+    info!("Started collector on {}", options.listen);
+    debug!("Ready ! Waiting for packets...");
+
+    let view = tokio::spawn(lines(voice, started, tally.clone(), counts.clone()));
+    let end = until_end(&options, started, &mut signals, &limit, work.failed()).await;
+    view.abort();
+    voice.say(&end.farewell());
+    let first = end.signal();
+    if !matches!(end, End::Failed) {
+        ingest.stop_agents();
+        drain(&counts, work.failed(), &mut signals).await;
+    }
+    server.stop().await;
+    ingest.close();
+    let (files, done) = work.end(&mut signals, first).await;
+    for line in summary::account(started.elapsed(), &end.reason(), &tally, &counts.totals(), &files) {
+        voice.say(&line);
+    }
+    match done? {
+        Done::All => Ok(()),
+        Done::Gone => {
+            voice.say("  nobody reads standard output any more");
+            Ok(())
+        }
+    }
+}
+
+/// Where the file goes; None for standard output.
+fn path(options: &Options, wanted: &PacketOptions, start: chrono::DateTime<Utc>) -> anyhow::Result<Option<PathBuf>> {
+    if !wanted.to_stdout {
+        let folder = Folder::prepare(&options.output_dir, "pcap")?;
+        return Ok(Some(folder.free(options.filename.as_deref(), start, wanted.format.ending())?));
+    }
+    if std::io::stdout().is_terminal() {
+        bail!("standard output is a terminal: send it to a program, such as `| tshark -r -`, or leave -w out");
+    }
+    Ok(None)
+}
+
+fn announce(options: &Options) {
+    match &options.filename {
+        Some(name) => info!("Starting Packet Capture for {name}..."),
+        None => info!("Starting Packet Capture..."),
+    }
+    if !options.options.is_empty() {
+        info!("Option(s): {}", options.options);
+    }
+}
+
+/// What the files say of the capture.
+fn section(options: &Options) -> Section {
+    let os = nix::sys::utsname::uname().map_or_else(
+        |_| std::env::consts::OS.to_owned(),
+        |names| format!("{} {}", names.sysname().to_string_lossy(), names.release().to_string_lossy()),
+    );
+    let comment = match options.options.as_str() {
+        "" => String::new(),
+        asked => format!("Options: {asked}\nNamespace: {}", options.namespace),
+    };
+    Section { os, comment }
+}
+
+/// The writer's thread.
+struct Work {
+    failed: Arc<Notify>,
+    ended: oneshot::Receiver<(Vec<PathBuf>, Result<Done, SinkError>)>,
+}
+
+impl Work {
+    fn start(setup: Setup, outlet: Outlet, volume: Volume) -> anyhow::Result<Self> {
+        let writer = Writer::new(setup, outlet, volume)?;
+        let (failed, (say, ended)) = (Arc::<Notify>::default(), oneshot::channel());
+        let notify = failed.clone();
+        std::thread::Builder::new().name("packets".into()).spawn(move || drop(say.send(writer.run(&notify))))?;
+        Ok(Self { failed, ended })
+    }
+
+    /// Returns when it has failed.
+    fn failed(&self) -> impl Future<Output = ()> + use<> {
+        let failed = self.failed.clone();
+        async move { failed.notified().await }
+    }
+
+    /// Waits until all is written. A user who asks again does not wait for a reader that is slow.
+    async fn end(&mut self, signals: &mut Signals, mut first: Option<Kind>) -> (Vec<PathBuf>, Result<Done, SinkError>) {
+        loop {
+            tokio::select! {
+                ended = &mut self.ended => return ended.unwrap_or_else(|_| (vec![], Err(SinkError::Panicked))),
+                kind = signals.next() => {
+                    if first.is_some_and(|first| first.hurried_by(kind)) {
+                        return (vec![], Err(SinkError::Hurried));
+                    }
+                    first = first.or(Some(kind));
+                }
+            }
+        }
+    }
+}
+
+/// Where words to the user go.
+#[derive(Clone, Copy)]
+struct Voice {
+    /// Packets have standard output for themselves.
+    to_stderr: bool,
+}
+
+impl Voice {
+    fn say(self, line: &str) {
+        if self.to_stderr {
+            // Nobody reading it is no reason to end.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        } else {
+            crate::summary::say(line);
+        }
+    }
+}
+
+async fn lines(voice: Voice, started: Instant, tally: Arc<Tally>, counts: Arc<Counts>) {
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        voice.say(&summary::line(started.elapsed(), &tally, &counts.totals()));
+    }
+}

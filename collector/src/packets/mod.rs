@@ -1,0 +1,19 @@
+//! Packets: from the batches of the agents to files that Wireshark opens.
+//!
+//! [`intake`] takes batches in, bounded by bytes. One thread ([`writer`]) puts the packets of all agents in order
+//! ([`window`]), knows where each was seen ([`places`]) and who talks to whom ([`talks`]), and hands them to a format
+//! (`sink::pcapng`, `sink::pcap`).
+
+pub mod book;
+pub mod capture;
+pub mod comment;
+pub mod headers;
+pub mod intake;
+pub mod keylog;
+pub mod options;
+pub mod places;
+mod summary;
+pub mod talks;
+pub mod tally;
+pub mod window;
+pub mod writer;

@@ -1,0 +1,102 @@
+//! The words of `get-packets`, and what they mean.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::sink::volume::Rotation;
+
+/// As typed.
+#[derive(Debug, Args)]
+pub struct PacketWords {
+    /// What stands at packets: a comment on the first packet of a flow and on what changes, on every packet, or none
+    #[arg(long, value_enum, default_value = "flow")]
+    comments: Comments,
+    /// Format of the file
+    #[arg(long, value_enum, default_value = "pcapng")]
+    format: Format,
+    /// Write to standard output, while packets come in, instead of into a file: -w -
+    #[arg(short, long, value_name = "-", allow_hyphen_values = true, value_parser = standard_output,
+        conflicts_with_all = ["max_file_size", "filename"])]
+    write: Option<()>,
+    /// A key log, as SSLKEYLOGFILE makes it, that may grow during the capture: its secrets are put before the packets
+    #[arg(long, value_name = "FILE")]
+    tls_keylog: Option<PathBuf>,
+    /// Begin another file when one has this many bytes
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(MIN_FILE_SIZE..))]
+    max_file_size: Option<u64>,
+    /// Keep this many of these files, the youngest
+    #[arg(long, value_name = "N", requires = "max_file_size", value_parser = clap::value_parser!(u32).range(1..))]
+    max_files: Option<u32>,
+}
+
+/// A smaller file has more explanations in it than packets.
+const MIN_FILE_SIZE: u64 = 100_000;
+
+/// What `get-packets` needs beside what every capture needs.
+#[derive(Clone, Debug, Default)]
+pub struct PacketOptions {
+    /// Where comments stand.
+    pub comments: Comments,
+    /// Format of the files.
+    pub format: Format,
+    /// Write to standard output.
+    pub to_stdout: bool,
+    /// A key log.
+    pub keylog: Option<PathBuf>,
+    /// When to begin another file.
+    pub rotation: Option<Rotation>,
+}
+
+/// Where comments stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Comments {
+    /// At each packet.
+    Every,
+    /// At the first packet of a flow, and where what is known of it changes.
+    #[default]
+    Flow,
+    /// Nowhere.
+    None,
+}
+
+/// Format of the files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Packets with all that explains them.
+    #[default]
+    Pcapng,
+    /// Packets.
+    Pcap,
+}
+
+impl Format {
+    /// Ending of the files' names.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Pcapng => "pcapng",
+            Self::Pcap => "pcap",
+        }
+    }
+}
+
+impl PacketWords {
+    /// What they mean; or what is wrong with them, in one line.
+    pub fn read(self) -> Result<PacketOptions, String> {
+        if self.format == Format::Pcap && self.tls_keylog.is_some() {
+            return Err("error: --format=pcap has no place for secrets: leave --tls-keylog or --format out".into());
+        }
+        let files = self.max_files;
+        Ok(PacketOptions {
+            comments: self.comments,
+            format: self.format,
+            to_stdout: self.write.is_some(),
+            keylog: self.tls_keylog,
+            rotation: self.max_file_size.map(|bytes| Rotation { bytes, files }),
+        })
+    }
+}
+
+fn standard_output(word: &str) -> Result<(), String> {
+    if word == "-" { Ok(()) } else { Err("use - for standard output; files are named with --filename".into()) }
+}

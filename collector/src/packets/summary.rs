@@ -1,0 +1,106 @@
+//! What a person without a screen reads of a capture of packets: a line a second, and the account at the end.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::tally::Tally;
+use crate::counts::Totals;
+use crate::human;
+
+/// Where a capture stands.
+pub(super) fn line(elapsed: Duration, tally: &Tally, totals: &Totals) -> String {
+    let elapsed = elapsed.as_secs();
+    format!(
+        "{:02}:{:02}:{:02} {} packets, {}, lost {}",
+        elapsed / 3600,
+        elapsed / 60 % 60,
+        elapsed % 60,
+        human::count(tally.packets.load(Relaxed)),
+        human::bytes(tally.bytes.load(Relaxed)),
+        lost(tally, totals),
+    )
+}
+
+/// The account at the end; it lists what is lost and what may be.
+pub(super) fn account(
+    elapsed: Duration,
+    reason: &str,
+    tally: &Tally,
+    totals: &Totals,
+    files: &[PathBuf],
+) -> Vec<String> {
+    let agents = match totals.agents {
+        0 => String::new(),
+        1 => " from 1 agent".into(),
+        agents => format!(" from {agents} agents"),
+    };
+    let number = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
+    let mut lines = vec![
+        format!("Captured for {} ({reason}):", human::duration(Duration::from_millis(elapsed.as_millis() as u64))),
+        format!("  {} packets, {}{agents}", human::count(number(&tally.packets)), human::bytes(number(&tally.bytes))),
+    ];
+    let written =
+        format!("{} packets, {}", human::count(number(&tally.written)), human::bytes(number(&tally.file_bytes)));
+    lines.push(match files {
+        [] => format!("  standard output: {written}"),
+        [file] => format!("  {}: {written}", file.display()),
+        [first, .., last] => {
+            format!("  {} to {}: {} files; {written} in all", first.display(), last.display(), files.len())
+        }
+    });
+    let told = [
+        (&tally.removed_files, "older files removed to make room"),
+        (&tally.late, "packets came too late to stand in order of time"),
+        (&tally.no_secrets, "lines of the key log are no secrets and were left out"),
+    ];
+    for (counter, what) in told {
+        lines.extend((number(counter) > 0).then(|| format!("  {} {what}", human::count(number(counter)))));
+    }
+    lines.push(format!("  lost: {}", lost(tally, totals)));
+    let silent = totals.agents_without_last_word;
+    let silence = format!("  {silent} of the agents did not say that this is all: packets of them may be missing");
+    lines.extend((silent > 0).then_some(silence));
+    lines
+}
+
+fn lost(tally: &Tally, totals: &Totals) -> String {
+    let lost = tally.lost(&totals.losses);
+    if lost.is_empty() { "nothing".into() } else { lost.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counts::Losses;
+
+    #[test]
+    fn a_line_tells_what_is_lost() {
+        let tally = Tally::default();
+        tally.packets.store(1234, Relaxed);
+        tally.bytes.store(99_000, Relaxed);
+        let mut totals = Totals::default();
+        assert_eq!(line(Duration::from_secs(3_723), &tally, &totals), "01:02:03 1,234 packets, 99KB, lost nothing");
+        totals.losses = Losses { kernel_packets: 7, export_packets: 8, ..Losses::default() };
+        tally.unwritten.store(9, Relaxed);
+        let told = "lost in the kernel 7 packets, in the agents' queues 8 packets, not in the file 9 packets";
+        assert!(line(Duration::ZERO, &tally, &totals).ends_with(told));
+    }
+
+    #[test]
+    fn the_account_names_the_files() {
+        let (tally, totals) =
+            (Tally::default(), Totals { agents: 2, agents_without_last_word: 1, ..Totals::default() });
+        tally.removed_files.store(3, Relaxed);
+        let files = ["a-00004.pcapng".into(), "a-00005.pcapng".into()];
+        let wanted = [
+            "Captured for 1.5s (interrupted):",
+            "  0 packets, 0B from 2 agents",
+            "  a-00004.pcapng to a-00005.pcapng: 2 files; 0 packets, 0B in all",
+            "  3 older files removed to make room",
+            "  lost: nothing",
+            "  1 of the agents did not say that this is all: packets of them may be missing",
+        ];
+        assert_eq!(account(Duration::from_millis(1500), "interrupted", &tally, &totals, &files), wanted);
+    }
+}

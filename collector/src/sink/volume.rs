@@ -1,0 +1,234 @@
+//! Where the bytes of a packet capture go: one file, a ring of files, or standard output. What is there ends behind a whole
+//! packet at every moment.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::SinkError;
+use super::shield::Shield;
+use crate::output;
+
+/// Files that are begun anew when they are full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Most bytes of a file.
+    pub bytes: u64,
+    /// Most files; the oldest goes.
+    pub files: Option<u32>,
+}
+
+/// What a failed write comes to.
+#[derive(Debug)]
+pub struct Failed {
+    /// Bytes of the write that are in the file; it ends behind a whole packet.
+    pub kept: usize,
+    /// Why.
+    pub why: SinkError,
+    /// Nobody reads standard output any more, which is no error.
+    pub gone: bool,
+}
+
+/// Where the bytes go.
+pub struct Volume {
+    to: To,
+    /// Bytes in the file of now, and in those before.
+    now: u64,
+    before: u64,
+    /// Number of the file of now, from 1.
+    number: u32,
+}
+
+enum To {
+    Pipe(File),
+    Disk(Disk),
+}
+
+struct Disk {
+    /// Path of the one file; those of a ring have a number before the dot.
+    path: PathBuf,
+    rotation: Option<Rotation>,
+    file: File,
+    shield: Shield,
+    ring: VecDeque<PathBuf>,
+    lost_files: u64,
+}
+
+/// Finds the ends of whole packets: `pcapng::ends` or `pcap::ends`.
+pub type Ends = fn(&[u8]) -> Box<dyn Iterator<Item = (usize, bool)> + '_>;
+
+impl Volume {
+    /// Standard output.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn pipe() -> Result<Self, SinkError> {
+        let output =
+            io::stdout().as_fd().try_clone_to_owned().map_err(SinkError::write(Path::new("standard output")))?;
+        Ok(Self { to: To::Pipe(output.into()), now: 0, before: 0, number: 1 })
+    }
+
+    /// A file that must not be there yet, or the first of several.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn disk(path: PathBuf, rotation: Option<Rotation>) -> Result<Self, SinkError> {
+        let first = if rotation.is_some() { numbered(&path, 1) } else { path.clone() };
+        let file = output::create(&first).map_err(SinkError::write(&first))?;
+        let ring = VecDeque::from([first]);
+        let disk = Disk { path, rotation, file, shield: Shield::default(), ring, lost_files: 0 };
+        Ok(Self { to: To::Disk(disk), now: 0, before: 0, number: 1 })
+    }
+
+    /// Appends bytes that end with a whole packet.
+    ///
+    /// # Errors
+    /// When not all of them could be written.
+    pub fn append(&mut self, bytes: &[u8], ends: Ends) -> Result<(), Failed> {
+        let written = match &mut self.to {
+            To::Pipe(pipe) => pipe.write_all(bytes).map_err(|why| Failed {
+                kept: 0,
+                gone: why.kind() == io::ErrorKind::BrokenPipe,
+                why: SinkError::Write { path: "standard output".into(), why },
+            }),
+            To::Disk(disk) => disk.append(bytes, self.now, ends),
+        };
+        self.now += written.as_ref().map_or_else(|failed| failed.kept as u64, |()| bytes.len() as u64);
+        written
+    }
+
+    /// Whether a file with so many bytes more would be too large, and another is to be begun. A file has at least one packet.
+    pub fn is_full(&self, more: usize) -> bool {
+        let To::Disk(Disk { rotation: Some(rotation), .. }) = &self.to else { return false };
+        self.now + more as u64 > rotation.bytes
+    }
+
+    /// Begins another file; the oldest goes if there are too many.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn turn(&mut self) -> Result<(), SinkError> {
+        let To::Disk(disk) = &mut self.to else { return Ok(()) };
+        disk.turn(self.number + 1)?;
+        self.before += std::mem::take(&mut self.now);
+        self.number += 1;
+        Ok(())
+    }
+
+    /// Bytes written, also into files that are gone.
+    pub fn bytes(&self) -> u64 {
+        self.before + self.now
+    }
+
+    /// Number of the file of now, from 1.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Files that went to make room for others.
+    pub fn removed(&self) -> u64 {
+        if let To::Disk(disk) = &self.to { disk.lost_files } else { 0 }
+    }
+
+    /// The files that are there, oldest first; none for standard output.
+    pub fn files(&self) -> Vec<PathBuf> {
+        if let To::Disk(disk) = &self.to { disk.ring.iter().cloned().collect() } else { vec![] }
+    }
+}
+
+impl Disk {
+    fn append(&mut self, bytes: &[u8], at: u64, ends: Ends) -> Result<(), Failed> {
+        let Err(why) = self.shield.write_all_at(&self.file, bytes, at) else { return Ok(()) };
+        // What the system took is cut behind its last whole packet.
+        let taken = self.file.metadata().map_or(0, |meta| meta.len().saturating_sub(at));
+        let taken = bytes.len().min(taken as usize);
+        let kept = ends(&bytes[..taken]).last().map_or(0, |(end, _)| end);
+        // Should that fail as well, the file says so to its reader: there is nobody else to tell.
+        let _ = self.file.set_len(at + kept as u64);
+        Err(Failed { kept, why: SinkError::write(self.current())(why), gone: false })
+    }
+
+    fn turn(&mut self, number: u32) -> Result<(), SinkError> {
+        let path = numbered(&self.path, number);
+        self.file = output::create(&path).map_err(SinkError::write(&path))?;
+        self.ring.push_back(path);
+        let most = self.rotation.and_then(|rotation| rotation.files).unwrap_or(u32::MAX);
+        while self.ring.len() > most as usize {
+            let Some(oldest) = self.ring.pop_front() else { break };
+            // Someone may have taken it away.
+            let _ = std::fs::remove_file(&oldest);
+            self.lost_files += 1;
+        }
+        Ok(())
+    }
+
+    fn current(&self) -> &Path {
+        self.ring.back().unwrap_or(&self.path)
+    }
+}
+
+/// `a.pcapng` as `a-00001.pcapng`: names sort by age.
+pub fn numbered(path: &Path, number: u32) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}-{number:05}.{ending}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every byte is a packet; a capital letter is cut.
+    fn ends(bytes: &[u8]) -> Box<dyn Iterator<Item = (usize, bool)> + '_> {
+        Box::new((1..=bytes.len()).map(|end| (end, true)))
+    }
+
+    fn volume(rotation: Option<Rotation>) -> (Volume, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        (Volume::disk(dir.path().join("a.pcapng"), rotation).unwrap(), dir)
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            dir.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_appended_is_there() {
+        let (mut volume, dir) = volume(None);
+        volume.append(b"one", ends).unwrap();
+        volume.append(&[7; 10_000], ends).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("a.pcapng")).unwrap().len(), 10_003);
+        assert_eq!((volume.bytes(), volume.number(), volume.is_full(usize::MAX / 2)), (10_003, 1, false));
+    }
+
+    #[test]
+    fn a_ring_keeps_the_youngest_files() {
+        let (mut volume, dir) = volume(Some(Rotation { bytes: 10, files: Some(2) }));
+        for _ in 0..4 {
+            volume.append(b"123456", ends).unwrap();
+            assert!(volume.is_full(5) && !volume.is_full(4));
+            volume.turn().unwrap();
+        }
+        assert_eq!(names(dir.path()), ["a-00004.pcapng", "a-00005.pcapng"]);
+        assert_eq!((volume.bytes(), volume.number(), volume.removed()), (24, 5, 3));
+        assert_eq!(volume.files().len(), 2);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_whole_packets() {
+        let (mut volume, dir) = volume(None);
+        volume.append(b"one", ends).unwrap();
+        let path = dir.path().join("a.pcapng");
+        let To::Disk(disk) = &mut volume.to else { panic!("a file") };
+        disk.file = File::open(&path).unwrap();
+        let failed = volume.append(b"two", ends).unwrap_err();
+        assert_eq!((failed.kept, failed.gone), (0, false));
+        assert!(failed.why.to_string().contains("a.pcapng"), "{}", failed.why);
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+    }
+}
