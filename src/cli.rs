@@ -10,9 +10,11 @@ use crate::completion;
 
 mod cluster;
 mod filter;
+mod packets;
 
 pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
 pub use filter::{FilterArgs, FilterWord};
+pub use packets::PacketArgs;
 
 /// What the words ask for.
 #[derive(Debug)]
@@ -191,6 +193,9 @@ pub struct FlowsArgs {
     /// The words behind the command.
     #[arg(skip)]
     pub typed: Vec<String>,
+    /// Of packets only.
+    #[command(flatten)]
+    pub packets: PacketArgs,
     /// The filter rules.
     #[command(flatten)]
     pub filter: FilterArgs,
@@ -245,7 +250,10 @@ Examples:
   oc netobserv packets --protocol=TCP --port=80
   oc netobserv packets tcp,80                       the same, in the old short form
   oc netobserv packets --port=53 or --protocol=ICMP --max-time=1m
-  oc netobserv packets --peer_ip=10.128.0.7 --node-selector=kubernetes.io/hostname:worker-1";
+  oc netobserv packets --peer_ip=10.128.0.7 --node-selector=kubernetes.io/hostname:worker-1
+  oc netobserv packets tcp,443 -w - | wireshark -k -i -
+  oc-netobserv packets --local --interfaces=eth0 --port=443 --tls-keylog=$SSLKEYLOGFILE
+  oc-netobserv packets --local --all --max-file-size=100000000 --max-files=10 --max-time=24h";
 
 /// Reads the words; the first one is the name of the program.
 ///

@@ -47,9 +47,10 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Request::Help(text) => print(&text),
         Request::Version => print(&version()),
         Request::Flows(flows) if options::is_local(&flows)? => {
-            let capture = Capture::try_from(flows.as_ref())?;
+            let capture = Capture::flows(&flows)?;
             local::run(&capture)?;
         }
+        Request::Packets(packets) if options::is_local(&packets)? => local::run(&Capture::packets(&packets)?)?,
         Request::Flows(flows) => session::run(&Settings::new(&flows, Kind::Flows)?, &called_as)?,
         Request::Packets(packets) => session::run(&Settings::new(&packets, Kind::Packets)?, &called_as)?,
         Request::Metrics => return Err(OptionError::Metrics.into()),

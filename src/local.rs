@@ -108,7 +108,10 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
     let collector = Program::find("the collector", "netobserv-collector", "NETOBSERV_COLLECTOR_BIN")?;
     let agent = Program::find("the agent", "netobserv-agent", "NETOBSERV_AGENT_BIN")?;
     let endpoint = Endpoint::open(capture.port)?;
-    let output = Output::prepare(&capture.output_dir, Utc::now())?;
+    let output = match &capture.packets {
+        Some(packets) => Output::packets(&capture.output_dir, packets, Utc::now())?,
+        None => Output::prepare(&capture.output_dir, Utc::now())?,
+    };
     let mut session = Session::new()?;
 
     session.start(Who::Collector, Child::start(&collector, &collector_invocation(capture, &endpoint, &output))?);
@@ -155,19 +158,32 @@ fn capture_with(
 }
 
 fn collector_invocation(capture: &Capture, endpoint: &Endpoint, output: &Output) -> Invocation {
-    let options: [(&str, OsString); 6] = [
+    let mut options: Vec<(&str, OsString)> = vec![
         ("--listen", endpoint.listen()),
-        ("--output-dir", output.root().into()),
-        ("--filename", output.base().into()),
         ("--maxtime", capture.max_time.as_str().into()),
         ("--maxbytes", capture.max_bytes.to_string().into()),
         ("--loglevel", capture.log_level.as_str().into()),
     ];
-    let options = options.into_iter().flat_map(|(name, value)| [name.into(), value]);
-    let typed = format!("--options={}", capture.typed).into();
-    let lines = capture.lines.map(|lines| format!("--output={lines}").into());
+    if let Some(base) = output.base() {
+        options.extend([("--output-dir", output.root().into()), ("--filename", base.into())]);
+    }
+    let mut args: Vec<OsString> = options.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
+    args.push(format!("--options={}", capture.typed).into());
+    match &capture.packets {
+        None => {
+            args.insert(0, "get-flows".into());
+            args.extend(capture.lines.map(|lines| format!("--output={lines}").into()));
+        }
+        Some(packets) => {
+            args.insert(0, "get-packets".into());
+            args.extend(packets.collector_args().into_iter().map(OsString::from));
+            for path in packets.keylog.iter() {
+                args.extend(["--tls-keylog".into(), path.into()]);
+            }
+        }
+    }
     Invocation {
-        args: std::iter::once("get-flows".into()).chain(options).chain([typed]).chain(lines).collect(),
+        args,
         env: vec![(DIE_WITH_PARENT, std::process::id().to_string().into())],
         quiet: false,
         verbose: capture.verbose,
@@ -185,9 +201,13 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
         ("ENABLE_DNS_TRACKING", capture.dns.to_string().into()),
         ("ENABLE_RTT", capture.rtt.to_string().into()),
         ("ENABLE_PKT_DROPS", capture.drops.to_string().into()),
+        ("ENABLE_PCA", capture.packets.is_some().to_string().into()),
         (DIE_WITH_PARENT, std::process::id().to_string().into()),
     ];
     env.extend(capture.rules.json.as_ref().map(|rules| ("FLOW_FILTER_RULES", rules.into())));
+    env.extend(
+        capture.packets.iter().flat_map(|packets| packets.agent_env()).map(|(name, value)| (name, value.into())),
+    );
     env.extend(endpoint.target());
     // Its log would run through the table that the collector draws.
     Invocation { args: Vec::new(), env, quiet: !capture.verbose, verbose: capture.verbose }
@@ -195,7 +215,7 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
 
 /// Leaves whole files, or none when the capture could not begin, and says where they are.
 fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError>) {
-    if !session.collector_ended_well() {
+    if !session.collector_ended_well() && !output.is_of_packets() {
         match output::repair(&output.json()) {
             Ok(Repair::Cut(bytes)) => {
                 say(&format!("closed the JSON behind its last whole flow, {bytes} bytes cut off"))

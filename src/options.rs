@@ -11,9 +11,11 @@ mod cluster;
 mod duration;
 mod filter;
 mod interfaces;
+mod packets;
 
 pub use cluster::{Access, CopyChoice, Settings, YamlTarget, command};
 pub use filter::Rules;
+pub use packets::PacketSettings;
 
 const DEFAULT_MAX_TIME: &str = "5m";
 /// Bytes of JSON; scripts of the original rely on this figure.
@@ -66,6 +68,9 @@ pub enum OptionError {
          Use netobserv packets help to list filters"
     )]
     NoFilter,
+    /// An option that works on the machine itself only, so far.
+    #[error("--{0} goes with --local only, as yet")]
+    LocalOnlyYet(&'static str),
     /// An option that makes sense on the machine itself only.
     #[error("--{0} goes with --local only: in a cluster the collector is reached through its service")]
     LocalOnly(&'static str),
@@ -126,6 +131,8 @@ pub struct Capture {
     pub typed: String,
     /// Say what is started.
     pub verbose: bool,
+    /// What is special about packets; `None` for flows.
+    pub packets: Option<PacketSettings>,
 }
 
 impl TryFrom<&FlowsArgs> for Capture {
@@ -153,6 +160,7 @@ impl TryFrom<&FlowsArgs> for Capture {
             lines: lines(words)?,
             typed: options_text(&words.typed),
             verbose: words.verbose,
+            packets: None,
         };
         Ok(capture)
     }
@@ -173,6 +181,43 @@ fn lines(words: &FlowsArgs) -> Result<Option<&'static str>, OptionError> {
 fn options_text(typed: &[String]) -> String {
     let bare: Vec<&str> = typed.iter().map(|word| word.trim_start_matches('-')).collect();
     bare.join("|")
+}
+
+impl Capture {
+    /// Checks the words of a capture of packets on this machine.
+    ///
+    /// # Errors
+    ///
+    /// A value is not allowed.
+    pub fn packets(words: &FlowsArgs) -> Result<Self, OptionError> {
+        let features = [("enable_dns", &words.enable_dns), ("enable_rtt", &words.enable_rtt)];
+        if let Some((option, _)) = features.iter().find(|(_, value)| value.is_some()) {
+            return Err(OptionError::OfAnotherCommand { option, command: "packets" });
+        }
+        let capture = Self::try_from(words)?;
+        let packets = Some(PacketSettings::new(words, &capture)?);
+        Ok(Self { dns: false, rtt: false, packets, ..capture })
+    }
+
+    /// Checks the words of a capture of flows on this machine.
+    ///
+    /// # Errors
+    ///
+    /// A value is not allowed.
+    pub fn flows(words: &FlowsArgs) -> Result<Self, OptionError> {
+        refuse_packet_options(words)?;
+        Self::try_from(words)
+    }
+}
+
+/// Flows have no packets to be written.
+fn refuse_packet_options(words: &FlowsArgs) -> Result<(), OptionError> {
+    let options = words.packets.typed();
+    let snaplen = ("snaplen", words.cluster.snaplen.is_some());
+    match options.into_iter().chain([snaplen]).find(|(_, typed)| *typed) {
+        Some((option, _)) => Err(OptionError::OfAnotherCommand { option, command: "flows" }),
+        None => Ok(()),
+    }
 }
 
 /// Whether the words ask for a capture on this machine.

@@ -8,6 +8,15 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
+use crate::options::PacketSettings;
+
+/// A pcapng file begins so; its length is that of the first block when nothing else is in it.
+const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+/// Length of a pcap file without packets.
+const EMPTY_PCAP: u64 = 24;
+/// Digits of the number of a file among several.
+const DIGITS: usize = 5;
+
 /// Why there is no place for the files.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write into {}: {source}; choose another folder with --output-dir", dir.display())]
@@ -16,11 +25,21 @@ pub struct OutputError {
     source: io::Error,
 }
 
-/// The pair of files of one capture.
+/// The files of one capture: a pair for flows, one or more for packets.
 #[derive(Debug, Clone)]
 pub struct Output {
     root: PathBuf,
     base: String,
+    packets: Option<Packets>,
+}
+
+/// What the files of packets are.
+#[derive(Debug, Clone)]
+struct Packets {
+    /// Ending of their names.
+    ending: String,
+    /// There are none: packets go to standard output.
+    to_stdout: bool,
 }
 
 impl Output {
@@ -34,7 +53,32 @@ impl Output {
         let failed = |source| OutputError { dir: dir.clone(), source };
         fs::create_dir_all(&dir).map_err(failed)?;
         tempfile::tempfile_in(&dir).map_err(failed)?;
-        Ok(Self { root: root.to_owned(), base: free_name(&dir, &now.format("%Y-%m-%dT%H%M%SZ").to_string()) })
+        let base = free_name(&dir, &time_name(now), &["json", "db"]);
+        Ok(Self { root: root.to_owned(), base, packets: None })
+    }
+
+    /// The same for packets: `root/pcap`, unless they go to standard output.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be made or not be written.
+    pub fn packets(root: &Path, settings: &PacketSettings, now: DateTime<Utc>) -> Result<Self, OutputError> {
+        let ending = settings.format.clone().unwrap_or_else(|| "pcapng".to_owned());
+        let packets = Packets { ending, to_stdout: settings.to_stdout };
+        let mut output = Self { root: root.to_owned(), base: time_name(now), packets: None };
+        if !settings.to_stdout {
+            let dir = root.join("pcap");
+            let failed = |source| OutputError { dir: dir.clone(), source };
+            fs::create_dir_all(&dir).map_err(failed)?;
+            tempfile::tempfile_in(&dir).map_err(failed)?;
+            let first = format!("-00001.{}", packets.ending);
+            output.base = free_name(&dir, &output.base, &[&packets.ending]);
+            if dir.join(format!("{}{first}", output.base)).exists() {
+                output.base.push_str("-2");
+            }
+        }
+        output.packets = Some(packets);
+        Ok(output)
     }
 
     /// The folder that holds `flow/`.
@@ -43,10 +87,32 @@ impl Output {
         &self.root
     }
 
-    /// Name of the files without their ending.
+    /// Name of the files without their ending; `None` when there are none.
     #[must_use]
-    pub fn base(&self) -> &str {
-        &self.base
+    pub fn base(&self) -> Option<&str> {
+        self.packets.as_ref().is_none_or(|packets| !packets.to_stdout).then_some(self.base.as_str())
+    }
+
+    /// The files are of packets.
+    #[must_use]
+    pub fn is_of_packets(&self) -> bool {
+        self.packets.is_some()
+    }
+
+    /// The files of packets, oldest first.
+    fn packet_files(&self, packets: &Packets) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(self.root.join("pcap")).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        let ours = |name: &str| {
+            let number = name
+                .strip_prefix(self.base.as_str())
+                .and_then(|rest| rest.strip_suffix(&format!(".{}", packets.ending)));
+            let is_number = |text: &str| text.len() >= DIGITS && text.bytes().all(|b| b.is_ascii_digit());
+            number.is_some_and(|number| number.is_empty() || number.strip_prefix('-').is_some_and(is_number))
+        };
+        files.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(ours));
+        files.sort();
+        files
     }
 
     /// A JSON array of flows.
@@ -68,11 +134,20 @@ impl Output {
     /// The collector has begun to write.
     #[must_use]
     pub fn exists(&self) -> bool {
-        self.json().exists() || self.db().exists()
+        match &self.packets {
+            Some(packets) => !packets.to_stdout && !self.packet_files(packets).is_empty(),
+            None => self.json().exists() || self.db().exists(),
+        }
     }
 
     /// Removes files without any flow: what a capture leaves that could not begin.
     pub fn discard_empty(&self) {
+        if let Some(packets) = &self.packets {
+            for path in self.packet_files(packets).iter().filter(|path| has_no_packet(path).unwrap_or(false)) {
+                let _ = fs::remove_file(path);
+            }
+            return;
+        }
         let no_flow = fs::read(self.json()).is_ok_and(|text| text.iter().all(|b| b" \r\n\t[]".contains(b)));
         if no_flow {
             for ending in ["json", "db", "db-wal", "db-shm"] {
@@ -85,17 +160,40 @@ impl Output {
 /// For the last line of a session.
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "flows are in {} and {}", self.json().display(), self.db().display())
+        let Some(packets) = &self.packets else {
+            return write!(f, "flows are in {} and {}", self.json().display(), self.db().display());
+        };
+        match &self.packet_files(packets)[..] {
+            [] => write!(f, "there is no file"),
+            [file] => write!(f, "packets are in {}", file.display()),
+            [first, .., last] => write!(f, "packets are in {} to {}", first.display(), last.display()),
+        }
     }
 }
 
+/// Nothing but the head is in this file of packets.
+fn has_no_packet(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let (mut head, length) = ([0; 8], file.metadata()?.len());
+    if length < head.len() as u64 {
+        return Ok(true);
+    }
+    file.read_exact(&mut head)?;
+    let [a, b, c, d, first @ ..] = head;
+    Ok(if [a, b, c, d] == PCAPNG { length <= u64::from(u32::from_le_bytes(first)) } else { length <= EMPTY_PCAP })
+}
+
 /// `base`, or `base-2` and so on when an earlier capture of the same second has that name.
-fn free_name(dir: &Path, base: &str) -> String {
-    let taken = |name: &str| ["json", "db"].iter().any(|ending| dir.join(format!("{name}.{ending}")).exists());
+fn free_name(dir: &Path, base: &str, endings: &[&str]) -> String {
+    let taken = |name: &str| endings.iter().any(|ending| dir.join(format!("{name}.{ending}")).exists());
     if !taken(base) {
         return base.to_owned();
     }
     (2..).map(|n| format!("{base}-{n}")).find(|name| !taken(name)).expect("the numbers do not run out")
+}
+
+fn time_name(now: DateTime<Utc>) -> String {
+    now.format("%Y-%m-%dT%H%M%SZ").to_string()
 }
 
 /// What [`repair`] found.
@@ -244,9 +342,36 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for expected in ["2024-03-06T161922Z", "2024-03-06T161922Z-2", "2024-03-06T161922Z-3"] {
             let output = Output::prepare(dir.path(), at_start_of_2024()).unwrap();
-            assert_eq!(output.base(), expected);
+            assert_eq!(output.base(), Some(expected));
             fs::write(output.db(), "").unwrap();
         }
+    }
+
+    #[test]
+    fn files_of_packets_are_one_or_numbered() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::packets(dir.path(), &PacketSettings::default(), at_start_of_2024()).unwrap();
+        assert!(!output.exists());
+        let path = |name: &str| dir.path().join("pcap").join(format!("2024-03-06T161922Z{name}.pcapng"));
+        let with_packet = [&PCAPNG[..], &28_u32.to_le_bytes(), &[0; 60]].concat();
+        fs::write(path("-00002"), &with_packet).unwrap();
+        fs::write(path("-00001"), &with_packet).unwrap();
+        fs::write(path("-2"), "of another capture").unwrap();
+        assert!(
+            output.to_string().ends_with("-00002.pcapng") && output.to_string().contains("-00001.pcapng to "),
+            "{output}"
+        );
+        fs::write(path("-00002"), &with_packet[..28]).unwrap();
+        output.discard_empty();
+        assert_eq!((path("-00001").exists(), path("-00002").exists(), path("-2").exists()), (true, false, true));
+    }
+
+    #[test]
+    fn packets_for_standard_output_have_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = PacketSettings { to_stdout: true, ..PacketSettings::default() };
+        let output = Output::packets(dir.path(), &settings, at_start_of_2024()).unwrap();
+        assert_eq!((output.base(), output.exists(), dir.path().join("pcap").exists()), (None, false, false));
     }
 
     #[test]

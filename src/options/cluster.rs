@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Capture, OptionError, did_you_mean, duration, not_allowed, switch};
+use super::{Capture, OptionError, PacketSettings, did_you_mean, duration, not_allowed, refuse_packet_options, switch};
 use crate::cli::{AccessArgs, ClusterArgs, CommandArgs, FlowsArgs};
 use crate::images::{self, Images, PullPolicy, PullSecret};
 use crate::plan::{DEFAULT_NAMESPACE, Kind};
@@ -19,7 +19,6 @@ const DEFAULT_TIMEOUT: &str = "10m";
 const DEFAULT_KEEP: &str = "1h";
 /// A session that nobody renews for so long is over.
 const LEASE: &str = "60s";
-const LONGEST_SNAPLEN: u32 = 262_144;
 
 /// Which cluster, and how to talk to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,14 +115,14 @@ impl Settings {
     pub fn new(words: &FlowsArgs, kind: Kind) -> Result<Self, OptionError> {
         refuse_foreign(words, kind)?;
         let capture = Capture::try_from(words)?;
-        if kind == Kind::Packets && capture.rules.json.is_none() {
-            return Err(OptionError::NoFilter);
+        let packets = (kind == Kind::Packets).then(|| PacketSettings::new(words, &capture)).transpose()?;
+        if packets.as_ref().is_some_and(|packets| packets.keylog.is_some()) {
+            return Err(OptionError::LocalOnlyYet("tls-keylog"));
         }
         let cluster = &words.cluster;
         let access = access(&cluster.access, words.verbose)?;
         let keep = time("keep", cluster.keep.as_deref().unwrap_or(DEFAULT_KEEP))?;
         let background = switch("background", cluster.background.as_deref(), false)?;
-        let snaplen = snaplen(cluster.snaplen.as_deref())?;
         Ok(Self {
             kind,
             background,
@@ -134,14 +133,15 @@ impl Settings {
             privileged: switch("privileged", cluster.privileged.as_deref(), false)?,
             get_subnets: switch("get-subnets", cluster.get_subnets.as_deref(), false)?,
             drops: capture.drops,
-            agent_env: agent_env(&capture, kind, snaplen),
-            collector_args: collector_args(&capture, words, background)?,
+            agent_env: agent_env(&capture, packets.as_ref()),
+            collector_args: collector_args(&capture, words, background, packets.as_ref())?,
             max_time: duration::parse(&capture.max_time).unwrap_or_default(),
             max_bytes: capture.max_bytes.get(),
             limits: (capture.max_time, capture.max_bytes.to_string()),
             keep,
             typed: words.typed.join(" "),
-            data_on_stdout: capture.lines == Some("json") && !background,
+            data_on_stdout: (capture.lines == Some("json") && !background)
+                || packets.is_some_and(|packets| packets.to_stdout),
             told: told::environment_lines(cluster, &access),
             options_told: told::options(words),
             output_dir: capture.output_dir,
@@ -230,14 +230,6 @@ fn node_selector(text: &str) -> Result<(String, String), OptionError> {
     if good { Ok((key.to_owned(), value.to_owned())) } else { Err(OptionError::NodeSelector) }
 }
 
-fn snaplen(text: Option<&str>) -> Result<Option<u32>, OptionError> {
-    let Some(text) = text else { return Ok(None) };
-    let bytes = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    let bytes = bytes.filter(|bytes| (14..=LONGEST_SNAPLEN).contains(bytes));
-    let allowed = || format!("a whole number of bytes from 14 to {LONGEST_SNAPLEN}");
-    bytes.map(Some).ok_or_else(|| not_allowed("snaplen", text, allowed()))
-}
-
 /// What the user names is taken as it is; the registry is that of the images that nobody names.
 fn images(words: &ClusterArgs) -> Result<Images, OptionError> {
     let registry = words.registry.clone().or_else(|| environment(REGISTRY));
@@ -286,26 +278,28 @@ fn pull_secret(text: &str) -> Result<PullSecret, OptionError> {
     }
 }
 
-fn agent_env(capture: &Capture, kind: Kind, snaplen: Option<u32>) -> Vec<(String, String)> {
+fn agent_env(capture: &Capture, packets: Option<&PacketSettings>) -> Vec<(String, String)> {
     let mut env = vec![
         ("INTERFACES", capture.interfaces.clone()),
         ("EXCLUDE_INTERFACES", capture.exclude_interfaces.clone()),
         ("LOG_LEVEL", capture.log_level.clone()),
+        ("SAMPLING", capture.sampling.to_string()),
+        ("ENABLE_PKT_DROPS", capture.drops.to_string()),
     ];
     env.extend(capture.rules.json.clone().map(|rules| ("FLOW_FILTER_RULES", rules)));
-    match kind {
-        Kind::Flows => env.extend([
-            ("SAMPLING", capture.sampling.to_string()),
-            ("ENABLE_DNS_TRACKING", capture.dns.to_string()),
-            ("ENABLE_RTT", capture.rtt.to_string()),
-            ("ENABLE_PKT_DROPS", capture.drops.to_string()),
-        ]),
-        Kind::Packets => env.extend(snaplen.map(|bytes| ("SNAPLEN", bytes.to_string()))),
+    match packets {
+        None => env.extend([("ENABLE_DNS_TRACKING", capture.dns.to_string()), ("ENABLE_RTT", capture.rtt.to_string())]),
+        Some(packets) => env.extend(packets.agent_env()),
     }
     env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn collector_args(capture: &Capture, words: &FlowsArgs, background: bool) -> Result<Vec<String>, OptionError> {
+fn collector_args(
+    capture: &Capture,
+    words: &FlowsArgs,
+    background: bool,
+    packets: Option<&PacketSettings>,
+) -> Result<Vec<String>, OptionError> {
     let mut args = vec![
         format!("--options={}", capture.typed),
         format!("--loglevel={}", capture.log_level),
@@ -320,6 +314,7 @@ fn collector_args(capture: &Capture, words: &FlowsArgs, background: bool) -> Res
         args.push(format!("--query={query}"));
     }
     args.extend(capture.lines.map(|lines| format!("--output={lines}")));
+    args.extend(packets.into_iter().flat_map(PacketSettings::collector_args));
     if !background {
         args.push(format!("--lease={LEASE}"));
     }
@@ -342,17 +337,12 @@ fn refuse_foreign(words: &FlowsArgs, kind: Kind) -> Result<(), OptionError> {
         ("enable_udn_mapping", &cluster.enable_udn_mapping),
     ];
     if kind == Kind::Packets {
-        let features = [
-            ("enable_dns", &words.enable_dns),
-            ("enable_rtt", &words.enable_rtt),
-            ("enable_pkt_drop", &words.enable_pkt_drop),
-            ("sampling", &words.sampling),
-        ];
+        let features = [("enable_dns", &words.enable_dns), ("enable_rtt", &words.enable_rtt)];
         if let Some((option, _)) = features.iter().chain(&unbuilt).find(|(_, value)| value.is_some()) {
             return Err(OptionError::OfAnotherCommand { option, command: "packets" });
         }
-    } else if cluster.snaplen.is_some() {
-        return Err(OptionError::OfAnotherCommand { option: "snaplen", command: "flows" });
+    } else {
+        refuse_packet_options(words)?;
     }
     for (option, value) in unbuilt {
         if switch(option, value.as_deref(), false)? {
@@ -397,14 +387,18 @@ mod tests {
     #[test]
     fn packets_need_a_filter_and_have_no_features() {
         assert!(refused(&["packets"]).starts_with("At least one eBPF filter must be set for packet capture"));
-        for option in ["enable_dns", "enable_rtt", "enable_pkt_drop", "enable_ipsec", "sampling"] {
+        for option in ["enable_dns", "enable_rtt", "enable_ipsec"] {
             let word = format!("--{option}=true");
             let line = format!("--{option} is invalid option for packets");
             assert_eq!(refused(&["packets", "--port=80", &word]), line);
         }
-        let packets = settings(&["packets", "tcp,80", "--snaplen=128", "--enable_all"]).unwrap();
-        assert!(packets.agent_env.contains(&("SNAPLEN".into(), "128".into())));
-        assert!(!packets.agent_env.iter().any(|(name, _)| name == "SAMPLING"));
+        let packets = settings(&["packets", "tcp,80", "--snaplen=128", "--enable_all", "--sampling=9"]).unwrap();
+        for (name, value) in [("SNAPLEN", "128"), ("SAMPLING", "9"), ("ENABLE_PKT_DROPS", "true")] {
+            assert!(packets.agent_env.contains(&(name.into(), value.into())), "{name}");
+        }
+        assert!(!packets.agent_env.iter().any(|(name, _)| name == "ENABLE_RTT"));
+        assert!(refused(&["packets", "tcp,80", "--tls-keylog=keys"]).contains("goes with --local only"));
+        assert!(settings(&["packets", "tcp,80", "-w", "-"]).unwrap().data_on_stdout);
     }
 
     #[test]

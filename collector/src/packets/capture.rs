@@ -13,18 +13,22 @@ use tracing::{debug, info};
 
 use super::options::PacketOptions;
 use super::summary;
+use super::talks::Who;
 use super::tally::Tally;
 use super::writer::{Done, Setup, Writer};
 use super::{intake, intake::Outlet};
-use crate::capture::{End, Server, drain, until_end};
+use crate::capture::{End, FIRST_NAMES, Server, begin, drain, stop_view, until_end};
 use crate::cli::Options;
 use crate::counts::Counts;
+use crate::enrich::Names;
 use crate::ingest::{door::Door, listen, packets::PacketIngest};
+use crate::keeper::{self, Pod};
 use crate::output::Folder;
 use crate::signals::{Kind, Signals};
 use crate::sink::SinkError;
 use crate::sink::pcapng::Section;
 use crate::sink::volume::Volume;
+use crate::view::View;
 
 /// Captures until a limit, a signal or an error.
 pub(crate) async fn capture(options: Options, wanted: PacketOptions) -> anyhow::Result<()> {
@@ -37,6 +41,7 @@ pub(crate) async fn capture(options: Options, wanted: PacketOptions) -> anyhow::
     let door = Door::open(&options.security)?;
     announce(&options);
     let (counts, tally, limit) = (Arc::<Counts>::default(), Arc::<Tally>::default(), Arc::<Notify>::default());
+    let names = crate::capture::names(&options);
     let (intake, outlet) = intake::way();
     let volume = match path {
         None => Volume::pipe()?,
@@ -45,20 +50,28 @@ pub(crate) async fn capture(options: Options, wanted: PacketOptions) -> anyhow::
     let setup = Setup {
         section: section(&options),
         filter: options.options.clone(),
-        who: None,
+        who: names.clone().map(who),
         tally: tally.clone(),
         limit: (options.max_bytes, limit.clone()),
         options: wanted,
     };
     let mut work = Work::start(setup, outlet, volume)?;
     let ingest = PacketIngest::new(intake, counts.clone(), tally.clone());
+    if let Some(names) = &names {
+        // Agents that come earlier wait in the socket's queue.
+        names.ready(FIRST_NAMES).await;
+    }
     let server = Server::start(listener, ingest.clone(), (door, counts.clone()));
     info!("Started collector on {}", options.listen);
     debug!("Ready ! Waiting for packets...");
 
-    let view = tokio::spawn(lines(voice, started, tally.clone(), counts.clone()));
-    let end = until_end(&options, started, &mut signals, &limit, work.failed()).await;
-    view.abort();
+    let mut running = begin(&options)?;
+    let mut view = Some(View::Progress(tokio::spawn(lines(voice, started, tally.clone(), counts.clone()))));
+    let end = until_end(&options, started, &mut signals, &limit, work.failed(), &mut running, &mut view).await;
+    if matches!(end, End::Lease(_)) {
+        crate::summary::mute();
+    }
+    stop_view(view).await;
     voice.say(&end.farewell());
     let first = end.signal();
     if !matches!(end, End::Failed) {
@@ -68,16 +81,32 @@ pub(crate) async fn capture(options: Options, wanted: PacketOptions) -> anyhow::
     server.stop().await;
     ingest.close();
     let (files, done) = work.end(&mut signals, first).await;
-    for line in summary::account(started.elapsed(), &end.reason(), &tally, &counts.totals(), &files) {
+    if let Some(running) = running {
+        running.end(&done.as_ref().map_or_else(|error| format!("failed: {error}"), |_| end.reason()));
+    }
+    let totals = counts.totals();
+    for line in summary::account(started.elapsed(), &end.reason(), &tally, &totals, &files) {
         voice.say(&line);
     }
-    match done? {
-        Done::All => Ok(()),
-        Done::Gone => {
-            voice.say("  nobody reads standard output any more");
-            Ok(())
-        }
+    for missing in names.iter().flat_map(|names| names.missing()) {
+        voice.say(&format!("  names may be missing, {missing}"));
     }
+    if totals.agents < options.expect_nodes {
+        let (heard, expected) = (totals.agents, options.expect_nodes);
+        voice.say(&format!("  {heard} of {expected} nodes sent something: packets of the others are missing"));
+    }
+    if done? == Done::Gone {
+        voice.say("  nobody reads standard output any more");
+    }
+    match Pod::of_this_process(&options.output_dir).filter(|_| options.background) {
+        Some(pod) => keeper::keep(pod).await,
+        None => Ok(()),
+    }
+}
+
+/// Asks the cluster's names.
+fn who(names: Arc<Names>) -> Who {
+    Arc::new(move |question| names.find(question))
 }
 
 /// Where the file goes; None for standard output.

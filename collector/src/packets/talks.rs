@@ -1,33 +1,20 @@
 //! Who talks to whom: the flows of the packets, with the names of both ends and what was told of them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use netobserv_wire::flow::{Holder, Mac};
+use netobserv_wire::flow::Holder;
 
 use super::headers::{self, Ends};
+use crate::enrich::index::Question;
 
 /// Flows that are remembered: twice this many at most. A flow that was forgotten begins anew.
 const GENERATION: usize = 32_768;
 /// How often a flow's names are looked up again, ns of packet time.
 const LOOK_AGAIN_NS: u64 = 1_000_000_000;
 
-/// One end of a packet, to be named.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
-    /// Its address.
-    pub address: IpAddr,
-    /// Its MAC address, as seen at the interface.
-    pub mac: Option<Mac>,
-    /// Protocol and port.
-    pub port: Option<(u8, u16)>,
-    /// When, milliseconds since 1970.
-    pub at_ms: u64,
-}
-
 /// Finds out who has an address.
-pub type Who = Arc<dyn Fn(&End) -> Option<Arc<Holder>> + Send + Sync>;
+pub type Who = Arc<dyn Fn(&Question) -> Option<Arc<Holder>> + Send + Sync>;
 
 /// Who is at both ends, sender first.
 pub type Names = [Option<Arc<Holder>>; 2];
@@ -94,7 +81,7 @@ fn names(who: &Who, ends: &Ends, frame: &[u8], time_ns: u64) -> Names {
     let Some((src, dst)) = ends.addresses else { return Names::default() };
     let macs = headers::macs(frame);
     let at_ms = time_ns / 1_000_000;
-    let end = |address, mac, port: Option<u16>| who(&End { address, mac, port: ends.proto.zip(port), at_ms });
+    let end = |address, mac, port: Option<u16>| who(&Question { address, mac, port: ends.proto.zip(port), at_ms });
     [
         end(src, macs.map(|(src, _)| src), ends.ports.map(|(src, _)| src)),
         end(dst, macs.map(|(_, dst)| dst), ends.ports.map(|(_, dst)| dst)),

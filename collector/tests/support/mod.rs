@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod packets;
 pub mod pty;
 pub mod records;
 pub mod scene;
