@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Shows a capture on this machine: two network namespaces with HTTP, DNS, ping and bulk TCP between them, ten seconds of
-# `oc-netobserv flows --local`, and three questions to the files. Installs what is missing (Debian, Ubuntu), needs root or
+# `oc-netobserv flows --local`, and three questions to the files; then five seconds of `packets --local` on port 80, read by tshark. Installs what is missing (Debian, Ubuntu), needs root or
 # sudo, and leaves nothing but the files in ./output.
 #
 #   scripts/demo.sh              everything
@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 seconds=10
+packet_seconds=5
 programs=target/release
 build=true
 for arg in "$@"; do
@@ -30,6 +31,7 @@ if $build; then
   need python3 python3
   need curl curl
   need sqlite3 sqlite3
+  need tshark tshark
   apt_install "${missing_packages[@]}"
   heading 'Building'
   cargo build --release --locked --package oc-netobserv --package netobserv-agent --package netobserv-collector
@@ -90,6 +92,7 @@ make_network() {
 start_traffic() {
   seq 1 20000 >"$web/index.html"
   in_server python3 -m http.server --bind :: --directory "$web" 8080 >/dev/null 2>&1 &
+  in_server python3 -m http.server --bind :: --directory "$web" 80 >/dev/null 2>&1 &
   in_server python3 scripts/demo-traffic.py dns-server 10.77.0.2 >/dev/null 2>&1 &
   in_server python3 scripts/demo-traffic.py bulk-server 10.77.0.2 >/dev/null 2>&1 &
   in_client python3 scripts/demo-traffic.py dns-client 10.77.0.2 >/dev/null 2>&1 &
@@ -98,7 +101,7 @@ start_traffic() {
   in_client ping -q -i 0.2 fd77::2 >/dev/null 2>&1 &
   # shellcheck disable=SC2016 # the inner shell expands it
   in_client bash -c 'while sleep 0.2; do for url; do curl -s -m 2 -o /dev/null "$url"; done; done' curls \
-    http://10.77.0.2:8080/ 'http://[fd77::2]:8080/' >/dev/null 2>&1 &
+    http://10.77.0.2:8080/ 'http://[fd77::2]:8080/' http://10.77.0.2/ >/dev/null 2>&1 &
 }
 
 ask() {
@@ -141,3 +144,28 @@ ask 'Who sent most' \
   'SELECT SrcAddr, DstAddr, Proto, min(SrcPort, DstPort) AS Service, sum(Packets), sum(Bytes) FROM flow GROUP BY 1, 2, 3, 4 ORDER BY 6 DESC LIMIT 8;'
 ask 'What was counted, and what was lost' \
   "SELECT name, value FROM capture WHERE name IN ('start', 'end', 'flows', 'packets', 'bytes') OR name LIKE 'lost%';"
+
+# The second scene of the original: the packets of HTTP, request and response.
+command=("$programs/oc-netobserv" packets --local 'tcp,80' "--interfaces=$link_a" "--max-time=${packet_seconds}s")
+heading "${command[*]}"
+status=0
+started=$(date +%s)
+"${command[@]}" <&0 &
+capture=$!
+wait "$capture" || status=$?
+capture=''
+((status == 0)) || die "the capture of packets ended with exit code $status"
+
+pcap=$(find output/pcap -name '*.pcapng' -newermt "@$((started - 1))" -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+[[ -n $pcap ]] || die 'the capture has written no packets'
+if [[ -n ${SUDO_UID-} ]]; then chown -R "$SUDO_UID:${SUDO_GID-}" output; fi
+# Wireshark warns its users of root; the file is our own.
+read_packets() { tshark -n -r "$pcap" "$@" 2>/dev/null; }
+
+heading 'Requests and responses, and what stands at the first packet'
+note "tshark -r $pcap -Y http"
+read_packets -Y http -c 2000 -T fields -E separator=' ' -e frame.interface_name -e frame.len -e http.request.method \
+  -e http.request.uri -e http.response.code -e http.response.phrase -e http.server | head -n 6
+read_packets -c 1 -T fields -e frame.comment | sed 's/\\n/\n/g; s/,\([DC][eo]\)/\n\1/g'
+[[ -n $(read_packets -Y 'http.request' -T fields -e http.request.uri | head -n 1) ]] || die 'there is no HTTP request in the packets'
+[[ -n $(read_packets -Y 'http.response.code == 200' -T fields -e frame.number | head -n 1) ]] || die 'there is no HTTP response in the packets'

@@ -52,6 +52,17 @@ impl LocalCapture {
         capture
     }
 
+    /// As [`LocalCapture::of`], of packets.
+    #[track_caller]
+    pub fn packets(ns: &Netns, interface: &str, options: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let named = format!("--interfaces={interface}");
+        let run = command_of("packets", dir.path(), &[&[named.as_str()], options].concat());
+        let mut capture = Self::start_run(dir, run);
+        capture.wait_attached(ns, interface);
+        capture
+    }
+
     /// Waits until both of our programs sit on an interface.
     ///
     /// # Panics
@@ -166,6 +177,18 @@ impl Ended {
         self.dir.path()
     }
 
+    /// The one file of a capture of packets.
+    ///
+    /// # Panics
+    /// When there is not exactly one, with what the programs said.
+    #[track_caller]
+    pub fn packets(&self) -> PathBuf {
+        let entries = std::fs::read_dir(output(self.dir.path()).join("pcap")).into_iter().flatten().flatten();
+        let found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        assert_eq!(found.len(), 1, "{found:?}\n{}", self.finished);
+        found[0].clone()
+    }
+
     /// The files of the capture.
     ///
     /// # Panics
@@ -179,9 +202,13 @@ impl Ended {
 
 /// `oc-netobserv flows --local <options>` in a folder, not yet started.
 pub fn command(dir: &Path, options: &[&str]) -> Run {
+    command_of("flows", dir, options)
+}
+
+fn command_of(what: &str, dir: &Path, options: &[&str]) -> Run {
     let binaries = binaries();
     Run::new(&binaries.plugin)
-        .args(["flows", "--local"])
+        .args([what, "--local"])
         .args(options)
         .dir(dir)
         .env("NETOBSERV_AGENT_BIN", &binaries.agent)

@@ -1,0 +1,194 @@
+//! Packets of this machine: what is in the file is what tcpdump sees, and Wireshark's programs read all that is told of it.
+
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use netobserv_testkit::{LocalCapture, Pair, Process, Run, Signal, require_privileged, wait_for};
+
+const SOON: Duration = Duration::from_secs(20);
+/// Heads of a classic pcap file and of a packet in it.
+const FILE_HEAD: usize = 24;
+const PACKET_HEAD: usize = 16;
+
+/// A packet as a classic pcap file has it.
+#[derive(Debug, PartialEq, Eq, Clone)]
+struct Packet {
+    time_ns: u64,
+    original: u32,
+    data: Vec<u8>,
+}
+
+#[track_caller]
+fn read_pcap(path: &Path) -> Vec<Packet> {
+    let (bytes, mut at, mut packets) = (std::fs::read(path).unwrap(), FILE_HEAD, vec![]);
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    assert_eq!(word(0), 0xa1b2_3c4d, "nanoseconds");
+    while at < bytes.len() {
+        let [seconds, nanos, captured, original] = std::array::from_fn(|i| word(at + 4 * i));
+        let data = bytes[at + PACKET_HEAD..][..captured as usize].to_vec();
+        packets.push(Packet { time_ns: u64::from(seconds) * 1_000_000_000 + u64::from(nanos), original, data });
+        at += PACKET_HEAD + captured as usize;
+    }
+    packets
+}
+
+/// A pcapng file in the other format, by Wireshark's own converter.
+#[track_caller]
+fn as_pcap(pcapng: &Path) -> Vec<Packet> {
+    let converted = pcapng.with_extension("converted");
+    let finished = Run::new("editcap").args(["-F", "nsecpcap"]).arg(pcapng).arg(&converted).finish();
+    assert!(finished.success() && finished.stderr.is_empty(), "{finished}");
+    read_pcap(&converted)
+}
+
+/// Fields of the packets that tshark shows; it has nothing to say beside.
+#[track_caller]
+fn tshark(file: &Path, options: &[&str], fields: &[&str]) -> Vec<Vec<String>> {
+    let fields = fields.iter().flat_map(|field| ["-e", *field]);
+    let run = Run::new("tshark").arg("-r").arg(file).args(["-T", "fields", "-E", "separator=/t"]);
+    let finished = run.args(options).args(fields).finish();
+    let said: Vec<&str> = finished.stderr.lines().filter(|line| !line.contains("Running as user")).collect();
+    assert!(finished.success() && said.is_empty(), "{finished}");
+    finished.stdout.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+}
+
+/// tcpdump on the captured end, known to listen.
+#[track_caller]
+fn tcpdump(pair: &Pair, file: &Path) -> Process {
+    let run = pair.right.run("tcpdump").args(["-i", pair.captured(), "-w"]).arg(file);
+    let process = run.args(["--nano", "-U", "-s", "0", "-B", "16384", "-Z", "root"]).start();
+    assert!(wait_for(SOON, || process.stderr().contains("listening on")), "{}", process.stderr());
+    process
+}
+
+/// Ping, UDP and TCP, over IPv4 and IPv6.
+fn traffic(pair: &Pair) {
+    pair.ping();
+    for (address, any) in [("10.7.0.2", "0.0.0.0:0"), ("fd07::2", "[::]:0")] {
+        let receiver = pair.right.enter(|| UdpSocket::bind((address, 9_000)).unwrap());
+        pair.left.enter(|| {
+            let sender = UdpSocket::bind(any).unwrap();
+            for length in [1, 100, 1_400] {
+                sender.send_to(&vec![7; length], (address, 9_000)).unwrap();
+            }
+        });
+        drop(receiver);
+        let listener = pair.right.enter(|| TcpListener::bind((address, 9_001)).unwrap());
+        std::thread::scope(|scope| {
+            scope.spawn(|| std::io::copy(&mut listener.accept().unwrap().0, &mut std::io::sink()).unwrap());
+            pair.left.enter(|| {
+                let mut stream = std::net::TcpStream::connect((address, 9_001)).unwrap();
+                std::io::Write::write_all(&mut stream, &vec![9; 300_000]).unwrap();
+            });
+        });
+    }
+}
+
+#[test]
+fn the_file_has_the_frames_that_tcpdump_has() {
+    require_privileged!("the_file_has_the_frames_that_tcpdump_has");
+    let (pair, dir) = (Pair::addressed(), tempfile::tempdir().unwrap());
+    let capture = LocalCapture::packets(&pair.right, pair.captured(), &["--all"]);
+    let theirs = dir.path().join("tcpdump.pcap");
+    let tcpdump = tcpdump(&pair, &theirs);
+    traffic(&pair);
+    std::thread::sleep(Duration::from_millis(300));
+    tcpdump.signal(Signal::SIGINT);
+    tcpdump.wait(SOON);
+    let ended = capture.stop();
+    assert!(ended.finished.stdout.contains("lost: nothing"), "{}", ended.finished);
+    let file = ended.packets();
+    let (ours, theirs) = (as_pcap(&file), read_pcap(&theirs));
+    assert!(theirs.len() > 40, "{} packets", theirs.len());
+    assert!(ours.is_sorted_by_key(|packet| packet.time_ns), "in order of time");
+    for packet in &theirs {
+        let near = |ours: &&Packet| ours.time_ns.abs_diff(packet.time_ns) < 1_000_000;
+        let same = ours.iter().filter(near).any(|ours| ours.data == packet.data && ours.original == packet.original);
+        assert!(same, "tcpdump has a packet of {} bytes more: {packet:?}", packet.original);
+    }
+    let rows = tshark(
+        &file,
+        &["-n"],
+        &["frame.interface_name", "frame.packet_flags_direction", "frame.packet_id", "frame.comment"],
+    );
+    assert_eq!(rows.len(), ours.len());
+    let host = Run::new("uname").arg("-n").output();
+    let name = format!("{}/{}", host.trim(), pair.captured());
+    assert!(rows.iter().all(|row| row[0].starts_with(&name) && !row[2].is_empty()), "{:?}", rows[0]);
+    assert!(rows.iter().any(|row| row[1] == "0x00000001") && rows.iter().any(|row| row[1] == "0x00000002"));
+    let first = rows.iter().position(|row| row[3].contains("L3 Protocol: TCP")).expect("a TCP packet with a comment");
+    assert!(rows[first][3].starts_with("Source\\nSrc IP: "), "{}", rows[first][3]);
+    let info = Run::new("capinfos").arg(&file).output();
+    assert!(info.contains("Number of packets dropped = 0"), "{info}");
+}
+
+#[test]
+fn only_what_the_filter_wants_and_no_more_of_it_than_asked() {
+    require_privileged!("only_what_the_filter_wants_and_no_more_of_it_than_asked");
+    let pair = Pair::addressed();
+    let capture = LocalCapture::packets(&pair.right, pair.captured(), &["udp,9000", "--snaplen=64"]);
+    traffic(&pair);
+    std::thread::sleep(Duration::from_millis(300));
+    let file = capture.stop().packets();
+    let lengths = tshark(&file, &["-n"], &["frame.len", "frame.cap_len", "udp.dstport"]);
+    assert_eq!(lengths.len(), 6, "{lengths:?}");
+    assert!(lengths.iter().all(|row| row[2] == "9000" && row[1].parse::<u32>().unwrap() <= 64), "{lengths:?}");
+    assert!(lengths.iter().any(|row| row[0] == "1442" && row[1] == "64"), "{lengths:?}");
+}
+
+const SERVER: &str = "
+import http.server, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1])
+server = http.server.HTTPServer(('10.7.0.2', 443), http.server.SimpleHTTPRequestHandler)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print('ready', flush=True)
+server.serve_forever()
+";
+const CLIENT: &str = "
+import ssl, sys, urllib.request
+context = ssl._create_unverified_context()
+context.keylog_filename = sys.argv[1]
+urllib.request.urlopen('https://10.7.0.2/secret-path', context=context)
+";
+
+#[test]
+fn https_is_read_with_the_secrets_in_the_file() {
+    require_privileged!("https_is_read_with_the_secrets_in_the_file");
+    let (pair, dir) = (Pair::addressed(), tempfile::tempdir().unwrap());
+    let (keys, certificate) = (dir.path().join("keys"), dir.path().join("certificate"));
+    std::fs::write(dir.path().join("secret-path"), "the secret content").unwrap();
+    let words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-keyout"];
+    let made = Run::new("openssl").args(words).arg(&certificate).arg("-out").arg(dir.path().join("public")).finish();
+    assert!(made.success(), "{made}");
+    let public = std::fs::read(dir.path().join("public")).unwrap();
+    let both = [std::fs::read(&certificate).unwrap(), public].concat();
+    std::fs::write(&certificate, both).unwrap();
+    let server = pair.right.run("python3").args(["-c", SERVER]).arg(&certificate).dir(dir.path()).start();
+    assert!(wait_for(SOON, || server.stdout().contains("ready")), "{}", server.stderr());
+    let keylog = format!("--tls-keylog={}", keys.display());
+    let capture = LocalCapture::packets(&pair.right, pair.captured(), &["tcp,443", &keylog]);
+    let client = pair.left.run("python3").args(["-c", CLIENT]).arg(&keys).finish();
+    assert!(client.success(), "{client}");
+    std::thread::sleep(Duration::from_millis(500));
+    let file = capture.stop().packets();
+    let requests = tshark(&file, &["-n", "-Y", "http.request"], &["http.request.uri"]);
+    assert_eq!(requests, [["/secret-path"]]);
+    let content = tshark(&file, &["-n", "-Y", "http.response"], &["http.file_data"]);
+    assert_eq!(content.len(), 1);
+    drop(server);
+}
+
+#[test]
+fn a_killed_collector_leaves_a_file_that_reads() {
+    require_privileged!("a_killed_collector_leaves_a_file_that_reads");
+    let pair = Pair::addressed();
+    let capture = LocalCapture::packets(&pair.right, pair.captured(), &["--all"]);
+    traffic(&pair);
+    std::thread::sleep(Duration::from_millis(1_000));
+    netobserv_testkit::proc::signal(capture.child("netobserv-collector"), Signal::SIGKILL);
+    let ended = capture.ended();
+    assert!(!ended.finished.success(), "{}", ended.finished);
+    assert!(tshark(&ended.packets(), &["-n"], &["frame.number"]).len() > 40, "{}", ended.finished);
+}
