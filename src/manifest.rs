@@ -271,6 +271,7 @@ fn common(plan: &Plan) -> Values<'static> {
         ("session", json!(plan.session)),
         ("cluster_name", json!(plan.cluster_name())),
         ("cluster_names", json!([plan.cluster_name()])),
+        ("owned", json!(plan.namespace_uid.is_some())),
         ("owners", plan.namespace_uid.iter().map(owner).collect()),
         ("pull_secrets", json!(pull_secrets)),
         ("privileged", json!(plan.privileged)),

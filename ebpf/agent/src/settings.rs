@@ -178,6 +178,11 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// Least bytes of a packet: the headers up to the ports, IPv6 and VLAN tags included.
 const SHORTEST_SNAPLEN: u32 = 64;
 
+/// Whether a variable of this name is a setting.
+pub fn serves(name: &str) -> bool {
+    SERVED.contains(&name)
+}
+
 impl Settings {
     /// Reads a set of variables, such as `std::env::vars()`.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingError> {
