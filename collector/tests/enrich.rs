@@ -69,9 +69,10 @@ fn both_ends_have_names_owners_hosts_and_zones() {
 #[test]
 fn names_follow_what_is_added_changed_and_deleted() {
     let server = small();
+    server.put(replica_set("cache"));
     let collector = collector(&server, &[]);
     let agent = collector.client();
-    server.put_all([replica_set("cache"), pod("cache", "10.1.0.7", 2)]);
+    server.put(pod("cache", "10.1.0.7", 2));
     let named = until_named(&collector, &agent, "10.1.0.1", "10.1.0.7", "cache");
     assert_eq!(named["DstK8S_OwnerType"], "Deployment");
     server.patch(
