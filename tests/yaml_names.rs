@@ -2,6 +2,7 @@
 
 mod yaml_world;
 
+use netobserv_testkit::proc::{Run, binaries};
 use oc_netobserv::cli::{FlowsArgs, Request, read};
 use oc_netobserv::manifest::collector_overrides;
 use oc_netobserv::options::Settings;
@@ -37,6 +38,22 @@ fn words(kind: Kind) -> Box<FlowsArgs> {
 fn full_plan(kind: Kind, background: bool) -> Plan {
     let settings = Settings::new(&words(kind), kind).expect("valid words");
     Plan { agent_env: settings.agent_env, collector_args: settings.collector_args, background, ..plan(kind) }
+}
+
+/// Each option of the collector is read before `--help` ends it; one that it does not know, or a value that is wrong, ends it
+/// with an error.
+#[test]
+fn the_collector_knows_its_arguments() {
+    for kind in [Kind::Flows, Kind::Packets] {
+        for background in [false, true] {
+            let command = full_plan(kind, background).collector_command();
+            let run = Run::new(&binaries().collector)
+                .args(&command[1..])
+                .args(["--expect-nodes=3", "--subnets=Pods=10.0.0.0/8"]);
+            let help = run.arg("--help").output();
+            assert!(help.contains("--maxtime"), "{command:?}: {help}");
+        }
+    }
 }
 
 #[test]
