@@ -130,7 +130,8 @@ fn only_what_the_filter_wants_and_no_more_of_it_than_asked() {
     let capture = LocalCapture::packets(&pair.right, pair.captured(), &["udp,9000", "--snaplen=64"]);
     traffic(&pair);
     std::thread::sleep(Duration::from_millis(300));
-    let file = capture.stop().packets();
+    let ended = capture.stop();
+    let file = ended.packets();
     let lengths = tshark(&file, &["-n"], &["frame.len", "frame.cap_len", "udp.dstport"]);
     assert_eq!(lengths.len(), 6, "{lengths:?}");
     assert!(lengths.iter().all(|row| row[2] == "9000" && row[1].parse::<u32>().unwrap() <= 64), "{lengths:?}");
@@ -172,7 +173,8 @@ fn https_is_read_with_the_secrets_in_the_file() {
     let client = pair.left.run("python3").args(["-c", CLIENT]).arg(&keys).finish();
     assert!(client.success(), "{client}");
     std::thread::sleep(Duration::from_millis(500));
-    let file = capture.stop().packets();
+    let ended = capture.stop();
+    let file = ended.packets();
     let requests = tshark(&file, &["-n", "-Y", "http.request"], &["http.request.uri"]);
     assert_eq!(requests, [["/secret-path"]]);
     let content = tshark(&file, &["-n", "-Y", "http.response"], &["http.file_data"]);

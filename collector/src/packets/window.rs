@@ -21,6 +21,8 @@ pub struct Seen {
     pub packet: Packet,
     /// What [`Places`](super::places::Places) calls the interface.
     pub place: usize,
+    /// Packets that were lost there since the one before.
+    pub lost: u64,
 }
 
 /// Packets that wait.
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     fn seen(times: &[u64]) -> impl Iterator<Item = Seen> {
-        times.iter().map(|time| Seen { packet: Packet { time_ns: *time, ..Packet::default() }, place: 0 })
+        times.iter().map(|time| Seen { packet: Packet { time_ns: *time, ..Packet::default() }, place: 0, lost: 0 })
     }
 
     fn times(seen: impl Iterator<Item = Seen>) -> Vec<u64> {
@@ -133,7 +135,7 @@ mod tests {
     #[test]
     fn packets_of_one_time_keep_their_order() {
         let (mut window, start) = (Window::default(), Instant::now());
-        let one = |place| Seen { packet: Packet { time_ns: 5, ..Packet::default() }, place };
+        let one = |place| Seen { packet: Packet { time_ns: 5, ..Packet::default() }, place, lost: 0 };
         window.add((0..100).map(one), start);
         assert!(window.due(start + WAIT).map(|seen| seen.place).eq(0..100));
     }
@@ -142,7 +144,8 @@ mod tests {
     fn a_crowd_does_not_wait() {
         let (mut window, start) = (Window::default(), Instant::now());
         let large = Packet { data: vec![0; MOST_BYTES / 4].into(), ..Packet::default() };
-        window.add((0..6).map(|n| Seen { packet: Packet { time_ns: 9 - n, ..large.clone() }, place: 0 }), start);
+        window
+            .add((0..6).map(|n| Seen { packet: Packet { time_ns: 9 - n, ..large.clone() }, place: 0, lost: 0 }), start);
         assert_eq!(times(window.due(start)), [4, 5, 6]);
         assert!(times(window.due(start)).is_empty());
         assert_eq!(times(window.all()), [7, 8, 9]);

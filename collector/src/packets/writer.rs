@@ -140,14 +140,14 @@ impl Writer {
     fn take(&mut self, delivery: Delivery) {
         let Delivery { source, interfaces, packets } = delivery;
         self.places.heard(&source, &interfaces);
-        let mut last = None;
-        let seen = packets.into_iter().map(|packet| {
+        let (mut last, mut seen) = (None, Vec::with_capacity(packets.len()));
+        for packet in packets {
             let known = last.filter(|(id, _)| *id == packet.interface);
             let place = known.map_or_else(|| self.places.find(&source, packet.interface), |(_, place)| place);
             last = Some((packet.interface, place));
-            Seen { packet, place }
-        });
-        self.window.add(seen, Instant::now());
+            seen.push(Seen { packet, place, lost: self.newly_lost(place) });
+        }
+        self.window.add(seen.into_iter(), Instant::now());
     }
 
     /// Writes what is due.
@@ -222,7 +222,6 @@ impl Writer {
             };
             comments = &made;
         }
-        let lost = self.newly_lost(seen.place);
         let frame = Frame {
             interface: 0,
             time_ns: packet.time_ns,
@@ -231,7 +230,7 @@ impl Writer {
             direction: packet.direction,
             id: packet.id,
             dropped: packet.cause.is_some(),
-            lost,
+            lost: seen.lost,
             comments,
         };
         self.book.packet(seen.place, &frame);
