@@ -25,26 +25,33 @@ const fn need(group: &'static str, resource: &'static str, verbs: &'static [&'st
     Need { group, resource, part: None, verbs }
 }
 
-const APPLY: &[&str] = &["get", "create", "patch"];
-const APPLY_AND_DELETE: &[&str] = &["get", "list", "create", "patch", "delete"];
+const READ: &[&str] = &["get", "list", "watch"];
+const APPLY_AND_REMOVE: &[&str] = &["get", "create", "patch", "delete"];
+const APPLY_AND_FIND: &[&str] = &["get", "list", "create", "patch", "delete"];
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-const NEEDS: [Need; 12] = [
+/// What the calls of this program need, and everything that the roles in `yaml/` grant: Kubernetes lets nobody grant what
+/// he may not do himself. `tests/yaml_rights.rs` compares the two.
+const NEEDS: [Need; 15] = [
     need("", "namespaces", &["get", "list", "create", "delete"]),
-    need("", "serviceaccounts", APPLY),
-    need("", "services", APPLY),
-    need("", "secrets", APPLY),
-    need(RBAC, "roles", APPLY),
-    need(RBAC, "rolebindings", APPLY),
-    need(RBAC, "clusterroles", APPLY_AND_DELETE),
-    need(RBAC, "clusterrolebindings", APPLY_AND_DELETE),
-    need("apps", "daemonsets", APPLY_AND_DELETE),
+    need("", "serviceaccounts", APPLY_AND_REMOVE),
+    need("", "services", &["get", "list", "watch", "create", "patch", "delete"]),
+    need("", "secrets", APPLY_AND_REMOVE),
+    need(RBAC, "roles", APPLY_AND_REMOVE),
+    need(RBAC, "rolebindings", APPLY_AND_REMOVE),
+    need(RBAC, "clusterroles", APPLY_AND_FIND),
+    need(RBAC, "clusterrolebindings", APPLY_AND_FIND),
+    need("apps", "daemonsets", APPLY_AND_FIND),
     need("", "pods", &["get", "list", "watch", "create", "delete"]),
     Need { group: "", resource: "pods", part: Some("exec"), verbs: &["create"] },
     Need { group: "", resource: "pods", part: Some("log"), verbs: &["get"] },
+    need("", "nodes", READ),
+    need("apps", "replicasets", READ),
+    need("batch", "jobs", READ),
 ];
-const SCC: Need = need("security.openshift.io", "securitycontextconstraints", APPLY_AND_DELETE);
-const NODES: Need = need("", "nodes", &["list"]);
+/// On OpenShift, which has its own such rule for the use of the constraints.
+const SCC: Need =
+    need("security.openshift.io", "securitycontextconstraints", &["get", "list", "create", "patch", "delete", "use"]);
 
 impl Need {
     fn full_resource(&self) -> String {
@@ -91,7 +98,6 @@ fn role(needs: &[Need]) -> String {
 pub(super) fn check(oc: &Oc, settings: &Settings, scc: bool, list: &str) -> Result<(), CheckError> {
     let mut all: Vec<Need> = NEEDS.to_vec();
     all.extend(scc.then_some(SCC));
-    all.extend(settings.node_selector.is_some().then_some(NODES));
     let rules: Vec<Rule> = list.lines().filter_map(Rule::read).collect();
     let open: Vec<(Need, &'static str)> = all
         .iter()
