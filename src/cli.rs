@@ -362,7 +362,10 @@ fn explain(error: &clap::Error) -> WordsError {
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => WordsError::NoCommand,
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
-            WordsError::UnknownOption { word: argument, similar: said(ContextKind::SuggestedArg) }
+            // clap finds `--frobnicate` like `--format`.
+            let near = |name: &String| strsim::damerau_levenshtein(&argument, name) <= argument.len() / 3;
+            let similar = said(ContextKind::SuggestedArg).filter(near);
+            WordsError::UnknownOption { word: argument, similar }
         }
         ErrorKind::UnknownArgument => WordsError::UnexpectedWord(argument),
         ErrorKind::InvalidValue if said(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) => {

@@ -183,7 +183,7 @@ fn words_that_are_wrong_reach_no_cluster() {
             &["flows", "--port", "80", "81"],
             "error: unexpected word 81: options are written --name=value or --name value",
         ),
-        (&["packets", "--port=80", "--sampling=10"], "error: --sampling is invalid option for packets"),
+        (&["packets", "--port=80", "--enable_dns"], "error: --enable_dns is invalid option for packets"),
         (
             &["packets"],
             "error: At least one eBPF filter must be set for packet capture to avoid high resource consumption. Use \

@@ -48,6 +48,8 @@ fn help_anywhere_is_the_help_of_the_command() {
         "--protocol",
         "--port_range",
         "--tcp_flags",
+        "--no-tui",
+        "-o, --output",
         "--verbose",
     ] {
         assert!(page.stdout.contains(option), "{option} is missing in\n{}", page.stdout);

@@ -75,7 +75,7 @@ fn defaults_reach_both_programs() {
     let base = world.base();
     let name = base.rsplit('/').next().expect("a name");
     assert!(args.starts_with("collector args get-flows --listen unix:"), "{args}");
-    let rest = format!("--output-dir ./output --filename {name} --maxtime 5m --maxbytes 50000000 --loglevel info");
+    let rest = format!(" --maxtime 5m --maxbytes 50000000 --loglevel info --output-dir ./output --filename {name} ");
     assert!(args.contains(&rest), "{args}");
     let socket = args.split(' ').nth(4).expect("an address");
     assert_logged(&world, &format!("agent env TARGET_HOST={socket}"));
@@ -113,8 +113,10 @@ fn options_reach_both_programs() {
         assert_logged(&world, line);
     }
     let args = world.log().remove(0);
-    assert!(args.starts_with(&format!("collector args get-flows --listen 127.0.0.1:{port} --output-dir other/dir ")));
-    assert!(args.contains(" --maxtime 90s --maxbytes 5 --loglevel debug --options=local|"), "{args}");
+    let start =
+        format!("collector args get-flows --listen 127.0.0.1:{port} --maxtime 90s --maxbytes 5 --loglevel debug ");
+    assert!(args.starts_with(&start), "{args}");
+    assert!(args.contains(" --output-dir other/dir --filename ") && args.contains(" --options=local|"), "{args}");
     assert!(world.path("other/dir/flow").is_dir());
 }
 
