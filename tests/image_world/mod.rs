@@ -220,6 +220,6 @@ fn capabilities(words: &Value) -> Value {
 }
 
 fn set_env(env: &mut Vec<Value>, name: &str, value: &str) {
-    env.retain(|line| !line.as_str().is_some_and(|line| line.split('=').next() == Some(name)));
+    env.retain(|line| line.as_str().is_none_or(|line| line.split('=').next() != Some(name)));
     env.push(json!(format!("{name}={value}")));
 }
