@@ -6,37 +6,23 @@
 #   scripts/bench.sh kernel     the flow program against an empty one, its features, draining its map, and copying packets
 #                               (needs root)
 #   scripts/bench.sh ingest     the collector against plain SQLite, 30 s
-<<<<<<< HEAD
 #   scripts/bench.sh enrich     the collector with names of 10,000 pods against none, 30 s
-=======
 #   scripts/bench.sh screen     the collector with its screen against without, and what the screen puts out, 80 s
->>>>>>> f1c414e (wip3)
 #   scripts/bench.sh throughput TCP over a veth with a capture of everything against none, in turns, 50 s (needs root)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 usage() {
-<<<<<<< HEAD
-  echo "usage: $0 [kernel] [ingest] [enrich] [throughput]" >&2
-=======
-  echo "usage: $0 [kernel] [ingest] [screen] [throughput]" >&2
->>>>>>> f1c414e (wip3)
+  echo "usage: $0 [kernel] [ingest] [enrich] [screen] [throughput]" >&2
   exit 2
 }
 
 benches=("$@")
-<<<<<<< HEAD
-((${#benches[@]})) || benches=(kernel ingest enrich throughput)
+((${#benches[@]})) || benches=(kernel ingest enrich screen throughput)
 for bench in "${benches[@]}"; do
   case $bench in
-    kernel | ingest | enrich) ;;
-=======
-((${#benches[@]})) || benches=(kernel ingest screen throughput)
-for bench in "${benches[@]}"; do
-  case $bench in
-    kernel | ingest | screen) ;;
->>>>>>> f1c414e (wip3)
+    kernel | ingest | enrich | screen) ;;
     throughput) need iperf3 iperf3 && need python3 python3 && need ip iproute2 ;;
     *) usage ;;
   esac
