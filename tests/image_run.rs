@@ -13,6 +13,7 @@ use image_world::{Container, Image, Pod, SOON};
 use netobserv_testkit::capture::Sum;
 use netobserv_testkit::session::ours;
 use netobserv_testkit::{Blast, Files, Netns, Pair, Run, Signal, Veth, require_privileged, wait_for};
+use oc_netobserv::certificates;
 use oc_netobserv::manifest;
 use oc_netobserv::plan::{Kind, Plan};
 use serde_json::Value;
@@ -20,12 +21,25 @@ use serde_json::Value;
 /// Address of the collector's pod, and of the node for it.
 const POD: &str = "10.77.0.2";
 const NODE: &str = "10.77.0.1";
+/// The image's own user, and one that OpenShift chooses for a namespace.
+const IMAGE_USER: u32 = 65532;
+const OPENSHIFT_USER: u32 = 1_000_680_000;
 /// A size that `oc cp` has trouble with, and one for machines with little room.
 const LARGE: u64 = 1 << 30;
 const SMALLER: u64 = 64 << 20;
 
+/// Where the manifests mount the secrets with the certificates.
+const TLS: &str = "/etc/netobserv/tls";
+
 fn plan() -> Plan {
     Plan { tls: false, ..yaml_world::plan(Kind::Flows) }
+}
+
+/// The files of a secret.
+fn with_secret(pod: Pod, ca: &str, pair: &certificates::Pair) -> Pod {
+    [("ca.crt", ca), ("tls.crt", &pair.certificate), ("tls.key", &pair.key)]
+        .into_iter()
+        .fold(pod, |pod, (name, text)| pod.file(&format!("{TLS}/{name}"), text))
 }
 
 fn spec(document: Result<manifest::Document, manifest::ManifestError>) -> Value {
@@ -37,8 +51,18 @@ fn collector(image: &Image, netns: &Netns) -> Pod {
     Pod::new(image, &spec(manifest::collector(&plan()))["spec"], netns)
 }
 
-fn agent(image: &Image, node: &Netns) -> Pod {
-    Pod::new(image, &spec(manifest::agents(&plan()))["spec"]["template"]["spec"], node)
+/// The collector's pod and the agent's, as a capture with every feature makes them: with certificates, or without.
+fn pods(image: &Image, tls: bool, pod: &Netns, node: &Netns) -> (Pod, Pod) {
+    let features = ["ENABLE_RTT", "ENABLE_PKT_DROPS", "ENABLE_DNS_TRACKING"];
+    let agent_env = features.map(|name| (name.to_owned(), "true".to_owned())).to_vec();
+    let plan = Plan { tls, agent_env, ..plan() };
+    let collector = Pod::new(image, &spec(manifest::collector(&plan))["spec"], pod);
+    let agent = Pod::new(image, &spec(manifest::agents(&plan))["spec"]["template"]["spec"], node);
+    if !tls {
+        return (collector, agent);
+    }
+    let made = yaml_world::certificates(&plan);
+    (with_secret(collector, &made.ca, &made.collector), with_secret(agent, &made.ca, &made.agent))
 }
 
 /// A network for a pod alone.
@@ -53,6 +77,17 @@ fn lonely(image: &Image) -> (Netns, Container) {
 fn the_pods_capture_a_namespace() {
     require_privileged!("the_pods_capture_a_namespace");
     let Some(image) = Image::find("the_pods_capture_a_namespace") else { return };
+    capture_a_namespace(&image, true, OPENSHIFT_USER);
+}
+
+#[test]
+fn the_pods_capture_without_certificates() {
+    require_privileged!("the_pods_capture_without_certificates");
+    let Some(image) = Image::find("the_pods_capture_without_certificates") else { return };
+    capture_a_namespace(&image, false, IMAGE_USER);
+}
+
+fn capture_a_namespace(image: &Image, tls: bool, user: u32) {
     let (wire, pod_netns) = (Pair::silent(), Netns::new("pod"));
     let node = &wire.right;
     let _veth = Veth::new(node, &["10.77.0.1/24"], &pod_netns, &["10.77.0.2/24"]);
@@ -62,14 +97,15 @@ fn the_pods_capture_a_namespace() {
     let words = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--bind-interfaces", "--pid-file", &name];
     let dnsmasq = node.run("dnsmasq").args(words).arg(format!("--listen-address={NODE}")).start();
 
-    let mut collector = collector(&image, &pod_netns).start();
+    let (collector, agent) = pods(image, tls, &pod_netns, node);
+    let mut collector = collector.user(user).start();
     collector.wait_running();
-    let capture = collector.exec(&["/network-observability-cli", "get-flows", "--insecure", "--maxtime=5m"]).start();
+    let security: &[&str] = if tls { &["--tls-dir", TLS] } else { &["--insecure"] };
+    let command = [&["/network-observability-cli", "get-flows", "--maxtime=5m"], security].concat();
+    let capture = collector.exec(&command).start();
     assert!(wait_for(SOON, || capture.stderr().contains("Started collector")), "{}", capture.stderr());
-    let agent = agent(&image, node)
-        .env("INTERFACES", wire.captured())
-        .file("/etc/resolv.conf", &format!("nameserver {NODE}\n"));
-    let mut agent = agent.start();
+    let agent = agent.env("INTERFACES", wire.captured());
+    let mut agent = agent.file("/etc/resolv.conf", &format!("nameserver {NODE}\n")).start();
     let attached = wait_for(SOON, || ours(node, wire.captured()) == 2 || agent.process().ended());
     let said = format!("{}{}", agent.process().stderr(), dnsmasq.stderr());
     assert!(attached && !agent.process().ended(), "{said}");
@@ -95,7 +131,7 @@ fn a_capture_ends_at_its_limit_as_any_user() {
     require_privileged!("a_capture_ends_at_its_limit_as_any_user");
     let Some(image) = Image::find("a_capture_ends_at_its_limit_as_any_user") else { return };
     let netns = Netns::new("pod");
-    let mut pod = collector(&image, &netns).user(1_000_680_000).start();
+    let mut pod = collector(&image, &netns).user(OPENSHIFT_USER).start();
     pod.wait_running();
     let done = pod.exec(&["/network-observability-cli", "get-flows", "--insecure", "--maxtime=1s"]).finish();
     assert!(done.success() && done.stdout.contains("Capture reached 1s"), "{done}");
