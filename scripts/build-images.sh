@@ -5,6 +5,7 @@
 #   scripts/build-images.sh --arch amd64        for these only (repeat it); one that cannot be built is an error then
 #   scripts/build-images.sh --install           first install cross compilers (Debian, Ubuntu; rustup)
 #   scripts/build-images.sh --bin-dir DIR       pack DIR/netobserv-collector and DIR/netobserv-agent, build nothing
+#   scripts/build-images.sh --for-tests         link what `cargo build` compiled: minutes sooner, slower programs, no release
 #   scripts/build-images.sh --output FILE       instead of target/images/netobserv-cli-<version>.oci.tar
 #
 # The result is an OCI archive that podman, skopeo, buildah, crane, ctr and docker read:
@@ -16,7 +17,7 @@ cd "$(dirname "$0")/.."
 
 known=(amd64 arm64 ppc64le)
 repository=ghcr.io/netobserv-rs/netobserv-cli
-archs=() bin_dir='' output='' install=false
+archs=() bin_dir='' output='' install=false for_tests=false
 while (($#)); do
   case $1 in
     --arch | --bin-dir | --output)
@@ -29,8 +30,9 @@ while (($#)); do
       shift
       ;;
     --install) install=true ;;
+    --for-tests) for_tests=true ;;
     *)
-      echo "usage: $0 [--install] [--arch ARCH]... [--bin-dir DIR] [--output FILE]" >&2
+      echo "usage: $0 [--install] [--for-tests] [--arch ARCH]... [--bin-dir DIR] [--output FILE]" >&2
       exit 2
       ;;
   esac
@@ -101,6 +103,13 @@ build() {
     cargo build --release --locked --target "$target" -p netobserv-agent -p netobserv-collector --bins
 }
 
+# build_for_tests: both programs of the dev profile, for this machine. All of the workspace is asked for, so that what
+# `cargo build --workspace` compiled of other people's libraries, with the same features, fits here too.
+build_for_tests() {
+  RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/static-programs.sh \
+    cargo build --workspace --locked --bin netobserv-agent --bin netobserv-collector
+}
+
 # no_interpreter FILE: it runs where there is no other file. The header of the program's parts says so.
 no_interpreter() {
   if ! LC_ALL=C readelf -lW "$1" | grep -q INTERP; then return 0; fi
@@ -117,6 +126,11 @@ programs=()
 if [[ -n $bin_dir ]]; then
   ((${#archs[@]} <= 1)) || die '--bin-dir holds the programs of one --arch'
   programs+=("${archs[0]:-$native}=$bin_dir")
+elif $for_tests; then
+  [[ ${archs[*]:-$native} == "$native" ]] || die '--for-tests is for the architecture of this machine'
+  need_rust
+  build_for_tests
+  programs+=("$native=${CARGO_TARGET_DIR:-target}/debug")
 else
   need_rust
   chosen=("${archs[@]}")

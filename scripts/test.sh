@@ -22,6 +22,7 @@ for arg in "$@"; do
 done
 
 log=$(mktemp)
+image_dir=''
 child=''
 passed=0 failed=0 skipped=0
 
@@ -56,6 +57,7 @@ clean_up() {
   remove_dead_namespaces >/dev/null
   restore_netns_mount
   rm -f "$log"
+  if [[ -n $image_dir ]]; then rm -rf "$image_dir"; fi
 }
 trap clean_up EXIT
 trap 'exit 130' INT
@@ -182,9 +184,9 @@ check_bpf
 
 # The tests of the image start what is built here. Without it they say that they were skipped.
 if command -v python3 >/dev/null; then
-  export NETOBSERV_IMAGE=$PWD/target/images/tested.oci.tar
-  rm -f "$NETOBSERV_IMAGE"
-  check 'image' scripts/build-images.sh --arch "$(dpkg --print-architecture 2>/dev/null || echo amd64)" --output "$NETOBSERV_IMAGE"
+  image_dir=$(mktemp -d)
+  export NETOBSERV_IMAGE=$image_dir/tested.oci.tar
+  check 'image' scripts/build-images.sh --for-tests --output "$NETOBSERV_IMAGE"
 fi
 
 tests_ended=0
