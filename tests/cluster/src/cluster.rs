@@ -1,0 +1,252 @@
+//! The cluster as a test holds it: nodes joined by a bridge, workload with addresses and names, and the way to run the
+//! plugin against it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use netobserv_test_apiserver::Server;
+use netobserv_testkit::link::bridge;
+use netobserv_testkit::netns::unique_interface;
+use netobserv_testkit::proc::binaries;
+use netobserv_testkit::{Netns, Run, wait_for};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::kubelet::Kubelet;
+use crate::world::{VARIABLE, World};
+
+/// Where the API server listens, in a namespace of its own.
+const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)), 6443);
+
+/// A machine of the cluster: a network namespace with a bridge.
+#[derive(Debug)]
+pub struct Node {
+    /// `node1`, `node2`, ...
+    pub name: String,
+    /// Its network.
+    pub netns: Netns,
+    /// Its address.
+    pub address: Ipv4Addr,
+    bridge: String,
+    number: u8,
+    pods: std::sync::atomic::AtomicU8,
+}
+
+impl Node {
+    fn new(number: u8, fabric: &Netns, switch: &str) -> Self {
+        let name = format!("node{number}");
+        let netns = Netns::new(&name);
+        let address = Ipv4Addr::new(10, 77, number, 1);
+        let bridge = bridge(&netns, &[]);
+        join(fabric, switch, &netns, &bridge);
+        netns.ip(&format!("address add {address}/16 dev {bridge}"));
+        netns.ip("link set lo up");
+        Self { name, netns, address, bridge, number, pods: 10.into() }
+    }
+
+    /// A network namespace of a pod on this node, with an address.
+    pub fn attach(&self, label: &str) -> (Netns, Ipv4Addr) {
+        let number = self.pods.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let address = Ipv4Addr::new(10, 77, self.number, number);
+        let pod = Netns::new(label);
+        pod.ip("link set lo up");
+        let port = unique_interface("p");
+        self.netns.ip(&format!("link add {port} type veth peer name eth0 netns {}", pod.name()));
+        self.netns.ip(&format!("link set {port} master {} up", self.bridge));
+        pod.ip(&format!("address add {address}/16 dev eth0"));
+        pod.ip("link set eth0 up");
+        (pod, address)
+    }
+
+    /// Its labels.
+    pub(crate) fn labels(&self) -> Value {
+        let zone = format!("zone-{}", char::from(b'a' + self.number - 1));
+        json!({"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux", "topology.kubernetes.io/zone": zone})
+    }
+
+    fn object(&self) -> Value {
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.name, "labels": self.labels()}, "spec": {},
+            "status": {"addresses": [{"type": "InternalIP", "address": self.address.to_string()}]}})
+    }
+}
+
+/// Joins the bridges of two namespaces by a cable.
+fn join(a: &Netns, bridge_a: &str, b: &Netns, bridge_b: &str) {
+    let (end_a, end_b) = (unique_interface("u"), unique_interface("v"));
+    a.ip(&format!("link add {end_a} type veth peer name {end_b} netns {}", b.name()));
+    a.ip(&format!("link set {end_a} master {bridge_a} up"));
+    b.ip(&format!("link set {end_b} master {bridge_b} up"));
+}
+
+/// A pod that has work to do: an object with an owner, and a namespace in which the test runs programs.
+#[derive(Debug)]
+pub struct Workload {
+    /// Its network.
+    pub netns: Netns,
+    /// Its address.
+    pub address: Ipv4Addr,
+}
+
+/// The cluster. Dropped, all that it started ends.
+pub struct Cluster {
+    // In the order in which they must end.
+    kubelet: Kubelet,
+    nodes: Arc<Vec<Node>>,
+    server: Arc<Server>,
+    fabric: Netns,
+    dir: TempDir,
+}
+
+impl Cluster {
+    /// Starts one of so many nodes.
+    ///
+    /// # Panics
+    /// When namespaces or processes cannot be made.
+    #[track_caller]
+    pub fn start(nodes: u8) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        for folder in ["pods", "logs", "roots", "bin", "home"] {
+            fs::create_dir(dir.path().join(folder)).expect("a folder of the cluster");
+        }
+        let fabric = Netns::new("fabric");
+        let switch = bridge(&fabric, &[]);
+        fabric.ip(&format!("address add {}/16 dev {switch}", API.ip()));
+        fabric.ip("link set lo up");
+        let server = Arc::new(fabric.enter(|| Server::start_on(API)));
+        let nodes: Arc<Vec<_>> = Arc::new((1..=nodes).map(|number| Node::new(number, &fabric, &switch)).collect());
+        server.put_all(nodes.iter().map(Node::object));
+        let world = World::at(dir.path());
+        write(&world.address_file(), &API.to_string());
+        write(&world.netns_file(), &fabric.path().to_string_lossy());
+        let standin = binaries().collector.with_file_name("netobserv-test-oc");
+        symlink(&standin, dir.path().join("bin/oc")).expect("a link to oc");
+        let kubelet = Kubelet::start(world, server.clone(), nodes.clone(), standin, format!("http://{API}"));
+        Self { kubelet, nodes, server, fabric, dir }
+    }
+
+    /// The API server, for objects and faults.
+    pub fn api(&self) -> &Server {
+        &self.server
+    }
+
+    /// The nodes, in order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The namespace that joins the nodes; the API server is in it.
+    pub fn fabric(&self) -> &Netns {
+        &self.fabric
+    }
+
+    /// The user's working folder: `./output` appears here.
+    pub fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    /// What `oc` and the kubelet share.
+    pub fn world(&self) -> World {
+        World::at(self.dir.path())
+    }
+
+    /// A program of the user, with this cluster's `oc` first on PATH.
+    pub fn user(&self, program: impl AsRef<std::ffi::OsStr>) -> Run {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let path = format!("{}:{path}", self.dir.path().join("bin").display());
+        Run::new(program).env("PATH", path).env(VARIABLE, self.dir.path()).dir(self.home())
+    }
+
+    /// The plugin, as `oc netobserv WORDS`.
+    pub fn plugin(&self, words: &[&str]) -> Run {
+        self.user(&binaries().plugin).args(words)
+    }
+
+    /// `oc WORDS`; gives its output.
+    #[track_caller]
+    pub fn oc(&self, words: &str) -> String {
+        self.user("oc").args(words.split_whitespace()).output()
+    }
+
+    /// A pod `NAME-1` of Deployment `NAME` in a namespace, on a node (from 0).
+    #[track_caller]
+    pub fn deploy(&self, namespace: &str, name: &str, node: usize) -> Workload {
+        let node = &self.nodes[node];
+        let (netns, address) = node.attach(name);
+        let owner = |kind: &str, name: &str| {
+            json!([{"apiVersion": "apps/v1", "kind": kind, "name": name,
+            "uid": format!("{kind}-{name}"), "controller": true}])
+        };
+        let set = format!("{name}-5d8f");
+        self.server.put_all([
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+            json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"namespace": namespace, "name": set,
+                "ownerReferences": owner("Deployment", name)}}),
+            json!({"apiVersion": "v1", "kind": "Pod",
+                "metadata": {"namespace": namespace, "name": format!("{name}-1"), "labels": {"app": name},
+                    "annotations": {"test/workload": "true"}, "ownerReferences": owner("ReplicaSet", &set)},
+                "spec": {"nodeName": node.name, "containers": [{"name": name}]},
+                "status": {"phase": "Running", "podIP": address.to_string(), "podIPs": [{"ip": address.to_string()}],
+                    "hostIP": node.address.to_string(), "startTime": "2026-01-01T00:00:00Z"}}),
+        ]);
+        Workload { netns, address }
+    }
+
+    /// Waits until something is so.
+    ///
+    /// # Panics
+    /// After a minute.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, condition: impl FnMut() -> bool) {
+        assert!(wait_for(Duration::from_secs(60), condition), "waited for: {what}\n{}", self.logs());
+    }
+
+    /// What all pods said.
+    pub fn logs(&self) -> String {
+        let entries = fs::read_dir(self.dir.path().join("logs")).into_iter().flatten().flatten();
+        let text = |path: PathBuf| format!("--- {}\n{}", name(&path), fs::read_to_string(&path).unwrap_or_default());
+        entries.map(|entry| text(entry.path())).collect()
+    }
+
+    /// Names of what captures make that is still there, as KIND/NAME.
+    pub fn left_behind(&self) -> Vec<String> {
+        let kinds = [
+            "/api/v1/namespaces",
+            "/api/v1/pods",
+            "/api/v1/services",
+            "/api/v1/secrets",
+            "/api/v1/serviceaccounts",
+            "/apis/apps/v1/daemonsets",
+            "/apis/rbac.authorization.k8s.io/v1/roles",
+            "/apis/rbac.authorization.k8s.io/v1/rolebindings",
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+        ];
+        let objects = kinds.iter().flat_map(|path| self.server.objects(path));
+        let ours = objects.filter(|object| object["metadata"]["labels"]["app"] == "netobserv-cli");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        ours.map(|object| format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))).collect()
+    }
+
+    /// Process of a pod.
+    pub fn pid(&self, namespace: &str, pod: &str) -> Option<i32> {
+        self.world().pod(namespace, pod).map(|pod| pod.pid)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.kubelet.stop();
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

@@ -1,0 +1,421 @@
+//! What makes the objects come true: DaemonSets get a pod for each node, pods get a process, and what is deleted ends.
+//! All on one thread, because a test's programs end with the thread that started them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use netobserv_test_apiserver::Server;
+use netobserv_testkit::proc::binaries;
+use netobserv_testkit::{Netns, Process, Run, Signal};
+use serde_json::{Value, json};
+
+use crate::cluster::Node;
+use crate::pod::{Init, lay_out};
+use crate::world::{PodState, World};
+
+/// How often objects and processes are compared.
+const ROUND: Duration = Duration::from_millis(20);
+/// The user of an image that names none.
+const IMAGE_USER: u64 = 65532;
+/// A pod that failed is started again after this.
+const BACK_OFF: Duration = Duration::from_secs(1);
+
+/// The thread.
+#[derive(Debug)]
+pub(crate) struct Kubelet {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Kubelet {
+    pub(crate) fn start(
+        world: World,
+        server: Arc<Server>,
+        nodes: Arc<Vec<Node>>,
+        program: PathBuf,
+        url: String,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let state = State { world, server, nodes, program, url, pods: BTreeMap::new(), said: HashMap::new() };
+        state.tell_hosts();
+        let told = stop.clone();
+        let thread = std::thread::spawn(move || state.run(&told));
+        Self { stop, thread: Some(thread) }
+    }
+
+    /// Ends all pods.
+    pub(crate) fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Namespace and name of a pod.
+type Name = (String, String);
+
+struct State {
+    world: World,
+    server: Arc<Server>,
+    nodes: Arc<Vec<Node>>,
+    /// What becomes the first process of a pod.
+    program: PathBuf,
+    /// Of the API server.
+    url: String,
+    pods: BTreeMap<Name, Running>,
+    /// The status that each pod was given last.
+    said: HashMap<Name, Value>,
+}
+
+struct Running {
+    /// `None`: it ended, and is to be started again.
+    process: Option<Process>,
+    uid: String,
+    address: String,
+    /// Kept for pods with a network of their own.
+    own: Option<Netns>,
+    exit: Option<i32>,
+    ended: Instant,
+    restarts: u64,
+    grace: Duration,
+    /// Since when it has been told to end.
+    ending: Option<Instant>,
+}
+
+impl State {
+    fn run(mut self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            self.make_daemon_pods();
+            self.follow_pods();
+            self.tell_daemonsets();
+            self.tell_hosts();
+            std::thread::sleep(ROUND);
+        }
+    }
+
+    fn make_daemon_pods(&self) {
+        let sets = self.server.objects("/apis/apps/v1/daemonsets");
+        let pods = self.server.objects("/api/v1/pods");
+        for set in &sets {
+            let nodes =
+                self.nodes.iter().filter(|node| selects(&set["spec"]["template"]["spec"]["nodeSelector"], node));
+            for pod in nodes.map(|node| daemon_pod(set, node)) {
+                if !pods.iter().any(|other| name_of(other) == name_of(&pod)) {
+                    self.server.put(pod);
+                }
+            }
+        }
+        for pod in &pods {
+            let owner = &pod["metadata"]["ownerReferences"][0];
+            let orphan = owner["kind"] == "DaemonSet" && !sets.iter().any(|set| set["metadata"]["uid"] == owner["uid"]);
+            if orphan {
+                self.delete_pod(pod);
+            }
+        }
+    }
+
+    fn delete_pod(&self, pod: &Value) {
+        let (namespace, name) = name_of(pod);
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+        if self.server.object(&path).is_some() {
+            self.server.delete(&path);
+        }
+    }
+
+    fn follow_pods(&mut self) {
+        let mut pods = self.server.objects("/api/v1/pods");
+        pods.retain(|pod| pod["metadata"]["annotations"]["test/workload"].is_null());
+        let wanted: HashMap<Name, &str> =
+            pods.iter().map(|pod| (name_of(pod), text(&pod["metadata"]["uid"]))).collect();
+        self.end_others(&wanted);
+        for pod in &pods {
+            let name = name_of(pod);
+            match self.pods.get_mut(&name) {
+                None => self.start_pod(pod),
+                Some(running) if running.uid == text(&pod["metadata"]["uid"]) => self.look_after(pod),
+                // The old one of this name is still ending.
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Pods whose object is gone are told to end, then made to.
+    fn end_others(&mut self, wanted: &HashMap<Name, &str>) {
+        let mut gone = Vec::new();
+        for (name, running) in &mut self.pods {
+            if wanted.get(name).is_some_and(|uid| *uid == running.uid) {
+                continue;
+            }
+            let since = *running.ending.get_or_insert_with(|| {
+                if let Some(process) = &running.process {
+                    process.signal(Signal::SIGTERM);
+                }
+                Instant::now()
+            });
+            if since.elapsed() > running.grace
+                && let Some(process) = &running.process
+            {
+                process.signal(Signal::SIGKILL);
+            }
+            if running.process.as_mut().is_none_or(Process::ended) {
+                gone.push(name.clone());
+            }
+        }
+        for name in gone {
+            self.pods.remove(&name);
+            self.said.remove(&name);
+            let _ = fs::remove_file(self.world.pod_file(&name.0, &name.1));
+        }
+    }
+
+    fn start_pod(&mut self, pod: &Value) {
+        let name = name_of(pod);
+        let Some(node) = self.node_of(pod) else { return };
+        let host = pod["spec"]["hostNetwork"] == true;
+        let (own, address) = if host { (None, node.address) } else { own_network(node, &name.1) };
+        let grace = pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30);
+        let mut running = Running {
+            process: None,
+            uid: text(&pod["metadata"]["uid"]).to_owned(),
+            address: address.to_string(),
+            own,
+            exit: None,
+            ended: Instant::now(),
+            restarts: 0,
+            grace: Duration::from_secs(grace),
+            ending: None,
+        };
+        running.process = Some(self.process(pod, node, &running));
+        self.pods.insert(name, running);
+        self.look_after(pod);
+    }
+
+    fn node_of(&self, pod: &Value) -> Option<&Node> {
+        let named = &pod["spec"]["nodeName"];
+        if named.is_null() { self.nodes.first() } else { self.nodes.iter().find(|node| *named == *node.name) }
+    }
+
+    fn process(&self, pod: &Value, node: &Node, running: &Running) -> Process {
+        let (namespace, name) = name_of(pod);
+        let container = &pod["spec"]["containers"][0];
+        let root = self.world.dir().join("roots").join(format!("{namespace}_{name}_{}", running.restarts));
+        let bins = binaries();
+        lay_out(&root, &bins.collector, &bins.agent);
+        let user = &container["securityContext"]["runAsUser"];
+        let uid = u32::try_from(user.as_u64().unwrap_or(IMAGE_USER)).expect("a user id");
+        let init = Init {
+            volumes: self.volumes(pod, &root, uid),
+            root,
+            uid,
+            command: strings(&container["command"]).into_iter().chain(strings(&container["args"])).collect(),
+            env: self.env(pod, node, running),
+            log: self.world.log_file(&namespace, &name),
+        };
+        let file = self.world.dir().join("roots").join(format!("{namespace}_{name}.json"));
+        fs::write(&file, serde_json::to_vec(&init).expect("JSON")).expect("write how to start a pod");
+        let run = Run::new(&self.program).arg("pod-init").arg(&file);
+        let process = run.netns(running.own.as_ref().unwrap_or(&node.netns)).own_group().start();
+        let state = PodState { pid: process.pid(), uid, log: init.log, env: init.env };
+        let file = self.world.pod_file(&namespace, &name);
+        fs::write(file, serde_json::to_vec(&state).expect("JSON")).expect("write the state of a pod");
+        process
+    }
+
+    fn env(&self, pod: &Value, node: &Node, running: &Running) -> Vec<(String, String)> {
+        let mut env = vec![
+            ("PATH".to_owned(), "/bin:/".to_owned()),
+            ("HOME".to_owned(), "/".to_owned()),
+            ("NETOBSERV_KUBE_URL".to_owned(), self.url.clone()),
+        ];
+        for entry in pod["spec"]["containers"][0]["env"].as_array().into_iter().flatten() {
+            let value = match text(&entry["valueFrom"]["fieldRef"]["fieldPath"]) {
+                "spec.nodeName" => node.name.clone(),
+                "status.hostIP" => node.address.to_string(),
+                "status.podIP" => running.address.clone(),
+                "metadata.namespace" => name_of(pod).0,
+                "metadata.name" => name_of(pod).1,
+                _ => text(&entry["value"]).to_owned(),
+            };
+            env.push((text(&entry["name"]).to_owned(), value));
+        }
+        env
+    }
+
+    /// The pod's volumes, made in a folder of their own beside its root.
+    fn volumes(&self, pod: &Value, root: &Path, uid: u32) -> Vec<(PathBuf, PathBuf)> {
+        let hosts = self.world.dir().join("hosts");
+        let mut volumes = vec![(hosts, PathBuf::from("/etc/hosts"))];
+        fs::write(root.join("etc/hosts"), "").expect("a file to bind over");
+        let sources = pod["spec"]["volumes"].as_array().cloned().unwrap_or_default();
+        for mounted in pod["spec"]["containers"][0]["volumeMounts"].as_array().into_iter().flatten() {
+            let source =
+                sources.iter().find(|source| source["name"] == mounted["name"]).expect("a volume of that name");
+            let dir = root.with_extension(format!("volume-{}", text(&mounted["name"])));
+            let place = text(&mounted["mountPath"]);
+            let host = text(&source["hostPath"]["path"]);
+            let from = if host.is_empty() { self.filled(&dir, source, &name_of(pod).0, uid) } else { host.into() };
+            fs::create_dir_all(root.join(place.trim_start_matches('/'))).expect("a place for a volume");
+            volumes.push((from, place.into()));
+        }
+        volumes
+    }
+
+    /// An empty folder, or one with the values of a Secret.
+    fn filled(&self, dir: &Path, source: &Value, namespace: &str, uid: u32) -> PathBuf {
+        fs::create_dir_all(dir).expect("a volume");
+        std::os::unix::fs::chown(dir, Some(uid), Some(uid)).expect("a volume's owner");
+        let secret = text(&source["secret"]["secretName"]);
+        let object = self.server.object(&format!("/api/v1/namespaces/{namespace}/secrets/{secret}"));
+        let object = object.unwrap_or_default();
+        for (name, value) in object["data"].as_object().into_iter().flatten() {
+            let bytes = BASE64_STANDARD.decode(text(value)).expect("base64 in a Secret");
+            fs::write(dir.join(name), bytes).expect("a value of a Secret");
+        }
+        for (name, value) in object["stringData"].as_object().into_iter().flatten() {
+            fs::write(dir.join(name), text(value)).expect("a value of a Secret");
+        }
+        dir.to_owned()
+    }
+
+    /// Starts again what should run, and says how it is.
+    fn look_after(&mut self, pod: &Value) {
+        let name = name_of(pod);
+        let running = self.pods.get_mut(&name).expect("a pod that was started");
+        if running.process.as_mut().is_some_and(Process::ended) {
+            let done = running.process.take().expect("it was just there").wait(Duration::from_secs(1));
+            (running.exit, running.ended) = (Some(done.code()), Instant::now());
+            let _ = fs::remove_file(self.world.pod_file(&name.0, &name.1));
+        }
+        let again = running.process.is_none() && pod["spec"]["restartPolicy"] != "Never";
+        if again && running.ended.elapsed() > BACK_OFF {
+            let mut running = self.pods.remove(&name).expect("a pod that was started");
+            running.restarts += 1;
+            let node = self.node_of(pod).expect("the node of a pod that ran");
+            running.process = Some(self.process(pod, node, &running));
+            self.pods.insert(name.clone(), running);
+        }
+        self.tell_pod(pod, &name);
+    }
+
+    fn tell_pod(&mut self, pod: &Value, name: &Name) {
+        let status = self.status(pod, &self.pods[name]);
+        if self.said.get(name) == Some(&status) {
+            return;
+        }
+        let path = format!("/api/v1/namespaces/{}/pods/{}", name.0, name.1);
+        if self.server.object(&path).is_some() {
+            self.server.patch(&path, &json!({"status": status}));
+            self.said.insert(name.clone(), status);
+        }
+    }
+
+    fn status(&self, pod: &Value, running: &Running) -> Value {
+        let runs = running.process.is_some();
+        let phase = match (runs, running.exit, pod["spec"]["restartPolicy"] == "Never") {
+            (true, ..) | (_, _, false) => "Running",
+            (_, Some(0), _) => "Succeeded",
+            _ => "Failed",
+        };
+        let state = match running.exit {
+            _ if runs => json!({"running": {}, "waiting": null, "terminated": null}),
+            code if phase == "Running" => {
+                json!({"running": null, "waiting": {"reason": "CrashLoopBackOff", "message": format!("exit code {code:?}")}})
+            }
+            code => json!({"running": null, "terminated": {"exitCode": code}}),
+        };
+        let ready = if runs { "True" } else { "False" };
+        let host = self.node_of(pod).map(|node| node.address.to_string());
+        json!({"phase": phase, "podIP": running.address, "podIPs": [{"ip": running.address}], "hostIP": host,
+            "conditions": [{"type": "Ready", "status": ready}, {"type": "PodScheduled", "status": "True"}],
+            "containerStatuses": [{"name": text(&pod["spec"]["containers"][0]["name"]), "ready": runs, "state": state,
+                "restartCount": running.restarts}]})
+    }
+
+    fn tell_daemonsets(&self) {
+        for set in self.server.objects("/apis/apps/v1/daemonsets") {
+            let pods = self.server.objects("/api/v1/pods");
+            let uid = &set["metadata"]["uid"];
+            let own = pods.iter().filter(|pod| pod["metadata"]["ownerReferences"][0]["uid"] == *uid);
+            let (mut desired, mut ready) = (0, 0);
+            for pod in own {
+                desired += 1;
+                ready += u64::from(pod["status"]["conditions"][0]["status"] == "True");
+            }
+            let status = json!({"desiredNumberScheduled": desired, "currentNumberScheduled": desired,
+                "numberReady": ready, "observedGeneration": set["metadata"]["generation"].as_u64().unwrap_or(1)});
+            let (namespace, name) = name_of(&set);
+            let path = format!("/apis/apps/v1/namespaces/{namespace}/daemonsets/{name}");
+            if set["status"] != status && self.server.object(&path).is_some() {
+                self.server.patch(&path, &json!({"status": status}));
+            }
+        }
+    }
+
+    /// The names of services, for pods: each leads to the one pod that it selects.
+    fn tell_hosts(&self) {
+        let mut hosts = "127.0.0.1 localhost\n".to_owned();
+        for service in self.server.objects("/api/v1/services") {
+            let (namespace, name) = name_of(&service);
+            let pods = self.server.objects(&format!("/api/v1/namespaces/{namespace}/pods"));
+            let selector = &service["spec"]["selector"];
+            let chosen = pods.iter().find(|pod| matches(selector, &pod["metadata"]["labels"]));
+            if let Some(address) = chosen.and_then(|pod| pod["status"]["podIP"].as_str()) {
+                let full = format!("{name}.{namespace}.svc");
+                hosts += &format!("{address} {full} {full}.cluster.local {name}.{namespace}\n");
+            }
+        }
+        // In place: pods have this very file bound into them.
+        let file = self.world.dir().join("hosts");
+        if fs::read_to_string(&file).unwrap_or_default() != hosts {
+            fs::write(file, hosts).expect("write the names of services");
+        }
+    }
+}
+
+fn daemon_pod(set: &Value, node: &Node) -> Value {
+    let (namespace, name) = name_of(set);
+    let template = &set["spec"]["template"];
+    let mut spec = template["spec"].clone();
+    spec["nodeName"] = node.name.clone().into();
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"namespace": namespace, "name": format!("{name}-{}", node.name),
+            "labels": template["metadata"]["labels"],
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": name,
+                "uid": set["metadata"]["uid"], "controller": true}]},
+        "spec": spec})
+}
+
+fn own_network(node: &Node, label: &str) -> (Option<Netns>, std::net::Ipv4Addr) {
+    let (netns, address) = node.attach(label);
+    (Some(netns), address)
+}
+
+fn selects(selector: &Value, node: &Node) -> bool {
+    let labels = node.labels();
+    matches(selector, &labels)
+}
+
+fn matches(selector: &Value, labels: &Value) -> bool {
+    selector.as_object().into_iter().flatten().all(|(name, value)| labels[name] == *value)
+}
+
+fn name_of(object: &Value) -> Name {
+    let metadata = &object["metadata"];
+    (text(&metadata["namespace"]).to_owned(), text(&metadata["name"]).to_owned())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn strings(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().map(|word| text(word).to_owned()).collect()
+}

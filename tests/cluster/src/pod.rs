@@ -1,0 +1,120 @@
+//! A pod's file system and its first process: a root of its own with the image's programs, volumes bound into it, and
+//! nothing writable but those.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, chdir, chroot, dup2_stderr, dup2_stdout, execve, setgid, setgroups, setuid};
+use serde::{Deserialize, Serialize};
+
+/// Folders of the machine that programs with shared libraries, and programs that look at the kernel, need.
+const HOST: [&str; 7] = ["/usr", "/lib", "/lib64", "/proc", "/sys", "/dev", "/etc/ssl"];
+
+/// How to start the first process of a pod.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Init {
+    /// The folder that becomes `/`.
+    pub root: PathBuf,
+    /// Volumes: a folder or file of this machine, and where it appears.
+    pub volumes: Vec<(PathBuf, PathBuf)>,
+    /// User and group.
+    pub uid: u32,
+    /// The command line.
+    pub command: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// Where its output goes.
+    pub log: PathBuf,
+}
+
+/// Lays out the image in an empty folder.
+///
+/// # Panics
+/// When that fails.
+pub fn lay_out(root: &Path, collector: &Path, agent: &Path) {
+    let make = |folder: &str| fs::create_dir_all(root.join(folder)).expect("a folder of a pod");
+    ["bin", "etc", "output", "run", "tmp", "etc/netobserv/tls"].into_iter().for_each(make);
+    for (name, program) in [
+        ("network-observability-cli", collector),
+        ("netobserv-collector", collector),
+        ("netobserv-agent", agent),
+        ("bin/tar", collector),
+        ("bin/sleep", collector),
+    ] {
+        // A copy: a bind mount would follow a program that is built anew during the test.
+        fs::copy(program, root.join(name)).unwrap_or_else(|error| panic!("copy {}: {error}", program.display()));
+    }
+    for place in HOST {
+        let (host, inside) = (Path::new(place), root.join(place.trim_start_matches('/')));
+        match fs::read_link(host) {
+            Ok(target) => symlink(target, inside).expect("a link of a pod"),
+            Err(_) if host.is_dir() => fs::create_dir_all(inside).expect("a folder of a pod"),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Becomes the process that a file describes. The network namespace is the one it was started in.
+///
+/// # Errors
+/// What the system refused.
+pub fn become_pod(file: &Path) -> Result<Infallible, String> {
+    let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let init: Init = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    enter(&init).map_err(|error| format!("cannot start the pod: {error}"))
+}
+
+fn enter(init: &Init) -> Result<Infallible, Box<dyn std::error::Error>> {
+    let log = File::options().create(true).append(true).open(&init.log)?;
+    dup2_stdout(&log)?;
+    dup2_stderr(&log)?;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    flag(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
+    bind(&init.root, &init.root)?;
+    for place in HOST.map(Path::new).into_iter().filter(|place| place.is_dir() && !place.is_symlink()) {
+        bind(place, &inside(&init.root, place))?;
+    }
+    flag(&init.root, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY)?;
+    for (from, to) in &init.volumes {
+        bind(from, &inside(&init.root, to))?;
+    }
+    chroot(&init.root)?;
+    chdir("/")?;
+    setgroups(&[])?;
+    setgid(Gid::from_raw(init.uid))?;
+    setuid(Uid::from_raw(init.uid))?;
+    // The kernel forgets it with a change of user.
+    set_pdeathsig(Signal::SIGKILL)?;
+    let words = strings(init.command.iter().cloned())?;
+    let env = strings(init.env.iter().map(|(name, value)| format!("{name}={value}")))?;
+    let program = find(&init.command[0]);
+    Ok(execve(&CString::new(program)?, &words, &env)?)
+}
+
+/// A word without a slash is looked for where the image's PATH says.
+fn find(word: &str) -> String {
+    if word.contains('/') { word.to_owned() } else { format!("/bin/{word}") }
+}
+
+fn strings(words: impl Iterator<Item = String>) -> Result<Vec<CString>, std::ffi::NulError> {
+    words.map(CString::new).collect()
+}
+
+fn inside(root: &Path, place: &Path) -> PathBuf {
+    root.join(place.strip_prefix("/").unwrap_or(place))
+}
+
+fn bind(from: &Path, to: &Path) -> nix::Result<()> {
+    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+}
+
+fn flag(place: &Path, flags: MsFlags) -> nix::Result<()> {
+    mount(None::<&str>, place, None::<&str>, flags, None::<&str>)
+}

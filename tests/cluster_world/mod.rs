@@ -1,0 +1,97 @@
+//! A shop in the cluster: a client that asks a server on another node, and the plugin that watches them.
+
+use std::time::Duration;
+
+use netobserv_test_cluster::{Cluster, Workload};
+use netobserv_testkit::proc::{Finished, Process};
+use netobserv_testkit::{Files, wait_for};
+use serde_json::Value;
+
+/// Port of the server.
+const PORT: u16 = 8080;
+
+/// The cluster and who lives in it.
+pub(crate) struct Shop {
+    client: Workload,
+    server: Workload,
+    _http: Process,
+    // Last: the pods' namespaces end before the nodes'.
+    pub(crate) cluster: Cluster,
+}
+
+impl Shop {
+    /// Client on the first node, server on the last.
+    #[track_caller]
+    pub(crate) fn open(nodes: u8) -> Self {
+        let cluster = Cluster::start(nodes);
+        let client = cluster.deploy("shop", "client", 0);
+        let server = cluster.deploy("shop", "server", usize::from(nodes) - 1);
+        let words = ["-m", "http.server", &PORT.to_string()].map(str::to_owned);
+        let http = server.netns.run("python3").args(words).dir(cluster.home()).start();
+        let shop = Self { client, server, _http: http, cluster };
+        assert!(wait_for(Duration::from_secs(20), || shop.ask()), "the server does not answer");
+        shop
+    }
+
+    /// One request.
+    pub(crate) fn ask(&self) -> bool {
+        let url = format!("http://{}:{PORT}/", self.server.address);
+        let code = format!("import urllib.request as u; u.urlopen('{url}', timeout=3).read()");
+        self.client.netns.run("python3").args(["-c", &code]).finish().success()
+    }
+
+    /// So many requests.
+    pub(crate) fn browse(&self, count: usize) {
+        for _ in 0..count {
+            assert!(self.ask(), "the server does not answer");
+        }
+    }
+
+    /// Requests until a program ends, for a minute at most.
+    #[track_caller]
+    pub(crate) fn browse_until_end(&self, mut plugin: Process) -> Finished {
+        let ended = wait_for(Duration::from_secs(60), || {
+            self.ask();
+            plugin.ended()
+        });
+        assert!(ended, "the capture goes on: {}\n{}", plugin.stderr(), self.cluster.logs());
+        plugin.wait(Duration::from_secs(5))
+    }
+
+    /// Until the collector captures.
+    #[track_caller]
+    pub(crate) fn wait_capturing(&self) {
+        self.cluster.wait_until("a capture", || state(&self.cluster) == "capturing");
+    }
+
+    /// Until the collector has written a flow, requests meanwhile.
+    #[track_caller]
+    pub(crate) fn wait_flows(&self) {
+        self.cluster.wait_until("a flow in the file", || {
+            self.ask();
+            let words =
+                ["exec", "-n", "netobserv-cli", "collector", "--", "/usr/bin/grep", "-rlq", "SrcAddr", "/output/flow"];
+            self.cluster.user("oc").args(words).finish().success()
+        });
+    }
+}
+
+/// Starts the plugin as a shell does.
+#[track_caller]
+pub(crate) fn capture(shop: &Shop, words: &[&str]) -> Process {
+    shop.cluster.plugin(words).own_group().start()
+}
+
+/// The one capture that was copied home.
+#[track_caller]
+pub(crate) fn files(shop: &Shop) -> Files {
+    Files::of(&shop.cluster.home().join("output"))
+}
+
+/// What the collector says of itself; empty when it does not answer.
+pub(crate) fn state(cluster: &Cluster) -> String {
+    let words = ["exec", "-n", "netobserv-cli", "collector", "--", "/network-observability-cli", "renew"];
+    let answer = cluster.user("oc").args(words).finish().stdout;
+    let answer: Value = serde_json::from_str(answer.trim()).unwrap_or_default();
+    answer["state"].as_str().unwrap_or_default().to_owned()
+}
