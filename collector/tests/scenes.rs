@@ -43,7 +43,7 @@ fn typing_nodejs_leaves_its_flows_only() {
     let (scene, mut pty) = (Scene::read("nodejs.json"), Pty::start(&[], (120, 40)));
     scene.play(&pty.client(), 0..scene.seconds());
     pty.wait_for("router-default-6f8");
-    for (index, letter) in "nodejs".chars().enumerate() {
+    for (index, letter) in "nodejs".char_indices() {
         pty.press(&letter.to_string());
         pty.wait_for(&format!("Filter: {}", &"nodejs"[..=index]));
     }

@@ -111,7 +111,7 @@ fn service_address(number: u64) -> IpAddr {
 }
 
 fn host_address(number: u64) -> IpAddr {
-    IpAddr::from((0x0a00_0000 | (number / NODE) as u32 + 1).to_be_bytes())
+    IpAddr::from((0x0a00_0000 | ((number / NODE) as u32 + 1)).to_be_bytes())
 }
 
 fn name(number: u64) -> String {
@@ -145,7 +145,8 @@ fn service(number: u64) -> Service {
 }
 
 fn question(number: u64) -> Question {
-    let address = if number < PODS { pod_address(number, number % 4 == 0) } else { service_address(number - PODS) };
+    let address =
+        if number < PODS { pod_address(number, number.is_multiple_of(4)) } else { service_address(number - PODS) };
     Question { address, mac: None, port: Some((6, 8_080)), at_ms: 5 }
 }
 

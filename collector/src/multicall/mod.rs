@@ -16,8 +16,7 @@ pub type Applet = fn(Vec<OsString>) -> ExitCode;
 
 /// The program that `words` ask for, and its own words; `None` for the collector itself.
 pub fn find(words: &[OsString]) -> Option<(Applet, Vec<OsString>)> {
-    let named =
-        |at: usize| words.get(at).and_then(|word| by_name(word)).map(|applet| (applet, words[at + 1..].to_vec()));
+    let named = |at: usize| words.get(at).and_then(by_name).map(|applet| (applet, words[at + 1..].to_vec()));
     named(0).or_else(|| named(1))
 }
 

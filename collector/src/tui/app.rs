@@ -193,7 +193,7 @@ impl App {
     }
 
     /// Whether the list begins at the top of the screen; flows in their own order have the newest at the bottom.
-    pub(super) fn from_top(&self) -> bool {
+    pub(super) fn is_top_down(&self) -> bool {
         !self.view.is_table() || self.sort.is_some()
     }
 
@@ -201,7 +201,7 @@ impl App {
     pub(super) fn selected_line(&self) -> Option<usize> {
         let place = self.cursor?.checked_sub(self.offset)?;
         let lines = self.list_len().saturating_sub(self.offset).min(self.height());
-        let line = if self.from_top() { Some(place) } else { lines.checked_sub(place + 1) };
+        let line = if self.is_top_down() { Some(place) } else { lines.checked_sub(place + 1) };
         line.filter(|line| *line < lines)
     }
 

@@ -255,7 +255,7 @@ fn scroll_step(app: &App) -> usize {
 
 /// Moves the selection by lines of the screen. A table with a selection is paused, so that it does not run away.
 pub(super) fn move_cursor(app: &mut App, lines: isize, kept: &Kept) {
-    let steps = if app.from_top() { lines } else { -lines };
+    let steps = if app.is_top_down() { lines } else { -lines };
     match app.cursor {
         None if app.list_len() > 0 => select(app, app.offset, kept),
         None => {}
@@ -266,7 +266,7 @@ pub(super) fn move_cursor(app: &mut App, lines: isize, kept: &Kept) {
 /// To the first line of the list, or to the last.
 fn go(app: &mut App, to_top: bool, kept: &Kept) {
     let end = app.list_len().saturating_sub(1);
-    select(app, if to_top == app.from_top() { 0 } else { end }, kept);
+    select(app, if to_top == app.is_top_down() { 0 } else { end }, kept);
 }
 
 /// Selects a place of the list, and scrolls to it.

@@ -80,7 +80,7 @@ impl Matches {
     }
 
     /// The row that is `place` from the newest on.
-    pub(super) fn from_newest(&self, kept: &Kept, filtered: bool, place: usize) -> Option<u64> {
+    pub(super) fn nth_newest(&self, kept: &Kept, filtered: bool, place: usize) -> Option<u64> {
         if filtered {
             return self.found.len().checked_sub(place + 1).map(|index| self.found[index]);
         }
@@ -143,13 +143,13 @@ mod tests {
         while matches.searching {
             matches.update(&rows, &udp, &columns);
         }
-        assert_eq!((matches.count(&rows, true), matches.from_newest(&rows, true, 0)), (8, Some(70)));
+        assert_eq!((matches.count(&rows, true), matches.nth_newest(&rows, true, 0)), (8, Some(70)));
         kept(80..130, &mut rows);
         matches.update(&rows, &udp, &columns);
-        assert_eq!(matches.from_newest(&rows, true, 0), Some(120));
-        assert_eq!((matches.from_newest(&rows, true, 9), matches.from_newest(&rows, true, 10)), (Some(30), None));
+        assert_eq!(matches.nth_newest(&rows, true, 0), Some(120));
+        assert_eq!((matches.nth_newest(&rows, true, 9), matches.nth_newest(&rows, true, 10)), (Some(30), None));
         matches.update(&rows, &[], &columns);
-        assert_eq!((matches.count(&rows, false), matches.from_newest(&rows, false, 99)), (100, Some(30)));
-        assert_eq!(matches.from_newest(&rows, false, 100), None);
+        assert_eq!((matches.count(&rows, false), matches.nth_newest(&rows, false, 99)), (100, Some(30)));
+        assert_eq!(matches.nth_newest(&rows, false, 100), None);
     }
 }

@@ -65,7 +65,7 @@ fn click_line(app: &mut App, line: usize, kept: &Kept) {
         return;
     }
     let lines = app.list_len().saturating_sub(app.offset).min(app.height());
-    let place = if app.from_top() { Some(line) } else { lines.checked_sub(line + 1) };
+    let place = if app.is_top_down() { Some(line) } else { lines.checked_sub(line + 1) };
     if let Some(place) = place.filter(|_| line < lines) {
         keys::select(app, app.offset + place, kept);
     }

@@ -76,10 +76,10 @@ impl Refresh {
         app.shown.matching = self.matches.count(kept, filtered);
         app.shown.searching = self.matches.searching;
         let (from, to) = (app.offset, (app.offset + app.height()).min(app.shown.matching));
-        let numbers = (0..app.shown.matching).filter_map(|place| self.matches.from_newest(kept, filtered, place));
+        let numbers = (0..app.shown.matching).filter_map(|place| self.matches.nth_newest(kept, filtered, place));
         let numbers: Vec<u64> = match app.sort {
             Some(sort) => sorted(kept, numbers, sort, from, to),
-            None => (from..to).rev().filter_map(|place| self.matches.from_newest(kept, filtered, place)).collect(),
+            None => (from..to).rev().filter_map(|place| self.matches.nth_newest(kept, filtered, place)).collect(),
         };
         app.shown.rows = numbers.into_iter().filter_map(|number| kept.get(number).cloned()).collect();
         for column in &columns {

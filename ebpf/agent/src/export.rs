@@ -217,7 +217,7 @@ impl<O: Outbox> Exporter<O> {
     }
 
     fn found(&self) {
-        self.lost.send_if_modified(|lost| std::mem::take(lost));
+        self.lost.send_if_modified(std::mem::take);
     }
 
     fn status(&self, last: bool, instance: u64) -> AgentStatus {

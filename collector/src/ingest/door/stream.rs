@@ -45,7 +45,7 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         match &mut self.stream {
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-            Stream::Plain { preface, stream } if preface.is_empty() => Pin::new(stream).poll_read(context, buffer),
+            Stream::Plain { preface: [], stream } => Pin::new(stream).poll_read(context, buffer),
             Stream::Plain { preface, .. } => {
                 let (now, later) = preface.split_at(preface.len().min(buffer.remaining()));
                 buffer.put_slice(now);

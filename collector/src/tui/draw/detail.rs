@@ -40,6 +40,9 @@ fn heading(text: &str, width: usize) -> Pieces {
     pieces
 }
 
+/// Its name, its value in each second, and how one is written.
+type Quantity<'a> = (&'a str, &'a [u64], fn(u64) -> String);
+
 /// A direction: its sums, and a line for each quantity that it has.
 fn history(app: &App, side: &Side, width: usize) -> Vec<Pieces> {
     let sums = &side.sums;
@@ -47,7 +50,7 @@ fn history(app: &App, side: &Side, width: usize) -> Vec<Pieces> {
     let total = format!("{} in {} packets{drops}", human::bytes(sums.bytes), human::count(sums.packets));
     let title = fit(&side.title, width.saturating_sub(total.chars().count() + 2), false);
     let mut lines = vec![heading(&format!("{title}  {total}"), width)];
-    let quantities: [(&str, &Vec<u64>, fn(u64) -> String); 4] = [
+    let quantities: [Quantity<'_>; 4] = [
         ("bytes/s", &side.bytes, human::bytes),
         ("packets/s", &side.packets, short),
         ("drops/s", &side.drops, short),

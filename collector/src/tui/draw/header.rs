@@ -111,7 +111,7 @@ fn kernel_filters(options: &str) -> String {
             "or" | "action" | "cidr" | "direction" | "protocol" | "tcp_flags" | "drops" | "sample" => name == *rule,
             start => name.starts_with(start),
         };
-        RULES.iter().any(|rule| known(rule))
+        RULES.iter().any(known)
     };
     let rules: Vec<_> = options.split('|').filter(is_rule).map(|rule| rule.trim_start_matches('-')).collect();
     rules.join(" ")
