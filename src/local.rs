@@ -169,6 +169,8 @@ fn collector_invocation(capture: &Capture, endpoint: &Endpoint, output: &Output)
     }
     let mut args: Vec<OsString> = options.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
     args.push(format!("--options={}", capture.typed).into());
+    // Also in a pod the flows of this machine are nobody else's: no cluster is asked for names.
+    args.push("--kube=off".into());
     match &capture.packets {
         None => {
             args.insert(0, "get-flows".into());

@@ -77,6 +77,7 @@ fn defaults_reach_both_programs() {
     assert!(args.starts_with("collector args get-flows --listen unix:"), "{args}");
     let rest = format!(" --maxtime 5m --maxbytes 50000000 --loglevel info --output-dir ./output --filename {name} ");
     assert!(args.contains(&rest), "{args}");
+    assert!(args.contains(" --kube=off"), "names of a cluster are not asked for: {args}");
     let socket = args.split(' ').nth(4).expect("an address");
     assert_logged(&world, &format!("agent env TARGET_HOST={socket}"));
 }
