@@ -23,15 +23,17 @@ fn refused(run: Run, code: i32) -> String {
 #[test]
 fn wrong_words_are_a_usage_error() {
     let dir = tempfile::tempdir().unwrap();
-    for words in
-        [["--maxtime", "5"], ["--maxbytes", "50MB"], ["--port", "x"], ["--loglevel", "x"], ["--filename", "../x"]]
-    {
-        let line = refused(program(&["get-flows"]).args(words).dir(dir.path()), 2);
-        assert!(line.contains(words[0]), "{line}");
+    let wrong =
+        [["--maxtime", "5"], ["--maxbytes", "50MB"], ["--port", "x"], ["--loglevel", "x"], ["--filename", "../x"]];
+    for command in ["get-flows", "get-packets"] {
+        for words in wrong {
+            let line = refused(program(&[command]).args(words).dir(dir.path()), 2);
+            assert!(line.contains(words[0]), "{line}");
+        }
+        let line = refused(program(&[command]).dir(dir.path()), 2);
+        assert!(line.contains("--tls-dir") && line.contains("--insecure"), "{line}");
     }
-    for command in ["get-packets", "get-metrics"] {
-        assert!(refused(program(&[command]), 2).contains(command));
-    }
+    assert!(refused(program(&["get-metrics"]), 2).contains("get-metrics"));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was begun");
 }
 
@@ -40,7 +42,7 @@ fn a_port_in_use_is_told_before_any_file_is_made() {
     let other = TcpListener::bind("[::]:0").unwrap();
     let port = other.local_addr().unwrap().port().to_string();
     let dir = tempfile::tempdir().unwrap();
-    let line = refused(program(&["get-flows", "--port", &port]).dir(dir.path()), 1);
+    let line = refused(program(&["get-flows", "--insecure", "--port", &port]).dir(dir.path()), 1);
     assert_eq!(
         line,
         format!("error: port {port} is in use: end the program that listens there, or choose another with --port")
@@ -53,7 +55,7 @@ fn a_folder_that_cannot_be_written_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let line = refused(program(&["get-flows", "--output-dir"]).arg(file.join("output")), 1);
+    let line = refused(program(&["get-flows", "--insecure", "--output-dir"]).arg(file.join("output")), 1);
     let wanted = format!("error: cannot write to folder {}/output/flow: Not a directory", file.display());
     assert!(line.starts_with(&wanted) && line.ends_with("choose another with --output-dir"), "{line}");
 }
