@@ -9,7 +9,7 @@ const ALLOWED: &str = "interface names and /regular expressions/ separated by co
 
 /// The list as it goes to the agent: `text` with blanks around the items taken away. Empty text is an empty list.
 pub(super) fn check(option: &'static str, text: &str) -> Result<String, OptionError> {
-    if text.trim().is_empty() {
+    if text.is_empty() {
         return Ok(String::new());
     }
     let items: Vec<&str> = text.split(',').map(str::trim).collect();
@@ -57,6 +57,8 @@ mod tests {
             assert_eq!(check("interfaces", text), Ok(text.to_owned()));
         }
         assert_eq!(check("interfaces", " eth0 , /a b/ "), Ok("eth0,/a b/".to_owned()));
+        // An empty variable in a script, quoted with a blank, must not mean every interface.
+        assert!(check("interfaces", " ").is_err());
     }
 
     #[test]
