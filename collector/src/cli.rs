@@ -93,7 +93,7 @@ struct Words {
     #[arg(long, global = true, value_name = "N", default_value_t = 0)]
     expect_nodes: u64,
     /// Names of the cluster for the ends of flows: auto, which is where there is a cluster, or off
-    #[arg(long, global = true, default_value = "auto", value_name = "auto|off", value_parser = kube)]
+    #[arg(long, global = true, default_value = "auto", value_name = "auto|off", value_parser = kube, action = clap::ArgAction::Set)]
     kube: bool,
     /// Label for addresses of a subnet, the longest prefix first: NAME=CIDR[,CIDR...]; may be given several times
     #[arg(long, global = true, value_name = "NAME=CIDR", value_parser = subnets)]
@@ -359,6 +359,12 @@ mod tests {
         assert_eq!(options.listen, Listen::Port(7));
         assert_eq!((options.max_time, options.max_bytes), (Some(Duration::from_secs(5400)), None));
         assert_eq!((options.log_level, options.namespace.as_str()), (LevelFilter::DEBUG, "other"));
+    }
+
+    #[test]
+    fn names_can_be_switched_off() {
+        assert!(!read("get-flows --insecure --kube=off").unwrap().kube);
+        assert!(!read("get-packets --insecure --kube off").unwrap().kube);
     }
 
     #[test]
