@@ -107,6 +107,7 @@ install_tools() {
   need shellcheck shellcheck
   need kill procps
   need runc runc
+  need openssl openssl
   if $install; then
     apt_install "${missing_packages[@]}"
     if command -v rustup >/dev/null; then
