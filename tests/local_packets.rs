@@ -101,7 +101,7 @@ fn the_file_has_the_frames_that_tcpdump_has() {
     assert!(ended.finished.stdout.contains("lost: nothing"), "{}", ended.finished);
     let file = ended.packets();
     let (ours, theirs) = (as_pcap(&file), read_pcap(&theirs));
-    assert!(theirs.len() > 40, "{} packets", theirs.len());
+    assert!(theirs.len() > 10, "{} packets", theirs.len());
     assert!(ours.is_sorted_by_key(|packet| packet.time_ns), "in order of time");
     for packet in &theirs {
         let near = |ours: &&Packet| ours.time_ns.abs_diff(packet.time_ns) < 1_000_000;
