@@ -35,6 +35,9 @@ pub(super) fn extract(words: &Words, input: impl Read) -> io::Result<Outcome> {
             Err(error) => outcome.fail(&format!("{}: Cannot unpack: {}", name.display(), reason(&error))),
         }
     }
+    // An archive ends before its input does: tar fills its last record up, and who writes into a pipe that is closed
+    // before that dies of SIGPIPE.
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
     Ok(outcome)
 }
 
