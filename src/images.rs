@@ -114,30 +114,20 @@ impl PullPolicy {
     }
 }
 
-/// Credentials of a registry.
+/// Credentials of a registry: the text of a Docker configuration file. The capture makes a Secret of it, as its namespace
+/// is new and has none.
 #[derive(Clone, PartialEq, Eq)]
-pub enum PullSecret {
-    /// A Secret of the namespace.
-    Existing(String),
-    /// The text of a Docker configuration file: the capture makes a Secret of it.
-    Config(String),
-}
+pub struct PullSecret(pub String);
 
 impl PullSecret {
     /// Name of the Secret.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            PullSecret::Existing(name) => name,
-            PullSecret::Config(_) => "netobserv-cli-pull",
-        }
-    }
+    pub const NAME: &str = "netobserv-cli-pull";
 }
 
 /// Never the credentials.
 impl std::fmt::Debug for PullSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "PullSecret({})", self.name())
+        f.write_str("PullSecret(..)")
     }
 }
 
@@ -215,7 +205,7 @@ mod tests {
 
     #[test]
     fn credentials_are_never_shown() {
-        let secret = PullSecret::Config("hidden".into());
-        assert_eq!(format!("{secret:?}"), "PullSecret(netobserv-cli-pull)");
+        let secret = PullSecret("hidden".into());
+        assert_eq!(format!("{secret:?}"), "PullSecret(..)");
     }
 }

@@ -64,22 +64,20 @@ type Made = Result<Document, ManifestError>;
 ///
 /// See [`ManifestError`].
 pub fn documents(plan: &Plan, certificates: &Certificates) -> Result<Vec<Document>, ManifestError> {
-    let mut all = Vec::new();
-    if plan.make_namespace {
-        all.push(namespace(plan)?);
-    }
-    all.extend([
+    let mut all = vec![
+        namespace(plan)?,
         service_account(plan)?,
         agent_service_account(plan)?,
         cluster_role(plan)?,
         cluster_role_binding(plan)?,
-    ]);
-    all.extend([role(plan)?, role_binding(plan)?]);
+        role(plan)?,
+        role_binding(plan)?,
+    ];
     if plan.scc {
         all.extend([scc(plan)?, agent_role(plan)?, agent_role_binding(plan)?]);
     }
-    if let Some(PullSecret::Config(config)) = &plan.images.pull_secret {
-        all.push(pull_secret(plan, config)?);
+    if let Some(secret) = &plan.images.pull_secret {
+        all.push(pull_secret(plan, secret)?);
     }
     if plan.tls {
         all.extend([collector_tls(plan, certificates)?, agent_tls(plan, certificates)?]);
@@ -174,9 +172,9 @@ pub fn agent_role_binding(plan: &Plan) -> Made {
 }
 
 /// Credentials of the registry.
-pub fn pull_secret(plan: &Plan, config: &str) -> Made {
+pub fn pull_secret(plan: &Plan, secret: &PullSecret) -> Made {
     let text = include_str!("../yaml/pull-secret.yml");
-    document(plan, Stage::Access, "Secret", "netobserv-cli-pull", text, [("docker_config", json!(config))])
+    document(plan, Stage::Access, "Secret", PullSecret::NAME, text, [("docker_config", json!(secret.0))])
 }
 
 /// The collector's certificate and key.
@@ -198,13 +196,6 @@ pub fn collector_service(plan: &Plan) -> Made {
 
 /// The agents.
 pub fn agents(plan: &Plan) -> Made {
-    let text = match plan.command {
-        Kind::Flows => include_str!("../yaml/flow-capture.yml"),
-        Kind::Packets => include_str!("../yaml/packet-capture.yml"),
-    };
-    if let Some((name, _)) = plan.agent_env.iter().find(|(name, _)| !text.contains(&format!("${{{name}:-"))) {
-        return Err(ManifestError::NoPlace(name.clone()));
-    }
     let settings = plan.agent_env.iter().map(|(name, value)| (name.as_str(), json!(value)));
     let more = settings.chain([
         ("image", json!(plan.images.agent)),
@@ -213,8 +204,17 @@ pub fn agents(plan: &Plan) -> Made {
         ("target_host", json!(plan.collector_host())),
         ("plaintext", json!(!plan.tls)),
         ("volumes", json!(plan.tls || plan.privileged)),
+        ("flows", json!(plan.command == Kind::Flows)),
+        ("packets", json!(plan.command == Kind::Packets)),
     ]);
-    document(plan, Stage::Agents, "DaemonSet", "netobserv-cli", text, more)
+    let text = include_str!("../yaml/agents.yml");
+    let made = document(plan, Stage::Agents, "DaemonSet", "netobserv-cli", text, more)?;
+    // The template is the same for flows and packets, and not every setting is for both.
+    let place = |name: &str| made.yaml.lines().any(|line| line.trim().strip_prefix("- name: ") == Some(name));
+    match plan.agent_env.iter().find(|(name, _)| !place(name)) {
+        Some((name, _)) => Err(ManifestError::NoPlace(name.clone())),
+        None => Ok(made),
+    }
 }
 
 /// The collector's pod.
@@ -262,7 +262,7 @@ fn document<'a>(
 
 /// Values that more than one file uses.
 fn common(plan: &Plan) -> Values<'static> {
-    let pull_secrets: Vec<_> = plan.images.pull_secret.iter().map(|secret| json!({ "name": secret.name() })).collect();
+    let pull_secrets: Vec<_> = plan.images.pull_secret.iter().map(|_| json!({ "name": PullSecret::NAME })).collect();
     let owner = |uid| json!({ "apiVersion": "v1", "kind": "Namespace", "name": plan.namespace, "uid": uid });
     let scc_volumes = if plan.privileged { json!(["secret", "hostPath"]) } else { json!(["secret"]) };
     Values::from([

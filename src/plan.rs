@@ -56,9 +56,7 @@ pub struct Plan {
     pub command: Kind,
     /// Where everything goes.
     pub namespace: String,
-    /// Whether the namespace is ours to make, and so to remove.
-    pub make_namespace: bool,
-    /// `metadata.uid` of the namespace, once known and only when it is ours: the cluster-wide objects then go with it.
+    /// `metadata.uid` of the namespace, once known: the cluster-wide objects then go with it.
     pub namespace_uid: Option<String>,
     /// 8 hexadecimal digits; the label `netobserv.io/session`.
     pub session: String,
@@ -76,7 +74,7 @@ pub struct Plan {
     pub privileged: bool,
     /// The cluster has security context constraints (OpenShift).
     pub scc: bool,
-    /// Settings of the agents; each must have a place in `yaml/flow-capture.yml` or `yaml/packet-capture.yml`.
+    /// Settings of the agents; each must have a place in `yaml/agents.yml`.
     pub agent_env: Vec<(String, String)>,
     /// Options of the collector, without those that [`Plan::collector_command`] adds.
     pub collector_args: Vec<String>,

@@ -138,7 +138,6 @@ pub(crate) fn plan(settings: &Settings, cluster: &Cluster) -> Plan {
     Plan {
         command: settings.kind,
         namespace: settings.access.namespace.clone(),
-        make_namespace: true,
         namespace_uid: None,
         session: format!("{id:08x}"),
         started: Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),

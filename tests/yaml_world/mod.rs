@@ -15,7 +15,6 @@ pub(crate) fn plan(command: Kind) -> Plan {
     Plan {
         command,
         namespace: "netobserv-cli".into(),
-        make_namespace: true,
         namespace_uid: None,
         session: "0a1b2c3d".into(),
         started: "2026-03-06T16:19:22Z".into(),
@@ -45,13 +44,9 @@ pub(crate) fn every_plan() -> impl Iterator<Item = Plan> {
             plan.scc = bit(1);
             plan.tls = bit(2);
             plan.background = bit(3);
-            plan.make_namespace = bit(4);
             plan.namespace_uid = bit(4).then(|| "7a0c".into());
             plan.node_selector = bit(5).then(|| ("role".into(), "infra".into()));
-            plan.images.pull_secret = bit(6).then(|| match bit(0) {
-                true => PullSecret::Existing("mine".into()),
-                false => PullSecret::Config(r#"{"auths":{"r":{"auth":"YTpi"}}}"#.into()),
-            });
+            plan.images.pull_secret = bit(6).then(|| PullSecret(r#"{"auths":{"r":{"auth":"YTpi"}}}"#.into()));
             plan
         })
     })

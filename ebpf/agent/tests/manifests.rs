@@ -2,10 +2,21 @@
 
 use netobserv_agent::settings::{Settings, serves};
 
-const MANIFESTS: [(&str, &str); 2] = [
-    ("flow-capture.yml", include_str!("../../../yaml/flow-capture.yml")),
-    ("packet-capture.yml", include_str!("../../../yaml/packet-capture.yml")),
-];
+const MANIFEST: &str = include_str!("../../../yaml/agents.yml");
+/// Blocks of the manifest of which one is left when it is filled.
+const KINDS: [&str; 2] = ["flows", "packets"];
+
+/// The manifest as it is for one kind of capture.
+fn manifest(kind: &str) -> String {
+    let foreign = KINDS.map(|kind| format!("#if {kind}")).into_iter().find(|line| !line.ends_with(kind));
+    let mut inside = false;
+    let lines = MANIFEST.lines().filter(|line| {
+        let line = line.trim();
+        inside = if inside { line != "#end" } else { Some(line) == foreign.as_deref() };
+        !inside
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
 
 /// Names in capitals with their values: in quotes, plain, or the default of a hole (`${NAME:-"value"}`). A hole without a
 /// default is left out, as is what Kubernetes fills in.
@@ -26,26 +37,27 @@ fn value(text: &str) -> Option<String> {
 
 #[test]
 fn every_variable_of_the_manifests_is_a_setting() {
-    for (file, manifest) in MANIFESTS {
-        let variables = variables(manifest);
-        assert!(variables.len() > 10, "{file}: {variables:?}");
+    for kind in KINDS {
+        let variables = variables(&manifest(kind));
+        assert!(variables.len() > 10, "{kind}: {variables:?}");
+        assert_eq!(variables.iter().any(|(name, _)| name == "ENABLE_PCA"), kind == "packets");
         for (name, _) in variables {
-            assert!(serves(&name), "{file}: {name}");
+            assert!(serves(&name), "{kind}: {name}");
         }
     }
 }
 
 #[test]
 fn the_defaults_of_the_manifests_are_valid() {
-    for (file, manifest) in MANIFESTS {
-        let given = variables(manifest).into_iter().filter_map(|(name, value)| Some((name, value?)));
+    for kind in KINDS {
+        let given = variables(&manifest(kind)).into_iter().filter_map(|(name, value)| Some((name, value?)));
         // The hole that has no default; and a packet capture without a filter is refused, as it should be.
         let more = [("TARGET_HOST", "collector.netobserv-cli.svc"), ("FLOW_FILTER_RULES", r#"[{"port":80}]"#)];
         // Both ways to the collector stand in the file; one of them is left when it is filled.
         let one_way = given.filter(|(name, _)| !name.starts_with("TARGET_TLS_"));
         let settings = one_way.chain(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
         if let Err(error) = Settings::read(settings) {
-            panic!("{file}: {error}");
+            panic!("{kind}: {error}");
         }
     }
 }
