@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows a capture on this machine: two network namespaces with HTTP, DNS, ping and bulk TCP between them, ten seconds of
-# `oc-netobserv flows --local`, and three questions to the files; then five seconds of `packets --local` on port 80, read by tshark. Installs what is missing (Debian, Ubuntu), needs root or
-# sudo, and leaves nothing but the files in ./output.
+# `oc-netobserv flows --local`, and three questions to the files; then five seconds of `packets --local` on port 80, read by
+# tshark. Installs what is missing (Debian, Ubuntu), needs root or sudo, and leaves nothing but the files in ./output.
 #
 #   scripts/demo.sh              everything
 #   scripts/demo.sh --no-build   with the programs that are built already
@@ -48,7 +48,7 @@ server=nodemo-$$-b
 link_a=nd$$a
 link_b=nd$$b
 web=$(mktemp -d)
-capture=''
+running=''
 
 in_client() { ip netns exec "$client" "$@"; }
 in_server() { ip netns exec "$server" "$@"; }
@@ -56,9 +56,9 @@ in_server() { ip netns exec "$server" "$@"; }
 # Also after Ctrl-C in the middle of anything, so each step may have nothing to do.
 clean_up() {
   trap '' INT TERM HUP
-  if [[ -n $capture ]]; then
-    kill -TERM "$capture" 2>/dev/null || true
-    wait "$capture" 2>/dev/null || true
+  if [[ -n $running ]]; then
+    kill -TERM "$running" 2>/dev/null || true
+    wait "$running" 2>/dev/null || true
   fi
   local name
   for name in "$client" "$server"; do
@@ -104,6 +104,26 @@ start_traffic() {
     http://10.77.0.2:8080/ 'http://[fd77::2]:8080/' http://10.77.0.2/ >/dev/null 2>&1 &
 }
 
+# In the background, so that this script can be ended while it runs; it keeps the terminal.
+capture() {
+  local status=0 command=("$programs/oc-netobserv" "$1" --local "--interfaces=$link_a" "${@:2}")
+  heading "${command[*]}"
+  "${command[@]}" <&0 &
+  running=$!
+  wait "$running" || status=$?
+  running=''
+  ((status == 0)) || die "the capture ended with exit code $status"
+  if [[ -n ${SUDO_UID-} ]]; then chown -R "$SUDO_UID:${SUDO_GID-}" output; fi
+}
+
+# The folder is this script's to look into: the newest file is the capture's.
+newest() {
+  local file
+  file=$(find "output/$1" -name "*.$2" -newermt "@$((started - 1))" -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+  [[ -n $file ]] || die "the capture has written no .$2 file"
+  printf '%s' "$file"
+}
+
 ask() {
   local question=$1 sql=$2
   printf '\n%s%s%s\n' "$bold" "$question" "$plain"
@@ -116,22 +136,10 @@ make_network
 start_traffic
 note "$client ($link_a, 10.77.0.1, fd77::1)  <->  $server ($link_b, 10.77.0.2, fd77::2)"
 
-command=("$programs/oc-netobserv" flows --local --enable_all "--interfaces=$link_a" "--max-time=${seconds}s")
-heading "${command[*]}"
-# In the background, so that this script can be ended while it runs; it keeps the terminal.
-status=0
 started=$(date +%s)
-"${command[@]}" <&0 &
-capture=$!
-wait "$capture" || status=$?
-capture=''
-((status == 0)) || die "the capture ended with exit code $status"
-
-# The folder is this script's to look into: the newest file is the capture's.
-db=$(find output/flow -name '*.db' -newermt "@$((started - 1))" -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
-[[ -n $db ]] || die 'the capture has written no database'
+capture flows --enable_all "--max-time=${seconds}s"
+db=$(newest flow db)
 json=${db%.db}.json
-if [[ -n ${SUDO_UID-} ]]; then chown -R "$SUDO_UID:${SUDO_GID-}" output; fi
 
 heading 'The files'
 ls -lh "$json" "$db"
@@ -146,26 +154,15 @@ ask 'What was counted, and what was lost' \
   "SELECT name, value FROM capture WHERE name IN ('start', 'end', 'flows', 'packets', 'bytes') OR name LIKE 'lost%';"
 
 # The second scene of the original: the packets of HTTP, request and response.
-command=("$programs/oc-netobserv" packets --local 'tcp,80' "--interfaces=$link_a" "--max-time=${packet_seconds}s")
-heading "${command[*]}"
-status=0
-started=$(date +%s)
-"${command[@]}" <&0 &
-capture=$!
-wait "$capture" || status=$?
-capture=''
-((status == 0)) || die "the capture of packets ended with exit code $status"
-
-pcap=$(find output/pcap -name '*.pcapng' -newermt "@$((started - 1))" -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
-[[ -n $pcap ]] || die 'the capture has written no packets'
-if [[ -n ${SUDO_UID-} ]]; then chown -R "$SUDO_UID:${SUDO_GID-}" output; fi
+capture packets tcp,80 "--max-time=${packet_seconds}s"
+pcap=$(newest pcap pcapng)
 # Wireshark warns its users of root; the file is our own.
 read_packets() { tshark -n -r "$pcap" "$@" 2>/dev/null; }
 
 heading 'Requests and responses, and what stands at the first packet'
 note "tshark -r $pcap -Y http"
 read_packets -Y http -c 2000 -T fields -E separator=' ' -e frame.interface_name -e frame.len -e http.request.method \
-  -e http.request.uri -e http.response.code -e http.response.phrase -e http.server | head -n 6
+  -e http.request.uri -e http.response.code -e http.response.phrase -e http.server | sed -n 1,6p
 read_packets -c 1 -T fields -e frame.comment | sed 's/\\n/\n/g; s/,\([DC][eo]\)/\n\1/g'
-[[ -n $(read_packets -Y 'http.request' -T fields -e http.request.uri | head -n 1) ]] || die 'there is no HTTP request in the packets'
-[[ -n $(read_packets -Y 'http.response.code == 200' -T fields -e frame.number | head -n 1) ]] || die 'there is no HTTP response in the packets'
+[[ -n $(read_packets -Y http.request -T fields -e http.request.uri) ]] || die 'there is no HTTP request in the packets'
+[[ -n $(read_packets -Y 'http.response.code == 200' -T fields -e frame.number) ]] || die 'there is no HTTP response in the packets'

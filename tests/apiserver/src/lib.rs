@@ -17,4 +17,4 @@ mod watch;
 
 pub use faults::Faults;
 pub use server::Server;
-pub use store::Store;
+pub use store::{Store, merge};

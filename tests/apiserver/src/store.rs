@@ -139,7 +139,7 @@ fn now() -> String {
 }
 
 /// Lays a patch over an object: RFC 7396.
-pub(crate) fn merge(object: &mut Value, patch: &Value) {
+pub fn merge(object: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else { return *object = patch.clone() };
     if !object.is_object() {
         *object = json!({});

@@ -181,18 +181,11 @@ pub(crate) fn run(oc: &Oc, words: &Words) -> Done {
         "metadata": {"name": name, "namespace": words.namespace(), "labels": labels},
         "spec": {"containers": [{"name": name, "image": image, "command": words.rest}],
             "restartPolicy": words.get("restart").unwrap_or("Always")}});
-    merge(&mut pod, &overrides);
+    // What `kubectl run --overrides` does: lists are replaced.
+    netobserv_test_apiserver::merge(&mut pod, &overrides);
     oc.api.call("POST", &place(&pod, words)?, &pod)?;
     println!("pod/{name} created");
     Ok(0)
-}
-
-/// RFC 7396, which is what `kubectl run --overrides` does: lists are replaced.
-fn merge(object: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else { return *object = patch.clone() };
-    for (name, value) in patch {
-        merge(&mut object[name], value);
-    }
 }
 
 pub(crate) fn wait(oc: &Oc, words: &Words) -> Done {
