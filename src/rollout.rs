@@ -17,7 +17,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A signal is noticed within this time.
 const TICK: Duration = Duration::from_millis(25);
-/// Looks that find no pod at all before the events are read.
+/// Looks that find no pod at all, or a silent one, before the cluster is asked why.
 const PATIENCE: u32 = 3;
 
 /// Why the agents do not run.
@@ -55,7 +55,7 @@ fn words(lines: &[String]) -> String {
     if lines.is_empty() { String::new() } else { format!("; its last words: {}", lines.join(" / ")) }
 }
 
-/// Gives the number of agents, all of them ready.
+/// Gives the number of agents, all of them ready. Nodes that are not ready themselves are left out, and told.
 ///
 /// # Errors
 ///
@@ -64,7 +64,7 @@ pub fn wait(oc: &Oc, namespace: &str, session: &str, timeout: Duration, steps: S
     steps.say("Waiting for daemonset pods to be ready...");
     let start = Instant::now();
     let bar = say::spinner("");
-    let (mut pause, mut told, mut without_pods) = (FIRST_PAUSE, String::new(), 0);
+    let (mut pause, mut told, mut without_pods, mut silent) = (FIRST_PAUSE, String::new(), 0, 0);
     let call = Call::rollout(namespace, session);
     loop {
         let list: Option<Value> = oc.json(&call)?;
@@ -86,6 +86,13 @@ pub fn wait(oc: &Oc, namespace: &str, session: &str, timeout: Duration, steps: S
         if without_pods == PATIENCE {
             refused_by_cluster(oc, namespace, &state)?;
         }
+        silent = if state.is_done_but_for_silent_nodes() { silent + 1 } else { 0 };
+        if silent >= PATIENCE && are_broken(oc, &state.silent)? {
+            bar.finish_and_clear();
+            steps.say(&state.to_string());
+            warn(&format!("warning: not ready, and so without an agent: {}", state.silent.join(", ")));
+            return Ok(state.ready);
+        }
         if start.elapsed() >= timeout {
             let trouble = state.troubles.first().map(|trouble| format!(": {trouble}")).unwrap_or_default();
             return Err(RolloutError::TooLong { state: state.to_string(), trouble, after: timeout });
@@ -93,6 +100,22 @@ pub fn wait(oc: &Oc, namespace: &str, session: &str, timeout: Duration, steps: S
         rest(oc, pause.min(timeout.saturating_sub(start.elapsed())))?;
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Whether the cluster itself calls each of these nodes not ready. A user who may not look at nodes waits.
+fn are_broken(oc: &Oc, nodes: &[String]) -> Result<bool, OcError> {
+    let states = match oc.run(&Call::node_states()) {
+        Ok(states) => states,
+        Err(error @ OcError::Interrupted { .. }) => return Err(error),
+        Err(_) => return Ok(false),
+    };
+    let broken: Vec<&str> = states
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(_, ready)| *ready != "True")
+        .map(|(name, _)| name)
+        .collect();
+    Ok(nodes.iter().all(|node| broken.contains(&node.as_str())))
 }
 
 /// Waits, unless the user wants to stop.

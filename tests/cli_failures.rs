@@ -245,6 +245,28 @@ fn agents_that_never_become_ready() {
     assert_eq!(world.objects(), [""; 0]);
 }
 
+/// Its agent is scheduled and never heard of: at night that is the node which the others are asked about.
+#[test]
+fn a_node_that_is_not_ready_is_left_out() {
+    let set = r#"{"items":[{"kind":"DaemonSet","metadata":{"generation":1},"status":{"observedGeneration":1,
+        "desiredNumberScheduled":2,"numberReady":1}},{"kind":"Pod","metadata":{"name":"netobserv-cli-x"},
+        "spec":{"nodeName":"worker-2"},"status":{"phase":"Pending"}},{"kind":"Pod","metadata":{"name":"collector"},
+        "status":{"conditions":[{"type":"Ready","status":"True"}]}}]}"#;
+    let world = || world().file("answers/rollout", set);
+    let broken = world().file("answers/node-states", "worker-1 True\nworker-2 Unknown\n");
+    let outcome = broken.run(&["flows"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    assert_eq!(outcome.stderr, "warning: not ready, and so without an agent: worker-2\n");
+    assert!(outcome.stdout.contains("1/2 Ready\n") && outcome.stdout.contains("the capture speaks\n"), "{outcome:#?}");
+    // A node that works will start its agent.
+    for (answer, variable) in [("worker-1 True\nworker-2 True\n", ""), ("", "fail:get nodes")] {
+        let world = world().file("answers/node-states", answer).env("FAKE_BREAK", variable);
+        let outcome = world.run(&["flows", "--timeout=1500ms"]);
+        assert!(outcome.code == Some(1) && outcome.stderr.contains("1/2 Ready after 1.5 s"), "{outcome:#?}");
+        assert!(world.calls().iter().any(|call| call.contains("get nodes")), "{outcome:#?}");
+    }
+}
+
 #[test]
 fn no_node_at_all_is_no_capture() {
     let set = r#"{"items":[{"kind":"DaemonSet","metadata":{"generation":1},"status":{"observedGeneration":1,

@@ -110,6 +110,13 @@ impl Call {
         Self::new("find the nodes", ["get", "nodes", "-l", &label, "-o", "name"])
     }
 
+    /// A line for each node: its name, and whether it is ready (True, False, Unknown).
+    pub(crate) fn node_states() -> Self {
+        let path =
+            r#"jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}"#;
+        Self::new("find out which nodes are ready", ["get", "nodes", "-o", path])
+    }
+
     /// What OpenShift was installed with.
     pub(crate) fn install_config() -> Self {
         let path = "jsonpath={.data.install-config}";

@@ -27,11 +27,13 @@ pub(super) struct State {
     /// Agents that there should be.
     pub(super) desired: u64,
     /// Agents that work.
-    ready: u64,
+    pub(super) ready: u64,
     /// Agents that there are, working or not.
     pods: usize,
     /// The collector works.
     collector: bool,
+    /// Nodes whose agent neither works nor says why not.
+    pub(super) silent: Vec<String>,
     /// What keeps the others.
     pub(super) troubles: Vec<Trouble>,
 }
@@ -66,7 +68,11 @@ impl State {
                     let name = item["metadata"]["name"].as_str().unwrap_or_default();
                     state.pods += usize::from(!is_collector(name));
                     state.collector |= is_collector(name) && is_ready(item);
-                    state.troubles.extend(trouble(item));
+                    match trouble(item) {
+                        Some(trouble) => state.troubles.push(trouble),
+                        None if is_collector(name) || is_ready(item) => {}
+                        None => state.silent.extend(item["spec"]["nodeName"].as_str().map(str::to_owned)),
+                    }
                 }
                 _ => {}
             }
@@ -81,6 +87,16 @@ impl State {
             && self.collector
             && self.ready >= self.desired
             && !self.troubles.iter().any(|trouble| trouble.hopeless)
+    }
+
+    /// Nothing is missing but the agents of nodes that are silent.
+    pub(super) fn is_done_but_for_silent_nodes(&self) -> bool {
+        let silent = self.silent.len() as u64;
+        self.collector
+            && self.ready > 0
+            && silent > 0
+            && self.ready + silent >= self.desired
+            && self.troubles.is_empty()
     }
 
     /// There should be agents, and there is none.
@@ -183,6 +199,18 @@ mod tests {
         assert!(!State::of(&[set(2, 1), collector()]).is_done());
         assert!(!State::of(&[set(2, 2)]).is_done());
         assert!(State::of(&[set(2, 2), collector()]).is_done());
+    }
+
+    #[test]
+    fn a_silent_node_is_known() {
+        let silent = pod(&json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}));
+        let state = State::of(&[set(2, 1), collector(), silent.clone()]);
+        assert!(!state.is_done() && state.is_done_but_for_silent_nodes());
+        assert_eq!(state.silent, ["worker-1"]);
+        assert!(!State::of(&[set(1, 0), collector(), silent.clone()]).is_done_but_for_silent_nodes());
+        assert!(!State::of(&[set(3, 1), collector(), silent.clone()]).is_done_but_for_silent_nodes());
+        assert!(!State::of(&[set(2, 1), silent]).is_done_but_for_silent_nodes());
+        assert!(!State::of(&[set(2, 1), collector(), waiting("ErrImagePull")]).is_done_but_for_silent_nodes());
     }
 
     #[test]
