@@ -1,17 +1,20 @@
 //! The words as typed. Only their shape is checked here; what a value may be is known by [`crate::options`].
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 
 use crate::completion;
 
+mod capture;
 mod cluster;
+mod examples;
 mod filter;
 mod packets;
 
+pub use capture::FlowsArgs;
 pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
 pub use filter::{FilterArgs, FilterWord};
 pub use packets::PacketArgs;
@@ -83,7 +86,7 @@ fn hint(similar: Option<&str>) -> String {
 #[command(
     name = "oc-netobserv",
     about = "Capture network flows and packets of a cluster, or of this machine, on demand, with nothing left behind",
-    after_help = MAIN_EXAMPLES,
+    after_help = examples::MAIN,
     disable_help_subcommand = true,
     subcommand_required = true
 )]
@@ -95,10 +98,10 @@ struct Words {
 #[derive(Debug, Subcommand)]
 enum CommandWords {
     /// Capture flows into a JSON and an SQLite file
-    #[command(after_help = FLOWS_EXAMPLES)]
+    #[command(after_help = examples::FLOWS)]
     Flows(Box<FlowsArgs>),
     /// Capture packets into a pcapng file
-    #[command(after_help = PACKETS_EXAMPLES)]
+    #[command(after_help = examples::PACKETS)]
     Packets(Box<FlowsArgs>),
     /// Capture metrics: not there yet
     Metrics {
@@ -135,72 +138,6 @@ enum CommandWords {
     },
 }
 
-/// Options of `flows` and `packets`, as typed. Which of them a command has is known by [`crate::options`].
-#[derive(Debug, Default, Args)]
-#[command(args_override_self = true)]
-pub struct FlowsArgs {
-    /// Capture on this machine, without a cluster
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub local: Option<String>,
-    /// In a cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-    /// Interfaces to watch, separated by commas: names, or /regular expressions/ [default: all]
-    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
-    pub interfaces: Option<String>,
-    /// Interfaces to leave out, also where --interfaces names them [default: lo]
-    #[arg(long = "exclude_interfaces", alias = "exclude-interfaces", value_name = "LIST", allow_hyphen_values = true)]
-    pub exclude_interfaces: Option<String>,
-    /// DNS: latency, response code and name of each query
-    #[arg(long = "enable_dns", alias = "enable-dns", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub enable_dns: Option<String>,
-    /// Round-trip times of TCP connections
-    #[arg(long = "enable_rtt", alias = "enable-rtt", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub enable_rtt: Option<String>,
-    /// Packets that the kernel dropped, and why
-    #[arg(long = "enable_pkt_drop", aliases = ["enable-pkt-drop", "enable_pktdrop", "enable-pktdrop"], value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub enable_pkt_drop: Option<String>,
-    /// DNS, round-trip times and drops; one of them can be switched off again with =false
-    #[arg(long = "enable_all", alias = "enable-all", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub enable_all: Option<String>,
-    /// Look at one packet in N [default: 1, every packet]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub sampling: Option<String>,
-    /// End after this time: 30s, 5m, 1h30m [default: 5m]
-    #[arg(long = "max-time", alias = "max_time", value_name = "DURATION", allow_negative_numbers = true)]
-    pub max_time: Option<String>,
-    /// End when the JSON file has this many bytes [default: 50000000]
-    #[arg(long = "max-bytes", alias = "max_bytes", value_name = "BYTES", allow_negative_numbers = true)]
-    pub max_bytes: Option<String>,
-    /// How much the agent and the collector say: trace, debug, info, warn, error, fatal or panic [default: info]
-    #[arg(long = "log-level", alias = "log_level", value_name = "LEVEL")]
-    pub log_level: Option<String>,
-    /// Folder for the files, made if missing [default: ./output]
-    #[arg(long = "output-dir", alias = "output_dir", value_name = "DIR")]
-    pub output_dir: Option<PathBuf>,
-    /// No screen: a line for each flow on standard output, progress on standard error
-    #[arg(long = "no-tui", alias = "no_tui", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub no_tui: Option<String>,
-    /// How these lines look: text, or json (one object a line); implies --no-tui
-    #[arg(short = 'o', long = "output", value_name = "FORMAT")]
-    pub output: Option<String>,
-    /// Use this TCP port of 127.0.0.1 between agent and collector [default: a private Unix socket]
-    #[arg(long = "listen-port", alias = "listen_port", value_name = "PORT", allow_negative_numbers = true)]
-    pub listen_port: Option<String>,
-    /// Print the programs as they are started, and what the agent says
-    #[arg(short = 'v', long)]
-    pub verbose: bool,
-    /// The words behind the command.
-    #[arg(skip)]
-    pub typed: Vec<String>,
-    /// Of packets only.
-    #[command(flatten)]
-    pub packets: PacketArgs,
-    /// The filter rules.
-    #[command(flatten)]
-    pub filter: FilterArgs,
-}
-
 /// Options of `doctor`, as typed.
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
@@ -212,48 +149,6 @@ pub struct DoctorArgs {
     #[arg(short = 'v', long)]
     pub verbose: bool,
 }
-
-const MAIN_EXAMPLES: &str = "\
-Examples:
-  oc netobserv flows                                all nodes of the cluster, five minutes, into ./output
-  oc netobserv packets --protocol=TCP --port=80     packets of one port
-  oc netobserv cleanup                              remove what an interrupted capture left in the cluster
-  oc-netobserv flows --local                        this machine, without a cluster
-  oc-netobserv doctor --local                       what this machine's kernel can do
-  oc-netobserv flows --help                         the options of flows";
-
-const FLOWS_EXAMPLES: &str = "\
-Options are written --name=value or --name value; '-' and '_' in a name are the same.
-
-Examples:
-  oc netobserv flows                                all nodes, all interfaces but lo, five minutes, into ./output
-  oc netobserv flows --enable_dns --enable_rtt --enable_pkt_drop --peer_ip=10.128.0.7
-  oc netobserv flows --protocol=TCP --port=8080 or --protocol=UDP
-  oc netobserv flows --node-selector=kubernetes.io/os:linux --background --max-time=1h
-  oc netobserv flows --dry-run                      print the calls of oc, make none
-  oc-netobserv flows --local                        this machine: all interfaces but lo, five minutes, into ./output
-  oc-netobserv flows --local --interfaces=/^veth/ --exclude_interfaces=veth0,lo --max-time=30s
-  oc-netobserv flows --local --sampling=50 --max-bytes=1000000 --output-dir=/tmp/capture
-  oc-netobserv flows --local --action=Reject --cidr=10.0.0.0/8 or --tcp_flags=RST
-  oc-netobserv flows --local --listen-port=9999     over TCP on 127.0.0.1 instead of a private Unix socket
-
-Ctrl-C ends a capture after the last flows have been written. Then, for instance:
-  sqlite3 ./output/flow/TIME.db 'SELECT SrcAddr, DstAddr, DstPort, Bytes, Packets FROM flow ORDER BY Bytes DESC LIMIT 10'
-
-In a cluster it needs what 'oc netobserv flows --dry-run' shows. With --local it needs root, or the capabilities CAP_BPF,
-CAP_PERFMON and CAP_NET_ADMIN, and a kernel with BTF.";
-
-const PACKETS_EXAMPLES: &str = "\
-At least one filter is needed, to keep the load of the nodes low. Options are written --name=value or --name value.
-
-Examples:
-  oc netobserv packets --protocol=TCP --port=80
-  oc netobserv packets tcp,80                       the same, in the old short form
-  oc netobserv packets --port=53 or --protocol=ICMP --max-time=1m
-  oc netobserv packets --peer_ip=10.128.0.7 --node-selector=kubernetes.io/hostname:worker-1
-  oc netobserv packets tcp,443 -w - | wireshark -k -i -
-  oc-netobserv packets --local --interfaces=eth0 --port=443 --tls-keylog=$SSLKEYLOGFILE
-  oc-netobserv packets --local --all --max-file-size=100000000 --max-files=10 --max-time=24h";
 
 /// Reads the words; the first one is the name of the program.
 ///
@@ -387,6 +282,8 @@ fn first_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn read_words(words: &[&str]) -> Result<Request, WordsError> {

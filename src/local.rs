@@ -158,31 +158,18 @@ fn capture_with(
 }
 
 fn collector_invocation(capture: &Capture, endpoint: &Endpoint, output: &Output) -> Invocation {
-    let mut options: Vec<(&str, OsString)> = vec![
-        ("--listen", endpoint.listen()),
-        ("--maxtime", capture.max_time.as_str().into()),
-        ("--maxbytes", capture.max_bytes.to_string().into()),
-        ("--loglevel", capture.log_level.as_str().into()),
-    ];
+    let mut options: Vec<(&str, OsString)> = vec![("--listen", endpoint.listen())];
     if let Some(base) = output.base() {
         options.extend([("--output-dir", output.root().into()), ("--filename", base.into())]);
     }
-    let mut args: Vec<OsString> = options.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
-    args.push(format!("--options={}", capture.typed).into());
+    let command = if capture.packets.is_some() { "get-packets" } else { "get-flows" };
+    let mut args: Vec<OsString> = vec![command.into()];
+    args.extend(options.into_iter().flat_map(|(name, value)| [name.into(), value]));
     // Also in a pod the flows of this machine are nobody else's: no cluster is asked for names.
     args.push("--kube=off".into());
-    match &capture.packets {
-        None => {
-            args.insert(0, "get-flows".into());
-            args.extend(capture.lines.map(|lines| format!("--output={lines}").into()));
-        }
-        Some(packets) => {
-            args.insert(0, "get-packets".into());
-            args.extend(packets.collector_args().into_iter().map(OsString::from));
-            for path in packets.keylog.iter() {
-                args.extend(["--tls-keylog".into(), path.into()]);
-            }
-        }
+    args.extend(capture.collector_args().into_iter().map(OsString::from));
+    for path in capture.packets.iter().flat_map(|packets| &packets.keylog) {
+        args.extend(["--tls-keylog".into(), path.into()]);
     }
     Invocation {
         args,

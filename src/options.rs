@@ -5,11 +5,12 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::cli::{DoctorArgs, FlowsArgs};
+use crate::cli::{ClusterArgs, DoctorArgs, FlowsArgs};
 
 mod cluster;
 mod duration;
 mod filter;
+mod images;
 mod interfaces;
 mod packets;
 
@@ -22,6 +23,7 @@ const DEFAULT_MAX_TIME: &str = "5m";
 const DEFAULT_MAX_BYTES: &str = "50000000";
 const DEFAULT_EXCLUDED: &str = "lo";
 const DEFAULT_OUTPUT_DIR: &str = "./output";
+const SUBNETS: &str = "a name and its networks, such as Pods=10.128.0.0/14,fd01::/48";
 const LOG_LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "fatal", "panic"];
 
 /// A value that is not allowed, or an option that is missing.
@@ -71,6 +73,12 @@ pub enum OptionError {
     /// An option that works on the machine itself only, so far.
     #[error("--{0} goes with --local only, as yet")]
     LocalOnlyYet(&'static str),
+    /// A query of packets.
+    #[error("--query goes with flows only, as yet: packets are chosen by filters, such as --protocol=TCP --port=80")]
+    FlowsOnlyYet,
+    /// An option that makes sense in a cluster only.
+    #[error("--{0} goes with a cluster only: leave it out, or leave out --local")]
+    ClusterOnly(&'static str),
     /// An option that makes sense on the machine itself only.
     #[error("--{0} goes with --local only: in a cluster the collector is reached through its service")]
     LocalOnly(&'static str),
@@ -98,7 +106,7 @@ pub enum OptionError {
     },
 }
 
-/// One local flow capture; every value is valid.
+/// What every capture has, in a cluster or on this machine; every value is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capture {
     /// Interface names and `/regex/` items separated by commas; empty for all.
@@ -125,6 +133,10 @@ pub struct Capture {
     pub output_dir: PathBuf,
     /// TCP port of 127.0.0.1; `None` for a private Unix socket.
     pub port: Option<NonZeroU16>,
+    /// Only flows that one of these matches; all without any.
+    pub queries: Vec<String>,
+    /// `NAME=CIDR[,CIDR...]`: labels of addresses.
+    pub subnets: Vec<String>,
     /// Lines of this form instead of a screen.
     pub lines: Option<&'static str>,
     /// What was typed, as the collector shows it.
@@ -135,13 +147,12 @@ pub struct Capture {
     pub packets: Option<PacketSettings>,
 }
 
-impl TryFrom<&FlowsArgs> for Capture {
-    type Error = OptionError;
-
-    fn try_from(words: &FlowsArgs) -> Result<Self, OptionError> {
+impl Capture {
+    /// Checks the words that flows and packets have in common.
+    fn new(words: &FlowsArgs) -> Result<Self, OptionError> {
         let all = switch("enable_all", words.enable_all.as_deref(), false)?;
         let rules = filter::rules(&words.filter.0)?;
-        let capture = Self {
+        Ok(Self {
             dns: switch("enable_dns", words.enable_dns.as_deref(), all)?,
             rtt: switch("enable_rtt", words.enable_rtt.as_deref(), all)?,
             drops: switch("enable_pkt_drop", words.enable_pkt_drop.as_deref(), all)? || rules.drops,
@@ -157,13 +168,100 @@ impl TryFrom<&FlowsArgs> for Capture {
             log_level: log_level(words.log_level.as_deref().unwrap_or("info"))?,
             output_dir: words.output_dir.clone().unwrap_or_else(|| DEFAULT_OUTPUT_DIR.into()),
             port: words.listen_port.as_deref().map(|text| number("listen-port", text, NonZeroU16::MAX)).transpose()?,
+            queries: words.query.iter().map(|text| query(text)).collect::<Result<_, _>>()?,
+            subnets: words.subnets.iter().map(|text| subnets(text)).collect::<Result<_, _>>()?,
             lines: lines(words)?,
             typed: options_text(&words.typed),
             verbose: words.verbose,
             packets: None,
-        };
-        Ok(capture)
+        })
     }
+
+    /// Checks the words of a capture of packets.
+    ///
+    /// # Errors
+    ///
+    /// A value is not allowed.
+    pub fn packets(words: &FlowsArgs) -> Result<Self, OptionError> {
+        let features = [("enable_dns", &words.enable_dns), ("enable_rtt", &words.enable_rtt)];
+        let foreign = features.into_iter().chain(unbuilt(&words.cluster)).find(|(_, value)| value.is_some());
+        if let Some((option, _)) = foreign {
+            return Err(OptionError::OfAnotherCommand { option, command: "packets" });
+        }
+        refuse_metrics_options(words, "packets")?;
+        if !words.query.is_empty() {
+            return Err(OptionError::FlowsOnlyYet);
+        }
+        let capture = Self::new(words)?;
+        let packets = Some(PacketSettings::new(words, &capture)?);
+        Ok(Self { dns: false, rtt: false, packets, ..capture })
+    }
+
+    /// Checks the words of a capture of flows.
+    ///
+    /// # Errors
+    ///
+    /// A value is not allowed.
+    pub fn flows(words: &FlowsArgs) -> Result<Self, OptionError> {
+        refuse_metrics_options(words, "flows")?;
+        if let Some((option, _)) = words.packets.typed().into_iter().find(|(_, typed)| *typed) {
+            return Err(OptionError::OfAnotherCommand { option, command: "flows" });
+        }
+        for (option, value) in unbuilt(&words.cluster) {
+            if switch(option, value.as_deref(), false)? {
+                return Err(OptionError::NotThere(option));
+            }
+        }
+        Self::new(words)
+    }
+
+    /// What the collector is told in a cluster and on this machine.
+    #[must_use]
+    pub fn collector_args(&self) -> Vec<String> {
+        let mut args = vec![
+            format!("--options={}", self.typed),
+            format!("--loglevel={}", self.log_level),
+            format!("--maxtime={}", self.max_time),
+            format!("--maxbytes={}", self.max_bytes),
+        ];
+        args.extend(self.queries.iter().map(|query| format!("--query={query}")));
+        args.extend(self.subnets.iter().map(|subnets| format!("--subnets={subnets}")));
+        args.extend(self.lines.map(|lines| format!("--output={lines}")));
+        args.extend(self.packets.iter().flat_map(PacketSettings::collector_args));
+        args
+    }
+}
+
+/// Features of the original that are not built yet.
+fn unbuilt(words: &ClusterArgs) -> [(&'static str, &Option<String>); 4] {
+    [
+        ("enable_ipsec", &words.enable_ipsec),
+        ("enable_network_events", &words.enable_network_events),
+        ("enable_pkt_translation", &words.enable_pkt_translation),
+        ("enable_udn_mapping", &words.enable_udn_mapping),
+    ]
+}
+
+fn refuse_metrics_options(words: &FlowsArgs, command: &'static str) -> Result<(), OptionError> {
+    match words.cluster.include_list {
+        Some(_) => Err(OptionError::OfAnotherCommand { option: "include_list", command }),
+        None => Ok(()),
+    }
+}
+
+fn query(text: &str) -> Result<String, OptionError> {
+    if text.trim().is_empty() {
+        return Err(OptionError::EmptyQuery);
+    }
+    netobserv_query::Query::read(text)?;
+    Ok(text.to_owned())
+}
+
+fn subnets(text: &str) -> Result<String, OptionError> {
+    let good = text
+        .split_once('=')
+        .is_some_and(|(name, list)| !name.is_empty() && list.split(',').all(|cidr| filter::is_network(cidr.trim())));
+    if good { Ok(text.to_owned()) } else { Err(not_allowed("subnets", text, SUBNETS)) }
 }
 
 /// The form of lines, when there is to be no screen.
@@ -183,50 +281,17 @@ fn options_text(typed: &[String]) -> String {
     bare.join("|")
 }
 
-impl Capture {
-    /// Checks the words of a capture of packets on this machine.
-    ///
-    /// # Errors
-    ///
-    /// A value is not allowed.
-    pub fn packets(words: &FlowsArgs) -> Result<Self, OptionError> {
-        let features = [("enable_dns", &words.enable_dns), ("enable_rtt", &words.enable_rtt)];
-        if let Some((option, _)) = features.iter().find(|(_, value)| value.is_some()) {
-            return Err(OptionError::OfAnotherCommand { option, command: "packets" });
-        }
-        let capture = Self::try_from(words)?;
-        let packets = Some(PacketSettings::new(words, &capture)?);
-        Ok(Self { dns: false, rtt: false, packets, ..capture })
-    }
-
-    /// Checks the words of a capture of flows on this machine.
-    ///
-    /// # Errors
-    ///
-    /// A value is not allowed.
-    pub fn flows(words: &FlowsArgs) -> Result<Self, OptionError> {
-        refuse_packet_options(words)?;
-        Self::try_from(words)
-    }
-}
-
-/// Flows have no packets to be written.
-fn refuse_packet_options(words: &FlowsArgs) -> Result<(), OptionError> {
-    let options = words.packets.typed();
-    let snaplen = ("snaplen", words.cluster.snaplen.is_some());
-    match options.into_iter().chain([snaplen]).find(|(_, typed)| *typed) {
-        Some((option, _)) => Err(OptionError::OfAnotherCommand { option, command: "flows" }),
-        None => Ok(()),
-    }
-}
-
 /// Whether the words ask for a capture on this machine.
 ///
 /// # Errors
 ///
-/// The value is neither true nor false.
+/// The value is neither true nor false, or there are options that only a cluster has.
 pub fn is_local(words: &FlowsArgs) -> Result<bool, OptionError> {
-    switch("local", words.local.as_deref(), false)
+    let local = switch("local", words.local.as_deref(), false)?;
+    match words.cluster.typed().first() {
+        Some(option) if local => Err(OptionError::ClusterOnly(option)),
+        _ => Ok(local),
+    }
 }
 
 /// `; did you mean X?` when `text` is spelt nearly like one of `words`; X in small letters when `text` is.
@@ -307,12 +372,12 @@ mod tests {
 
     #[track_caller]
     fn refused(words: FlowsArgs) -> String {
-        Capture::try_from(&words).expect_err("the value is wrong").to_string()
+        Capture::new(&words).expect_err("the value is wrong").to_string()
     }
 
     #[test]
     fn defaults() {
-        let capture = Capture::try_from(&local()).unwrap();
+        let capture = Capture::new(&local()).unwrap();
         assert_eq!(capture.interfaces, "");
         assert_eq!(capture.exclude_interfaces, "lo");
         assert_eq!(capture.sampling.get(), 1);
@@ -327,7 +392,7 @@ mod tests {
     fn lines_instead_of_a_screen() {
         let lines = |no_tui: Option<&str>, output: Option<&str>| {
             let words = FlowsArgs { no_tui: no_tui.map(Into::into), output: output.map(Into::into), ..local() };
-            Capture::try_from(&words).map(|capture| capture.lines)
+            Capture::new(&words).map(|capture| capture.lines)
         };
         assert_eq!((lines(None, None), lines(Some("true"), None)), (Ok(None), Ok(Some("text"))));
         assert_eq!(lines(Some("false"), Some("json")), Ok(Some("json")));
@@ -346,7 +411,7 @@ mod tests {
 
     #[test]
     fn all_features_at_once_but_for_those_switched_off() {
-        let on = |words| Capture::try_from(&words).map(|c| (c.dns, c.rtt, c.drops)).unwrap();
+        let on = |words| Capture::new(&words).map(|c| (c.dns, c.rtt, c.drops)).unwrap();
         assert_eq!(on(local()), (false, false, false));
         let all = FlowsArgs { enable_all: Some("true".into()), ..local() };
         assert_eq!(on(FlowsArgs { enable_rtt: Some("false".into()), ..all }), (true, false, true));
@@ -377,7 +442,7 @@ mod tests {
             );
         }
         let largest = FlowsArgs { max_bytes: Some(i64::MAX.to_string()), ..local() };
-        assert_eq!(Capture::try_from(&largest).unwrap().max_bytes.get(), i64::MAX as u64);
+        assert_eq!(Capture::new(&largest).unwrap().max_bytes.get(), i64::MAX as u64);
     }
 
     #[test]
@@ -396,6 +461,17 @@ mod tests {
             refused(FlowsArgs { log_level: Some("verbose".into()), ..local() }),
             "--log-level=verbose is not valid: use one of trace, debug, info, warn, error, fatal, panic"
         );
+    }
+
+    #[test]
+    fn what_only_a_cluster_has_is_refused() {
+        let words = |cluster| FlowsArgs { cluster, ..local() };
+        let background = ClusterArgs { background: Some("true".into()), ..ClusterArgs::default() };
+        let said = "--background goes with a cluster only: leave it out, or leave out --local";
+        assert_eq!(is_local(&words(background.clone())).unwrap_err().to_string(), said);
+        assert!(!is_local(&FlowsArgs { local: None, ..words(background) }).unwrap());
+        let unbuilt = ClusterArgs { enable_ipsec: Some("true".into()), ..ClusterArgs::default() };
+        assert_eq!(Capture::flows(&words(unbuilt)).unwrap_err(), OptionError::NotThere("enable_ipsec"));
     }
 
     #[test]

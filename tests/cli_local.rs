@@ -75,8 +75,8 @@ fn defaults_reach_both_programs() {
     let base = world.base();
     let name = base.rsplit('/').next().expect("a name");
     assert!(args.starts_with("collector args get-flows --listen unix:"), "{args}");
-    let rest = format!(" --maxtime 5m --maxbytes 50000000 --loglevel info --output-dir ./output --filename {name} ");
-    assert!(args.contains(&rest), "{args}");
+    assert!(args.contains(&format!(" --output-dir ./output --filename {name} ")), "{args}");
+    assert!(args.ends_with(" --loglevel=info --maxtime=5m --maxbytes=50000000"), "{args}");
     assert!(args.contains(" --kube=off"), "names of a cluster are not asked for: {args}");
     let socket = args.split(' ').nth(4).expect("an address");
     assert_logged(&world, &format!("agent env TARGET_HOST={socket}"));
@@ -94,6 +94,9 @@ fn options_reach_both_programs() {
         "--max-bytes=5",
         "--log-level=debug",
         "--output-dir=other/dir",
+        "--query=Bytes > 9 or SrcPort = 53",
+        "--subnets=Lab=10.0.0.0/8",
+        "--subnets=Up=fd00::/8",
     ];
     let port_word = format!("--listen-port={port}");
     let plugin = world.start(&[&words[..], &more[..], &[port_word.as_str()]].concat());
@@ -114,10 +117,12 @@ fn options_reach_both_programs() {
         assert_logged(&world, line);
     }
     let args = world.log().remove(0);
-    let start =
-        format!("collector args get-flows --listen 127.0.0.1:{port} --maxtime 90s --maxbytes 5 --loglevel debug ");
-    assert!(args.starts_with(&start), "{args}");
-    assert!(args.contains(" --output-dir other/dir --filename ") && args.contains(" --options=local|"), "{args}");
+    let start = format!("collector args get-flows --listen 127.0.0.1:{port} --output-dir other/dir --filename ");
+    assert!(args.starts_with(&start) && args.contains(" --options=local|"), "{args}");
+    let query = "--query=Bytes > 9 or SrcPort = 53";
+    let told =
+        format!(" --loglevel=debug --maxtime=90s --maxbytes=5 {query} --subnets=Lab=10.0.0.0/8 --subnets=Up=fd00::/8");
+    assert!(args.ends_with(&told), "{args}");
     assert!(world.path("other/dir/flow").is_dir());
 }
 

@@ -19,11 +19,10 @@ const OPTIONS: &[&str] = &[
     "--port=80",
     "or",
     "--protocol=UDP",
-    "--query=SrcPort=80",
-    "--query=DstPort=80",
+    "--subnets=Pods=10.0.0.0/8,fd00::/8",
     "--keep=10m",
 ];
-const OF_FLOWS: &[&str] = &["--enable_all", "--sampling=2"];
+const OF_FLOWS: &[&str] = &["--enable_all", "--sampling=2", "--query=SrcPort=80", "--query=DstPort=80"];
 const OF_PACKETS: &[&str] = &["--snaplen=100"];
 
 fn words(kind: Kind) -> Box<FlowsArgs> {
@@ -47,9 +46,7 @@ fn the_collector_knows_its_arguments() {
     for kind in [Kind::Flows, Kind::Packets] {
         for background in [false, true] {
             let command = full_plan(kind, background).collector_command();
-            let run = Run::new(&binaries().collector)
-                .args(&command[1..])
-                .args(["--expect-nodes=3", "--subnets=Pods=10.0.0.0/8"]);
+            let run = Run::new(&binaries().collector).args(&command[1..]).arg("--expect-nodes=3");
             let help = run.arg("--help").output();
             assert!(help.contains("--maxtime"), "{command:?}: {help}");
         }

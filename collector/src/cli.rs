@@ -208,6 +208,9 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         Command::GetFlows => None,
         Command::GetPackets(words) => Some(words.read().map_err(NoCapture::Usage)?),
     };
+    if packets.is_some() && !words.query.is_empty() {
+        return Err(NoCapture::Usage("error: --query: packets are chosen by the agents' filters: leave it out".into()));
+    }
     let listen = words.listen.unwrap_or(Listen::Port(words.port));
     Ok(Options {
         packets,
@@ -402,6 +405,7 @@ mod tests {
             ("get-flows -o yaml", "--output"),
             ("get-packets --format=pcap --tls-keylog=a", "--tls-keylog"),
             ("get-packets -w file", "--write"),
+            ("get-packets --query Bytes>1", "--query"),
             ("get-packets --max-files 2", "--max-file-size"),
             ("get-packets --max-file-size 5", "--max-file-size"),
             ("get-flows --comments none", "--comments"),

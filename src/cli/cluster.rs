@@ -6,17 +6,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 /// Options that only flow captures have.
-pub(super) const NOT_OF_PACKETS: [&str; 10] = [
-    "enable_all",
+pub(super) const NOT_OF_PACKETS: [&str; 7] = [
     "enable_dns",
     "enable_rtt",
-    "enable_pkt_drop",
     "enable_ipsec",
     "enable_network_events",
     "enable_pkt_translation",
     "enable_udn_mapping",
-    "sampling",
-    "drops",
+    "query",
 ];
 
 const CAPTURE: &str = "In a cluster";
@@ -74,9 +71,6 @@ pub struct ClusterArgs {
     /// Capture only on nodes with this label
     #[arg(long = "node-selector", alias = "node_selector", value_name = "KEY:VALUE", allow_hyphen_values = true)]
     pub node_selector: Option<String>,
-    /// Keep only flows that this query matches; given again, those that any of them matches
-    #[arg(long, aliases = ["regexes", "regex"], value_name = "QUERY", allow_hyphen_values = true, action = clap::ArgAction::Append)]
-    pub query: Vec<String>,
     /// Label addresses with the subnets that OpenShift knows: Machines, Pods, Services
     #[arg(long = "get-subnets", alias = "get_subnets", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub get_subnets: Option<String>,
@@ -89,9 +83,6 @@ pub struct ClusterArgs {
     /// Longest time that files of a capture nobody looks after wait for a copy [default: 1h]
     #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
     pub keep: Option<String>,
-    /// Bytes of each packet that are kept [default: whole packets]
-    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
-    pub snaplen: Option<String>,
     /// Image of the collector [default: $NETOBSERV_COLLECTOR_IMAGE, or the one of this version]
     #[arg(long = "collector-image", alias = "collector_image", value_name = "IMAGE")]
     pub collector_image: Option<String>,
@@ -125,4 +116,33 @@ pub struct ClusterArgs {
     /// The cluster.
     #[command(flatten)]
     pub access: AccessArgs,
+}
+
+impl ClusterArgs {
+    /// The options that were typed, as names without dashes.
+    #[must_use]
+    pub fn typed(&self) -> Vec<&'static str> {
+        let access = &self.access;
+        let all = [
+            ("background", self.background.is_some()),
+            ("copy", self.copy.is_some()),
+            ("node-selector", self.node_selector.is_some()),
+            ("get-subnets", self.get_subnets.is_some()),
+            ("privileged", self.privileged.is_some()),
+            ("yaml", self.yaml.is_some()),
+            ("keep", self.keep.is_some()),
+            ("collector-image", self.collector_image.is_some()),
+            ("agent-image", self.agent_image.is_some()),
+            ("registry", self.registry.is_some()),
+            ("image-pull-policy", self.image_pull_policy.is_some()),
+            ("pull-secret", self.pull_secret.is_some()),
+            ("namespace", access.namespace.is_some()),
+            ("kubeconfig", access.kubeconfig.is_some()),
+            ("context", access.context.is_some()),
+            ("timeout", access.timeout.is_some()),
+            ("dry-run", access.dry_run.is_some()),
+            ("force", access.force.is_some()),
+        ];
+        all.into_iter().filter(|(_, typed)| *typed).map(|(option, _)| option).collect()
+    }
 }

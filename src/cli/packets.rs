@@ -9,6 +9,9 @@ pub struct PacketArgs {
     /// Capture all packets, without any filter
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub all: Option<String>,
+    /// Bytes of each packet that are kept [default: whole packets]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    pub snaplen: Option<String>,
     /// Where comments stand: every packet, the first of a flow, or none [default: flow]
     #[arg(long, value_name = "WHERE")]
     pub comments: Option<String>,
@@ -32,9 +35,10 @@ pub struct PacketArgs {
 impl PacketArgs {
     /// Names of the options without dashes, each with whether it was typed.
     #[must_use]
-    pub fn typed(&self) -> [(&'static str, bool); 7] {
+    pub fn typed(&self) -> [(&'static str, bool); 8] {
         [
             ("all", self.all.is_some()),
+            ("snaplen", self.snaplen.is_some()),
             ("comments", self.comments.is_some()),
             ("format", self.format.is_some()),
             ("write", self.write.is_some()),

@@ -4,17 +4,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Capture, OptionError, PacketSettings, did_you_mean, duration, not_allowed, refuse_packet_options, switch};
-use crate::cli::{AccessArgs, ClusterArgs, CommandArgs, FlowsArgs};
-use crate::images::{self, Images, PullPolicy, PullSecret};
+use super::{Capture, OptionError, did_you_mean, duration, images, not_allowed, switch};
+use crate::cli::{AccessArgs, CommandArgs, FlowsArgs};
+use crate::images::Images;
 use crate::plan::{DEFAULT_NAMESPACE, Kind};
 
 mod told;
 
 const NAMESPACE: &str = "NETOBSERV_NAMESPACE";
-const COLLECTOR_IMAGE: &str = "NETOBSERV_COLLECTOR_IMAGE";
-const AGENT_IMAGE: &str = "NETOBSERV_AGENT_IMAGE";
-const REGISTRY: &str = "NETOBSERV_REGISTRY";
 const DEFAULT_TIMEOUT: &str = "10m";
 const DEFAULT_KEEP: &str = "1h";
 /// A session that nobody renews for so long is over.
@@ -113,10 +110,15 @@ impl Settings {
     ///
     /// A value is not allowed, or an option does not belong to the command.
     pub fn new(words: &FlowsArgs, kind: Kind) -> Result<Self, OptionError> {
-        refuse_foreign(words, kind)?;
-        let capture = Capture::try_from(words)?;
-        let packets = (kind == Kind::Packets).then(|| PacketSettings::new(words, &capture)).transpose()?;
-        if packets.as_ref().is_some_and(|packets| packets.keylog.is_some()) {
+        if words.listen_port.is_some() {
+            return Err(OptionError::LocalOnly("listen-port"));
+        }
+        let capture = match kind {
+            Kind::Flows => Capture::flows(words)?,
+            Kind::Packets => Capture::packets(words)?,
+        };
+        let to_stdout = capture.packets.as_ref().is_some_and(|packets| packets.to_stdout);
+        if capture.packets.as_ref().is_some_and(|packets| packets.keylog.is_some()) {
             return Err(OptionError::LocalOnlyYet("tls-keylog"));
         }
         let cluster = &words.cluster;
@@ -128,20 +130,19 @@ impl Settings {
             background,
             copy: copy(cluster.copy.as_deref())?,
             yaml: yaml(cluster.yaml.as_deref())?,
-            images: images(cluster)?,
+            images: images::images(cluster)?,
             node_selector: cluster.node_selector.as_deref().map(node_selector).transpose()?,
             privileged: switch("privileged", cluster.privileged.as_deref(), false)?,
             get_subnets: switch("get-subnets", cluster.get_subnets.as_deref(), false)?,
             drops: capture.drops,
-            agent_env: agent_env(&capture, packets.as_ref()),
-            collector_args: collector_args(&capture, words, background, packets.as_ref())?,
+            agent_env: agent_env(&capture),
+            collector_args: collector_args(&capture, background),
             max_time: duration::parse(&capture.max_time).unwrap_or_default(),
             max_bytes: capture.max_bytes.get(),
             limits: (capture.max_time, capture.max_bytes.to_string()),
             keep,
             typed: words.typed.join(" "),
-            data_on_stdout: (capture.lines == Some("json") && !background)
-                || packets.is_some_and(|packets| packets.to_stdout),
+            data_on_stdout: (capture.lines == Some("json") && !background) || to_stdout,
             told: told::environment_lines(cluster, &access),
             options_told: told::options(words),
             output_dir: capture.output_dir,
@@ -174,7 +175,7 @@ fn access(words: &AccessArgs, verbose: bool) -> Result<Access, OptionError> {
 }
 
 /// A variable that is set to something.
-fn environment(name: &str) -> Option<String> {
+pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -230,55 +231,7 @@ fn node_selector(text: &str) -> Result<(String, String), OptionError> {
     if good { Ok((key.to_owned(), value.to_owned())) } else { Err(OptionError::NodeSelector) }
 }
 
-/// What the user names is taken as it is; the registry is that of the images that nobody names.
-fn images(words: &ClusterArgs) -> Result<Images, OptionError> {
-    let registry = words.registry.clone().or_else(|| environment(REGISTRY));
-    let mut images = registry.map_or_else(|| Ok(Images::default()), in_registry)?;
-    if let Some(image) = words.collector_image.clone().or_else(|| environment(COLLECTOR_IMAGE)) {
-        images.collector = reference("collector-image", image)?;
-    }
-    if let Some(image) = words.agent_image.clone().or_else(|| environment(AGENT_IMAGE)) {
-        images.agent = reference("agent-image", image)?;
-    }
-    images.pull_policy = words.image_pull_policy.as_deref().map(pull_policy).transpose()?;
-    images.pull_secret = words.pull_secret.as_deref().map(pull_secret).transpose()?;
-    Ok(images)
-}
-
-fn in_registry(registry: String) -> Result<Images, OptionError> {
-    let good = images::is_registry(&registry);
-    if good { Ok(Images::in_registry(&registry)) } else { Err(not_allowed("registry", &registry, images::MIRROR)) }
-}
-
-fn reference(option: &'static str, image: String) -> Result<String, OptionError> {
-    if images::is_reference(&image) { Ok(image) } else { Err(not_allowed(option, &image, images::REFERENCE)) }
-}
-
-fn pull_policy(text: &str) -> Result<PullPolicy, OptionError> {
-    let all = [PullPolicy::Always, PullPolicy::IfNotPresent, PullPolicy::Never];
-    let names = all.map(PullPolicy::word);
-    let found = all.into_iter().find(|policy| policy.word().eq_ignore_ascii_case(text));
-    let allowed = || format!("Always, IfNotPresent or Never{}", did_you_mean(text, &names));
-    found.ok_or_else(|| not_allowed("image-pull-policy", text, allowed()))
-}
-
-/// The path of a Docker configuration, or the name of a Secret.
-fn pull_secret(text: &str) -> Result<PullSecret, OptionError> {
-    if is_label(text, 253, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c))
-        && !std::path::Path::new(text).is_file()
-    {
-        return Ok(PullSecret::Existing(text.to_owned()));
-    }
-    let unreadable = |reason| OptionError::Unreadable { option: "pull-secret", value: text.to_owned(), reason };
-    let config = std::fs::read_to_string(text).map_err(|error| unreadable(error.to_string()))?;
-    let parsed: Result<serde_json::Map<_, _>, _> = serde_json::from_str(&config);
-    match parsed {
-        Ok(_) => Ok(PullSecret::Config(config)),
-        Err(_) => Err(unreadable("is no JSON, as the configuration of a registry's client would be".to_owned())),
-    }
-}
-
-fn agent_env(capture: &Capture, packets: Option<&PacketSettings>) -> Vec<(String, String)> {
+fn agent_env(capture: &Capture) -> Vec<(String, String)> {
     let mut env = vec![
         ("INTERFACES", capture.interfaces.clone()),
         ("EXCLUDE_INTERFACES", capture.exclude_interfaces.clone()),
@@ -287,69 +240,19 @@ fn agent_env(capture: &Capture, packets: Option<&PacketSettings>) -> Vec<(String
         ("ENABLE_PKT_DROPS", capture.drops.to_string()),
     ];
     env.extend(capture.rules.json.clone().map(|rules| ("FLOW_FILTER_RULES", rules)));
-    match packets {
+    match &capture.packets {
         None => env.extend([("ENABLE_DNS_TRACKING", capture.dns.to_string()), ("ENABLE_RTT", capture.rtt.to_string())]),
         Some(packets) => env.extend(packets.agent_env()),
     }
     env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn collector_args(
-    capture: &Capture,
-    words: &FlowsArgs,
-    background: bool,
-    packets: Option<&PacketSettings>,
-) -> Result<Vec<String>, OptionError> {
-    let mut args = vec![
-        format!("--options={}", capture.typed),
-        format!("--loglevel={}", capture.log_level),
-        format!("--maxtime={}", capture.max_time),
-        format!("--maxbytes={}", capture.max_bytes),
-    ];
-    for query in &words.cluster.query {
-        if query.trim().is_empty() {
-            return Err(OptionError::EmptyQuery);
-        }
-        netobserv_query::Query::read(query)?;
-        args.push(format!("--query={query}"));
-    }
-    args.extend(capture.lines.map(|lines| format!("--output={lines}")));
-    args.extend(packets.into_iter().flat_map(PacketSettings::collector_args));
+fn collector_args(capture: &Capture, background: bool) -> Vec<String> {
+    let mut args = capture.collector_args();
     if !background {
         args.push(format!("--lease={LEASE}"));
     }
-    Ok(args)
-}
-
-/// Options of another command, or of a feature that is not built yet.
-fn refuse_foreign(words: &FlowsArgs, kind: Kind) -> Result<(), OptionError> {
-    let cluster = &words.cluster;
-    if cluster.include_list.is_some() {
-        return Err(OptionError::OfAnotherCommand { option: "include_list", command: kind.word() });
-    }
-    if words.listen_port.is_some() {
-        return Err(OptionError::LocalOnly("listen-port"));
-    }
-    let unbuilt = [
-        ("enable_ipsec", &cluster.enable_ipsec),
-        ("enable_network_events", &cluster.enable_network_events),
-        ("enable_pkt_translation", &cluster.enable_pkt_translation),
-        ("enable_udn_mapping", &cluster.enable_udn_mapping),
-    ];
-    if kind == Kind::Packets {
-        let features = [("enable_dns", &words.enable_dns), ("enable_rtt", &words.enable_rtt)];
-        if let Some((option, _)) = features.iter().chain(&unbuilt).find(|(_, value)| value.is_some()) {
-            return Err(OptionError::OfAnotherCommand { option, command: "packets" });
-        }
-    } else {
-        refuse_packet_options(words)?;
-    }
-    for (option, value) in unbuilt {
-        if switch(option, value.as_deref(), false)? {
-            return Err(OptionError::NotThere(option));
-        }
-    }
-    Ok(())
+    args
 }
 
 #[cfg(test)]
@@ -407,6 +310,7 @@ mod tests {
         assert!(settings(&["flows", "--enable_ipsec=false"]).is_ok());
         assert_eq!(refused(&["flows", "--include_list=a"]), "--include_list is invalid option for flows");
         assert!(refused(&["flows", "--listen-port=99"]).contains("--local only"));
+        assert!(refused(&["packets", "tcp,80", "--query=Bytes>1"]).contains("--query goes with flows only"));
     }
 
     #[test]
@@ -434,6 +338,10 @@ mod tests {
                 "--image-pull-policy=Alway is not valid: use Always, IfNotPresent or Never; did you mean Always?",
             ),
             ("--timeout=0", "--timeout=0 is not valid: use a time of more than zero such as 30s, 5m or 1h30m"),
+            (
+                "--subnets=Pods=10.0.0.0",
+                "--subnets=Pods=10.0.0.0 is not valid: use a name and its networks, such as Pods=10.128.0.0/14,fd01::/48",
+            ),
             ("--query=", "missing value for --query"),
             ("--query=Bytes=", "--query: a number is missing here\n  Bytes=\n        ^"),
         ] {
@@ -442,13 +350,5 @@ mod tests {
         for name in ["", "A", "-a", "a_b", "a.b", "$(x)"] {
             assert!(refused(&["flows", "-n", name]).starts_with("--namespace="), "{name}");
         }
-    }
-
-    #[test]
-    fn a_mirror_replaces_the_registry() {
-        let images = settings(&["flows", "--registry=mirror.local:5000/x/"]).unwrap().images;
-        assert!(images.agent.starts_with("mirror.local:5000/x/netobserv-rs/"), "{images:?}");
-        let images = settings(&["flows", "--registry=m", "--agent-image=a:1"]).unwrap().images;
-        assert!(images.agent == "a:1" && images.collector.starts_with("m/"), "{images:?}");
     }
 }

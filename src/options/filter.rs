@@ -191,7 +191,7 @@ fn choice(option: &'static str, text: &str, words: &[&str]) -> Result<Value, Opt
     found.map(|word| Value::from(*word)).ok_or_else(|| not_allowed(option, text, allowed()))
 }
 
-fn is_network(text: &str) -> bool {
+pub(super) fn is_network(text: &str) -> bool {
     let Some((address, length)) = text.split_once('/') else { return false };
     let most = match address.parse() {
         Ok(IpAddr::V4(_)) => 32,

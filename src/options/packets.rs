@@ -41,7 +41,7 @@ impl PacketSettings {
     pub fn new(words: &FlowsArgs, capture: &Capture) -> Result<Self, OptionError> {
         let packets = &words.packets;
         let settings = Self {
-            snaplen: words.cluster.snaplen.as_deref().map(snaplen).transpose()?,
+            snaplen: packets.snaplen.as_deref().map(snaplen).transpose()?,
             all: switch("all", packets.all.as_deref(), false)?,
             comments: one_of("comments", packets.comments.as_deref(), &["every", "flow", "none"])?,
             format: one_of("format", packets.format.as_deref(), &["pcapng", "pcap"])?,
@@ -131,7 +131,7 @@ mod tests {
     fn settings(words: &[&str]) -> Result<PacketSettings, String> {
         let words = ["oc-netobserv", "packets", "--local"].iter().chain(words).map(Into::into);
         let Ok(Request::Packets(words)) = read(words) else { panic!("packets") };
-        let capture = Capture::try_from(words.as_ref()).map_err(|error| error.to_string())?;
+        let capture = Capture::new(words.as_ref()).map_err(|error| error.to_string())?;
         PacketSettings::new(&words, &capture).map_err(|error| error.to_string())
     }
 

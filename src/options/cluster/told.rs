@@ -1,6 +1,7 @@
 //! What is said of the options, in the words that scripts of the original match.
 
-use super::{AGENT_IMAGE, Access, COLLECTOR_IMAGE, NAMESPACE, REGISTRY, environment};
+use super::super::images::{AGENT_IMAGE, COLLECTOR_IMAGE, REGISTRY};
+use super::{Access, NAMESPACE, environment};
 use crate::cli::{ClusterArgs, FilterWord, FlowsArgs};
 
 /// Settings that come from the environment.
@@ -43,7 +44,7 @@ pub(super) fn options(words: &FlowsArgs) -> Vec<String> {
     if words.enable_all.as_deref() == Some("true") {
         told.extend(["pkt_drop_enable", "dns_enable", "rtt_enable"].map(|name| (name, "true".to_owned())));
     }
-    told.extend(words.cluster.query.iter().map(|query| ("filter_query", query.clone())));
+    told.extend(words.query.iter().map(|query| ("filter_query", query.clone())));
     let rules = words.filter.0.iter().map(|word| match word {
         FilterWord::Or | FilterWord::Bare(_) => "opt: add_filter, value: true".to_owned(),
         FilterWord::Option("enable_filter", value) => format!("opt: filter_enable, value: {value}"),

@@ -1,0 +1,79 @@
+//! The words of a capture: of flows or packets, in a cluster or on this machine.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{ClusterArgs, FilterArgs, PacketArgs};
+
+/// Options of `flows` and `packets`, as typed. Which of them a command has is known by [`crate::options`].
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct FlowsArgs {
+    /// Capture on this machine, without a cluster
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub local: Option<String>,
+    /// In a cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Interfaces to watch, separated by commas: names, or /regular expressions/ [default: all]
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
+    pub interfaces: Option<String>,
+    /// Interfaces to leave out, also where --interfaces names them [default: lo]
+    #[arg(long = "exclude_interfaces", alias = "exclude-interfaces", value_name = "LIST", allow_hyphen_values = true)]
+    pub exclude_interfaces: Option<String>,
+    /// DNS: latency, response code and name of each query
+    #[arg(long = "enable_dns", alias = "enable-dns", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_dns: Option<String>,
+    /// Round-trip times of TCP connections
+    #[arg(long = "enable_rtt", alias = "enable-rtt", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_rtt: Option<String>,
+    /// Packets that the kernel dropped, and why
+    #[arg(long = "enable_pkt_drop", aliases = ["enable-pkt-drop", "enable_pktdrop", "enable-pktdrop"], value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_pkt_drop: Option<String>,
+    /// DNS, round-trip times and drops; one of them can be switched off again with =false
+    #[arg(long = "enable_all", alias = "enable-all", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_all: Option<String>,
+    /// Look at one packet in N [default: 1, every packet]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub sampling: Option<String>,
+    /// End after this time: 30s, 5m, 1h30m [default: 5m]
+    #[arg(long = "max-time", alias = "max_time", value_name = "DURATION", allow_negative_numbers = true)]
+    pub max_time: Option<String>,
+    /// End when the JSON file has this many bytes [default: 50000000]
+    #[arg(long = "max-bytes", alias = "max_bytes", value_name = "BYTES", allow_negative_numbers = true)]
+    pub max_bytes: Option<String>,
+    /// How much the agent and the collector say: trace, debug, info, warn, error, fatal or panic [default: info]
+    #[arg(long = "log-level", alias = "log_level", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Folder for the files, made if missing [default: ./output]
+    #[arg(long = "output-dir", alias = "output_dir", value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+    /// Keep only flows that this query matches; given again, those that any of them matches
+    #[arg(long, aliases = ["regexes", "regex"], value_name = "QUERY", allow_hyphen_values = true, action = clap::ArgAction::Append)]
+    pub query: Vec<String>,
+    /// Label addresses with the names of subnets; may be given several times
+    #[arg(long, value_name = "NAME=CIDR[,CIDR]", allow_hyphen_values = true, action = clap::ArgAction::Append)]
+    pub subnets: Vec<String>,
+    /// No screen: a line for each flow on standard output, progress on standard error
+    #[arg(long = "no-tui", alias = "no_tui", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub no_tui: Option<String>,
+    /// How these lines look: text, or json (one object a line); implies --no-tui
+    #[arg(short = 'o', long = "output", value_name = "FORMAT")]
+    pub output: Option<String>,
+    /// Use this TCP port of 127.0.0.1 between agent and collector [default: a private Unix socket]
+    #[arg(long = "listen-port", alias = "listen_port", value_name = "PORT", allow_negative_numbers = true)]
+    pub listen_port: Option<String>,
+    /// Print the programs as they are started, and what the agent says
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+    /// The words behind the command.
+    #[arg(skip)]
+    pub typed: Vec<String>,
+    /// Of packets only.
+    #[command(flatten)]
+    pub packets: PacketArgs,
+    /// The filter rules.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}

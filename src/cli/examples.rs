@@ -1,0 +1,43 @@
+//! What stands below the options on the pages of `--help`.
+
+pub(super) const MAIN: &str = "\
+Examples:
+  oc netobserv flows                                all nodes of the cluster, five minutes, into ./output
+  oc netobserv packets --protocol=TCP --port=80     packets of one port
+  oc netobserv cleanup                              remove what an interrupted capture left in the cluster
+  oc-netobserv flows --local                        this machine, without a cluster
+  oc-netobserv doctor --local                       what this machine's kernel can do
+  oc-netobserv flows --help                         the options of flows";
+
+pub(super) const FLOWS: &str = "\
+Options are written --name=value or --name value; '-' and '_' in a name are the same.
+
+Examples:
+  oc netobserv flows                                all nodes, all interfaces but lo, five minutes, into ./output
+  oc netobserv flows --enable_dns --enable_rtt --enable_pkt_drop --peer_ip=10.128.0.7
+  oc netobserv flows --protocol=TCP --port=8080 or --protocol=UDP
+  oc netobserv flows --node-selector=kubernetes.io/os:linux --background --max-time=1h
+  oc netobserv flows --dry-run                      print the calls of oc, make none
+  oc-netobserv flows --local                        this machine: all interfaces but lo, five minutes, into ./output
+  oc-netobserv flows --local --interfaces=/^veth/ --exclude_interfaces=veth0,lo --max-time=30s
+  oc-netobserv flows --local --sampling=50 --max-bytes=1000000 --output-dir=/tmp/capture
+  oc-netobserv flows --local --action=Reject --cidr=10.0.0.0/8 or --tcp_flags=RST
+  oc-netobserv flows --local --listen-port=9999     over TCP on 127.0.0.1 instead of a private Unix socket
+
+Ctrl-C ends a capture after the last flows have been written. Then, for instance:
+  sqlite3 ./output/flow/TIME.db 'SELECT SrcAddr, DstAddr, DstPort, Bytes, Packets FROM flow ORDER BY Bytes DESC LIMIT 10'
+
+In a cluster it needs what 'oc netobserv flows --dry-run' shows. With --local it needs root, or the capabilities CAP_BPF,
+CAP_PERFMON and CAP_NET_ADMIN, and a kernel with BTF.";
+
+pub(super) const PACKETS: &str = "\
+At least one filter is needed, to keep the load of the nodes low. Options are written --name=value or --name value.
+
+Examples:
+  oc netobserv packets --protocol=TCP --port=80
+  oc netobserv packets tcp,80                       the same, in the old short form
+  oc netobserv packets --port=53 or --protocol=ICMP --max-time=1m
+  oc netobserv packets --peer_ip=10.128.0.7 --node-selector=kubernetes.io/hostname:worker-1
+  oc netobserv packets tcp,443 -w - | wireshark -k -i -
+  oc-netobserv packets --local --interfaces=eth0 --port=443 --tls-keylog=$SSLKEYLOGFILE
+  oc-netobserv packets --local --all --max-file-size=100000000 --max-files=10 --max-time=24h";

@@ -1,0 +1,70 @@
+//! Which images a capture runs: as typed, as the environment says, or those of this version.
+
+use super::cluster::environment;
+use super::{OptionError, did_you_mean, not_allowed};
+use crate::cli::ClusterArgs;
+use crate::images::{self, Images, PullPolicy, PullSecret};
+
+pub(super) const COLLECTOR_IMAGE: &str = "NETOBSERV_COLLECTOR_IMAGE";
+pub(super) const AGENT_IMAGE: &str = "NETOBSERV_AGENT_IMAGE";
+pub(super) const REGISTRY: &str = "NETOBSERV_REGISTRY";
+
+/// What the user names is taken as it is; the registry is that of the images that nobody names.
+pub(super) fn images(words: &ClusterArgs) -> Result<Images, OptionError> {
+    let registry = words.registry.clone().or_else(|| environment(REGISTRY));
+    let mut images = registry.map_or_else(|| Ok(Images::default()), in_registry)?;
+    if let Some(image) = words.collector_image.clone().or_else(|| environment(COLLECTOR_IMAGE)) {
+        images.collector = reference("collector-image", image)?;
+    }
+    if let Some(image) = words.agent_image.clone().or_else(|| environment(AGENT_IMAGE)) {
+        images.agent = reference("agent-image", image)?;
+    }
+    images.pull_policy = words.image_pull_policy.as_deref().map(pull_policy).transpose()?;
+    images.pull_secret = words.pull_secret.as_deref().map(pull_secret).transpose()?;
+    Ok(images)
+}
+
+fn in_registry(registry: String) -> Result<Images, OptionError> {
+    let good = images::is_registry(&registry);
+    if good { Ok(Images::in_registry(&registry)) } else { Err(not_allowed("registry", &registry, images::MIRROR)) }
+}
+
+fn reference(option: &'static str, image: String) -> Result<String, OptionError> {
+    if images::is_reference(&image) { Ok(image) } else { Err(not_allowed(option, &image, images::REFERENCE)) }
+}
+
+fn pull_policy(text: &str) -> Result<PullPolicy, OptionError> {
+    let all = [PullPolicy::Always, PullPolicy::IfNotPresent, PullPolicy::Never];
+    let names = all.map(PullPolicy::word);
+    let found = all.into_iter().find(|policy| policy.word().eq_ignore_ascii_case(text));
+    let allowed = || format!("Always, IfNotPresent or Never{}", did_you_mean(text, &names));
+    found.ok_or_else(|| not_allowed("image-pull-policy", text, allowed()))
+}
+
+/// The text of a Docker configuration.
+fn pull_secret(path: &str) -> Result<PullSecret, OptionError> {
+    let unreadable = |reason| OptionError::Unreadable { option: "pull-secret", value: path.to_owned(), reason };
+    let config = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let parsed: Result<serde_json::Map<_, _>, _> = serde_json::from_str(&config);
+    match parsed {
+        Ok(_) => Ok(PullSecret(config)),
+        Err(_) => Err(unreadable("is no JSON, as the configuration of a registry's client would be".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_replaces_the_registry() {
+        let of = |registry: &str, agent: Option<&str>| {
+            let (registry, agent_image) = (Some(registry.into()), agent.map(Into::into));
+            images(&ClusterArgs { registry, agent_image, ..ClusterArgs::default() }).unwrap()
+        };
+        let mirrored = of("mirror.local:5000/x/", None);
+        assert!(mirrored.agent.starts_with("mirror.local:5000/x/netobserv-rs/"), "{mirrored:?}");
+        let named = of("m", Some("a:1"));
+        assert!(named.agent == "a:1" && named.collector.starts_with("m/"), "{named:?}");
+    }
+}
