@@ -14,8 +14,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
+. scripts/targets.sh
 
-known=(amd64 arm64 ppc64le)
 repository=ghcr.io/netobserv-rs/netobserv-cli
 archs=() bin_dir='' output='' install=false for_tests=false
 while (($#)); do
@@ -39,68 +39,12 @@ while (($#)); do
   shift
 done
 
-case $(uname -m) in
-  x86_64) native=amd64 ;;
-  aarch64) native=arm64 ;;
-  *) native=$(uname -m) ;;
-esac
-version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+version=$(project_version)
 output=${output:-target/images/netobserv-cli-$version.oci.tar}
 
-# Rust's and GNU's names of an architecture.
-rust_target() { echo "$(gnu_name "$1")-unknown-linux-gnu"; }
-gnu_name() {
-  case $1 in
-    amd64) echo x86_64 ;;
-    arm64) echo aarch64 ;;
-    ppc64le) echo powerpc64le ;;
-    s390x) die 's390x: the kernel programs are built for little-endian machines only' ;;
-    *) die "$1: not one of ${known[*]}" ;;
-  esac
-}
-compiler() { if [[ $1 == "$native" ]]; then echo cc; else echo "$(gnu_name "$1")-linux-gnu-gcc"; fi; }
-cross_packages() {
-  case $1 in
-    amd64) echo gcc-x86-64-linux-gnu libc6-dev-amd64-cross ;;
-    arm64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
-    ppc64le) echo gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross ;;
-  esac
-}
-
-# why_not ARCH: what is missing to build for it; nothing when it can be built.
-why_not() {
-  local target compiler
-  target=$(rust_target "$1")
-  compiler=$(compiler "$1")
-  if ! command -v "$compiler" >/dev/null; then
-    echo "no $compiler (Debian: $(cross_packages "$1"))"
-  elif [[ ! -d $(rustc --print sysroot)/lib/rustlib/$target/lib ]]; then
-    echo "no Rust library for $target (rustup target add $target)"
-  fi
-}
-
-install_cross() {
-  local arch packages=()
-  for arch in "$@"; do
-    if [[ $arch != "$native" ]]; then
-      read -ra packages <<<"$(cross_packages "$arch")"
-      command -v "$(compiler "$arch")" >/dev/null || apt_install "${packages[@]}"
-    fi
-    if command -v rustup >/dev/null; then rustup target add "$(rust_target "$arch")"; fi
-  done
-}
-
-# build ARCH: both programs, static, with no path of this machine in them.
+# build ARCH: both programs.
 build() {
-  local target upper cargo_home=${CARGO_HOME:-$HOME/.cargo} flags encoded
-  target=$(rust_target "$1")
-  upper=$(tr 'a-z-' 'A-Z_' <<<"$target")
-  flags=(-Ctarget-feature=+crt-static "--remap-path-prefix=$PWD=/source" "--remap-path-prefix=$cargo_home=/cargo")
-  encoded=$(printf '%s\x1f' "${flags[@]}")
-  env "CARGO_ENCODED_RUSTFLAGS=${encoded%$'\x1f'}" \
-    "CFLAGS=-ffile-prefix-map=$PWD=/source -ffile-prefix-map=$cargo_home=/cargo" \
-    "CARGO_TARGET_${upper}_LINKER=$(compiler "$1")" "CC_${target//-/_}=$(compiler "$1")" \
-    cargo build --release --locked --target "$target" -p netobserv-agent -p netobserv-collector --bins
+  build_static "$(rust_target "$1")" "$(compiler "$1")" -p netobserv-agent -p netobserv-collector --bins
 }
 
 # build_for_tests: both programs of the dev profile, for this machine. All of the workspace is asked for, so that what
@@ -159,9 +103,8 @@ if command -v readelf >/dev/null; then
 fi
 
 # The time and the name of the commit, so that the same commit gives the same bytes.
-if [[ -z ${SOURCE_DATE_EPOCH-} ]]; then SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0); fi
+source_date
 revision=''
 if git diff --quiet HEAD 2>/dev/null; then revision=$(git rev-parse HEAD 2>/dev/null || true); fi
-export SOURCE_DATE_EPOCH
 mkdir -p "$(dirname "$output")"
 python3 scripts/oci-image.py --name "$repository:$version" --revision "$revision" --output "$output" "${programs[@]}"

@@ -16,6 +16,15 @@ die() {
   exit 1
 }
 
+# The version of everything that is built here; it stands once, in Cargo.toml.
+project_version() { sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
+
+# The time that files of a package carry: that of the commit, so that the same commit gives the same bytes.
+source_date() {
+  if [[ -z ${SOURCE_DATE_EPOCH-} ]]; then SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0); fi
+  export SOURCE_DATE_EPOCH
+}
+
 # "${as_root[@]}" in front of a command runs it as root; can_be_root says whether that works without a question.
 as_root=()
 can_be_root=true

@@ -22,7 +22,7 @@ for arg in "$@"; do
 done
 
 log=$(mktemp)
-image_dir=''
+image_dir='' package_dir=''
 child=''
 passed=0 failed=0 skipped=0
 
@@ -58,6 +58,7 @@ clean_up() {
   restore_netns_mount
   rm -f "$log"
   if [[ -n $image_dir ]]; then rm -rf "$image_dir"; fi
+  if [[ -n $package_dir ]]; then rm -rf "$package_dir"; fi
 }
 trap clean_up EXIT
 trap 'exit 130' INT
@@ -108,6 +109,9 @@ install_tools() {
   need kill procps
   need runc runc
   need openssl openssl
+  need rpmbuild rpm
+  need curl curl
+  python3 -c 'import yaml' 2>/dev/null || missing_packages+=(python3-yaml)
   if $install; then
     apt_install "${missing_packages[@]}"
     if command -v rustup >/dev/null; then
@@ -119,8 +123,20 @@ install_tools() {
       { python3 -m venv target/python && target/python/bin/pip install --quiet kubernetes-validate; } ||
         note 'kubernetes-validate could not be installed: its test will say that it was skipped'
     fi
+    unpack_registry
   elif ((${#missing_packages[@]})); then
     note "missing, and not installed because of --no-install: ${missing_packages[*]}"
+  fi
+}
+
+# The registry of the air-gap test, without the service that installing its package would start.
+unpack_registry() {
+  PATH=$PATH:$PWD/target/registry/usr/bin
+  command -v docker-registry >/dev/null && return
+  if apt_has docker-registry; then
+    mkdir -p target/registry
+    { (cd target/registry && apt-get download -qq docker-registry) && dpkg-deb -x target/registry/*.deb target/registry; } ||
+      note 'docker-registry could not be unpacked: its test will say that it was skipped'
   fi
 }
 
@@ -188,6 +204,16 @@ if command -v python3 >/dev/null; then
   image_dir=$(mktemp -d)
   export NETOBSERV_IMAGE=$image_dir/tested.oci.tar
   check 'image' scripts/build-images.sh --for-tests --output "$NETOBSERV_IMAGE"
+fi
+
+# What people install, and what they take to a network without a way out.
+package_dir=$(mktemp -d)
+plugin=${CARGO_TARGET_DIR:-target}/debug/oc-netobserv
+check 'ways to install' scripts/test-install.sh "$plugin" "$package_dir"
+if command -v docker-registry >/dev/null; then
+  check 'air gap' scripts/test-airgap.sh "$plugin" "$package_dir" ${NETOBSERV_IMAGE:+"$NETOBSERV_IMAGE"}
+else
+  skip 'air gap' 'docker-registry is not installed'
 fi
 
 tests_ended=0
