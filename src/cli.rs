@@ -12,11 +12,14 @@ mod capture;
 mod cluster;
 mod examples;
 mod filter;
+mod images;
 mod packets;
+mod pages;
 
 pub use capture::FlowsArgs;
 pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
 pub use filter::{FilterArgs, FilterWord};
+pub use images::{ImagesArgs, SourceArgs, VersionArgs};
 pub use packets::PacketArgs;
 
 /// What the words ask for.
@@ -25,7 +28,9 @@ pub enum Request {
     /// Print this text.
     Help(String),
     /// Print the version.
-    Version,
+    Version(VersionArgs),
+    /// List the images of a capture.
+    Images(ImagesArgs),
     /// Capture flows.
     Flows(Box<FlowsArgs>),
     /// Capture packets.
@@ -119,8 +124,10 @@ enum CommandWords {
     Cleanup(CommandArgs),
     /// Say what the kernel of this machine can do for a capture, and why not
     Doctor(DoctorArgs),
-    /// Print the version
-    Version,
+    /// List the images to mirror for a cluster without a way out
+    Images(ImagesArgs),
+    /// Print the version; with -v also what a capture runs
+    Version(VersionArgs),
     /// Print a script that completes commands, options and values: for bash, elvish, fish, powershell or zsh
     Completion {
         /// The shell
@@ -165,7 +172,7 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
         return help(rest.iter().find_map(|word| word.to_str().filter(|w| is_command(w) && *w != "help")));
     }
     if rest.first().is_some_and(|word| word == "--version") {
-        return Ok(Request::Version);
+        return Ok(Request::Version(VersionArgs::default()));
     }
     let typed: Vec<String> = rest.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     match Words::try_parse_from(words).map_err(|e| explain(&e))?.command {
@@ -177,7 +184,8 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
         CommandWords::Copy(words) => Ok(Request::Copy(words)),
         CommandWords::Cleanup(words) => Ok(Request::Cleanup(words)),
         CommandWords::Doctor(doctor) => Ok(Request::Doctor(doctor)),
-        CommandWords::Version => Ok(Request::Version),
+        CommandWords::Images(images) => Ok(Request::Images(images)),
+        CommandWords::Version(version) => Ok(Request::Version(version)),
         CommandWords::Help { command } => help(command.as_deref()),
         CommandWords::Completion { shell } => completion_script(shell),
         CommandWords::Man { command } => {
@@ -222,14 +230,7 @@ fn is_command(word: &str) -> bool {
 
 /// Every command with the options that it shows.
 fn whole() -> Command {
-    let mut main = Words::command();
-    if let Some(packets) = main.find_subcommand_mut("packets") {
-        *packets = packets.clone().mut_args(|arg| {
-            let foreign = cluster::NOT_OF_PACKETS.iter().any(|name| arg.get_long() == Some(name));
-            if foreign { arg.hide(true) } else { arg }
-        });
-    }
-    main
+    pages::arranged(Words::command())
 }
 
 /// The page of one command, or the main page.

@@ -24,6 +24,9 @@ const VALUES: [(&str, &[&str]); 8] = [
     ("yaml", &["true", "false", "-"]),
 ];
 
+/// The forms of `images`; `--output` of a capture has others.
+const LISTS: [&str; 4] = ["text", "json", "mirror", "idms"];
+
 /// "Nothing but what is listed", and "no space behind it", as cobra, the library of kubectl, numbers them.
 const NO_FILES: u8 = 4;
 const NO_SPACE: u8 = 2;
@@ -112,7 +115,12 @@ fn is_switch(arg: &Arg) -> bool {
 
 /// The command line as completion should know it: options in both spellings, and values where there are few.
 fn every_spelling(command: Command) -> Command {
-    command.mut_subcommands(|command| command.mut_args(spelt_out))
+    command.mut_subcommands(|command| {
+        let lists = command.get_name() == "images";
+        command.mut_args(|arg| {
+            if lists && arg.get_long() == Some("output") { with_values(arg, &LISTS) } else { spelt_out(arg) }
+        })
+    })
 }
 
 fn spelt_out(arg: Arg) -> Arg {
@@ -123,9 +131,13 @@ fn spelt_out(arg: Arg) -> Arg {
     let other = if name == scored { name.replace('_', "-") } else { scored };
     let arg = if other == name { arg } else { arg.visible_alias(other) };
     match values {
-        Some(values) => arg.value_parser(PossibleValuesParser::new(values)),
+        Some(values) => with_values(arg, &values),
         None => arg,
     }
+}
+
+fn with_values(arg: Arg, values: &[&'static str]) -> Arg {
+    arg.value_parser(PossibleValuesParser::new(values.to_vec()))
 }
 
 #[cfg(test)]

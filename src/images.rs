@@ -8,6 +8,8 @@ use regex::Regex;
 pub const REGISTRY: &str = "ghcr.io";
 /// Their path in a registry: one image holds the collector and the agent.
 pub const REPOSITORY: &str = "netobserv-rs/netobserv-cli";
+/// Digest of the image that was released with this plugin; the build of a release sets it.
+pub const RELEASED: Option<&str> = option_env!("NETOBSERV_IMAGE_DIGEST");
 
 /// The images of a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]

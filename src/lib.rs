@@ -14,6 +14,7 @@ mod error;
 pub mod images;
 pub mod local;
 pub mod manifest;
+pub mod mirror;
 pub mod oc;
 pub mod options;
 pub mod output;
@@ -31,7 +32,7 @@ use std::io::Write as _;
 
 pub use error::Error;
 
-use cli::Request;
+use cli::{Request, VersionArgs};
 use options::{Capture, OptionError, Settings};
 use plan::Kind;
 
@@ -45,7 +46,11 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     let called_as = words.first().cloned().unwrap_or_default();
     match cli::read(words)? {
         Request::Help(text) => print(&text),
-        Request::Version => print(&version()),
+        Request::Version(words) => print(&version(&words)?),
+        Request::Images(words) => {
+            let wanted = options::images_to_list(&words)?;
+            print(&mirror::list(&wanted.source, &wanted.used, wanted.format));
+        }
         Request::Flows(flows) if options::is_local(&flows)? => {
             let capture = Capture::flows(&flows)?;
             local::run(&capture)?;
@@ -69,9 +74,19 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The line that scripts read: fixed words, then the version of the package.
-fn version() -> String {
-    format!("Netobserv CLI version {}\n", env!("CARGO_PKG_VERSION"))
+/// The line that scripts read: fixed words, then the version of the package. On request, what a capture runs stands below.
+fn version(words: &VersionArgs) -> Result<String, OptionError> {
+    let line = format!("Netobserv CLI version {}\n", env!("CARGO_PKG_VERSION"));
+    if !words.verbose {
+        return Ok(line);
+    }
+    let images = options::sources(&words.sources)?;
+    let digest = |image: &str| match mirror::digest(image) {
+        Some(digest) if !image.contains('@') => format!(" ({digest})"),
+        _ => String::new(),
+    };
+    let (collector, agent) = (&images.collector, &images.agent);
+    Ok(format!("{line}collector: {collector}{}\nagent: {agent}{}\n", digest(collector), digest(agent)))
 }
 
 /// Writes to standard output. A reader that has gone away (`| head -1`) is not an error of ours.

@@ -173,7 +173,10 @@ fn collector_invocation(capture: &Capture, endpoint: &Endpoint, output: &Output)
     }
     Invocation {
         args,
-        env: vec![(DIE_WITH_PARENT, std::process::id().to_string().into())],
+        env: vec![
+            (DIE_WITH_PARENT, std::process::id().to_string().into()),
+            ("NETOBSERV_CLI_VERSION", env!("CARGO_PKG_VERSION").into()),
+        ],
         quiet: false,
         verbose: capture.verbose,
     }

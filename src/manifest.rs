@@ -221,6 +221,7 @@ pub fn agents(plan: &Plan) -> Made {
 pub fn collector(plan: &Plan) -> Made {
     let more = [
         ("image", json!(plan.images.collector)),
+        ("version", json!(env!("CARGO_PKG_VERSION"))),
         ("pull_policy", json!(plan.images.collector_pull_policy().word())),
         ("command", json!(plan.pod_command())),
         ("deadline", json!(plan.deadline())),

@@ -16,6 +16,7 @@ mod packets;
 
 pub use cluster::{Access, CopyChoice, Settings, YamlTarget, command};
 pub use filter::Rules;
+pub use images::{ImageList, images_to_list, sources};
 pub use packets::PacketSettings;
 
 const DEFAULT_MAX_TIME: &str = "5m";
@@ -91,6 +92,9 @@ pub enum OptionError {
     /// A query without text.
     #[error("missing value for --query")]
     EmptyQuery,
+    /// A mapping from here to here.
+    #[error("-o {0} needs the registry to mirror to: use --registry=HOST[/PATH] as well")]
+    NoMirror(&'static str),
     /// The command does not exist yet.
     #[error("metrics are not there yet: use 'flows' or 'packets'")]
     Metrics,

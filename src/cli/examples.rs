@@ -2,9 +2,9 @@
 
 pub(super) const MAIN: &str = "\
 Examples:
-  oc netobserv flows                                all nodes of the cluster, five minutes, into ./output
+  oc netobserv flows                                all nodes, five minutes, into ./output
   oc netobserv packets --protocol=TCP --port=80     packets of one port
-  oc netobserv cleanup                              remove what an interrupted capture left in the cluster
+  oc netobserv cleanup                              remove what an interrupted capture left
   oc-netobserv flows --local                        this machine, without a cluster
   oc-netobserv doctor --local                       what this machine's kernel can do
   oc-netobserv flows --help                         the options of flows";
@@ -13,25 +13,26 @@ pub(super) const FLOWS: &str = "\
 Options are written --name=value or --name value; '-' and '_' in a name are the same.
 
 Examples:
-  oc netobserv flows                                all nodes, all interfaces but lo, five minutes, into ./output
+  oc netobserv flows                                all nodes, all interfaces but lo, five minutes
   oc netobserv flows --enable_dns --enable_rtt --enable_pkt_drop --peer_ip=10.128.0.7
   oc netobserv flows --protocol=TCP --port=8080 or --protocol=UDP
   oc netobserv flows --node-selector=kubernetes.io/os:linux --background --max-time=1h
   oc netobserv flows --dry-run                      print the calls of oc, make none
-  oc-netobserv flows --local                        this machine: all interfaces but lo, five minutes, into ./output
+  oc-netobserv flows --local                        this machine, the same
   oc-netobserv flows --local --interfaces=/^veth/ --exclude_interfaces=veth0,lo --max-time=30s
   oc-netobserv flows --local --sampling=50 --max-bytes=1000000 --output-dir=/tmp/capture
   oc-netobserv flows --local --action=Reject --cidr=10.0.0.0/8 or --tcp_flags=RST
-  oc-netobserv flows --local --listen-port=9999     over TCP on 127.0.0.1 instead of a private Unix socket
+  oc-netobserv flows --local --listen-port=9999     over TCP on 127.0.0.1
 
 Ctrl-C ends a capture after the last flows have been written. Then, for instance:
-  sqlite3 ./output/flow/TIME.db 'SELECT SrcAddr, DstAddr, DstPort, Bytes, Packets FROM flow ORDER BY Bytes DESC LIMIT 10'
+  sqlite3 ./output/flow/TIME.db 'SELECT SrcAddr, DstAddr, sum(Bytes) FROM flow GROUP BY 1, 2'
 
-In a cluster it needs what 'oc netobserv flows --dry-run' shows. With --local it needs root, or the capabilities CAP_BPF,
-CAP_PERFMON and CAP_NET_ADMIN, and a kernel with BTF.";
+In a cluster it needs what 'oc netobserv flows --dry-run' shows. With --local it needs root, or
+the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and a kernel with BTF.";
 
 pub(super) const PACKETS: &str = "\
-At least one filter is needed, to keep the load of the nodes low. Options are written --name=value or --name value.
+At least one filter is needed, to keep the load of the nodes low. Options are written
+--name=value or --name value.
 
 Examples:
   oc netobserv packets --protocol=TCP --port=80
@@ -41,3 +42,75 @@ Examples:
   oc netobserv packets tcp,443 -w - | wireshark -k -i -
   oc-netobserv packets --local --interfaces=eth0 --port=443 --tls-keylog=$SSLKEYLOGFILE
   oc-netobserv packets --local --all --max-file-size=100000000 --max-files=10 --max-time=24h";
+
+/// What stands below the options of the commands that have no longer text of their own.
+pub(super) const OTHERS: [(&str, &str); 9] = [
+    (
+        "follow",
+        "\
+Examples:
+  oc netobserv follow
+  oc netobserv follow -n my-capture                 of the capture in that namespace",
+    ),
+    (
+        "stop",
+        "\
+Examples:
+  oc netobserv stop                                 then: oc netobserv copy
+  oc netobserv stop -n my-capture",
+    ),
+    (
+        "copy",
+        "\
+Examples:
+  oc netobserv copy                                 into ./output; takes up a transfer that broke
+  oc netobserv copy --output-dir=/tmp/capture",
+    ),
+    (
+        "cleanup",
+        "\
+Examples:
+  oc netobserv cleanup                              from any machine that reaches the cluster
+  oc netobserv cleanup --dry-run                    print the calls of oc, make none",
+    ),
+    (
+        "doctor",
+        "\
+Examples:
+  oc-netobserv doctor --local                       exit code 1 if flows cannot be captured
+  sudo oc-netobserv doctor --local -v               how the agent is started",
+    ),
+    (
+        "images",
+        "\
+Examples:
+  oc netobserv images                               one reference a line, to pull or to scan
+  oc netobserv images -o mirror --registry=registry.example.com:5000 > mapping
+  oc image mirror --filename=mapping                ... copies them there
+  oc netobserv images -o idms --registry=registry.example.com:5000 | oc apply -f -
+
+A capture takes them from there with the same --registry, or with NETOBSERV_REGISTRY in the
+environment.",
+    ),
+    (
+        "version",
+        "\
+Examples:
+  oc netobserv version                              one line, for scripts
+  oc netobserv version -v                           the images of a capture below it",
+    ),
+    (
+        "completion",
+        "\
+Examples:
+  oc-netobserv completion bash > ~/.local/share/bash-completion/completions/oc-netobserv
+  oc-netobserv completion zsh > ~/.zfunc/_oc-netobserv",
+    ),
+    (
+        "man",
+        "\
+Examples:
+  oc-netobserv man | man -l -
+  oc-netobserv man flows > oc-netobserv-flows.1",
+    ),
+];

@@ -2,35 +2,83 @@
 
 use super::cluster::environment;
 use super::{OptionError, did_you_mean, not_allowed};
-use crate::cli::ClusterArgs;
-use crate::images::{self, Images, PullPolicy, PullSecret};
+use crate::cli::{ClusterArgs, ImagesArgs, SourceArgs};
+use crate::images::{self as kinds, Images, PullPolicy, PullSecret};
+use crate::mirror::Format;
 
 pub(super) const COLLECTOR_IMAGE: &str = "NETOBSERV_COLLECTOR_IMAGE";
 pub(super) const AGENT_IMAGE: &str = "NETOBSERV_AGENT_IMAGE";
 pub(super) const REGISTRY: &str = "NETOBSERV_REGISTRY";
 
-/// What the user names is taken as it is; the registry is that of the images that nobody names.
-pub(super) fn images(words: &ClusterArgs) -> Result<Images, OptionError> {
+/// What `images` lists, and how.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ImageList {
+    /// Where they are published.
+    pub source: Images,
+    /// Where a capture takes them from.
+    pub used: Images,
+    /// The form of the list.
+    pub format: Format,
+}
+
+/// Checks the words of `images`.
+///
+/// # Errors
+///
+/// A value is not allowed, or the form needs a mirror and none is named.
+pub fn images_to_list(words: &ImagesArgs) -> Result<ImageList, OptionError> {
+    let format = format(words.output.as_deref().unwrap_or("text"))?;
+    let registry = words.sources.registry.clone().or_else(|| environment(REGISTRY));
+    if format.needs_mirror() && registry.is_none() {
+        return Err(OptionError::NoMirror(format.word()));
+    }
+    let used = sources(&words.sources)?;
+    Ok(ImageList { source: named(&words.sources, Images::default())?, used, format })
+}
+
+fn format(text: &str) -> Result<Format, OptionError> {
+    let names = Format::ALL.map(Format::word);
+    let found = Format::ALL.into_iter().find(|format| format.word() == text);
+    found
+        .ok_or_else(|| not_allowed("output", text, format!("text, json, mirror or idms{}", did_you_mean(text, &names))))
+}
+
+/// The images of a capture. What the user names is taken as it is; the registry is that of the images that nobody names.
+///
+/// # Errors
+///
+/// A value is not allowed.
+pub fn sources(words: &SourceArgs) -> Result<Images, OptionError> {
     let registry = words.registry.clone().or_else(|| environment(REGISTRY));
-    let mut images = registry.map_or_else(|| Ok(Images::default()), in_registry)?;
+    named(words, registry.map_or_else(|| Ok(Images::default()), in_registry)?)
+}
+
+fn named(words: &SourceArgs, mut images: Images) -> Result<Images, OptionError> {
     if let Some(image) = words.collector_image.clone().or_else(|| environment(COLLECTOR_IMAGE)) {
         images.collector = reference("collector-image", image)?;
     }
     if let Some(image) = words.agent_image.clone().or_else(|| environment(AGENT_IMAGE)) {
         images.agent = reference("agent-image", image)?;
     }
+    Ok(images)
+}
+
+/// The same, with how the cluster gets them.
+pub(super) fn images(words: &ClusterArgs) -> Result<Images, OptionError> {
+    let (collector_image, agent_image) = (words.collector_image.clone(), words.agent_image.clone());
+    let mut images = sources(&SourceArgs { collector_image, agent_image, registry: words.registry.clone() })?;
     images.pull_policy = words.image_pull_policy.as_deref().map(pull_policy).transpose()?;
     images.pull_secret = words.pull_secret.as_deref().map(pull_secret).transpose()?;
     Ok(images)
 }
 
 fn in_registry(registry: String) -> Result<Images, OptionError> {
-    let good = images::is_registry(&registry);
-    if good { Ok(Images::in_registry(&registry)) } else { Err(not_allowed("registry", &registry, images::MIRROR)) }
+    let good = kinds::is_registry(&registry);
+    if good { Ok(Images::in_registry(&registry)) } else { Err(not_allowed("registry", &registry, kinds::MIRROR)) }
 }
 
 fn reference(option: &'static str, image: String) -> Result<String, OptionError> {
-    if images::is_reference(&image) { Ok(image) } else { Err(not_allowed(option, &image, images::REFERENCE)) }
+    if kinds::is_reference(&image) { Ok(image) } else { Err(not_allowed(option, &image, kinds::REFERENCE)) }
 }
 
 fn pull_policy(text: &str) -> Result<PullPolicy, OptionError> {

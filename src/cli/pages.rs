@@ -1,0 +1,118 @@
+//! How help, manual pages and completions show the command line: options under headings, those of other commands left out,
+//! and examples. What a word means is not decided here: `super` reads all of them whatever they look like.
+
+use clap::{Arg, Command};
+
+use super::cluster::NOT_OF_PACKETS;
+use super::examples::OTHERS;
+
+const CAPTURED: &str = "What is captured";
+const OUTPUT: &str = "Limits and output";
+const CLUSTER: &str = "In a cluster";
+const IMAGES: &str = "Images";
+const ACCESS: &str = "The cluster, and how it is reached";
+const LOCAL: &str = "On this machine";
+
+/// The headings in their order, and the options below each. Filter rules have a heading of their own, at the end.
+const HEADINGS: [(&str, &[&str]); 6] = [
+    (
+        CAPTURED,
+        &[
+            "interfaces",
+            "exclude_interfaces",
+            "enable_dns",
+            "enable_rtt",
+            "enable_pkt_drop",
+            "enable_all",
+            "sampling",
+            "query",
+            "get-subnets",
+            "subnets",
+            "all",
+            "snaplen",
+        ],
+    ),
+    (
+        OUTPUT,
+        &[
+            "max-time",
+            "max-bytes",
+            "copy",
+            "output-dir",
+            "no-tui",
+            "output",
+            "write",
+            "format",
+            "comments",
+            "tls-keylog",
+            "max-file-size",
+            "max-files",
+            "log-level",
+            "verbose",
+        ],
+    ),
+    (CLUSTER, &["background", "keep", "node-selector", "privileged", "yaml"]),
+    (IMAGES, &["collector-image", "agent-image", "registry", "image-pull-policy", "pull-secret"]),
+    (ACCESS, &["namespace", "kubeconfig", "context", "timeout", "dry-run", "force"]),
+    (LOCAL, &["local", "listen-port"]),
+];
+
+/// Options that only captures of packets have.
+const ONLY_OF_PACKETS: [&str; 8] =
+    ["all", "comments", "format", "write", "tls-keylog", "max-file-size", "max-files", "snaplen"];
+
+/// Commands with the options of a cluster.
+const GROUPED: [&str; 6] = ["flows", "packets", "follow", "stop", "copy", "cleanup"];
+
+/// Every command as it is shown.
+pub(super) fn arranged(main: Command) -> Command {
+    let main = OTHERS.iter().fold(main, |main, (name, text)| main.mut_subcommand(name, |page| page.after_help(*text)));
+    GROUPED.iter().fold(main, |main, name| main.mut_subcommand(name, |page| grouped(&page)))
+}
+
+/// The same command with its options in the order of the headings.
+fn grouped(page: &Command) -> Command {
+    let foreign: &[&str] = match page.get_name() {
+        "flows" => &ONLY_OF_PACKETS,
+        "packets" => &NOT_OF_PACKETS,
+        _ => &[],
+    };
+    let mut options: Vec<(usize, Arg)> = page.get_arguments().map(|arg| placed(arg, foreign)).collect();
+    // Stable: below a heading, and where none is, they stay as they are.
+    options.sort_by_key(|(place, _)| *place);
+    let shown = Command::new(page.get_name().to_owned()).args(options.into_iter().map(|(_, arg)| arg));
+    let shown = page.get_about().map_or(shown.clone(), |about| shown.about(about.clone()));
+    page.get_after_help().map_or(shown.clone(), |text| shown.after_help(text.clone()))
+}
+
+/// An option with its heading, and where that stands.
+fn placed(arg: &Arg, foreign: &[&str]) -> (usize, Arg) {
+    let name = arg.get_long().unwrap_or_default();
+    let arg = arg.clone();
+    let arg = if foreign.contains(&name) { arg.hide(true) } else { arg };
+    let below = |(_, options): &(&str, &[&str])| position(options, name);
+    match HEADINGS.iter().enumerate().find_map(|(heading, entry)| Some((heading, below(entry)?))) {
+        Some((heading, row)) => (heading * 100 + row, arg.help_heading(HEADINGS[heading].0).display_order(row)),
+        None => (HEADINGS.len() * 100, arg),
+    }
+}
+
+fn position(options: &[&str], name: &str) -> Option<usize> {
+    options.iter().position(|option| *option == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An option that is new has to be given a place.
+    #[test]
+    fn every_option_has_a_heading() {
+        for command in super::super::whole().get_subcommands().filter(|page| GROUPED.contains(&page.get_name())) {
+            for arg in command.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_positional()) {
+                let name = arg.get_long().unwrap_or_default();
+                assert!(name == "help" || arg.get_help_heading().is_some(), "--{name} of {}", command.get_name());
+            }
+        }
+    }
+}
