@@ -32,6 +32,7 @@ use crate::sink::sqlite::{Hurry, SqliteSink};
 use crate::sink::{Sink, SinkError};
 use crate::summary;
 use crate::tui::{self, Source};
+use crate::versions;
 use crate::view::{View, say};
 
 /// Longest silence of the agents that still owe their last word.
@@ -135,6 +136,9 @@ async fn capture(options: Options) -> anyhow::Result<()> {
         say(&options, &format!("  names may be missing, {missing}"));
     }
     say_missing(&options, counts.totals().agents);
+    if let Some(line) = versions::differences(versions::plugin().as_deref(), &counts.agents()) {
+        say(&options, &format!("  {line}"));
+    }
     finished?;
     match Pod::of_this_process(&options.output_dir).filter(|_| options.background) {
         Some(pod) => keeper::keep(pod).await,
@@ -178,6 +182,7 @@ fn announce(options: &Options) {
     if !options.options.is_empty() {
         info!("Option(s): {}", options.options);
     }
+    versions::compare_with_plugin();
 }
 
 /// Who names the ends of flows, if there is something to name them by.

@@ -23,6 +23,7 @@ pub mod signals;
 pub mod sink;
 pub mod summary;
 pub mod tui;
+pub mod versions;
 pub mod view;
 
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ use rusqlite::{Connection, params};
 use crate::counts::{Agent, Counts, Totals};
 use crate::enrich::Names;
 use crate::human;
+use crate::versions;
 
 /// How often the tables are brought up to date.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -107,7 +108,8 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
     let missing = story.names.as_ref().map_or(Value::Null, |names| names.missing().join("; ").into());
     vec![
         ("names_missing", missing),
-        ("version", env!("CARGO_PKG_VERSION").to_owned().into()),
+        ("version", versions::OWN.to_owned().into()),
+        ("plugin_version", versions::plugin().map_or(Value::Null, Into::into)),
         ("options", story.options.clone().into()),
         ("namespace", story.namespace.clone().into()),
         ("start", human::time(story.start).into()),

@@ -28,6 +28,7 @@ use crate::signals::{Kind, Signals};
 use crate::sink::SinkError;
 use crate::sink::pcapng::Section;
 use crate::sink::volume::Volume;
+use crate::versions;
 use crate::view::View;
 
 /// Captures until a limit, a signal or an error.
@@ -95,6 +96,9 @@ pub(crate) async fn capture(options: Options, wanted: PacketOptions) -> anyhow::
         let (heard, expected) = (totals.agents, options.expect_nodes);
         voice.say(&format!("  {heard} of {expected} nodes sent something: packets of the others are missing"));
     }
+    if let Some(line) = versions::differences(versions::plugin().as_deref(), &counts.agents()) {
+        voice.say(&format!("  {line}"));
+    }
     if done? == Done::Gone {
         voice.say("  nobody reads standard output any more");
     }
@@ -129,6 +133,7 @@ fn announce(options: &Options) {
     if !options.options.is_empty() {
         info!("Option(s): {}", options.options);
     }
+    versions::compare_with_plugin();
 }
 
 /// What the files say of the capture.
