@@ -71,6 +71,16 @@ def manifest(version, base, sums):
     }
 
 
+class Dumper(yaml.SafeDumper):
+    """Texts of several lines as they are."""
+
+    def represent_text(self, text):
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Dumper.add_representer(str, Dumper.represent_text)
+
+
 def mistakes(text):
     """What krew would refuse, and what its index would."""
     try:
@@ -143,7 +153,7 @@ def main():
         lines = words.sums.read_text().splitlines()
         sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
         base = (words.base_url or f"{HOME}/releases/download/v{words.version}").rstrip("/")
-        text = yaml.safe_dump(manifest(words.version, base, sums), sort_keys=False, width=1000)
+        text = yaml.dump(manifest(words.version, base, sums), Dumper=Dumper, sort_keys=False, width=1000)
     wrong = mistakes(text)
     if wrong:
         sys.exit("\n".join(f"error: {what}" for what in wrong))

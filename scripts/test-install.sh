@@ -106,6 +106,13 @@ grep -q 'enable_rtt' "$work/tarball/man/oc-netobserv-flows.1"
 bash --norc -c "source '$work/tarball/completions/oc-netobserv.bash' && complete -p oc-netobserv >/dev/null"
 ok 'tarball'
 
+# --- from source: what `cargo build` made, installed as the page says ---
+mkdir -p "$work/source/bin"
+install "$program" "$work/source/bin/oc-netobserv"
+ln -s oc-netobserv "$work/source/bin/kubectl-netobserv"
+asks 'from source' "$work/source/bin"
+ok 'from source'
+
 # --- deb ---
 case $native in ppc64le) debian=ppc64el ;; *) debian=$native ;; esac
 deb=$dir/netobserv-cli_${version}_$debian.deb

@@ -119,9 +119,10 @@ install_tools() {
       cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
     fi
     # Checks manifests against the schemas that the Kubernetes project publishes.
-    if [[ ! -x target/python/bin/kubernetes-validate ]]; then
-      { python3 -m venv target/python && target/python/bin/pip install --quiet kubernetes-validate; } ||
-        note 'kubernetes-validate could not be installed: its test will say that it was skipped'
+    # check-jsonschema knows the schema of workflows.
+    if [[ ! -x target/python/bin/kubernetes-validate || ! -x target/python/bin/check-jsonschema ]]; then
+      { python3 -m venv target/python && target/python/bin/pip install --quiet kubernetes-validate check-jsonschema; } ||
+        note 'kubernetes-validate and check-jsonschema could not be installed: their tests will say that they were skipped'
     fi
     unpack_registry
   elif ((${#missing_packages[@]})); then
@@ -199,6 +200,13 @@ else
 fi
 check_bpf
 
+check 'documents' scripts/check-docs.py "${CARGO_TARGET_DIR:-target}/debug/oc-netobserv"
+if [[ -x target/python/bin/check-jsonschema ]]; then
+  check 'workflows' target/python/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+else
+  skip 'workflows' 'check-jsonschema is not installed'
+fi
+
 # The tests of the image start what is built here. Without it they say that they were skipped.
 if command -v python3 >/dev/null; then
   image_dir=$(mktemp -d)
@@ -209,9 +217,12 @@ fi
 # What people install, and what they take to a network without a way out.
 package_dir=$(mktemp -d)
 plugin=${CARGO_TARGET_DIR:-target}/debug/oc-netobserv
-check 'ways to install' scripts/test-install.sh "$plugin" "$package_dir"
+check 'ways to install' scripts/test-install.sh "$plugin" "$package_dir/packages"
+if [[ -n ${NETOBSERV_IMAGE-} ]]; then
+  check 'last steps of a release' scripts/release.sh finish "$package_dir/packages" "$NETOBSERV_IMAGE"
+fi
 if command -v docker-registry >/dev/null; then
-  check 'air gap' scripts/test-airgap.sh "$plugin" "$package_dir" ${NETOBSERV_IMAGE:+"$NETOBSERV_IMAGE"}
+  check 'air gap' scripts/test-airgap.sh "$plugin" "$package_dir/packages" ${NETOBSERV_IMAGE:+"$NETOBSERV_IMAGE"}
 else
   skip 'air gap' 'docker-registry is not installed'
 fi

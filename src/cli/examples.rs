@@ -78,7 +78,7 @@ Examples:
         "\
 Examples:
   oc-netobserv doctor --local                       exit code 1 if flows cannot be captured
-  sudo oc-netobserv doctor --local -v               how the agent is started",
+  oc-netobserv doctor --local -v                    how the agent is started",
     ),
     (
         "images",

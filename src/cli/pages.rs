@@ -65,9 +65,14 @@ const ONLY_OF_PACKETS: [&str; 8] =
 const GROUPED: [&str; 6] = ["flows", "packets", "follow", "stop", "copy", "cleanup"];
 
 /// Every command as it is shown.
-pub(super) fn arranged(main: Command) -> Command {
-    let main = OTHERS.iter().fold(main, |main, (name, text)| main.mut_subcommand(name, |page| page.after_help(*text)));
-    GROUPED.iter().fold(main, |main, name| main.mut_subcommand(name, |page| grouped(&page)))
+pub(super) fn arranged(mut main: Command) -> Command {
+    for (place, page) in main.get_subcommands_mut().enumerate() {
+        let name = page.get_name().to_owned();
+        let shown = if GROUPED.contains(&name.as_str()) { grouped(page) } else { page.clone() };
+        let examples = OTHERS.iter().find(|(command, _)| *command == name);
+        *page = examples.map_or(shown.clone(), |(_, text)| shown.after_help(*text)).display_order(place);
+    }
+    main
 }
 
 /// The same command with its options in the order of the headings.
