@@ -105,7 +105,7 @@ fn each_session_has_keys_of_its_own() {
 #[test]
 fn keys_and_passwords_are_in_the_stream_only() {
     let mut plan = plan(Kind::Flows);
-    plan.images.pull_secret = Some(PullSecret::Config("password".into()));
+    plan.images.pull_secret = Some(PullSecret("password".into()));
     let made = certificates(&plan);
     let shown = format!("{made:?} {plan:?}");
     assert!(shown.contains("BEGIN CERTIFICATE"));
