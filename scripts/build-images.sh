@@ -54,12 +54,6 @@ build_for_tests() {
     cargo build --workspace --locked --bin netobserv-agent --bin netobserv-collector
 }
 
-# no_interpreter FILE: it runs where there is no other file. The header of the program's parts says so.
-no_interpreter() {
-  if ! LC_ALL=C readelf -lW "$1" | grep -q INTERP; then return 0; fi
-  die "$1 is not static: it names an interpreter"
-}
-
 if $install; then
   need_rust
   need python3 python3
@@ -96,11 +90,9 @@ else
     programs+=("$arch=target/$(rust_target "$arch")/release")
   done
 fi
-if command -v readelf >/dev/null; then
-  for program in "${programs[@]}"; do
-    for name in netobserv-collector netobserv-agent; do no_interpreter "${program#*=}/$name"; done
-  done
-fi
+for program in "${programs[@]}"; do
+  for name in netobserv-collector netobserv-agent; do no_interpreter "${program#*=}/$name"; done
+done
 
 # The time and the name of the commit, so that the same commit gives the same bytes.
 source_date

@@ -87,7 +87,7 @@ plugin() {
   if [[ -n $bin ]]; then
     echo "$bin"
   elif $for_tests; then
-    cargo build --workspace --locked >&2
+    RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/static-programs.sh cargo build --workspace --locked --bin oc-netobserv >&2
     echo "${CARGO_TARGET_DIR:-target}/debug/oc-netobserv"
   else
     build_static "$target" "$(linker "$1")" -p oc-netobserv --bin oc-netobserv >&2
@@ -202,6 +202,7 @@ for target in "${chosen[@]}"; do
     note "building for $target"
   fi
   built=$(plugin "$target")
+  if [[ -z $bin && $target == linux-* ]]; then no_interpreter "$built"; fi
   programs+=("$target=$built")
 done
 writer=${programs[0]#*=}

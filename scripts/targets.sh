@@ -68,3 +68,9 @@ build_static() {
     "CARGO_TARGET_${upper}_LINKER=$compiler" "CC_${target//-/_}=$compiler" \
     cargo build --release --locked --target "$target" "$@"
 }
+
+# no_interpreter FILE: it runs where there is no other file. The header of the program's parts says so.
+no_interpreter() {
+  if ! command -v readelf >/dev/null || ! LC_ALL=C readelf -lW "$1" | grep -q INTERP; then return 0; fi
+  die "$1 is not static: it names an interpreter"
+}
