@@ -1,6 +1,5 @@
 //! Where agents connect: a TCP port or a Unix socket, and the HTTP/2 server on it.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
@@ -10,11 +9,10 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
-use tonic::body::Body;
-use tonic::codegen::{Service, http};
 use tonic::transport::Server;
 
 use super::door::Door;
+use super::{Grpc, Receiver};
 use crate::cli::Listen;
 use crate::counts::Counts;
 
@@ -96,16 +94,12 @@ async fn bind_unix(path: &Path) -> io::Result<Listener> {
 }
 
 /// Serves those whom the door lets in, until `stop`, then until the requests under way are answered.
-pub async fn serve<S>(
+pub async fn serve<R: Receiver>(
     listener: Listener,
-    ingest: S,
+    ingest: Grpc<R>,
     (door, counts): (Door, Arc<Counts>),
     stop: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error>
-where
-    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
+) -> Result<(), tonic::transport::Error> {
     let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -51,6 +51,16 @@ pub(super) enum Error {
     Bad(Status),
 }
 
+impl Error {
+    /// Records that its sender has to send again.
+    pub(super) fn flows(&self) -> u64 {
+        match self {
+            Self::Refused { flows } | Self::TooLarge { flows } => *flows,
+            Self::Bad(_) => 0,
+        }
+    }
+}
+
 /// Reads the one message of a request; waits for memory until `deadline`.
 pub(super) async fn read(
     body: body::Body,

@@ -1,0 +1,162 @@
+//! What both receivers have in common: gRPC by hand, a bounded memory for messages, and each message taken once.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use netobserv_wire::pbflow::{AgentStatus, CollectorReply};
+use prost::Message as _;
+use prost::bytes::{BufMut, Bytes, BytesMut};
+use tokio::sync::Semaphore;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+
+use super::message::{self, Body as MessageBody, Unit};
+use super::resend::{Taken, Turn};
+use crate::counts::Counts;
+
+/// How long a message waits for room before it is refused.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A receiver: what it does with messages, and where they are taken.
+pub trait Receiver: Send + Sync + 'static {
+    /// Where its messages are taken.
+    fn desk(&self) -> &Desk;
+    /// Accepts nothing from now on.
+    fn close(&self);
+    /// Answers a request for this method.
+    fn answer(&self, method: &str, body: Body) -> impl Future<Output = Result<Bytes, Status>> + Send;
+}
+
+/// A receiver as an HTTP/2 service. Cheap to clone.
+#[derive(Debug)]
+pub struct Grpc<R>(Arc<R>);
+
+impl<R> Clone for Grpc<R> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<R: Receiver> Grpc<R> {
+    /// Serves `receiver`.
+    pub(super) fn of(receiver: R) -> Self {
+        Self(Arc::new(receiver))
+    }
+
+    /// From now on agents are told to send what they have and stop.
+    pub fn stop_agents(&self) {
+        self.0.desk().stopping.store(true, Relaxed);
+    }
+
+    /// From now on nothing is accepted.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl<R: Receiver> Service<http::Request<Body>> for Grpc<R> {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let receiver = self.0.clone();
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let answer = receiver.answer(head.uri.path(), body).await;
+            Ok(answer.map_or_else(Status::into_http, response))
+        })
+    }
+}
+
+/// Where messages are taken in, in bounded memory, and agents get their answers.
+#[derive(Debug)]
+pub struct Desk {
+    pub(super) counts: Arc<Counts>,
+    memory: Arc<Semaphore>,
+    taken: Taken,
+    stopping: AtomicBool,
+}
+
+impl Desk {
+    pub(super) fn new(counts: Arc<Counts>) -> Self {
+        let memory = Arc::new(Semaphore::new(message::MEMORY_PAGES));
+        Self { counts, memory, taken: Taken::default(), stopping: AtomicBool::new(false) }
+    }
+
+    /// Reads the message of a request once there is memory for it.
+    pub(super) async fn read(&self, body: Body, unit: Unit, deadline: Instant) -> Result<MessageBody, message::Error> {
+        message::read(body, unit, &self.memory, deadline).await
+    }
+
+    /// Has a message of an agent accepted, unless it was before, and answers it. `accept` says how much was in it.
+    pub(super) async fn once(
+        &self,
+        agent: &AgentStatus,
+        sequence: u64,
+        accept: impl Future<Output = Result<u64, Status>>,
+    ) -> Result<Bytes, Status> {
+        let accepted = match self.taken.turn(agent, sequence) {
+            Turn::Again => 0,
+            Turn::Busy => return Err(Status::unavailable("this message is at work: ask again later")),
+            Turn::New(work) => {
+                let accepted = accept.await?;
+                work.done();
+                accepted
+            }
+        };
+        if !agent.node.is_empty() {
+            self.counts.heard(agent, accepted, Instant::now());
+        }
+        let reply = CollectorReply { stop: self.stopping.load(Relaxed) };
+        Ok(reply.encode_to_vec().into())
+    }
+}
+
+impl From<message::Error> for Status {
+    fn from(error: message::Error) -> Self {
+        match error {
+            message::Error::Refused { .. } => busy(),
+            message::Error::TooLarge { .. } => {
+                Status::resource_exhausted(format!("a message may have {} bytes at most", message::MAX_MESSAGE))
+            }
+            message::Error::Bad(status) => status,
+        }
+    }
+}
+
+pub(super) fn busy() -> Status {
+    Status::resource_exhausted("the collector is busy: send this again later")
+}
+
+pub(super) fn closed() -> Status {
+    Status::unavailable("the capture has ended")
+}
+
+pub(super) fn unreadable(error: impl std::fmt::Display) -> Status {
+    Status::invalid_argument(format!("unreadable message: {error}"))
+}
+
+/// A gRPC response with this message.
+fn response(message: Bytes) -> http::Response<Body> {
+    let mut frame = BytesMut::with_capacity(message.len() + message::PREFIX);
+    frame.put_u8(0);
+    frame.put_u32(message.len() as u32);
+    frame.put(message);
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+    let body = Full::new(frame.freeze()).with_trailers(std::future::ready(Some(Ok(trailers))));
+    let mut response = http::Response::new(Body::new(body));
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
+    response
+}
