@@ -1,6 +1,5 @@
 //! One capture from its first check to its last line.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,8 +8,6 @@ use chrono::Utc;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tonic::body::Body;
-use tonic::codegen::{Service, http};
 use tracing::{debug, info, warn};
 
 use crate::cli::Options;
@@ -19,7 +16,7 @@ use crate::counts::Counts;
 use crate::enrich::{self, Names};
 use crate::human;
 use crate::ingest::door::Door;
-use crate::ingest::{Ingest, listen};
+use crate::ingest::{Grpc, Ingest, Receiver, listen};
 use crate::keeper::{self, Pod};
 use crate::lines::Lines;
 use crate::output::{self, Paths};
@@ -87,7 +84,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     let door = Door::open(&options.security)?;
     let listener = listen::bind(&options.listen).await?;
 
-    announce(&options);
+    announce(&options, "Flow");
     let counts = Arc::<Counts>::default();
     let names = names(&options);
     let story = Story::new(options.options.clone(), options.namespace.clone(), start).with_names(names.clone());
@@ -129,17 +126,16 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     if let Some(lines) = lines {
         tokio::task::spawn_blocking(|| lines.finish()).await?;
     }
-    for line in summary::account(started.elapsed(), &end.reason(), &counts.totals(), &paths) {
+    let account = summary::account(started.elapsed(), &end.reason(), &counts.totals(), &paths);
+    for line in account.into_iter().chain(gaps(&options, names.as_deref(), &counts, "flows")) {
         say(&options, &line);
     }
-    for missing in names.iter().flat_map(|names| names.missing()) {
-        say(&options, &format!("  names may be missing, {missing}"));
-    }
-    say_missing(&options, counts.totals().agents);
-    if let Some(line) = versions::differences(versions::plugin().as_deref(), &counts.agents()) {
-        say(&options, &format!("  {line}"));
-    }
     finished?;
+    keep(&options).await
+}
+
+/// Stays with the files until they were fetched, where that was asked for.
+pub(crate) async fn keep(options: &Options) -> anyhow::Result<()> {
     match Pod::of_this_process(&options.output_dir).filter(|_| options.background) {
         Some(pod) => keeper::keep(pod).await,
         None => Ok(()),
@@ -155,11 +151,16 @@ pub(crate) fn begin(options: &Options) -> anyhow::Result<Option<Running>> {
     running.map(Some).with_context(|| format!("cannot capture into {}", options.output_dir.display()))
 }
 
-fn say_missing(options: &Options, heard: u64) {
-    let expected = options.expect_nodes;
-    if heard < expected {
-        say(options, &format!("  {heard} of {expected} nodes sent something: flows of the others are missing"));
-    }
+/// What may be missing though nothing was lost on the way: names, and the `what` of nodes that were never heard.
+pub(crate) fn gaps(options: &Options, names: Option<&Names>, counts: &Counts, what: &str) -> Vec<String> {
+    let missing = names.map(Names::missing).into_iter().flatten();
+    let mut lines: Vec<String> = missing.map(|missing| format!("  names may be missing, {missing}")).collect();
+    let (heard, expected) = (counts.totals().agents, options.expect_nodes);
+    let silence = format!("  {heard} of {expected} nodes sent something: {what} of the others are missing");
+    lines.extend((heard < expected).then_some(silence));
+    let versions = versions::differences(versions::plugin().as_deref(), &counts.agents());
+    lines.extend(versions.map(|line| format!("  {line}")));
+    lines
 }
 
 /// Gives the terminal back, unless it hangs. Lines go on until the pipeline is closed.
@@ -174,10 +175,11 @@ pub(crate) async fn stop_view(view: Option<View>) -> Option<Lines> {
     }
 }
 
-fn announce(options: &Options) {
+/// Says what begins: a capture of this `kind`.
+pub(crate) fn announce(options: &Options, kind: &str) {
     match &options.filename {
-        Some(name) => info!("Starting Flow Capture for {name}..."),
-        None => info!("Starting Flow Capture..."),
+        Some(name) => info!("Starting {kind} Capture for {name}..."),
+        None => info!("Starting {kind} Capture..."),
     }
     if !options.options.is_empty() {
         info!("Option(s): {}", options.options);
@@ -224,11 +226,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start<S>(listener: listen::Listener, ingest: S, door: (Door, Arc<Counts>)) -> Self
-    where
-        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send,
-    {
+    pub(crate) fn start<R: Receiver>(listener: listen::Listener, ingest: Grpc<R>, door: (Door, Arc<Counts>)) -> Self {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };

@@ -25,43 +25,32 @@ pub fn say(line: &str) {
 
 /// Where a capture stands.
 pub fn line(elapsed: Duration, totals: &Totals) -> String {
-    let elapsed = elapsed.as_secs();
-    let lost = totals.lost();
     format!(
-        "{:02}:{:02}:{:02} {} flows, {} packets, {}, lost {}{}",
-        elapsed / 3600,
-        elapsed / 60 % 60,
-        elapsed % 60,
+        "{} {} flows, {} packets, {}, lost {}{}",
+        clock(elapsed),
         human::count(totals.flows),
         human::count(totals.packets),
         human::bytes(totals.bytes),
-        if lost.is_empty() { "nothing".into() } else { lost.join(", ") },
+        or_nothing(&totals.lost()),
         refused(totals),
     )
 }
 
 /// The account at the end; it lists what is lost and what may be.
 pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) -> Vec<String> {
-    let agents = match totals.agents {
-        0 => String::new(),
-        1 => " from 1 agent".into(),
-        agents => format!(" from {agents} agents"),
-    };
     let file = |path: &std::path::Path, rows| format!("  {}: {} flows", path.display(), human::count(rows));
-    let lost = totals.lost();
-    let silent = totals.agents_without_last_word;
-    let silent = format!("  {silent} of the agents did not say that this is all: flows of them may be missing");
     let mut lines = vec![
-        format!("Captured for {} ({reason}):", human::duration(Duration::from_millis(elapsed.as_millis() as u64))),
+        captured(elapsed, reason),
         format!(
-            "  {} flows, {} packets, {}{agents}",
+            "  {} flows, {} packets, {}{}",
             human::count(totals.flows),
             human::count(totals.packets),
-            human::bytes(totals.bytes)
+            human::bytes(totals.bytes),
+            from_agents(totals),
         ),
         file(&paths.json, totals.json_rows),
         file(&paths.db, totals.sqlite_rows),
-        format!("  lost: {}{}", if lost.is_empty() { "nothing".into() } else { lost.join(", ") }, refused(totals)),
+        format!("  lost: {}{}", or_nothing(&totals.lost()), refused(totals)),
     ];
     let filtered = format!("  left out by the query: {} flows", human::count(totals.filtered_flows));
     lines.extend((totals.filtered_flows > 0).then_some(filtered));
@@ -73,8 +62,40 @@ pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) 
         totals.stretched_agents
     );
     lines.extend((totals.stretched_agents > 0).then_some(stretched));
-    lines.extend((totals.agents_without_last_word > 0).then_some(silent));
+    lines.extend(silence(totals, "flows"));
     lines
+}
+
+/// Hours, minutes and seconds.
+pub(crate) fn clock(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// First line of an account.
+pub(crate) fn captured(elapsed: Duration, reason: &str) -> String {
+    format!("Captured for {} ({reason}):", human::duration(Duration::from_millis(elapsed.as_millis() as u64)))
+}
+
+/// From how many agents it all came; begins with a space, empty for none.
+pub(crate) fn from_agents(totals: &Totals) -> String {
+    match totals.agents {
+        0 => String::new(),
+        1 => " from 1 agent".into(),
+        agents => format!(" from {agents} agents"),
+    }
+}
+
+/// What was lost, as a list.
+pub(crate) fn or_nothing(lost: &[String]) -> String {
+    if lost.is_empty() { "nothing".into() } else { lost.join(", ") }
+}
+
+/// Says that `what` may be missing of agents whose last word did not come.
+pub(crate) fn silence(totals: &Totals, what: &str) -> Option<String> {
+    let silent = totals.agents_without_last_word;
+    let line = format!("  {silent} of the agents did not say that this is all: {what} of them may be missing");
+    (silent > 0).then_some(line)
 }
 
 /// Refused is not lost: an agent keeps it and sends it again. A flowlogs-pipeline does not, so it is told.

@@ -1,24 +1,22 @@
 //! What a person without a screen reads of a capture of packets: a line a second, and the account at the end.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::tally::Tally;
 use crate::counts::Totals;
 use crate::human;
+use crate::summary::{captured, clock, from_agents, or_nothing, silence};
 
 /// Where a capture stands.
 pub(super) fn line(elapsed: Duration, tally: &Tally, totals: &Totals) -> String {
-    let elapsed = elapsed.as_secs();
     format!(
-        "{:02}:{:02}:{:02} {} packets, {}, lost {}",
-        elapsed / 3600,
-        elapsed / 60 % 60,
-        elapsed % 60,
+        "{} {} packets, {}, lost {}",
+        clock(elapsed),
         human::count(tally.packets.load(Relaxed)),
         human::bytes(tally.bytes.load(Relaxed)),
-        lost(tally, totals),
+        or_nothing(&tally.lost(&totals.losses)),
     )
 }
 
@@ -30,16 +28,9 @@ pub(super) fn account(
     totals: &Totals,
     files: &[PathBuf],
 ) -> Vec<String> {
-    let agents = match totals.agents {
-        0 => String::new(),
-        1 => " from 1 agent".into(),
-        agents => format!(" from {agents} agents"),
-    };
-    let number = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
-    let mut lines = vec![
-        format!("Captured for {} ({reason}):", human::duration(Duration::from_millis(elapsed.as_millis() as u64))),
-        format!("  {} packets, {}{agents}", human::count(number(&tally.packets)), human::bytes(number(&tally.bytes))),
-    ];
+    let number = |counter: &AtomicU64| counter.load(Relaxed);
+    let (packets, bytes) = (human::count(number(&tally.packets)), human::bytes(number(&tally.bytes)));
+    let mut lines = vec![captured(elapsed, reason), format!("  {packets} packets, {bytes}{}", from_agents(totals))];
     let written =
         format!("{} packets, {}", human::count(number(&tally.written)), human::bytes(number(&tally.file_bytes)));
     lines.push(match files {
@@ -57,16 +48,9 @@ pub(super) fn account(
     for (counter, what) in told {
         lines.extend((number(counter) > 0).then(|| format!("  {} {what}", human::count(number(counter)))));
     }
-    lines.push(format!("  lost: {}", lost(tally, totals)));
-    let silent = totals.agents_without_last_word;
-    let silence = format!("  {silent} of the agents did not say that this is all: packets of them may be missing");
-    lines.extend((silent > 0).then_some(silence));
+    lines.push(format!("  lost: {}", or_nothing(&tally.lost(&totals.losses))));
+    lines.extend(silence(totals, "packets"));
     lines
-}
-
-fn lost(tally: &Tally, totals: &Totals) -> String {
-    let lost = tally.lost(&totals.losses);
-    if lost.is_empty() { "nothing".into() } else { lost.join(", ") }
 }
 
 #[cfg(test)]
