@@ -23,6 +23,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// A running collector with a folder of its own.
 pub struct Collector {
     dir: TempDir,
+    output: PathBuf,
     pub process: Process,
 }
 
@@ -33,8 +34,13 @@ pub fn program(words: &[&str]) -> Run {
 
 /// The program with `get-flows`, a socket and an output folder below `dir`, and these words.
 pub fn get_flows(dir: &Path, words: &[&str]) -> Run {
+    capture(dir, "get-flows", &dir.join("output"), words)
+}
+
+/// The program with this command and these words, and a socket below `dir`.
+fn capture(dir: &Path, command: &str, output: &Path, words: &[&str]) -> Run {
     let socket = format!("unix:{}", socket(dir).display());
-    program(&["get-flows", "--listen", &socket]).arg("--output-dir").arg(dir.join("output")).args(words)
+    program(&[command, "--listen", &socket]).arg("--output-dir").arg(output).args(words)
 }
 
 fn socket(dir: &Path) -> PathBuf {
@@ -51,24 +57,33 @@ impl Collector {
     /// As [`Collector::start`], in this folder.
     #[track_caller]
     pub fn start_in(dir: TempDir, words: &[&str]) -> Self {
-        let run = get_flows(dir.path(), words);
-        Self::started(dir, run)
+        let (run, output) = (get_flows(dir.path(), words), dir.path().join("output"));
+        Self::started(dir, output, run)
     }
 
     /// As [`Collector::start`], with changes to how it is run.
     #[track_caller]
     pub fn start_with(words: &[&str], change: impl FnOnce(Run) -> Run) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let run = change(get_flows(dir.path(), words));
-        Self::started(dir, run)
+        let (run, output) = (change(get_flows(dir.path(), words)), dir.path().join("output"));
+        Self::started(dir, output, run)
+    }
+
+    /// Starts a capture of packets with these words, and tells where its files go.
+    #[track_caller]
+    pub fn start_packets(words: &[&str]) -> (Self, PathBuf) {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let output = dir.path().join("output");
+        let run = capture(dir.path(), "get-packets", &output, words);
+        (Self::started(dir, output.clone(), run), output)
     }
 
     #[track_caller]
-    fn started(dir: TempDir, run: Run) -> Self {
+    fn started(dir: TempDir, output: PathBuf, run: Run) -> Self {
         let mut process = run.start();
         let listens = wait_for(SOON, || process.stderr().contains("Started collector") || process.ended());
         assert!(listens && !process.ended(), "it does not listen: {}", process.stderr());
-        Self { dir, process }
+        Self { dir, output, process }
     }
 
     /// An agent or pipeline that is connected to it.
@@ -84,13 +99,13 @@ impl Collector {
 
     /// Where it writes.
     pub fn output(&self) -> PathBuf {
-        self.dir.path().join("output")
+        self.output.clone()
     }
 
     /// The files.
     #[track_caller]
     pub fn files(&self) -> Files {
-        Files::of(&self.output())
+        Files::of(&self.output)
     }
 
     /// Waits until the JSON file has this many flows.
@@ -112,13 +127,14 @@ impl Collector {
     /// Waits for the end.
     #[track_caller]
     pub fn ended(self) -> Ended {
-        Ended { finished: self.process.wait(SOON), dir: self.dir }
+        Ended { finished: self.process.wait(SOON), output: self.output, _dir: self.dir }
     }
 }
 
 /// A collector that has ended; its folder lives as long as this.
 pub struct Ended {
-    dir: TempDir,
+    _dir: TempDir,
+    output: PathBuf,
     pub finished: Finished,
 }
 
@@ -126,7 +142,7 @@ impl Ended {
     /// The files.
     #[track_caller]
     pub fn files(&self) -> Files {
-        Files::of(&self.dir.path().join("output"))
+        Files::of(&self.output)
     }
 
     /// A value of table `capture`, as text.
