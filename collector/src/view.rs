@@ -1,19 +1,20 @@
 //! What somebody sees while a capture runs: the screen, or lines. Either reads a queue that never makes the capture wait.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::{Format, Options};
-use crate::counts::Counts;
 use crate::lines::Lines;
 use crate::output::Paths;
 use crate::summary;
-use crate::tui::{Screen, Source};
+use crate::tui::{PacketSource, Screen, Source};
+
+const NO_TERMINAL: &str = "cannot take the terminal for the screen (--no-tui does without)";
 
 /// A view at work.
 pub enum View {
@@ -37,13 +38,22 @@ impl View {
     /// When the terminal cannot be taken.
     pub fn start(options: &Options, paths: &Paths, source: Source) -> anyhow::Result<Self> {
         if options.lines.is_none() && !options.background && std::io::stdout().is_terminal() {
-            let screen = Screen::start(options, paths, source);
-            return screen.map(Self::Screen).context("cannot take the terminal for the screen (--no-tui does without)");
+            return Screen::flows(options, paths, source).map(Self::Screen).context(NO_TERMINAL);
         }
-        let progress = tokio::spawn(tell_progress(source.started, source.counts));
+        let (started, counts) = (source.started, source.counts);
+        let tell = move || eprintln!("{}", summary::line(started.elapsed(), &counts.totals()));
+        let progress = tokio::spawn(each_second(tell));
         let unasked = if options.background { Format::None } else { Format::Text };
         let lines = Lines::start(source.intake, options.lines.unwrap_or(unasked)).context("cannot start a thread")?;
         Ok(Self::Lines { lines, progress })
+    }
+
+    /// Starts the screen of a capture of packets into this file.
+    ///
+    /// # Errors
+    /// When the terminal cannot be taken.
+    pub fn packets(options: &Options, file: &Path, source: PacketSource) -> anyhow::Result<Self> {
+        Screen::packets(options, file, source).map(Self::Screen).context(NO_TERMINAL)
     }
 
     /// Gives the terminal back. Lines go on until the pipeline is closed.
@@ -73,12 +83,13 @@ pub fn say(options: &Options, line: &str) {
     }
 }
 
-async fn tell_progress(started: Instant, counts: Arc<Counts>) {
+/// Tells where the capture stands, once a second.
+pub(crate) async fn each_second(tell: impl Fn()) {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        eprintln!("{}", summary::line(started.elapsed(), &counts.totals()));
+        tell();
     }
 }

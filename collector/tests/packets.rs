@@ -120,7 +120,7 @@ fn a_ring_of_files_keeps_the_youngest_and_each_is_whole() {
         agent.send(&packets);
     }
     let ended = capture.stop(Signal::SIGINT);
-    let files = ended.files();
+    let files = ended.packet_files();
     assert_eq!(files.len(), 3, "{files:?}");
     let mut last = None;
     for file in &files {

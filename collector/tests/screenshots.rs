@@ -7,7 +7,9 @@ mod support;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use netobserv_testkit::Frame;
 use netobserv_wire::pbflow::{AgentStatus, Records};
+use support::packets::Agent;
 use support::pty::Pty;
 use support::scene::Scene;
 use support::svg;
@@ -72,6 +74,33 @@ fn pictures_of_the_main_views() {
     pty.press("\r\x1b[A\r");
     pty.wait_for("Fields of this record");
     take(&pty, "detail.svg", &svg::DARK);
+}
+
+#[test]
+fn a_picture_of_packets() {
+    const START: u64 = 1_709_741_900_000_000_000;
+    let mut pty = Pty::packets(&["--options", "protocol=TCP|port=8080|or|protocol=UDP|port=53"], SIZE);
+    let agent = Agent::connect(&pty.socket(), "worker-1");
+    let frame = |to_server: bool| {
+        let (src, dst) = if to_server { ("10.128.2.18", "10.129.0.44") } else { ("10.129.0.44", "10.128.2.18") };
+        Frame::new([10, 88, 0, 0, 0, 1], [10, 88, 0, 0, 0, 2]).ipv4(src, dst)
+    };
+    let mut packets = Vec::new();
+    for n in 0..40 {
+        let at = START + n * 20_000_000;
+        let request =
+            frame(true).tcp(48_752, 8_080, 24).carrying(b"GET /cart HTTP/1.1\r\nHost: shop\r\nAccept: */*\r\n\r\n");
+        let response = frame(false).tcp(8_080, 48_752, 24).carrying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+        packets.extend([(at, request.build()), (at + 3_000_000, response.build())]);
+        packets.push((at + 5_000_000, frame(true).udp(40_000, 53).payload(40).build()));
+    }
+    agent.send(&packets);
+    pty.wait_for("2 conversations");
+    pty.press("port:8080\r\r");
+    pty.wait_for("HTTP/1.1 200 OK");
+    pty.press("\x1b[A\x1b[A\r");
+    pty.wait_for("Bytes of IPv4");
+    take(&pty, "packets.svg", &svg::DARK);
 }
 
 /// The agents of three nodes are there.

@@ -3,12 +3,11 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use chrono::Utc;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, info};
 
 use super::options::PacketOptions;
@@ -17,43 +16,48 @@ use super::talks::Who;
 use super::tally::Tally;
 use super::writer::{Done, Setup, Writer};
 use super::{intake, intake::Outlet};
-use crate::capture::{End, FIRST_NAMES, Server, begin, drain, stop_view, until_end};
+use crate::capture::{End, FIRST_NAMES, Server, announce, begin, drain, gaps, keep, stop_view, until_end};
 use crate::cli::Options;
+use crate::control::Control;
 use crate::counts::Counts;
 use crate::enrich::Names;
 use crate::ingest::{door::Door, listen, packets::PacketIngest};
-use crate::keeper::{self, Pod};
 use crate::output::Folder;
 use crate::signals::{Kind, Signals};
 use crate::sink::SinkError;
 use crate::sink::pcapng::Section;
 use crate::sink::volume::Volume;
-use crate::versions;
-use crate::view::View;
+use crate::tui::{Feed, Intake, PacketSource, Sightings, packet_queue};
+use crate::view::{View, each_second};
 
 /// Captures until a limit, a signal or an error.
-pub(crate) async fn capture(options: Options, wanted: PacketOptions) -> anyhow::Result<()> {
+pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyhow::Result<()> {
     let (started, start) = (Instant::now(), Utc::now());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let sent = wanted.keylog_sent.then(|| Control::of(&options.output_dir));
+    wanted.keylog = wanted.keylog.or_else(|| sent.as_ref().map(Control::keylog));
     let voice = Voice { to_stderr: wanted.to_stdout };
     let path = path(&options, &wanted, start)?;
     let listener = listen::bind(&options.listen).await?;
 
     let door = Door::open(&options.security)?;
-    announce(&options);
+    announce(&options, "Packet");
     let (counts, tally, limit) = (Arc::<Counts>::default(), Arc::<Tally>::default(), Arc::<Notify>::default());
     let names = crate::capture::names(&options);
     let (intake, outlet) = intake::way();
-    let volume = match path {
+    let volume = match &path {
         None => Volume::pipe()?,
-        Some(path) => Volume::disk(path, wanted.rotation)?,
+        Some(path) => Volume::disk(path.clone(), wanted.rotation)?,
     };
+    let who = names.clone().map(who);
+    let (screen, sightings) = screen(&options, path.is_some()).unzip();
     let setup = Setup {
         section: section(&options),
         filter: options.options.clone(),
-        who: names.clone().map(who),
+        who: who.clone(),
         tally: tally.clone(),
         limit: (options.max_bytes, limit.clone()),
+        screen,
         options: wanted,
     };
     let mut work = Work::start(setup, outlet, volume)?;
@@ -67,7 +71,16 @@ pub(crate) async fn capture(options: Options, wanted: PacketOptions) -> anyhow::
     debug!("Ready ! Waiting for packets...");
 
     let mut running = begin(&options)?;
-    let mut view = Some(View::Progress(tokio::spawn(lines(voice, started, tally.clone(), counts.clone()))));
+    let source =
+        sightings.map(|intake| PacketSource { started, counts: counts.clone(), tally: tally.clone(), intake, who });
+    let mut view = Some(match source.zip(path) {
+        Some((source, path)) => View::packets(&options, &path, source)?,
+        None => {
+            let (told, heard) = (tally.clone(), counts.clone());
+            let line = move || voice.say(&summary::line(started.elapsed(), &told, &heard.totals()));
+            View::Progress(tokio::spawn(each_second(line)))
+        }
+    });
     let end = until_end(&options, started, &mut signals, &limit, work.failed(), &mut running, &mut view).await;
     if matches!(end, End::Lease(_)) {
         crate::summary::mute();
@@ -82,30 +95,24 @@ pub(crate) async fn capture(options: Options, wanted: PacketOptions) -> anyhow::
     server.stop().await;
     ingest.close();
     let (files, done) = work.end(&mut signals, first).await;
+    sent.iter().for_each(Control::forget_secrets);
     if let Some(running) = running {
         running.end(&done.as_ref().map_or_else(|error| format!("failed: {error}"), |_| end.reason()));
     }
-    let totals = counts.totals();
-    for line in summary::account(started.elapsed(), &end.reason(), &tally, &totals, &files) {
+    let account = summary::account(started.elapsed(), &end.reason(), &tally, &counts.totals(), &files);
+    for line in account.into_iter().chain(gaps(&options, names.as_deref(), &counts, "packets")) {
         voice.say(&line);
-    }
-    for missing in names.iter().flat_map(|names| names.missing()) {
-        voice.say(&format!("  names may be missing, {missing}"));
-    }
-    if totals.agents < options.expect_nodes {
-        let (heard, expected) = (totals.agents, options.expect_nodes);
-        voice.say(&format!("  {heard} of {expected} nodes sent something: packets of the others are missing"));
-    }
-    if let Some(line) = versions::differences(versions::plugin().as_deref(), &counts.agents()) {
-        voice.say(&format!("  {line}"));
     }
     if done? == Done::Gone {
         voice.say("  nobody reads standard output any more");
     }
-    match Pod::of_this_process(&options.output_dir).filter(|_| options.background) {
-        Some(pod) => keeper::keep(pod).await,
-        None => Ok(()),
-    }
+    keep(&options).await
+}
+
+/// The way to the screen, where there is a terminal for it that nothing else is written to.
+fn screen(options: &Options, into_file: bool) -> Option<(Feed<Sightings>, Intake<Sightings>)> {
+    let wanted = into_file && options.lines.is_none() && !options.background && std::io::stdout().is_terminal();
+    wanted.then(packet_queue)
 }
 
 /// Asks the cluster's names.
@@ -123,17 +130,6 @@ fn path(options: &Options, wanted: &PacketOptions, start: chrono::DateTime<Utc>)
         bail!("standard output is a terminal: send it to a program, such as `| tshark -r -`, or leave -w out");
     }
     Ok(None)
-}
-
-fn announce(options: &Options) {
-    match &options.filename {
-        Some(name) => info!("Starting Packet Capture for {name}..."),
-        None => info!("Starting Packet Capture..."),
-    }
-    if !options.options.is_empty() {
-        info!("Option(s): {}", options.options);
-    }
-    versions::compare_with_plugin();
 }
 
 /// What the files say of the capture.
@@ -201,15 +197,5 @@ impl Voice {
         } else {
             crate::summary::say(line);
         }
-    }
-}
-
-async fn lines(voice: Voice, started: Instant, tally: Arc<Tally>, counts: Arc<Counts>) {
-    let mut ticks = interval(Duration::from_secs(1));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        voice.say(&summary::line(started.elapsed(), &tally, &counts.totals()));
     }
 }

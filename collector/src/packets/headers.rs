@@ -119,6 +119,22 @@ impl Ends {
     }
 }
 
+/// Where the TCP header of a frame begins, and where its packet ends, which may be behind what was captured. None for later
+/// fragments, and behind extension headers of IPv6.
+pub fn tcp_of(frame: &[u8]) -> Option<(usize, usize)> {
+    let (etype, packet) = network(frame);
+    let start = frame.len() - packet.len();
+    let (proto, header, length) = match etype {
+        IPV4 if u16_at(packet, 6)? & 0x1fff == 0 => {
+            (*packet.get(9)?, usize::from(packet[0] & 0xf) * 4, usize::from(u16_at(packet, 2)?))
+        }
+        IPV6 => (*packet.get(6)?, 40, 40 + usize::from(u16_at(packet, 4)?)),
+        _ => return None,
+    };
+    let end = if length > header { start + length } else { frame.len() };
+    (proto == TCP).then_some((start + header, end))
+}
+
 /// EtherType behind the tags, and what follows it.
 fn network(frame: &[u8]) -> (u16, &[u8]) {
     let mut at = 12;
@@ -176,6 +192,15 @@ mod tests {
             let ends = Ends::of(&frame.fragment(7, 64, false).udp(1, 2).payload(64).build());
             assert_eq!((ends.proto, ends.ports), (Some(17), None));
         }
+    }
+
+    #[test]
+    fn tcp_is_found_behind_tags_and_options() {
+        let v4 = frame().vlan(0x8100, 5).ipv4("10.0.0.1", "10.0.0.2").options(&[1; 8]).tcp(1, 2, 2).payload(9).build();
+        assert_eq!(tcp_of(&v4), Some((18 + 28, v4.len())));
+        let v6 = frame().ipv6("fd00::1", "fd00::2").tcp(1, 2, 2).payload(9).build();
+        assert_eq!((tcp_of(&v6), tcp_of(&v6[..60])), (Some((54, v6.len())), Some((54, v6.len()))));
+        assert_eq!(tcp_of(&frame().ipv4("10.0.0.1", "10.0.0.2").udp(1, 2).build()), None);
     }
 
     #[test]

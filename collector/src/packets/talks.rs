@@ -11,7 +11,7 @@ use crate::enrich::index::Question;
 /// Flows that are remembered: twice this many at most. A flow that was forgotten begins anew.
 const GENERATION: usize = 32_768;
 /// How often a flow's names are looked up again, ns of packet time.
-const LOOK_AGAIN_NS: u64 = 1_000_000_000;
+pub const LOOK_AGAIN_NS: u64 = 1_000_000_000;
 
 /// Finds out who has an address.
 pub type Who = Arc<dyn Fn(&Question) -> Option<Arc<Holder>> + Send + Sync>;
@@ -77,7 +77,8 @@ impl Talk {
     }
 }
 
-fn names(who: &Who, ends: &Ends, frame: &[u8], time_ns: u64) -> Names {
+/// Who is at both ends of a frame, sender first.
+pub fn names(who: &Who, ends: &Ends, frame: &[u8], time_ns: u64) -> Names {
     let Some((src, dst)) = ends.addresses else { return Names::default() };
     let macs = headers::macs(frame);
     let at_ms = time_ns / 1_000_000;

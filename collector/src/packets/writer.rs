@@ -21,10 +21,11 @@ use super::options::{Comments, PacketOptions};
 use super::places::{Place, Places};
 use super::talks::{Names, Talks, Who};
 use super::tally::Tally;
-use super::window::{Seen, Window, cost};
+use super::window::{LONG_WAIT, Seen, WAIT, Window, cost};
 use crate::sink::SinkError;
 use crate::sink::pcapng::{Frame, Interface, Section};
 use crate::sink::volume::{Failed, Volume};
+use crate::tui::{Feed, Sightings};
 
 /// How often packets are let through and written.
 const TICK: Duration = Duration::from_millis(50);
@@ -49,6 +50,8 @@ pub struct Setup {
     pub tally: Arc<Tally>,
     /// Most bytes of all files, and whom to tell.
     pub limit: (Option<u64>, Arc<Notify>),
+    /// A screen that wants to see packets once they are written.
+    pub screen: Option<Feed<Sightings>>,
 }
 
 /// How the writer's work ended.
@@ -72,6 +75,8 @@ pub struct Writer {
     volume: Volume,
     /// Losses of each place that a packet told of.
     told_lost: Vec<u64>,
+    /// Names of the places, for the screen.
+    labels: Arc<[Arc<str>]>,
     /// Packets that are still to be written.
     pending: u64,
     start_ns: u64,
@@ -87,13 +92,14 @@ impl Writer {
         let book = Book::new(setup.options.format, &setup.section).map_err(malformed)?;
         let mut writer = Self {
             outlet,
-            window: Window::default(),
+            window: Window::new(if setup.options.keylog_sent { LONG_WAIT } else { WAIT }),
             places: Places::default(),
             talks: Talks::new(setup.who.clone()),
             keylog: setup.options.keylog.clone().map(Keylog::new),
             book,
             volume,
             told_lost: vec![],
+            labels: Arc::default(),
             pending: 0,
             start_ns: now_ns(),
             counted_at: Instant::now(),
@@ -155,6 +161,7 @@ impl Writer {
         self.read_secrets();
         let due: Vec<Seen> = self.window.due(now).collect();
         self.add_all(&due)?;
+        self.show(due);
         if now.duration_since(self.counted_at) >= STATISTICS {
             self.counted_at = now;
             self.statistics()?;
@@ -169,6 +176,18 @@ impl Writer {
         self.add_all(&rest)?;
         self.statistics()?;
         self.flush()
+    }
+
+    /// Lets the screen see packets, if there is one and it keeps up.
+    fn show(&mut self, seen: Vec<Seen>) {
+        let Some(screen) = self.setup.screen.as_ref().filter(|_| !seen.is_empty()) else { return };
+        let places = self.places.all();
+        if self.labels.len() != places.len() {
+            self.labels = places.iter().map(|place| label(place).into()).collect();
+        }
+        let labels = &self.labels;
+        let weight = seen.iter().map(|seen| cost(&seen.packet)).sum();
+        screen.put(weight, seen.len(), || Sightings { seen, places: labels.clone() });
     }
 
     fn add_all(&mut self, seen: &[Seen]) -> Result<(), Failed> {
@@ -328,10 +347,7 @@ impl Writer {
 /// What a file says of a place. The names are those of a packet that was seen there, sender first.
 fn describe(place: &Place, direction: Direction, names: &Names, filter: &str) -> Interface {
     let pod = pod_behind(place, direction, names);
-    let mut name = if place.drops { place.name.to_string() } else { format!("{}/{}", place.node, place.name) };
-    if place.netns != 0 {
-        name.push_str(&format!("@{}", place.netns));
-    }
+    let mut name = label(place);
     let mut description = String::new();
     if let Some(pod) = pod {
         name.push_str(&format!(" {}/{}", pod.namespace, pod.name));
@@ -343,6 +359,15 @@ fn describe(place: &Place, direction: Direction, names: &Names, filter: &str) ->
         description = format!("packets that the kernel of {} dropped", place.node);
     }
     Interface { name, description, filter: filter.to_owned() }
+}
+
+/// Node and interface.
+fn label(place: &Place) -> String {
+    let mut name = if place.drops { place.name.to_string() } else { format!("{}/{}", place.node, place.name) };
+    if place.netns != 0 {
+        name.push_str(&format!("@{}", place.netns));
+    }
+    name
 }
 
 /// The pod at the other end of a link that has a pod at its other end: what comes in there comes from the pod.

@@ -1,4 +1,5 @@
-//! From the pipeline to whoever shows flows: a queue that never makes the pipeline wait. What finds no room is counted.
+//! From the pipeline to whoever shows flows, and from the writer of packets to their screen: a queue that never makes the sender
+//! wait. What finds no room is counted.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -13,52 +14,65 @@ const MOST_WAITING: usize = 65_536;
 /// Rows that several threads read.
 pub type Rows = Arc<Vec<Flow>>;
 
-/// The entrance, held by the pipeline.
+/// The entrance, held by the sender.
 #[derive(Debug)]
-pub struct Feed {
-    sender: Mutex<Option<Sender<Rows>>>,
+pub struct Feed<T = Rows> {
+    sender: Mutex<Option<Sender<(T, usize)>>>,
     waiting: Arc<AtomicUsize>,
     missed: Arc<AtomicU64>,
+    most: usize,
 }
 
 /// The exit, held by the screen or by the writer of lines.
 #[derive(Debug)]
-pub struct Intake {
-    receiver: Receiver<Rows>,
+pub struct Intake<T = Rows> {
+    receiver: Receiver<(T, usize)>,
     waiting: Arc<AtomicUsize>,
     missed: Arc<AtomicU64>,
 }
 
 /// What [`Intake::next`] brings.
 #[derive(Debug)]
-pub enum Next {
+pub enum Next<T = Rows> {
     /// Rows.
-    Rows(Rows),
+    Rows(T),
     /// Nothing came in time.
     Nothing,
     /// Nothing will come any more.
     End,
 }
 
-/// A queue.
+/// A queue of rows.
 pub fn queue() -> (Feed, Intake) {
+    queue_of(MOST_WAITING)
+}
+
+/// A queue of things that weigh so much together, at most.
+pub(super) fn queue_of<T>(most: usize) -> (Feed<T>, Intake<T>) {
     let (sender, receiver) = channel();
     let (waiting, missed) = (Arc::<AtomicUsize>::default(), Arc::<AtomicU64>::default());
-    let feed = Feed { sender: Mutex::new(Some(sender)), waiting: waiting.clone(), missed: missed.clone() };
+    let feed = Feed { sender: Mutex::new(Some(sender)), waiting: waiting.clone(), missed: missed.clone(), most };
     (feed, Intake { receiver, waiting, missed })
 }
 
 impl Feed {
     /// Hands rows on, if there is room.
     pub fn offer(&self, rows: &Rows) {
-        if self.waiting.load(Relaxed) >= MOST_WAITING {
-            self.missed.fetch_add(rows.len() as u64, Relaxed);
+        self.put(rows.len(), rows.len(), || rows.clone());
+    }
+}
+
+impl<T> Feed<T> {
+    /// Hands a thing of this weight on, if there is room; else counts it as so many.
+    pub fn put(&self, weight: usize, number: usize, thing: impl FnOnce() -> T) {
+        if self.waiting.load(Relaxed) >= self.most {
+            self.missed.fetch_add(number as u64, Relaxed);
             return;
         }
         if let Some(sender) = &*self.sender.lock().unwrap_or_else(PoisonError::into_inner) {
-            self.waiting.fetch_add(rows.len(), Relaxed);
+            self.waiting.fetch_add(weight, Relaxed);
             // A reader that is gone misses nothing.
-            let _ = sender.send(rows.clone());
+            let _ = sender.send((thing(), weight));
         }
     }
 
@@ -68,12 +82,12 @@ impl Feed {
     }
 }
 
-impl Intake {
-    /// The next rows, waited for at most `time`.
-    pub fn next(&self, time: Duration) -> Next {
+impl<T> Intake<T> {
+    /// What is next, waited for at most `time`.
+    pub fn next(&self, time: Duration) -> Next<T> {
         match self.receiver.recv_timeout(time) {
-            Ok(rows) => {
-                self.waiting.fetch_sub(rows.len(), Relaxed);
+            Ok((rows, weight)) => {
+                self.waiting.fetch_sub(weight, Relaxed);
                 Next::Rows(rows)
             }
             Err(RecvTimeoutError::Timeout) => Next::Nothing,

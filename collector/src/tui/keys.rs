@@ -10,8 +10,8 @@ use super::views::View;
 /// How long a digit that switched the view may become the beginning of a number.
 const NUMBER_TIME: std::time::Duration = std::time::Duration::from_millis(600);
 /// Longest filter, and most filters: what fits on a line.
-const LONGEST_INPUT: usize = 200;
-const MOST_FILTERS: usize = 16;
+pub(super) const LONGEST_INPUT: usize = 200;
+pub(super) const MOST_FILTERS: usize = 16;
 
 /// What is to be done outside of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,10 @@ mod filter;
 mod keys;
 mod matches;
 mod mouse;
+mod packets;
 mod problems;
 mod refresh;
+mod scene;
 mod terminal;
 mod theme;
 mod top;
@@ -19,7 +21,9 @@ mod views;
 mod writer;
 
 pub use feed::{Feed, Intake, Next, Rows, queue};
-pub use terminal::{Screen, Source};
+pub use packets::{PacketSource, Sightings, packet_queue};
+pub use scene::Source;
+pub use terminal::Screen;
 pub use theme::colours;
 
 /// Parts of the screen that lines of text are made of, too.

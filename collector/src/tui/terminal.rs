@@ -6,7 +6,7 @@
 use std::io::{self, Stdout, stdout};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossterm::cursor::{Hide, Show};
@@ -20,38 +20,16 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use tokio::signal::unix::SignalKind;
 
-use super::app::{App, Facts};
-use super::data::Data;
-use super::draw::draw;
-use super::feed::{Intake, Next};
-use super::keys::{self, Effect};
-use super::mouse::{self, Buttons};
-use super::refresh::{Refresh, silent};
-use super::theme::Theme;
+use super::keys::Effect;
+use super::scene::Scene;
 use super::writer::{Budget, Counted};
-use crate::cli::Options;
-use crate::counts::Counts;
 use crate::log::{self, HoldBack};
-use crate::output::Paths;
 
 /// Between two frames, and between two that keys ask for.
 const FRAME: Duration = Duration::from_millis(100);
 const KEY_FRAME: Duration = Duration::from_millis(25);
-/// Between two looks of the data thread at whether it should end.
-const DATA_TICK: Duration = Duration::from_millis(200);
 /// Longest time for the last frame: a terminal that takes nothing any more does not hold up the end.
 const LAST_FRAME: Duration = Duration::from_secs(2);
-
-/// What the screen shows of a capture.
-#[derive(Debug)]
-pub struct Source {
-    /// When it started.
-    pub started: Instant,
-    /// Its counters.
-    pub counts: Arc<Counts>,
-    /// Its flows.
-    pub intake: Intake,
-}
 
 /// The screen at work, on threads of its own.
 pub struct Screen {
@@ -62,31 +40,24 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal. Must be called in a runtime, which brings the signals.
+    /// Takes the terminal and shows a scene, which is made when there is one, and told when it is over. Must be called in a
+    /// runtime, which brings the signals.
     ///
     /// # Errors
     /// When there is no terminal to take.
-    pub fn start(options: &Options, paths: &Paths, source: Source) -> io::Result<Self> {
-        let facts = Facts {
-            max_time: options.max_time,
-            max_bytes: options.max_bytes,
-            files: format!("{}, .db", paths.json.display()),
-            expected: Some(options.expect_nodes).filter(|nodes| *nodes > 0),
-            options: options.options.clone(),
-        };
+    pub(super) fn show<S: Scene>(
+        started: Instant,
+        scene: impl FnOnce(Arc<AtomicBool>) -> io::Result<S>,
+    ) -> io::Result<Self> {
         let stop = Arc::<AtomicBool>::default();
         let asked = Arc::<AtomicBool>::default();
         let suspend = tokio::spawn(watch_suspend(asked.clone()));
         let terminal = Taken::take()?;
         let hold = log::hold_back();
-        let data = Arc::new(Mutex::new(Data::new(options.keep_rows)));
-        let Source { started, counts, intake } = source;
-        let (their_data, their_stop) = (data.clone(), stop.clone());
-        let collect = std::thread::Builder::new().name("screen-data".into());
-        collect.spawn(move || collect_data(&intake, &their_data, &their_stop, started))?;
+        let scene = scene(stop.clone())?;
         let (done, ended) = channel();
-        let show = Shower { data, counts, started, stop: stop.clone(), suspend: asked };
-        std::thread::Builder::new().name("screen".into()).spawn(move || show.run(facts, terminal, done))?;
+        let show = Shower { started, stop: stop.clone(), suspend: asked };
+        std::thread::Builder::new().name("screen".into()).spawn(move || show.run(scene, terminal, done))?;
         Ok(Self { stop, ended, suspend, _log: hold })
     }
 
@@ -108,47 +79,30 @@ async fn watch_suspend(asked: Arc<AtomicBool>) {
     }
 }
 
-fn collect_data(intake: &Intake, data: &Mutex<Data>, stop: &AtomicBool, started: Instant) {
-    while !stop.load(Relaxed) {
-        match intake.next(DATA_TICK) {
-            Next::Rows(rows) => locked(data).add(rows, started.elapsed()),
-            Next::Nothing => locked(data).idle(started.elapsed()),
-            Next::End => return,
-        }
-        locked(data).missed = intake.missed();
-    }
-}
-
-fn locked(data: &Mutex<Data>) -> MutexGuard<'_, Data> {
-    data.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 type Backend = CrosstermBackend<Counted<Stdout>>;
 
 /// What the drawing thread works with.
 struct Shower {
-    data: Arc<Mutex<Data>>,
-    counts: Arc<Counts>,
     started: Instant,
     stop: Arc<AtomicBool>,
     suspend: Arc<AtomicBool>,
 }
 
 impl Shower {
-    fn run(self, facts: Facts, terminal: Taken, done: Sender<()>) {
-        if let Err(error) = self.show(facts) {
+    fn run(self, scene: impl Scene, terminal: Taken, done: Sender<()>) {
+        if let Err(error) = self.show(scene) {
             tracing::warn!("the screen is off: {error}");
         }
         drop(terminal);
         drop(done);
     }
 
-    fn show(&self, facts: Facts) -> io::Result<()> {
+    fn show(&self, mut scene: impl Scene) -> io::Result<()> {
         let written = Arc::<AtomicU64>::default();
         let mut terminal = Terminal::new(Backend::new(Counted::new(stdout(), written.clone())))?;
         let size = terminal.size()?;
-        let mut app = App::new(facts, Theme::of_environment(), (size.width, size.height));
-        let (mut refresh, mut budget, mut buttons) = (Refresh::default(), Budget::new(), Buttons::new());
+        scene.resize(size.width, size.height);
+        let mut budget = Budget::new();
         let mut due = Instant::now();
         let mut pressed = true;
         while !self.stop.load(Relaxed) {
@@ -159,20 +113,20 @@ impl Shower {
             }
             if Instant::now() >= due {
                 let now = self.started.elapsed();
-                self.counts(&mut app, &mut refresh, now);
+                scene.counts(now);
                 if budget.allows(now, written.load(Relaxed)) || pressed {
-                    refresh.data(&mut app, &locked(&self.data));
+                    scene.data();
                 }
                 terminal.draw(|frame| {
                     let area = frame.area();
-                    app.size = (area.width, area.height);
-                    buttons = draw(frame, &app);
+                    scene.resize(area.width, area.height);
+                    scene.draw(frame);
                 })?;
                 due = Instant::now() + FRAME;
                 pressed = false;
             }
             let wait = due.saturating_duration_since(Instant::now());
-            match self.events(&mut app, &buttons, wait)? {
+            match events(&mut scene, wait)? {
                 Heard::Nothing => {}
                 Heard::Key => {
                     pressed = true;
@@ -186,39 +140,31 @@ impl Shower {
         }
         Ok(())
     }
+}
 
-    fn counts(&self, app: &mut App, refresh: &mut Refresh, now: Duration) {
-        refresh.counts(app, now, self.counts.totals());
-        app.shown.silent = silent(&self.counts, Instant::now());
-        app.shown.log = log::last_line();
-    }
-
-    /// Waits for events, and applies all that are there.
-    fn events(&self, app: &mut App, buttons: &Buttons, mut wait: Duration) -> io::Result<Heard> {
-        let mut heard = Heard::Nothing;
-        while event::poll(wait)? {
-            wait = Duration::ZERO;
-            let event = event::read()?;
-            let data = locked(&self.data);
-            heard = match event {
-                Event::Key(key) if key.kind != KeyEventKind::Release => match keys::press(app, key, &data.kept) {
-                    Effect::None => Heard::Key,
-                    Effect::Redraw => Heard::Redraw,
-                    Effect::Quit => {
-                        interrupt();
-                        Heard::Key
-                    }
-                },
-                Event::Mouse(mouse) => {
-                    mouse::apply(app, mouse, buttons, &data.kept);
+/// Waits for events, and applies all that are there.
+fn events(scene: &mut impl Scene, mut wait: Duration) -> io::Result<Heard> {
+    let mut heard = Heard::Nothing;
+    while event::poll(wait)? {
+        wait = Duration::ZERO;
+        heard = match event::read()? {
+            Event::Key(key) if key.kind != KeyEventKind::Release => match scene.key(key) {
+                Effect::None => Heard::Key,
+                Effect::Redraw => Heard::Redraw,
+                Effect::Quit => {
+                    interrupt();
                     Heard::Key
                 }
-                Event::Resize(..) => Heard::Key,
-                _ => heard,
-            };
-        }
-        Ok(heard)
+            },
+            Event::Mouse(mouse) => {
+                scene.mouse(mouse);
+                Heard::Key
+            }
+            Event::Resize(..) => Heard::Key,
+            _ => heard,
+        };
     }
+    Ok(heard)
 }
 
 /// What events ask for.

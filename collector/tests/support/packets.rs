@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-use netobserv_testkit::{Finished, Frame, Process, Run, Signal, wait_for};
+use netobserv_testkit::{Frame, Run, Signal, wait_for};
 use netobserv_wire::netobserv::packets_client::PacketsClient;
 use netobserv_wire::netobserv::{Encoding, PacketBatch, PacketInterface};
 use netobserv_wire::packet::{self, Direction, Head};
@@ -12,17 +12,13 @@ use tempfile::TempDir;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::{SOON, client, program};
+use super::{Collector, Ended, SOON, client};
 
 const ETH0: u32 = 1;
 const DROPS: u32 = 2;
 
 /// A running collector of packets with a folder of its own.
-pub struct Capture {
-    dir: TempDir,
-    output: PathBuf,
-    process: Process,
-}
+pub struct Capture(Collector);
 
 impl Capture {
     /// Starts one with these words and waits until it listens.
@@ -41,61 +37,44 @@ impl Capture {
 
     #[track_caller]
     fn start_in(dir: TempDir, output: PathBuf, words: &[&str]) -> Self {
-        let socket = format!("unix:{}", dir.path().join("socket").display());
-        let run = program(&["get-packets", "--listen", &socket, "--output-dir"]).arg(&output).args(words);
-        let mut process = run.start();
-        let listens = wait_for(SOON, || process.stderr().contains("Started collector") || process.ended());
-        assert!(listens && !process.ended(), "it does not listen: {}", process.stderr());
-        Self { dir, output, process }
+        let run = super::capture(dir.path(), "get-packets", &output, words);
+        Self(Collector::started(dir, output, run))
     }
 
     /// An agent that is connected to it.
     #[track_caller]
     pub fn agent(&self, node: &str) -> Agent {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let channel = runtime.block_on(client::connect(&self.dir.path().join("socket")));
-        Agent { runtime, channel, node: node.into(), received: Cell::new(0), lost: Cell::new(0) }
+        Agent::connect(&self.0.socket(), node)
     }
 
     /// Bytes that it wrote to standard output.
     pub fn stdout_bytes(&self) -> usize {
-        self.process.stdout().len()
+        self.0.process.stdout().len()
     }
 
     /// kill -9.
     pub fn kill(&mut self) {
-        self.process.signal(Signal::SIGKILL);
-        assert!(wait_for(SOON, || self.process.ended()), "killed");
+        self.0.process.signal(Signal::SIGKILL);
+        assert!(wait_for(SOON, || self.0.process.ended()), "killed");
     }
 
     /// The one file so far.
     #[track_caller]
     pub fn only_file(&self) -> PathBuf {
-        only(&self.output)
+        only(&self.0.output)
     }
 
     /// Sends a signal, waits for the end, and expects it to be a good one.
     #[track_caller]
     pub fn stop(self, signal: Signal) -> Ended {
-        self.process.signal(signal);
-        let ended = self.ended();
-        assert!(ended.finished.success(), "{}", ended.finished);
-        ended
+        self.0.stop(signal)
     }
 
     /// Waits for the end.
     #[track_caller]
     pub fn ended(self) -> Ended {
-        Ended { finished: self.process.wait(SOON), output: self.output, _dir: self.dir }
+        self.0.ended()
     }
-}
-
-/// A collector that has ended; its folder lives as long as this.
-pub struct Ended {
-    pub finished: Finished,
-    output: PathBuf,
-    _dir: TempDir,
 }
 
 impl Ended {
@@ -115,8 +94,8 @@ impl Ended {
         only(&self.output)
     }
 
-    /// Its files, by name.
-    pub fn files(&self) -> Vec<PathBuf> {
+    /// Its files of packets, by name.
+    pub fn packet_files(&self) -> Vec<PathBuf> {
         files(&self.output)
     }
 }
@@ -145,6 +124,15 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// One that is connected to the collector behind this socket.
+    #[track_caller]
+    pub fn connect(socket: &Path, node: &str) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let channel = runtime.block_on(client::connect(socket));
+        Self { runtime, channel, node: node.into(), received: Cell::new(0), lost: Cell::new(0) }
+    }
+
     /// Sends packets that came in; true when the collector wants it to stop.
     #[track_caller]
     pub fn send(&self, packets: &[(u64, Vec<u8>)]) -> bool {

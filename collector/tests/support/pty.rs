@@ -37,9 +37,28 @@ impl Pty {
         pty
     }
 
+    /// Starts `get-packets` with these words, on a terminal of this size, and waits for the screen.
+    #[track_caller]
+    pub fn packets(words: &[&str], size: (u16, u16)) -> Self {
+        let pty = Self::start_packets(words, size);
+        pty.wait_for("packets/s");
+        pty
+    }
+
+    /// As [`Pty::packets`], without waiting.
+    #[track_caller]
+    pub fn start_packets(words: &[&str], size: (u16, u16)) -> Self {
+        Self::start_command("get-packets", words, size, &[("LANG", "C.UTF-8")])
+    }
+
     /// As [`Pty::start`], with these variables, and without waiting.
     #[track_caller]
-    pub fn start_with(words: &[&str], (width, height): (u16, u16), env: &[(&str, &str)]) -> Self {
+    pub fn start_with(words: &[&str], size: (u16, u16), env: &[(&str, &str)]) -> Self {
+        Self::start_command("get-flows", words, size, env)
+    }
+
+    #[track_caller]
+    fn start_command(name: &str, words: &[&str], (width, height): (u16, u16), env: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let size = PtySize { rows: height, cols: width, ..PtySize::default() };
         let pair = native_pty_system().openpty(size).expect("a terminal");
@@ -47,7 +66,7 @@ impl Pty {
         command.env_clear();
         command.env("TERM", "xterm-256color");
         env.iter().for_each(|(name, value)| command.env(name, value));
-        command.args(["get-flows", "--listen", &format!("unix:{}", dir.path().join("socket").display())]);
+        command.args([name, "--listen", &format!("unix:{}", dir.path().join("socket").display())]);
         command.cwd(dir.path());
         command.args(["--output-dir", "./output", "--filename", "capture"]);
         command.args(words);
@@ -160,10 +179,15 @@ impl Pty {
         netobserv_testkit::proc::signal(self.pid(), signal);
     }
 
+    /// Where its files are.
+    pub fn output(&self) -> PathBuf {
+        self.dir.path().join("output")
+    }
+
     /// The files.
     #[track_caller]
     pub fn files(&self) -> Files {
-        Files::of(&self.dir.path().join("output"))
+        Files::of(&self.output())
     }
 }
 

@@ -176,6 +176,13 @@ impl Frame {
         self
     }
 
+    /// These bytes behind the last header.
+    #[must_use]
+    pub fn carrying(mut self, bytes: &[u8]) -> Self {
+        self.payload = bytes.to_vec();
+        self
+    }
+
     fn with(mut self, protocol: u8, transport: Vec<u8>, checksum_at: Option<usize>) -> Self {
         self.protocol = protocol;
         self.transport = transport;

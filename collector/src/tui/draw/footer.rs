@@ -6,27 +6,27 @@ use super::{Canvas, Pieces, fit};
 use crate::tui::app::{App, Over};
 use crate::tui::filter::Filter;
 use crate::tui::mouse::Act;
-use crate::tui::theme::{bold, dim, reversed};
+use crate::tui::theme::{Theme, bold, dim, reversed};
 use crate::tui::views::View;
 
 /// What is typed, and the filters.
-pub(super) fn filters(canvas: &mut Canvas, app: &App, area: Rect) {
+pub(in crate::tui) fn filters(canvas: &mut Canvas, (input, filters, theme): (&str, &[Filter], Theme), area: Rect) {
     let mut pieces = Pieces::new();
     pieces.push("Filter: ", bold());
-    let typed = Filter::parse(&app.input);
-    let style = if typed.error().is_some() { app.theme.alarm().patch(reversed()) } else { app.theme.accent() };
+    let typed = Filter::parse(input);
+    let style = if typed.error().is_some() { theme.alarm().patch(reversed()) } else { theme.accent() };
     let room = usize::from(area.width / 2);
-    let from = app.input.chars().count().saturating_sub(room);
-    pieces.push(app.input.chars().skip(from).collect::<String>(), style);
+    let from = input.chars().count().saturating_sub(room);
+    pieces.push(input.chars().skip(from).collect::<String>(), style);
     pieces.push(" ", reversed());
     if let Some(why) = typed.error() {
-        pieces.push(format!(" not valid: {why}"), app.theme.alarm());
+        pieces.push(format!(" not valid: {why}"), theme.alarm());
     }
-    for (index, filter) in app.filters.iter().enumerate() {
+    for (index, filter) in filters.iter().enumerate() {
         pieces.plain("  ");
-        pieces.button(canvas, area, format!("[{} ×]", filter.text), app.theme.accent(), Act::RemoveFilter(index));
+        pieces.button(canvas, area, format!("[{} ×]", filter.text), theme.accent(), Act::RemoveFilter(index));
     }
-    let hint = match (app.input.is_empty(), app.filters.is_empty()) {
+    let hint = match (input.is_empty(), filters.is_empty()) {
         (true, true) => "  Type anything to filter: word  field:value  !not  /regex/",
         (true, false) => "  Backspace removes the last one",
         (false, _) => "  Enter keeps it and begins another",
@@ -35,14 +35,29 @@ pub(super) fn filters(canvas: &mut Canvas, app: &App, area: Rect) {
     pieces.draw(canvas, area);
 }
 
+/// The last line.
+pub(in crate::tui) struct Keys<'a> {
+    /// Keys of the moment, and what they do.
+    pub(in crate::tui) keys: &'static [(&'static str, &'static str)],
+    pub(in crate::tui) log: Option<&'a str>,
+    pub(in crate::tui) files: &'a str,
+    pub(in crate::tui) theme: Theme,
+}
+
+impl<'a> Keys<'a> {
+    pub(super) fn of(app: &'a App) -> Self {
+        Self { keys: shown_keys(app), log: app.shown.log.as_deref(), files: &app.facts.files, theme: app.theme }
+    }
+}
+
 /// The last log line, or else keys and files.
-pub(super) fn keys(canvas: &mut Canvas, app: &App, area: Rect) {
+pub(in crate::tui) fn keys(canvas: &mut Canvas, line: &Keys, area: Rect) {
     let mut pieces = Pieces::new();
-    if let Some(log) = &app.shown.log {
-        pieces.push(fit(log, usize::from(area.width), false), app.theme.second());
+    if let Some(log) = line.log {
+        pieces.push(fit(log, usize::from(area.width), false), line.theme.second());
         return pieces.draw(canvas, area);
     }
-    for (key, what) in shown_keys(app) {
+    for (key, what) in line.keys {
         pieces.push(*key, bold());
         pieces.plain(format!(" {what}  "));
     }
@@ -52,7 +67,7 @@ pub(super) fn keys(canvas: &mut Canvas, app: &App, area: Rect) {
     canvas.button(area, at, 6, Act::Help);
     let room = usize::from(area.width).saturating_sub(pieces.at);
     if room >= 24 {
-        pieces.push(fit(&app.facts.files, room, false), dim());
+        pieces.push(fit(line.files, room, false), dim());
     }
     pieces.draw(canvas, area);
 }

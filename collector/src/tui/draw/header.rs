@@ -1,85 +1,121 @@
 //! The two lines at the top: how far the capture is, and what went missing.
 
+use std::time::Duration;
+
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::bars::bar;
 use super::{Canvas, Pieces, fit};
 use crate::human;
-use crate::tui::app::App;
-use crate::tui::theme::{bold, dim};
+use crate::summary::clock;
+use crate::tui::app::{App, Facts, Silent};
+use crate::tui::theme::{Theme, bold, dim};
 
 /// From this width on there is room for more.
 const WIDE: u16 = 100;
 
+/// What the two lines tell.
+pub(in crate::tui) struct Head<'a> {
+    /// `Flow capture`.
+    pub(in crate::tui) title: &'static str,
+    pub(in crate::tui) facts: &'a Facts,
+    pub(in crate::tui) theme: Theme,
+    pub(in crate::tui) elapsed: Duration,
+    /// Bytes of the file that the limit is for.
+    pub(in crate::tui) bytes: u64,
+    /// How many of what a second.
+    pub(in crate::tui) rate: (f64, &'static str),
+    /// Nodes that reported.
+    pub(in crate::tui) nodes: u64,
+    /// What was lost, stage by stage.
+    pub(in crate::tui) lost: Vec<String>,
+    /// Flows that their sender has to send again.
+    pub(in crate::tui) refused: u64,
+    pub(in crate::tui) silent: &'a [Silent],
+}
+
+impl<'a> Head<'a> {
+    pub(super) fn of(app: &'a App) -> Self {
+        let shown = &app.shown;
+        Self {
+            title: "Flow capture",
+            facts: &app.facts,
+            theme: app.theme,
+            elapsed: shown.elapsed,
+            bytes: shown.totals.json_bytes,
+            rate: (shown.rate, "flows/s"),
+            nodes: shown.totals.agents,
+            lost: shown.totals.lost(),
+            refused: shown.totals.refused_flows,
+            silent: &shown.silent,
+        }
+    }
+}
+
 /// Duration, size, rate and nodes.
-pub(super) fn counts(canvas: &mut Canvas, app: &App, area: Rect) {
+pub(in crate::tui) fn counts(canvas: &mut Canvas, head: &Head, area: Rect) {
     let bar_width = if area.width >= WIDE { usize::from(area.width / 13).min(16) } else { 4 };
     let mut pieces = Pieces::new();
     if area.width >= WIDE {
-        pieces.push("Flow capture  ", bold());
+        pieces.push(format!("{}  ", head.title), bold());
     }
-    time(&mut pieces, app, bar_width);
+    time(&mut pieces, head, bar_width);
     pieces.plain("  ");
-    size(&mut pieces, app, bar_width);
-    pieces.push(format!("  {} flows/s", human::count(app.shown.rate.round() as u64)), bold());
-    nodes(&mut pieces, app, if area.width >= WIDE { " of " } else { "/" });
+    size(&mut pieces, head, bar_width);
+    let (rate, unit) = head.rate;
+    pieces.push(format!("  {} {unit}", human::count(rate.round() as u64)), bold());
+    nodes(&mut pieces, head, if area.width >= WIDE { " of " } else { "/" });
     pieces.draw(canvas, area);
 }
 
-fn time(pieces: &mut Pieces, app: &App, bar_width: usize) {
-    let seconds = app.shown.elapsed.as_secs();
-    pieces.push(format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60), bold());
-    let Some(limit) = app.facts.max_time else { return };
-    let left = limit.as_secs().saturating_sub(seconds);
-    let share = app.shown.elapsed.as_secs_f64() / limit.as_secs_f64().max(0.001);
-    pieces.push(format!(" {}", bar(share, bar_width)), filling(app, share));
-    pieces.plain(format!(" {} left", human::duration(std::time::Duration::from_secs(left))));
+fn time(pieces: &mut Pieces, head: &Head, bar_width: usize) {
+    pieces.push(clock(head.elapsed), bold());
+    let Some(limit) = head.facts.max_time else { return };
+    let left = limit.as_secs().saturating_sub(head.elapsed.as_secs());
+    let share = head.elapsed.as_secs_f64() / limit.as_secs_f64().max(0.001);
+    pieces.push(format!(" {}", bar(share, bar_width)), filling(head.theme, share));
+    pieces.plain(format!(" {} left", human::duration(Duration::from_secs(left))));
 }
 
-fn size(pieces: &mut Pieces, app: &App, bar_width: usize) {
-    let bytes = app.shown.totals.json_bytes;
-    pieces.push(human::bytes(bytes), bold());
-    let Some(limit) = app.facts.max_bytes else { return };
-    let share = bytes as f64 / limit.max(1) as f64;
-    pieces.push(format!(" {}", bar(share, bar_width)), filling(app, share));
-    pieces.plain(format!(" {} left", human::bytes(limit.saturating_sub(bytes))));
+fn size(pieces: &mut Pieces, head: &Head, bar_width: usize) {
+    pieces.push(human::bytes(head.bytes), bold());
+    let Some(limit) = head.facts.max_bytes else { return };
+    let share = head.bytes as f64 / limit.max(1) as f64;
+    pieces.push(format!(" {}", bar(share, bar_width)), filling(head.theme, share));
+    pieces.plain(format!(" {} left", human::bytes(limit.saturating_sub(head.bytes))));
 }
 
-fn filling(app: &App, share: f64) -> Style {
-    if share >= 0.9 { app.theme.alarm() } else { app.theme.good() }
+fn filling(theme: Theme, share: f64) -> Style {
+    if share >= 0.9 { theme.alarm() } else { theme.good() }
 }
 
-fn nodes(pieces: &mut Pieces, app: &App, of: &str) {
-    let agents = app.shown.totals.agents;
+fn nodes(pieces: &mut Pieces, head: &Head, of: &str) {
+    let nodes = head.nodes;
     let plural = |number: u64| if number == 1 { "" } else { "s" };
-    match app.facts.expected {
-        Some(expected) if agents < expected => {
-            pieces.push(format!("  {agents}{of}{expected} nodes"), app.theme.alarm())
-        }
-        Some(expected) => pieces.plain(format!("  {agents}{of}{expected} nodes")),
-        None => pieces.plain(format!("  {agents} node{}", plural(agents))),
+    match head.facts.expected {
+        Some(expected) if nodes < expected => pieces.push(format!("  {nodes}{of}{expected} nodes"), head.theme.alarm()),
+        Some(expected) => pieces.plain(format!("  {nodes}{of}{expected} nodes")),
+        None => pieces.plain(format!("  {nodes} node{}", plural(nodes))),
     }
 }
 
 /// Losses by stage, silent nodes, and what the kernel lets through.
-pub(super) fn losses(canvas: &mut Canvas, app: &App, area: Rect) {
+pub(in crate::tui) fn losses(canvas: &mut Canvas, head: &Head, area: Rect) {
     let mut pieces = Pieces::new();
-    let lost = app.shown.totals.lost();
-    if lost.is_empty() {
-        pieces.push("Lost: nothing", app.theme.good());
+    if head.lost.is_empty() {
+        pieces.push("Lost: nothing", head.theme.good());
     } else {
-        pieces.push(format!("Lost: {}", lost.join(", ")), app.theme.alarm());
+        pieces.push(format!("Lost: {}", head.lost.join(", ")), head.theme.alarm());
     }
-    if app.shown.totals.refused_flows > 0 {
-        let refused = human::count(app.shown.totals.refused_flows);
-        pieces.push(format!("  Refused: {refused} flows"), app.theme.alarm());
+    if head.refused > 0 {
+        pieces.push(format!("  Refused: {} flows", human::count(head.refused)), head.theme.alarm());
     }
-    let silent: Vec<_> = app.shown.silent.iter().map(|it| format!("{} {}s", it.node, it.time.as_secs())).collect();
+    let silent: Vec<_> = head.silent.iter().map(|it| format!("{} {}s", it.node, it.time.as_secs())).collect();
     if !silent.is_empty() {
-        pieces.push(format!("  Silent: {}", silent.join(", ")), app.theme.alarm());
+        pieces.push(format!("  Silent: {}", silent.join(", ")), head.theme.alarm());
     }
-    let filters = kernel_filters(&app.facts.options);
+    let filters = kernel_filters(&head.facts.options);
     if !filters.is_empty() {
         let room = usize::from(area.width).saturating_sub(pieces.at + 10);
         pieces.push("  Kernel: ", dim());

@@ -4,11 +4,11 @@ use ratatui::layout::Rect;
 use ratatui::widgets::{Block, Clear};
 
 use super::{Canvas, Pieces, fit, row};
-use crate::tui::app::App;
 use crate::tui::mouse::Act;
 use crate::tui::theme::{bold, dim};
 
-const KEYS: &[(&str, &str)] = &[
+/// Those of flows.
+pub(super) const KEYS: &[(&str, &str)] = &[
     ("Left Right, Tab, 1-9", "view (a number of several digits is a filter)"),
     ("PgUp PgDn", "names of the two ends; in Top: by whom"),
     ("Up Down Home End", "select a flow: the table holds still, nothing is lost"),
@@ -33,23 +33,23 @@ const KEYS: &[(&str, &str)] = &[
 const KEY: usize = 24;
 const WIDTH: u16 = 80;
 
-pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
-    let (width, height) = (WIDTH.min(area.width), (KEYS.len() as u16 + 3).min(area.height));
+pub(in crate::tui) fn draw(canvas: &mut Canvas, keys: &[(&'static str, &'static str)], files: &str, area: Rect) {
+    let (width, height) = (WIDTH.min(area.width), (keys.len() as u16 + 3).min(area.height));
     let place = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height);
     canvas.frame.render_widget(Clear, place);
     let block = Block::bordered().title(" Keys (any key closes) ");
     let inner = block.inner(place);
     canvas.frame.render_widget(block, place);
-    for (index, (key, what)) in KEYS.iter().enumerate() {
+    for (index, (key, what)) in keys.iter().enumerate() {
         let Some(area) = row(inner, index) else { break };
         let mut pieces = Pieces::new();
         pieces.push(fit(key, KEY, false), bold());
         pieces.plain(*what);
         pieces.draw(canvas, area);
     }
-    if let Some(area) = row(inner, KEYS.len()) {
+    if let Some(area) = row(inner, keys.len()) {
         let mut pieces = Pieces::new();
-        pieces.push(fit(&app.facts.files, usize::from(area.width), false), dim());
+        pieces.push(fit(files, usize::from(area.width), false), dim());
         pieces.draw(canvas, area);
     }
     canvas.buttons.push((area, Act::Close));

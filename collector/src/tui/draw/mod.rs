@@ -14,10 +14,10 @@
 mod bars;
 mod choices;
 mod detail;
-mod footer;
+pub(in crate::tui) mod footer;
 mod graph;
-mod header;
-mod help;
+pub(in crate::tui) mod header;
+pub(in crate::tui) mod help;
 mod problems;
 mod table;
 mod top;
@@ -25,14 +25,15 @@ mod top;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
-use unicode::fit;
 
 use super::app::{App, Over};
 use super::mouse::{Act, Buttons};
+use super::theme::Theme;
 use super::views::View;
+pub(in crate::tui) use unicode::fit;
 
 /// Where things are drawn, and the buttons that were drawn.
-pub(super) struct Canvas<'a, 'b> {
+pub(in crate::tui) struct Canvas<'a, 'b> {
     frame: &'a mut Frame<'b>,
     pub(super) buttons: Buttons,
 }
@@ -43,9 +44,10 @@ pub(super) fn draw(frame: &mut Frame, app: &App) -> Buttons {
     let line = Constraint::Length(1);
     let [counts, losses, views, choices, body, filters, keys] =
         Layout::vertical([line, line, line, line, Constraint::Min(1), line, line]).areas(area);
-    let mut canvas = Canvas { frame, buttons: Vec::new() };
-    header::counts(&mut canvas, app, counts);
-    header::losses(&mut canvas, app, losses);
+    let mut canvas = Canvas::new(frame);
+    let head = header::Head::of(app);
+    header::counts(&mut canvas, &head, counts);
+    header::losses(&mut canvas, &head, losses);
     choices::views(&mut canvas, app, views);
     choices::choices(&mut canvas, app, choices);
     match app.view {
@@ -55,16 +57,25 @@ pub(super) fn draw(frame: &mut Frame, app: &App) -> Buttons {
         View::Graph => graph::draw(&mut canvas, app, body),
         _ => table::draw(&mut canvas, app, body),
     }
-    footer::filters(&mut canvas, app, filters);
-    footer::keys(&mut canvas, app, keys);
+    footer::filters(&mut canvas, (&app.input, &app.filters, app.theme), filters);
+    footer::keys(&mut canvas, &footer::Keys::of(app), keys);
     if app.over == Over::Help {
-        help::draw(&mut canvas, app, area);
+        help::draw(&mut canvas, help::KEYS, &app.facts.files, area);
     }
-    app.theme.fit(canvas.frame.buffer_mut());
-    canvas.buttons
+    canvas.finish(app.theme)
 }
 
-impl Canvas<'_, '_> {
+impl<'a, 'b> Canvas<'a, 'b> {
+    pub(in crate::tui) fn new(frame: &'a mut Frame<'b>) -> Self {
+        Self { frame, buttons: Vec::new() }
+    }
+
+    /// Fits the picture to the terminal.
+    pub(in crate::tui) fn finish(self, theme: Theme) -> Buttons {
+        theme.fit(self.frame.buffer_mut());
+        self.buttons
+    }
+
     fn line(&mut self, line: Line<'_>, area: Rect) {
         self.frame.render_widget(line, area);
     }
@@ -80,33 +91,33 @@ impl Canvas<'_, '_> {
 }
 
 /// Line `index` of an area, if there is one.
-fn row(area: Rect, index: usize) -> Option<Rect> {
+pub(in crate::tui) fn row(area: Rect, index: usize) -> Option<Rect> {
     let index = u16::try_from(index).ok().filter(|index| *index < area.height)?;
     Some(Rect { y: area.y + index, height: 1, ..area })
 }
 
 /// Pieces of a line that are buttons or not, put side by side.
-struct Pieces {
+pub(in crate::tui) struct Pieces {
     spans: Vec<ratatui::text::Span<'static>>,
-    at: usize,
+    pub(in crate::tui) at: usize,
 }
 
 impl Pieces {
-    fn new() -> Self {
+    pub(in crate::tui) fn new() -> Self {
         Self { spans: Vec::new(), at: 0 }
     }
 
-    fn push(&mut self, text: impl Into<String>, style: ratatui::style::Style) {
+    pub(in crate::tui) fn push(&mut self, text: impl Into<String>, style: ratatui::style::Style) {
         let text = text.into();
         self.at += text.chars().count();
         self.spans.push(ratatui::text::Span::styled(text, style));
     }
 
-    fn plain(&mut self, text: impl Into<String>) {
+    pub(in crate::tui) fn plain(&mut self, text: impl Into<String>) {
         self.push(text, ratatui::style::Style::new());
     }
 
-    fn button(
+    pub(in crate::tui) fn button(
         &mut self,
         canvas: &mut Canvas,
         area: Rect,
@@ -119,7 +130,7 @@ impl Pieces {
         self.push(text, style);
     }
 
-    fn draw(self, canvas: &mut Canvas, area: Rect) {
+    pub(in crate::tui) fn draw(self, canvas: &mut Canvas, area: Rect) {
         canvas.line(Line::from(self.spans), area);
     }
 }
@@ -127,7 +138,7 @@ impl Pieces {
 /// Text in a room of characters.
 mod unicode {
     /// `text` in exactly `width` characters, cut with an ellipsis, or filled up.
-    pub(super) fn fit(text: &str, width: usize, right: bool) -> String {
+    pub(in crate::tui) fn fit(text: &str, width: usize, right: bool) -> String {
         let length = text.chars().count();
         if length > width {
             return text.chars().take(width.saturating_sub(1)).chain((width > 0).then_some('…')).collect();

@@ -1,7 +1,8 @@
 //! Keys and the mouse: before, what was pressed, after.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
+use super::events;
 use super::world::{World, between};
 use crate::tui::app::Over;
 use crate::tui::keys::{self, Effect};
@@ -18,35 +19,6 @@ fn press(world: &mut World, keys: &str) -> Effect {
         }
     }
     effect
-}
-
-fn events(word: &str) -> Vec<KeyEvent> {
-    let (modifiers, name) = match word.split_once('-') {
-        Some(("C", name)) if !name.is_empty() => (KeyModifiers::CONTROL, name),
-        Some(("S", name)) if !name.is_empty() => (KeyModifiers::SHIFT, name),
-        Some(("A", name)) if !name.is_empty() => (KeyModifiers::ALT, name),
-        _ => (KeyModifiers::NONE, word),
-    };
-    let code = match name {
-        "Up" => KeyCode::Up,
-        "Down" => KeyCode::Down,
-        "Left" => KeyCode::Left,
-        "Right" => KeyCode::Right,
-        "PgUp" => KeyCode::PageUp,
-        "PgDn" => KeyCode::PageDown,
-        "Home" => KeyCode::Home,
-        "End" => KeyCode::End,
-        "Enter" => KeyCode::Enter,
-        "Esc" => KeyCode::Esc,
-        "Tab" => KeyCode::Tab,
-        "BackTab" => KeyCode::BackTab,
-        "Back" => KeyCode::Backspace,
-        "Del" => KeyCode::Delete,
-        "Space" => KeyCode::Char(' '),
-        "F1" => KeyCode::F(1),
-        text => return text.chars().map(|c| KeyEvent::new(KeyCode::Char(c), modifiers)).collect(),
-    };
-    vec![KeyEvent::new(code, modifiers)]
 }
 
 /// The choices in one line.

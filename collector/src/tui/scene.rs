@@ -1,0 +1,135 @@
+//! What the terminal shows: a scene. The one here is that of flows; a thread of its own collects their data.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossterm::event::{KeyEvent, MouseEvent};
+use ratatui::Frame;
+
+use super::app::{App, Facts};
+use super::data::Data;
+use super::draw::draw;
+use super::feed::{Intake, Next};
+use super::keys::{self, Effect};
+use super::mouse::{self, Buttons};
+use super::refresh::{Refresh, silent};
+use super::terminal::Screen;
+use super::theme::Theme;
+use crate::cli::Options;
+use crate::counts::Counts;
+use crate::log;
+use crate::output::Paths;
+
+/// Between two looks of a data thread at whether it should end.
+pub(super) const DATA_TICK: Duration = Duration::from_millis(200);
+
+/// Something that a terminal shows and that keys change.
+pub(super) trait Scene: Send + 'static {
+    /// The terminal has this size from now on.
+    fn resize(&mut self, width: u16, height: u16);
+    /// Brings counts and times up to date.
+    fn counts(&mut self, now: Duration);
+    /// Brings the rest up to date; left out when the terminal is slow.
+    fn data(&mut self);
+    /// Draws itself.
+    fn draw(&mut self, frame: &mut Frame);
+    /// Applies a key.
+    fn key(&mut self, key: KeyEvent) -> Effect;
+    /// Applies what the mouse did.
+    fn mouse(&mut self, mouse: MouseEvent);
+}
+
+/// What the screen shows of a capture of flows.
+#[derive(Debug)]
+pub struct Source {
+    /// When it started.
+    pub started: Instant,
+    /// Its counters.
+    pub counts: Arc<Counts>,
+    /// Its flows.
+    pub intake: Intake,
+}
+
+impl Screen {
+    /// Shows flows. Must be called in a runtime, which brings the signals.
+    ///
+    /// # Errors
+    /// When there is no terminal to take.
+    pub fn flows(options: &Options, paths: &Paths, source: Source) -> io::Result<Self> {
+        let facts = facts(options, format!("{}, .db", paths.json.display()));
+        let data = Arc::new(Mutex::new(Data::new(options.keep_rows)));
+        let Source { started, counts, intake } = source;
+        Self::show(started, move |stop| {
+            let their_data = data.clone();
+            let collect = std::thread::Builder::new().name("screen-data".into());
+            collect.spawn(move || collect_data(&intake, &their_data, &stop, started))?;
+            let app = App::new(facts, Theme::of_environment(), (80, 24));
+            Ok(Flows { app, refresh: Refresh::default(), buttons: Buttons::new(), data, counts })
+        })
+    }
+}
+
+/// What does not change during a capture; `files` as they are told to the user.
+pub(super) fn facts(options: &Options, files: String) -> Facts {
+    Facts {
+        max_time: options.max_time,
+        max_bytes: options.max_bytes,
+        files,
+        expected: Some(options.expect_nodes).filter(|nodes| *nodes > 0),
+        options: options.options.clone(),
+    }
+}
+
+fn collect_data(intake: &Intake, data: &Mutex<Data>, stop: &AtomicBool, started: Instant) {
+    while !stop.load(Relaxed) {
+        match intake.next(DATA_TICK) {
+            Next::Rows(rows) => locked(data).add(rows, started.elapsed()),
+            Next::Nothing => locked(data).idle(started.elapsed()),
+            Next::End => return,
+        }
+        locked(data).missed = intake.missed();
+    }
+}
+
+pub(super) fn locked<T>(data: &Mutex<T>) -> MutexGuard<'_, T> {
+    data.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The scene of flows.
+struct Flows {
+    app: App,
+    refresh: Refresh,
+    buttons: Buttons,
+    data: Arc<Mutex<Data>>,
+    counts: Arc<Counts>,
+}
+
+impl Scene for Flows {
+    fn resize(&mut self, width: u16, height: u16) {
+        self.app.size = (width, height);
+    }
+
+    fn counts(&mut self, now: Duration) {
+        self.refresh.counts(&mut self.app, now, self.counts.totals());
+        self.app.shown.silent = silent(&self.counts, Instant::now());
+        self.app.shown.log = log::last_line();
+    }
+
+    fn data(&mut self) {
+        self.refresh.data(&mut self.app, &locked(&self.data));
+    }
+
+    fn draw(&mut self, frame: &mut Frame) {
+        self.buttons = draw(frame, &self.app);
+    }
+
+    fn key(&mut self, key: KeyEvent) -> Effect {
+        keys::press(&mut self.app, key, &locked(&self.data).kept)
+    }
+
+    fn mouse(&mut self, mouse: MouseEvent) {
+        mouse::apply(&mut self.app, mouse, &self.buttons, &locked(&self.data).kept);
+    }
+}
