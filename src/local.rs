@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 
-use crate::options::Capture;
+use crate::options::{Capture, Keylog};
 use crate::output::{self, Output, OutputError, Repair};
 use crate::process::terminal;
 use crate::process::{Child, Ending, Invocation, ProcessError, Program};
@@ -168,7 +168,7 @@ fn collector_invocation(capture: &Capture, endpoint: &Endpoint, output: &Output)
     // Also in a pod the flows of this machine are nobody else's: no cluster is asked for names.
     args.push("--kube=off".into());
     args.extend(capture.collector_args().into_iter().map(OsString::from));
-    for path in capture.packets.iter().flat_map(|packets| &packets.keylog) {
+    if let Some(Keylog::File(path)) = capture.packets.as_ref().and_then(|packets| packets.keylog.as_ref()) {
         args.extend(["--tls-keylog".into(), path.into()]);
     }
     Invocation {

@@ -187,6 +187,25 @@ impl Oc {
         Ok(done.text())
     }
 
+    /// As [`Oc::run`], for a call that could write far more than it should: more than `most` bytes are garbage.
+    ///
+    /// # Errors
+    ///
+    /// It fails, takes too long, is interrupted, or writes too much.
+    pub fn run_up_to(&self, call: &Call, most: u64) -> Result<String, OcError> {
+        let mut too_much = false;
+        let mut look = |file: &File| {
+            too_much |= file.metadata().is_ok_and(|metadata| metadata.len() > most);
+            too_much
+        };
+        let mut done = self.done(call, Streams::Kept, &mut look)?;
+        if too_much {
+            return Err(self.garbage(call, format!("more than {most} bytes")));
+        }
+        self.check(call, &done)?;
+        Ok(done.text())
+    }
+
     /// Makes a call with the user's terminal, or with standard output alone, and gives its exit code. `stop` may end it.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ mod packets;
 pub use cluster::{Access, CopyChoice, Settings, YamlTarget, command};
 pub use filter::Rules;
 pub use images::{ImageList, images_to_list, sources};
-pub use packets::PacketSettings;
+pub use packets::{Keylog, PacketSettings};
 
 const DEFAULT_MAX_TIME: &str = "5m";
 /// Bytes of JSON; scripts of the original rely on this figure.
@@ -71,9 +71,6 @@ pub enum OptionError {
          Use netobserv packets help to list filters"
     )]
     NoFilter,
-    /// An option that works on the machine itself only, so far.
-    #[error("--{0} goes with --local only, as yet")]
-    LocalOnlyYet(&'static str),
     /// A query of packets.
     #[error("--query goes with flows only, as yet: packets are chosen by filters, such as --protocol=TCP --port=80")]
     FlowsOnlyYet,

@@ -6,7 +6,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::oc::{Call, Oc, OcError};
-use crate::options::Settings;
+use crate::options::{Keylog, Settings};
 use crate::say::Steps;
 
 mod holder;
@@ -53,6 +53,14 @@ pub enum PreflightError {
     /// Missing permissions.
     #[error(transparent)]
     Missing(#[from] Missing),
+    /// The pod whose key log is wanted.
+    #[error("--tls-keylog: there is no pod {pod} in namespace {namespace}")]
+    NoPod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        pod: String,
+    },
     /// No node has the label.
     #[error("{0} doesn't match any node label. Please check your --node-selector parameter")]
     NoNodes(String),
@@ -87,6 +95,11 @@ pub fn look(oc: &Oc, settings: &Settings, steps: Steps) -> Result<Cluster, Prefl
     permissions::check(oc, settings, scc, &answers.permissions.unwrap_or_default())?;
     if let Some((label, nodes)) = answers.nodes {
         tell_nodes(&label, &nodes?, steps)?;
+    }
+    if let Some(Keylog::Pod { namespace, pod, .. }) = &settings.keylog
+        && oc.run(&Call::pod(namespace, pod))?.trim().is_empty()
+    {
+        return Err(PreflightError::NoPod { namespace: namespace.clone(), pod: pod.clone() });
     }
     let subnets = if settings.get_subnets { subnets::read(oc, openshift, steps)? } else { Vec::new() };
     Ok(Cluster { scc, subnets, left })

@@ -22,6 +22,7 @@ use crate::signal::Wishes;
 
 mod capture;
 mod identity;
+mod keylog;
 mod question;
 mod setup;
 mod yaml;
@@ -170,6 +171,9 @@ fn dry_run(oc: &Oc, settings: &Settings, steps: Steps) -> Result<(), SessionErro
         return Ok(());
     }
     oc.run(&dry.capture_call(say::has_terminal(), None))?;
+    if settings.keylog.is_some() {
+        oc.run(&Call::add_secrets(namespace, vec![]))?;
+    }
     if settings.copy != CopyChoice::No {
         oc.run(&copy::list_call(namespace))?;
         oc.run(&copy::fetch_call(namespace, "PATH", 0))?;

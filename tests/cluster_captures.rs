@@ -5,7 +5,8 @@ mod cluster_world;
 use std::time::Duration;
 
 use cluster_world::{Shop, capture, files, state};
-use netobserv_testkit::{Run, Signal, bpf, require_privileged};
+use netobserv_testkit::proc::binaries;
+use netobserv_testkit::{Run, Signal, bpf, require_privileged, wait_for};
 
 /// What the original captures too, with the names of both ends, and an empty cluster afterwards.
 #[test]
@@ -75,6 +76,11 @@ fn packets_come_home_with_names() {
     for node in ["node1/", "node2/"] {
         assert!(packets.lines().any(|line| line.starts_with(node)), "no packet of {node}: {packets}");
     }
+    // The names that the file brings along: -N n takes those, and no name server is asked.
+    let words = ["-N", "n", "-T", "fields", "-e", "_ws.col.Source", "-e", "_ws.col.Destination", "-r"];
+    let named = Run::new("tshark").args(words).arg(&files[0]).output();
+    let ends = |line: &str| line.contains("client-1") && line.contains("server-1");
+    assert!(named.lines().any(ends), "{named}");
     assert_eq!(shop.cluster.left_behind(), Vec::<String>::new());
 }
 
@@ -128,4 +134,102 @@ fn a_second_session_does_no_harm() {
     first.signal_group(Signal::SIGINT);
     assert!(first.wait(Duration::from_secs(60)).success());
     assert_eq!(shop.cluster.left_behind(), Vec::<String>::new());
+}
+
+const HTTPS: &str = "
+import http.server, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1])
+server = http.server.HTTPServer(('0.0.0.0', 443), http.server.SimpleHTTPRequestHandler)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print('ready', flush=True)
+server.serve_forever()
+";
+const ASK: &str = "
+import ssl, sys, urllib.request
+context = ssl._create_unverified_context()
+context.keylog_filename = sys.argv[1]
+urllib.request.urlopen(sys.argv[2] + '/secret-path', context=context, timeout=3).read()
+";
+
+/// HTTPS between two pods is read with the secrets that the client collects: from a file here, and from one in its pod.
+#[test]
+fn https_between_pods_is_read_with_the_secrets_in_the_file() {
+    require_privileged!("https_between_pods_is_read_with_the_secrets_in_the_file");
+    let shop = Shop::open(2);
+    let home = shop.cluster.home();
+    std::fs::write(home.join("secret-path"), "the secret content").unwrap();
+    let certificate = home.join("certificate");
+    let words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-keyout"];
+    assert!(Run::new("openssl").args(words).arg(&certificate).arg("-out").arg(home.join("public")).finish().success());
+    let public = std::fs::read(home.join("public")).unwrap();
+    let pair = [std::fs::read(&certificate).unwrap(), public].concat();
+    std::fs::write(&certificate, pair).unwrap();
+    let https = shop.server.netns.run("python3").args(["-c", HTTPS]).arg(&certificate).dir(&home).start();
+    assert!(wait_for(Duration::from_secs(20), || https.stdout().contains("ready")), "{}", https.stderr());
+    let url = format!("https://{}", shop.server.address);
+    let in_pod = shop.client.netns.run("sleep").arg("600").start();
+    shop.cluster.let_in("shop", "client-1", in_pod.pid());
+
+    for (name, keys) in [("here", home.join("keys")), ("pod", home.join("keys of the pod"))] {
+        let option = match name {
+            "here" => format!("--tls-keylog={}", keys.display()),
+            _ => format!("--tls-keylog=shop/client-1:{}", keys.display()),
+        };
+        let words = ["packets", "--protocol=TCP", "--port=443", "--max-time=5m", "--output-dir", name, &option];
+        let plugin = capture(&shop, &words);
+        shop.wait_capturing();
+        let asked = shop.client.netns.run("python3").args(["-c", ASK]).arg(&keys).arg(&url).finish();
+        assert!(asked.success(), "{asked}");
+        // They are on their way for a moment.
+        let folder = home.join(name).join("pcap");
+        shop.cluster.wait_until("secrets in the collector's pod", || {
+            let grep = ["/usr/bin/grep", "-rlq", "CLIENT_", "/output/pcap"];
+            let words = ["exec", "-n", "netobserv-cli", "collector", "--"];
+            shop.cluster.user("oc").args(words).args(grep).finish().success()
+        });
+        plugin.signal_group(Signal::SIGINT);
+        let done = plugin.wait(Duration::from_secs(60));
+        assert!(done.success() && !done.stderr.contains("warning"), "{done}\n{}", shop.cluster.logs());
+        let file = std::fs::read_dir(&folder).unwrap().next().expect("a file").unwrap().path();
+        let words = ["-Y", "http", "-T", "fields", "-e", "http.request.uri", "-e", "http.file_data", "-r"];
+        let read = Run::new("tshark").args(words).arg(&file).finish();
+        assert!(read.stdout.contains("/secret-path"), "{name}: {read}");
+        assert_eq!(shop.cluster.left_behind(), Vec::<String>::new());
+    }
+    let missing = ["packets", "--all", "--tls-keylog=shop/nobody:/keys"];
+    let done = shop.cluster.plugin(&missing).start().wait(Duration::from_secs(60));
+    assert!(done.code() == 1 && done.stderr.contains("no pod nobody in namespace shop"), "{done}");
+    assert_eq!(shop.cluster.left_behind(), Vec::<String>::new());
+}
+
+/// Wireshark's way: the script says what there is, and writes a capture of the cluster into a pipe that tshark reads.
+#[test]
+fn the_extcap_script_captures_the_cluster_into_a_pipe() {
+    require_privileged!("the_extcap_script_captures_the_cluster_into_a_pipe");
+    let shop = Shop::open(2);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/extcap/netobserv");
+    let run =
+        |words: &[&str]| shop.cluster.user(script).env("OC_NETOBSERV", &binaries().plugin).args(words.iter().copied());
+    let interfaces = run(&["--extcap-interfaces", "--extcap-version=4.4"]).output();
+    assert!(interfaces.contains("interface {value=netobserv-cluster}"), "{interfaces}");
+    let fifo = shop.cluster.home().join("fifo");
+    assert!(Run::new("mkfifo").arg(&fifo).finish().success());
+    let rule = "--protocol=TCP --port=8080";
+    let words = ["--capture", "--extcap-interface", "netobserv-cluster", "--rule", rule, "--max-time", "5m", "--fifo"];
+    let capture = run(&words).arg(&fifo).own_group().start();
+    let words = ["-c", "4", "-n", "-T", "fields", "-e", "frame.interface_name", "-e", "tcp.port", "-i"];
+    let mut tshark = Run::new("tshark").args(words).arg(&fifo).start();
+    let ended = wait_for(Duration::from_secs(60), || {
+        shop.ask();
+        tshark.ended()
+    });
+    assert!(ended, "{}\n{}\n{}", tshark.stderr(), capture.stderr(), shop.cluster.logs());
+    let read = tshark.wait(Duration::from_secs(5));
+    assert!(read.success() && read.stdout.lines().count() == 4, "{read}");
+    assert!(read.stdout.lines().all(|line| line.starts_with("node") && line.contains("8080")), "{read}");
+    // Wireshark has closed the pipe, and ends what it started.
+    capture.signal(Signal::SIGTERM);
+    let done = capture.wait(Duration::from_secs(60));
+    assert_eq!(shop.cluster.left_behind(), Vec::<String>::new(), "{done}");
 }

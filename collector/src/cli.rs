@@ -13,7 +13,7 @@ use crate::enrich::watch;
 use crate::packets::options::{PacketOptions, PacketWords};
 
 /// The programs of the image that `multicall` is.
-const IN_THE_POD: &str = "The image has no other program, so this one is also: files, fetch, renew, finish and keeper (each with --help), tar and sleep.";
+const IN_THE_POD: &str = "The image has no other program, so this one is also: files, fetch, renew, finish, keylog and keeper (each with --help), tar and sleep.";
 
 /// Receives records from NetObserv agents, shows them and writes JSON and SQLite files, or packets into pcapng files.
 #[derive(Debug, Parser)]

@@ -21,7 +21,7 @@ pub struct PacketArgs {
     /// Write to standard output while capturing, and into no file: -w - | wireshark -k -i -
     #[arg(short = 'w', long, value_name = "-", allow_hyphen_values = true)]
     pub write: Option<String>,
-    /// Secrets of TLS connections, as SSLKEYLOGFILE makes them, to be put into the file
+    /// Secrets of TLS connections, as SSLKEYLOGFILE makes them, to be put into the file; on a cluster also NS/POD:/PATH
     #[arg(long = "tls-keylog", alias = "tls_keylog", value_name = "FILE")]
     pub tls_keylog: Option<String>,
     /// Begin another file when one has this many bytes

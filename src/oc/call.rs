@@ -212,6 +212,26 @@ impl Call {
         Self::new(what, words)
     }
 
+    /// Hands whole lines of a key log to the capture.
+    pub(crate) fn add_secrets(namespace: &str, lines: Vec<u8>) -> Self {
+        let words = ["exec", "-i", "-n", namespace, COLLECTOR, "--", PROGRAM, "keylog"];
+        let note = "secrets of TLS connections, as they come".to_owned();
+        Self { input: Some(lines), note, ..Self::new("hand secrets to the collector", words) }
+    }
+
+    /// Reads what stands in a file of a pod behind so many bytes.
+    pub(crate) fn read_secrets(namespace: &str, pod: &str, path: &str, behind: u64) -> Self {
+        let from = format!("+{}", behind + 1);
+        let words = ["exec", "-n", namespace, pod, "--", "tail", "-c", &from, path];
+        Self::new(format!("read secrets in pod {namespace}/{pod}"), words)
+    }
+
+    /// A pod, if there is one.
+    pub(crate) fn pod(namespace: &str, pod: &str) -> Self {
+        let args = ["get", "pod", pod, "-n", namespace, "--ignore-not-found=true", "-o", "name"];
+        Self::new(format!("look for pod {namespace}/{pod}"), args)
+    }
+
     /// Asks the capture to write what it has and to end, and waits for that.
     pub(crate) fn finish(namespace: &str, time: Duration) -> Self {
         Self::collector("end the capture in good order", namespace, &["finish"]).limit(time)

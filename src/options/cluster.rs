@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Capture, OptionError, did_you_mean, duration, images, not_allowed, switch};
+use super::{Capture, Keylog, OptionError, did_you_mean, duration, images, not_allowed, switch};
 use crate::cli::{AccessArgs, CommandArgs, FlowsArgs};
 use crate::images::Images;
 use crate::plan::{DEFAULT_NAMESPACE, Kind};
@@ -89,6 +89,8 @@ pub struct Settings {
     pub max_time: Duration,
     /// Most bytes.
     pub max_bytes: u64,
+    /// Where secrets of TLS connections are to be read.
+    pub keylog: Option<Keylog>,
     /// Both limits as typed, for a message.
     pub limits: (String, String),
     /// How long files wait.
@@ -118,13 +120,15 @@ impl Settings {
             Kind::Packets => Capture::packets(words)?,
         };
         let to_stdout = capture.packets.as_ref().is_some_and(|packets| packets.to_stdout);
-        if capture.packets.as_ref().is_some_and(|packets| packets.keylog.is_some()) {
-            return Err(OptionError::LocalOnlyYet("tls-keylog"));
-        }
         let cluster = &words.cluster;
         let access = access(&cluster.access, words.verbose)?;
         let keep = time("keep", cluster.keep.as_deref().unwrap_or(DEFAULT_KEEP))?;
         let background = switch("background", cluster.background.as_deref(), false)?;
+        let keylog = capture.packets.as_ref().and_then(|packets| packets.keylog.clone());
+        if let Some(typed) = words.packets.tls_keylog.as_deref().filter(|_| background || cluster.yaml.is_some()) {
+            let how = "it without --background and --yaml: it is read by this program while that runs";
+            return Err(not_allowed("tls-keylog", typed, how));
+        }
         Ok(Self {
             kind,
             background,
@@ -141,6 +145,7 @@ impl Settings {
             max_bytes: capture.max_bytes.get(),
             limits: (capture.max_time, capture.max_bytes.to_string()),
             keep,
+            keylog,
             typed: words.typed.join(" "),
             data_on_stdout: (capture.lines == Some("json") && !background) || to_stdout,
             told: told::environment_lines(cluster, &access),
@@ -249,6 +254,9 @@ fn agent_env(capture: &Capture) -> Vec<(String, String)> {
 
 fn collector_args(capture: &Capture, background: bool) -> Vec<String> {
     let mut args = capture.collector_args();
+    if capture.packets.as_ref().is_some_and(|packets| packets.keylog.is_some()) {
+        args.push("--tls-keylog-sent".to_owned());
+    }
     if !background {
         args.push(format!("--lease={LEASE}"));
     }
@@ -300,7 +308,10 @@ mod tests {
             assert!(packets.agent_env.contains(&(name.into(), value.into())), "{name}");
         }
         assert!(!packets.agent_env.iter().any(|(name, _)| name == "ENABLE_RTT"));
-        assert!(refused(&["packets", "tcp,80", "--tls-keylog=keys"]).contains("goes with --local only"));
+        let with_keys = settings(&["packets", "tcp,80", "--tls-keylog=shop/client-1:/keys"]).unwrap();
+        assert!(with_keys.collector_args.contains(&"--tls-keylog-sent".to_owned()) && with_keys.keylog.is_some());
+        let in_background = ["packets", "tcp,80", "--tls-keylog=shop/client-1:/keys", "--background"];
+        assert!(refused(&in_background).contains("use it without --background"));
         assert!(settings(&["packets", "tcp,80", "-w", "-"]).unwrap().data_on_stdout);
     }
 

@@ -11,6 +11,22 @@ const MIN_FILE_SIZE: u64 = 100_000;
 /// What the agents understand.
 const SNAPLEN: std::ops::RangeInclusive<u32> = 64..=65_560;
 
+/// Where secrets of TLS connections are written while the capture runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keylog {
+    /// A file of this machine.
+    File(PathBuf),
+    /// A file in a pod of the cluster.
+    Pod {
+        /// Namespace of the pod.
+        namespace: String,
+        /// The pod.
+        pod: String,
+        /// The file, from the root of the pod's first container.
+        path: String,
+    },
+}
+
 /// One capture of packets; every value is valid.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PacketSettings {
@@ -25,7 +41,7 @@ pub struct PacketSettings {
     /// Packets go to standard output.
     pub to_stdout: bool,
     /// Secrets of TLS connections.
-    pub keylog: Option<PathBuf>,
+    pub keylog: Option<Keylog>,
     /// Bytes of one file.
     pub max_file_size: Option<NonZeroU64>,
     /// Files to keep.
@@ -39,14 +55,14 @@ impl PacketSettings {
     ///
     /// A value is not allowed, or there is no filter and `--all` does not say that this is meant.
     pub fn new(words: &FlowsArgs, capture: &Capture) -> Result<Self, OptionError> {
-        let packets = &words.packets;
+        let (packets, local) = (&words.packets, super::is_local(words)?);
         let settings = Self {
             snaplen: packets.snaplen.as_deref().map(snaplen).transpose()?,
             all: switch("all", packets.all.as_deref(), false)?,
             comments: one_of("comments", packets.comments.as_deref(), &["every", "flow", "none"])?,
             format: one_of("format", packets.format.as_deref(), &["pcapng", "pcap"])?,
             to_stdout: one_of("write", packets.write.as_deref(), &["-"])?.is_some(),
-            keylog: packets.tls_keylog.as_deref().map(keylog).transpose()?,
+            keylog: packets.tls_keylog.as_deref().map(|text| keylog(text, local)).transpose()?,
             max_file_size: packets.max_file_size.as_deref().map(file_size).transpose()?,
             max_files: packets.max_files.as_deref().map(|n| number("max-files", n, NonZeroU32::MAX)).transpose()?,
         };
@@ -112,15 +128,29 @@ fn file_size(text: &str) -> Result<NonZeroU64, OptionError> {
     })
 }
 
-/// It may come into being later, but not where there is no folder.
-fn keylog(text: &str) -> Result<PathBuf, OptionError> {
+/// A file, or `namespace/pod:/path` where there is a cluster. A file may come into being later, but not where there is no folder.
+fn keylog(text: &str, local: bool) -> Result<Keylog, OptionError> {
+    if let Some(keylog) = in_pod(text).filter(|_| !local) {
+        return Ok(keylog);
+    }
     let path = std::path::absolute(text).map_err(|_| not_allowed("tls-keylog", text, "the name of a file"))?;
     let folder = path.parent().is_some_and(std::path::Path::is_dir);
     if folder && !path.is_dir() {
-        Ok(path)
-    } else {
-        Err(not_allowed("tls-keylog", text, "a file in a folder that exists"))
+        return Ok(Keylog::File(path));
     }
+    let pod = if local { "" } else { ", or NAMESPACE/POD:/PATH" };
+    Err(not_allowed("tls-keylog", text, format!("a file in a folder that exists{pod}")))
+}
+
+fn in_pod(text: &str) -> Option<Keylog> {
+    let (name, path) = text.split_once(":/")?;
+    let (namespace, pod) = name.split_once('/')?;
+    let is_name = |name: &str| {
+        let ends = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        ends && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.')
+    };
+    let (namespace, pod) = (namespace.to_owned(), pod.to_owned());
+    (is_name(&namespace) && is_name(&pod)).then(|| Keylog::Pod { namespace, pod, path: format!("/{path}") })
 }
 
 #[cfg(test)]
@@ -164,6 +194,17 @@ mod tests {
             let words: Vec<&str> = words.iter().copied().chain(["--port=80"]).collect();
             let error = settings(&words).unwrap_err();
             assert!(error.contains(named), "{words:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn secrets_come_from_a_file_or_from_a_pod() {
+        let pod = Keylog::Pod { namespace: "shop".into(), pod: "client-1".into(), path: "/tmp/keys".into() };
+        assert_eq!(keylog("shop/client-1:/tmp/keys", false).unwrap(), pod);
+        let file = std::path::absolute("Cargo.toml").unwrap();
+        assert_eq!(keylog("Cargo.toml", false).unwrap(), Keylog::File(file));
+        for (text, local) in [("shop/client-1:/tmp/keys", true), ("shop/client-1:keys", false), ("-a/b:/c", false)] {
+            assert!(keylog(text, local).unwrap_err().to_string().contains("a file in a folder"), "{text}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::keylog::Reader;
 use super::{Session, SessionError};
 use crate::oc::{Call, Oc, OcError, exit_code};
 use crate::process::Ending;
@@ -39,20 +40,25 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
     let call = session.capture_call(terminal, Some(nodes));
     let quiet = session.oc.quiet();
     let namespace = session.plan.namespace.clone();
+    let keylog = session.settings.keylog.as_ref();
     let (end_renewals, over) = channel::<()>();
-    let mut finished = None;
+    let (end_secrets, no_more) = channel::<()>();
+    let (mut finished, mut secrets_missing) = (None, None);
     let done = thread::scope(|scope| {
-        scope.spawn({
-            let (quiet, namespace) = (&quiet, namespace.as_str());
-            move || renew(quiet, namespace, &over)
-        });
+        let (quiet, namespace) = (&quiet, namespace.as_str());
+        scope.spawn(move || renew(quiet, namespace, &over));
+        let secrets = keylog.map(|keylog| scope.spawn(move || Reader::new(keylog).run(quiet, namespace, &no_more)));
         let mut watch = Watch { session, finished: &mut finished, since: None };
         let done = watch.session.oc.attend(&call, terminal, &mut || watch.is_over());
-        drop(end_renewals);
+        drop((end_renewals, end_secrets));
+        secrets_missing = secrets.and_then(|reader| reader.join().ok().flatten());
         done
     })?;
     if terminal && !done.ending.is_good() {
         give_back();
+    }
+    if let Some(why) = secrets_missing {
+        warn(&format!("warning: secrets of TLS connections may be missing: {why}"));
     }
     judge(session, &call, &done, finished)
 }

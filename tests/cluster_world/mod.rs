@@ -12,8 +12,8 @@ const PORT: u16 = 8080;
 
 /// The cluster and who lives in it.
 pub(crate) struct Shop {
-    client: Workload,
-    server: Workload,
+    pub(crate) client: Workload,
+    pub(crate) server: Workload,
     _http: Process,
     // Last: the pods' namespaces end before the nodes'.
     pub(crate) cluster: Cluster,

@@ -1,6 +1,6 @@
-//! `renew` and `finish`: what the plugin starts in the pod beside the capture. Both print how the capture stands, as JSON.
+//! `renew`, `finish` and `keylog`: what the plugin starts in the pod beside the capture. The first two print how it stands, as JSON.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 
 use super::{Control, Phase};
+use crate::packets::keylog;
 
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -32,6 +33,33 @@ pub struct Finish {
     /// How long to wait for the files
     #[arg(long, default_value = "10m", value_parser = crate::cli::duration)]
     timeout: Duration,
+}
+
+/// Hands secrets of TLS connections from standard input to the capture, whole lines of a key log.
+#[derive(Debug, Parser)]
+#[command(name = "keylog")]
+pub struct Keylog {
+    /// Folder of the files
+    #[arg(long, default_value = "./output")]
+    output_dir: PathBuf,
+}
+
+impl Keylog {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When the folder is not writable, or there are too many.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let mut lines = Vec::new();
+        io::stdin()
+            .lock()
+            .take(keylog::MOST_BYTES as u64 + 1)
+            .read_to_end(&mut lines)
+            .context("cannot read secrets")?;
+        let control = Control::of(&self.output_dir);
+        let added = control.add_secrets(&lines, keylog::MOST_BYTES as u64);
+        added.with_context(|| format!("cannot keep secrets in {}", self.output_dir.display()))
+    }
 }
 
 impl Renew {

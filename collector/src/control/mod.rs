@@ -5,8 +5,8 @@ pub mod command;
 mod running;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +21,8 @@ pub use running::{Asked, Running};
 const LEASE: &str = "lease";
 /// Made by whoever wants the capture to end.
 const FINISH: &str = "finish";
+/// Secrets of TLS connections that somebody sends.
+const KEYLOG: &str = "keylog";
 /// Locked while the capture runs: so a killed one is known.
 const LOCK: &str = "lock";
 
@@ -117,6 +119,30 @@ impl Control {
         File::create(self.dir.join(FINISH)).map(drop)
     }
 
+    /// Where the secrets are that were sent.
+    pub fn keylog(&self) -> PathBuf {
+        self.dir.join(KEYLOG)
+    }
+
+    /// Adds lines to the secrets, for the capture alone to read.
+    ///
+    /// # Errors
+    /// When the folder is not writable, or there would be more than `most` bytes.
+    pub fn add_secrets(&self, lines: &[u8], most: u64) -> io::Result<()> {
+        self.make()?;
+        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(self.keylog())?;
+        if file.metadata()?.len() + lines.len() as u64 > most {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes of secrets")));
+        }
+        file.write_all(lines)
+    }
+
+    /// Forgets the secrets that were sent.
+    pub fn forget_secrets(&self) {
+        // There may be none.
+        let _ = fs::remove_file(self.keylog());
+    }
+
     fn is_asked_to_finish(&self) -> bool {
         self.dir.join(FINISH).exists()
     }
@@ -186,6 +212,21 @@ mod tests {
         drop(Running::begin(control.clone(), Status::default(), None).unwrap());
         let status = control.status().unwrap();
         assert_eq!((status.state, status.reason.as_deref()), (Phase::Finished, Some("the collector was killed")));
+    }
+
+    #[test]
+    fn secrets_are_for_the_capture_alone_and_bounded() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let control = Control::of(dir.path());
+        control.add_secrets(b"A 01 02\n", 16).unwrap();
+        control.add_secrets(b"A 03 04\n", 16).unwrap();
+        assert!(control.add_secrets(b"A\n", 16).is_err());
+        assert_eq!(fs::read(control.keylog()).unwrap(), b"A 01 02\nA 03 04\n");
+        assert_eq!(fs::metadata(control.keylog()).unwrap().permissions().mode() & 0o777, 0o600);
+        control.forget_secrets();
+        control.forget_secrets();
+        assert!(!control.keylog().exists());
     }
 
     #[test]

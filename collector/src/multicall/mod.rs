@@ -28,6 +28,7 @@ fn by_name(word: &OsString) -> Option<Applet> {
         "fetch" => Some(transfer::fetch),
         "renew" => Some(session::renew),
         "finish" => Some(session::finish),
+        "keylog" => Some(session::keylog),
         "keeper" => Some(session::keeper),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! `renew`, `finish` and `keeper`: how a session in a cluster is kept alive, and how it ends.
+//! `renew`, `finish`, `keylog` and `keeper`: how a session in a cluster is kept alive, and how it ends.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use clap::Parser;
 use tracing::level_filters::LevelFilter;
 
 use super::transfer::with_words;
-use crate::control::command::{Finish, Renew};
+use crate::control::command::{Finish, Keylog, Renew};
 use crate::keeper::{self, Pod};
 use crate::log;
 
@@ -28,6 +28,10 @@ pub(super) fn renew(words: Vec<OsString>) -> ExitCode {
 
 pub(super) fn finish(words: Vec<OsString>) -> ExitCode {
     with_words("finish", words, Finish::run)
+}
+
+pub(super) fn keylog(words: Vec<OsString>) -> ExitCode {
+    with_words("keylog", words, Keylog::run)
 }
 
 pub(super) fn keeper(words: Vec<OsString>) -> ExitCode {

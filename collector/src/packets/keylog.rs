@@ -1,13 +1,15 @@
 //! Secrets of TLS connections, as browsers and libraries write them for `SSLKEYLOGFILE`. The file may grow while the capture
 //! runs, and may not be there at its start.
 
+use std::collections::HashSet;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// Most bytes of secrets that are kept; some 300 bytes belong to a connection.
-const MOST_BYTES: usize = 16 << 20;
+pub const MOST_BYTES: usize = 16 << 20;
 /// A longer line is no secret.
 const LONGEST_LINE: usize = 1024;
 
@@ -20,13 +22,24 @@ pub struct Keylog {
     part: Vec<u8>,
     /// All secrets so far: a later file of the capture begins with them.
     secrets: Vec<u8>,
+    /// Hashes of them: a file that is read anew tells most of them again.
+    known: HashSet<u64>,
+    hasher: RandomState,
     refused: u64,
 }
 
 impl Keylog {
     /// Reads from this path once something is there.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, open: None, part: vec![], secrets: vec![], refused: 0 }
+        Self {
+            path,
+            open: None,
+            part: vec![],
+            secrets: vec![],
+            refused: 0,
+            known: HashSet::new(),
+            hasher: RandomState::new(),
+        }
     }
 
     /// The secrets that are new, whole lines; empty when none are.
@@ -85,6 +98,9 @@ impl Keylog {
             self.refused += 1;
             return;
         }
+        if !self.known.insert(self.hasher.hash_one(line)) {
+            return;
+        }
         self.secrets.extend_from_slice(line);
         self.secrets.push(b'\n');
     }
@@ -133,6 +149,9 @@ mod tests {
         assert_eq!(text(keylog.new_secrets()), "A 01 02\nA 03 04\n");
         std::fs::write(&path, "B 01 02\n").unwrap();
         assert_eq!(text(keylog.new_secrets()), "B 01 02\n");
+        std::fs::write(dir.path().join("again"), "A 01 02\nB 01 02\n").unwrap();
+        std::fs::rename(dir.path().join("again"), &path).unwrap();
+        assert_eq!(text(keylog.new_secrets()), "", "these were told");
         std::fs::write(dir.path().join("new"), "C 01 02\n").unwrap();
         std::fs::rename(dir.path().join("new"), &path).unwrap();
         assert_eq!(text(keylog.new_secrets()), "C 01 02\n");

@@ -22,6 +22,9 @@ pub struct PacketWords {
     /// A key log, as SSLKEYLOGFILE makes it, that may grow during the capture: its secrets are put before the packets
     #[arg(long, value_name = "FILE")]
     tls_keylog: Option<PathBuf>,
+    /// Such a key log is sent by `keylog`, a while after it was written: packets wait for it
+    #[arg(long, conflicts_with = "tls_keylog")]
+    tls_keylog_sent: bool,
     /// Begin another file when one has this many bytes
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(MIN_FILE_SIZE..))]
     max_file_size: Option<u64>,
@@ -44,6 +47,8 @@ pub struct PacketOptions {
     pub to_stdout: bool,
     /// A key log.
     pub keylog: Option<PathBuf>,
+    /// Its secrets are sent from outside.
+    pub keylog_sent: bool,
     /// When to begin another file.
     pub rotation: Option<Rotation>,
 }
@@ -83,7 +88,7 @@ impl Format {
 impl PacketWords {
     /// What they mean; or what is wrong with them, in one line.
     pub fn read(self) -> Result<PacketOptions, String> {
-        if self.format == Format::Pcap && self.tls_keylog.is_some() {
+        if self.format == Format::Pcap && (self.tls_keylog.is_some() || self.tls_keylog_sent) {
             return Err("error: --format=pcap has no place for secrets: leave --tls-keylog or --format out".into());
         }
         let files = self.max_files;
@@ -92,6 +97,7 @@ impl PacketWords {
             format: self.format,
             to_stdout: self.write.is_some(),
             keylog: self.tls_keylog,
+            keylog_sent: self.tls_keylog_sent,
             rotation: self.max_file_size.map(|bytes| Rotation { bytes, files }),
         })
     }

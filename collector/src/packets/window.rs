@@ -11,6 +11,8 @@ use netobserv_wire::packet::{HEAD, Packet};
 
 /// How long a packet waits: agents send at least every 100 ms, the rest is for the way.
 pub const WAIT: Duration = Duration::from_millis(300);
+/// The same where secrets come from a pod, by way of a user's machine: they are to stand before the packets they belong to.
+pub const LONG_WAIT: Duration = Duration::from_millis(2_500);
 /// Bytes of packets that may wait; from there on the older half goes, whatever its age.
 pub const MOST_BYTES: usize = 24 << 20;
 
@@ -26,8 +28,9 @@ pub struct Seen {
 }
 
 /// Packets that wait.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Window {
+    wait: Duration,
     held: Vec<Seen>,
     bytes: usize,
     /// When packets arrived, with the latest time among all that had arrived by then.
@@ -42,7 +45,18 @@ pub fn cost(packet: &Packet) -> usize {
     HEAD + packet.data.len()
 }
 
+impl Default for Window {
+    fn default() -> Self {
+        Self::new(WAIT)
+    }
+}
+
 impl Window {
+    /// Holds packets for so long.
+    pub fn new(wait: Duration) -> Self {
+        Self { wait, held: vec![], bytes: 0, arrivals: VecDeque::new(), passed: 0, late: 0 }
+    }
+
     /// Takes packets in that arrived `now`.
     pub fn add(&mut self, packets: impl Iterator<Item = Seen>, now: Instant) {
         let mut latest = self.arrivals.back().map_or(0, |(_, time)| *time);
@@ -57,7 +71,7 @@ impl Window {
     /// Lets those through whose time has come, oldest first.
     pub fn due(&mut self, now: Instant) -> impl Iterator<Item = Seen> {
         let mut horizon = 0;
-        while let Some((_, latest)) = self.arrivals.front().filter(|(at, _)| now.duration_since(*at) >= WAIT) {
+        while let Some((_, latest)) = self.arrivals.front().filter(|(at, _)| now.duration_since(*at) >= self.wait) {
             horizon = *latest;
             self.arrivals.pop_front();
         }
