@@ -7,6 +7,8 @@
 #                               (needs root)
 #   scripts/bench.sh ingest     the collector against plain SQLite, 30 s
 #   scripts/bench.sh enrich     the collector with names of 10,000 pods against none, 30 s
+#   scripts/bench.sh packets    a capture of packets: 500,000 a second of 128 bytes into the collector, and through the kernel and the
+#                               agent; a stream of 1 Gbit/s; what was lost, and the memory of both programs, 60 s (needs root)
 #   scripts/bench.sh screen     the collector with its screen against without, and what the screen puts out, 80 s
 #   scripts/bench.sh throughput TCP over a veth with a capture of everything against none, in turns, 50 s (needs root)
 set -euo pipefail
@@ -14,15 +16,16 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 usage() {
-  echo "usage: $0 [kernel] [ingest] [enrich] [screen] [throughput]" >&2
+  echo "usage: $0 [kernel] [ingest] [enrich] [packets] [screen] [throughput]" >&2
   exit 2
 }
 
 benches=("$@")
-((${#benches[@]})) || benches=(kernel ingest enrich screen throughput)
+((${#benches[@]})) || benches=(kernel ingest enrich packets screen throughput)
 for bench in "${benches[@]}"; do
   case $bench in
     kernel | ingest | enrich | screen) ;;
+    packets) need iperf3 iperf3 && need ip iproute2 && need capinfos wireshark-common ;;
     throughput) need iperf3 iperf3 && need python3 python3 && need ip iproute2 ;;
     *) usage ;;
   esac
@@ -45,6 +48,11 @@ run_screen() { cargo bench --locked --package netobserv-collector --bench screen
 run_ingest() { cargo bench --locked --package netobserv-collector --bench ingest; }
 
 run_enrich() { cargo bench --locked --package netobserv-collector --bench ingest -- --names; }
+
+run_packets() {
+  ((EUID == 0)) || die 'network namespaces and eBPF programs need root'
+  cargo bench --locked --package netobserv-collector --bench packets
+}
 
 # Two namespaces of its own, and nothing but iperf3 between them.
 run_throughput() {
