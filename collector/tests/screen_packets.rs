@@ -35,7 +35,7 @@ fn only_file(pty: &Pty) -> PathBuf {
 
 #[test]
 fn a_person_goes_down_to_the_bytes_and_back() {
-    let (mut pty, agent) = with_packets(&[], (120, 40));
+    let (mut pty, agent) = with_packets(&[], (132, 40));
     pty.wait_for("10.0.0.7:40000 → 10.0.0.8:8080");
 
     pty.press("port:8080");
@@ -47,7 +47,7 @@ fn a_person_goes_down_to_the_bytes_and_back() {
     pty.wait_for("Bytes of HTTP");
     pty.wait_for("47 45 54 20 2f 63 61 72");
     pty.press("\x1b");
-    pty.wait_for("1 packets at hand of 1");
+    pty.wait_for("What it says");
     pty.press("\x1b");
     pty.wait_for("1 of 2 conversations");
     pty.press("\x7f");

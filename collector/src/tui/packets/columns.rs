@@ -69,7 +69,7 @@ impl Column {
             Self::Ends | Self::Protocol | Self::Packets | Self::Bytes | Self::Last => 0,
             Self::Drops => 80,
             Self::Resent => 100,
-            Self::Sent | Self::Received => 120,
+            Self::Sent | Self::Received => 140,
             Self::First => 150,
         }
     }

@@ -209,6 +209,7 @@ fn move_cursor(app: &mut App, lines: isize, data: &Data) {
     let place = match list.cursor {
         Some(cursor) => cursor.saturating_add_signed(lines),
         None if lines == isize::MAX || (lines < 0 && lines != isize::MIN && !is_talks) => usize::MAX,
+        None if lines == isize::MIN => 0,
         None => list.offset,
     };
     select(app, place, data);

@@ -70,7 +70,8 @@ impl Screen {
             let collect = std::thread::Builder::new().name("screen-data".into());
             collect.spawn(move || collect_data(&intake, &their_data, &stop))?;
             let app = App::new(facts, Theme::of_environment(), (80, 24));
-            Ok(Packets { app, marks: refresh::Marks::new(), buttons: Buttons::new(), data, counts, tally })
+            let (marks, buttons, due) = (refresh::Marks::new(), Buttons::new(), Instant::now());
+            Ok(Packets { app, marks, buttons, data, counts, tally, due })
         })
     }
 }
@@ -94,7 +95,12 @@ struct Packets {
     data: Arc<Mutex<Data>>,
     counts: Arc<Counts>,
     tally: Arc<Tally>,
+    /// When the list is made anew, unless a key wants it at once.
+    due: Instant,
 }
+
+/// Many conversations take a while to look through: so many times as long is left to the thread that counts.
+const REST: u32 = 10;
 
 impl Scene for Packets {
     fn resize(&mut self, width: u16, height: u16) {
@@ -107,7 +113,11 @@ impl Scene for Packets {
     }
 
     fn data(&mut self) {
-        refresh::data(&mut self.app, &locked(&self.data));
+        let start = Instant::now();
+        if start >= self.due {
+            refresh::data(&mut self.app, &locked(&self.data));
+            self.due = start + start.elapsed() * REST;
+        }
     }
 
     fn draw(&mut self, frame: &mut Frame) {
@@ -115,10 +125,12 @@ impl Scene for Packets {
     }
 
     fn key(&mut self, key: KeyEvent) -> Effect {
+        self.due = Instant::now();
         keys::press(&mut self.app, key, &locked(&self.data))
     }
 
     fn mouse(&mut self, mouse: MouseEvent) {
+        self.due = Instant::now();
         keys::mouse(&mut self.app, mouse, &self.buttons, &locked(&self.data));
     }
 }

@@ -1,6 +1,6 @@
 //! One packet: what is known of it, its layers, its bytes.
 
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 
 use crate::human;
@@ -16,6 +16,10 @@ const BYTES: usize = 16;
 /// Characters of a field's name.
 const NAME: usize = 18;
 
+/// Characters of a line of bytes; on a screen of this width they stand beside the layers.
+const DUMP: u16 = 76;
+const WIDE: u16 = 130;
+
 /// A line and whether it begins something.
 enum Line {
     Title(String),
@@ -25,7 +29,19 @@ enum Line {
 }
 
 pub(super) fn draw(canvas: &mut Canvas, app: &App, (kept, offset): (&Kept, usize), area: Rect) {
-    for (index, line) in all(kept).into_iter().skip(offset).enumerate() {
+    let (mut left, right) = (told(kept), dump(kept));
+    if area.width >= WIDE {
+        let [said, bytes] = Layout::horizontal([Constraint::Min(1), Constraint::Length(DUMP)]).spacing(1).areas(area);
+        column(canvas, app, left, offset, said);
+        column(canvas, app, right, offset, bytes);
+    } else {
+        left.extend(right);
+        column(canvas, app, left, offset, area);
+    }
+}
+
+fn column(canvas: &mut Canvas, app: &App, lines: Vec<Line>, offset: usize, area: Rect) {
+    for (index, line) in lines.into_iter().skip(offset).enumerate() {
         let Some(area) = row(area, index) else { break };
         let width = usize::from(area.width);
         let mut pieces = Pieces::new();
@@ -33,8 +49,8 @@ pub(super) fn draw(canvas: &mut Canvas, app: &App, (kept, offset): (&Kept, usize
             Line::Title(text) => pieces.push(fit(&text, width, false), reversed()),
             Line::Field(name, value) => {
                 pieces.push(format!("  {name:<NAME$}"), bold());
-                let style =
-                    if name == "Dropped" || name == "Lost before it" { app.theme.alarm() } else { Style::new() };
+                let is_bad = name == "Dropped" || name == "Lost before it";
+                let style = if is_bad { app.theme.alarm() } else { Style::new() };
                 pieces.push(fit(&value, width.saturating_sub(NAME + 2), false), style);
             }
             Line::Bytes(text) => pieces.plain(text),
@@ -46,19 +62,24 @@ pub(super) fn draw(canvas: &mut Canvas, app: &App, (kept, offset): (&Kept, usize
 
 /// Lines of the packet that is shown.
 pub(in crate::tui::packets) fn lines(app: &App) -> usize {
-    if let Level::Packet(_, kept, _) = &app.level { all(kept).len() } else { 0 }
+    let Level::Packet(_, kept, _) = &app.level else { return 0 };
+    let (left, right) = (told(kept).len(), dump(kept).len());
+    if app.size.0 >= WIDE { left.max(right) } else { left + right }
 }
 
-fn all(kept: &Kept) -> Vec<Line> {
+/// What is known of it, and what its layers say.
+fn told(kept: &Kept) -> Vec<Line> {
     let mut lines = about(kept);
-    let layers = layers(&kept.data);
-    for layer in &layers {
+    for layer in layers(&kept.data) {
         lines.push(Line::Title(format!("{}  {}", layer.name, layer.info)));
-        lines.extend(layer.fields.iter().map(|(name, value)| Line::Field(name, value.clone())));
+        lines.extend(layer.fields.into_iter().map(|(name, value)| Line::Field(name, value)));
     }
-    for layer in &layers {
-        lines.extend(hex(kept, layer));
-    }
+    lines
+}
+
+/// Its bytes, layer by layer.
+fn dump(kept: &Kept) -> Vec<Line> {
+    let mut lines: Vec<Line> = layers(&kept.data).iter().flat_map(|layer| hex(kept, layer)).collect();
     if kept.data.len() < kept.captured {
         let (shown, all) = (human::count(kept.data.len() as u64), human::count(kept.captured as u64));
         lines.push(Line::Note(format!("the first {shown} of {all} bytes; the file has all of them")));

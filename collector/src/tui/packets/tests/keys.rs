@@ -75,7 +75,7 @@ fn each_key_does_what_the_help_says() {
         ("Enter", "Left", "talks, Bytes"),
         ("Enter", "Up", "packets, Bytes, at 120 of 121, paused"),
         ("Enter", "Home", "packets, Bytes, at 0 of 121, paused"),
-        ("Enter", "Enter", "packet 363 +0, Bytes, at 120 of 121, paused"),
+        ("Enter", "Enter", "packet 364 +0, Bytes, at 120 of 121, paused"),
         ("Enter Home", "Enter Right", "packet 2 +0, Bytes, at 1 of 121, paused"),
         ("Enter Home Enter", "Left", "packet 1 +0, Bytes, at 0 of 121, paused"),
         ("Enter Home Enter", "Down Down Up", "packet 1 +1, Bytes, at 0 of 121, paused"),

@@ -19,7 +19,7 @@ fn snapshot(name: &str, keys: &str) {
 #[test]
 fn conversations() {
     snapshot("talks", "");
-    snapshot("talks_busy", "!/icmp/ Enter 10. > Down Down Tab");
+    snapshot("talks_busy", "!/icmp/ Enter 10. Enter > Down Down Tab");
 }
 
 #[test]
