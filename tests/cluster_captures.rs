@@ -177,8 +177,9 @@ fn https_between_pods_is_read_with_the_secrets_in_the_file() {
             _ => format!("--tls-keylog=shop/client-1:{}", keys.display()),
         };
         let words = ["packets", "--protocol=TCP", "--port=443", "--max-time=5m", "--output-dir", name, &option];
-        let plugin = capture(&shop, &words);
-        shop.wait_capturing();
+        let mut plugin = capture(&shop, &words);
+        shop.cluster.wait_until("a capture", || plugin.ended() || state(&shop.cluster) == "capturing");
+        assert!(!plugin.ended(), "{}", plugin.wait(Duration::from_secs(5)));
         let asked = shop.client.netns.run("python3").args(["-c", ASK]).arg(&keys).arg(&url).finish();
         assert!(asked.success(), "{asked}");
         // They are on their way for a moment.

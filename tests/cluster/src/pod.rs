@@ -34,11 +34,12 @@ pub struct Init {
     pub log: PathBuf,
 }
 
-/// Lays out the image in an empty folder.
+/// Lays out the image in a folder; what an earlier pod of the same name has left there goes.
 ///
 /// # Panics
 /// When that fails.
 pub fn lay_out(root: &Path, collector: &Path, agent: &Path) {
+    let _ = fs::remove_dir_all(root);
     let make = |folder: &str| fs::create_dir_all(root.join(folder)).expect("a folder of a pod");
     ["bin", "etc", "output", "run", "tmp", "etc/netobserv/tls"].into_iter().for_each(make);
     for (name, program) in [
