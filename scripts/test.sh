@@ -131,11 +131,12 @@ install_tools() {
 }
 
 # The registry of the air-gap test, without the service that installing its package would start.
+PATH=$PATH:$PWD/target/registry/usr/bin
 unpack_registry() {
-  PATH=$PATH:$PWD/target/registry/usr/bin
   command -v docker-registry >/dev/null && return
   if apt_has docker-registry; then
     mkdir -p target/registry
+    rm -f target/registry/*.deb
     { (cd target/registry && apt-get download -qq docker-registry) && dpkg-deb -x target/registry/*.deb target/registry; } ||
       note 'docker-registry could not be unpacked: its test will say that it was skipped'
   fi
