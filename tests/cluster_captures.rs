@@ -182,10 +182,10 @@ fn https_between_pods_is_read_with_the_secrets_in_the_file() {
         assert!(!plugin.ended(), "{}", plugin.wait(Duration::from_secs(5)));
         let asked = shop.client.netns.run("python3").args(["-c", ASK]).arg(&keys).arg(&url).finish();
         assert!(asked.success(), "{asked}");
-        // They are on their way for a moment.
+        // They are on their way for a moment; this one is written last.
         let folder = home.join(name).join("pcap");
         shop.cluster.wait_until("secrets in the collector's pod", || {
-            let grep = ["/usr/bin/grep", "-rlq", "CLIENT_", "/output/pcap"];
+            let grep = ["/usr/bin/grep", "-rlq", "CLIENT_TRAFFIC_SECRET_0", "/output/pcap"];
             let words = ["exec", "-n", "netobserv-cli", "collector", "--"];
             shop.cluster.user("oc").args(words).args(grep).finish().success()
         });
@@ -233,4 +233,21 @@ fn the_extcap_script_captures_the_cluster_into_a_pipe() {
     capture.signal(Signal::SIGTERM);
     let done = capture.wait(Duration::from_secs(60));
     assert_eq!(shop.cluster.left_behind(), Vec::<String>::new(), "{done}");
+}
+
+/// On a terminal: the conversations, by name, drawn in the collector's pod and shown here.
+#[test]
+fn a_terminal_shows_the_conversations_of_pods() {
+    require_privileged!("a_terminal_shows_the_conversations_of_pods");
+    let shop = Shop::open(2);
+    let plugin = binaries().plugin.display();
+    let line = format!("exec '{plugin}' packets --protocol=TCP --port=8080 --max-time=8s --copy=true");
+    let run = shop.cluster.user("script").env("TERM", "xterm-256color").args(["-qfec", &line, "/dev/null"]);
+    let done = shop.browse_until_end(run.start());
+    assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+    for text in ["Packet capture", "Conversations", "shop/client-1", "\x1b[?1049l"] {
+        assert!(done.stdout.contains(text), "no {text:?}: {done}");
+    }
+    assert_eq!(std::fs::read_dir(shop.cluster.home().join("output/pcap")).unwrap().count(), 1);
+    assert_eq!(shop.cluster.left_behind(), Vec::<String>::new());
 }

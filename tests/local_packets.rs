@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use netobserv_testkit::ethtool::set_offloads;
+use netobserv_testkit::proc::binaries;
 use netobserv_testkit::{LocalCapture, Pair, Process, Run, Signal, require_privileged, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -194,4 +195,25 @@ fn a_killed_collector_leaves_a_file_that_reads() {
     let ended = capture.ended();
     assert!(!ended.finished.success(), "{}", ended.finished);
     assert!(tshark(&ended.packets(), &["-n"], &["frame.number"]).len() > 40, "{}", ended.finished);
+}
+
+#[test]
+fn a_terminal_shows_the_conversations() {
+    require_privileged!("a_terminal_shows_the_conversations");
+    let (pair, dir) = (Pair::addressed(), tempfile::tempdir().unwrap());
+    let (plugin, interface) = (binaries().plugin.display(), pair.captured());
+    let line = format!("exec '{plugin}' packets --local --protocol=ICMP --interfaces={interface} --max-time=8s");
+    let run = pair.right.run("script").args(["-qfec", &line, "/dev/null"]).dir(dir.path());
+    let run = run.env("NETOBSERV_AGENT_BIN", &binaries().agent).env("TERM", "xterm-256color");
+    let mut capture = run.env("NETOBSERV_COLLECTOR_BIN", &binaries().collector).start();
+    let ended = wait_for(SOON * 3, || {
+        pair.ping();
+        capture.ended()
+    });
+    assert!(ended, "{}", capture.stdout());
+    let done = capture.wait(SOON);
+    assert!(done.success(), "{done}");
+    for text in ["Packet capture", "Conversations", "10.0.0.1", "\x1b[?1049l", "lost: nothing"] {
+        assert!(done.stdout.contains(text), "no {text:?}: {done}");
+    }
 }

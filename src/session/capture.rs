@@ -41,13 +41,16 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
     let quiet = session.oc.quiet();
     let namespace = session.plan.namespace.clone();
     let keylog = session.settings.keylog.as_ref();
+    // Secrets of the last moments are still wanted when the user has asked for the end.
+    let mut steady = session.oc.quiet();
+    steady.shield();
     let (end_renewals, over) = channel::<()>();
     let (end_secrets, no_more) = channel::<()>();
     let (mut finished, mut secrets_missing) = (None, None);
     let done = thread::scope(|scope| {
-        let (quiet, namespace) = (&quiet, namespace.as_str());
+        let (quiet, steady, namespace) = (&quiet, &steady, namespace.as_str());
         scope.spawn(move || renew(quiet, namespace, &over));
-        let secrets = keylog.map(|keylog| scope.spawn(move || Reader::new(keylog).run(quiet, namespace, &no_more)));
+        let secrets = keylog.map(|keylog| scope.spawn(move || Reader::new(keylog).run(steady, namespace, &no_more)));
         let mut watch = Watch { session, finished: &mut finished, since: None };
         let done = watch.session.oc.attend(&call, terminal, &mut || watch.is_over());
         drop((end_renewals, end_secrets));

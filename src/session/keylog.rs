@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::oc::{Call, Oc, OcError};
 use crate::options::Keylog;
 
-/// Between two looks at a file of this machine, and at one in a pod. The collector holds packets back for 2.5 s.
+/// Between two looks at a file of this machine, and at one in a pod. The collector holds packets back for 5 s.
 const LOOK: Duration = Duration::from_millis(250);
-const LOOK_INTO_POD: Duration = Duration::from_secs(1);
+const LOOK_INTO_POD: Duration = Duration::from_millis(500);
 /// Bytes that are handed over at once, and all that the collector takes.
 const MOST_AT_ONCE: u64 = 1 << 20;
 const MOST: u64 = 16 << 20;

@@ -270,6 +270,8 @@ impl State {
 
     /// An empty folder, or one with the values of a Secret.
     fn filled(&self, dir: &Path, source: &Value, namespace: &str, uid: u32) -> PathBuf {
+        // An earlier pod of this name may have had one, too.
+        let _ = fs::remove_dir_all(dir);
         fs::create_dir_all(dir).expect("a volume");
         std::os::unix::fs::chown(dir, Some(uid), Some(uid)).expect("a volume's owner");
         let secret = text(&source["secret"]["secretName"]);
