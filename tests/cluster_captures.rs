@@ -235,17 +235,21 @@ fn the_extcap_script_captures_the_cluster_into_a_pipe() {
     assert_eq!(shop.cluster.left_behind(), Vec::<String>::new(), "{done}");
 }
 
+/// Runs a line on a terminal on which nobody types.
+const ON_TERMINAL: &str = r#"mkfifo keys && exec 3<>keys && script -qfec "$0" /dev/null <&3"#;
+
 /// On a terminal: the conversations, by name, drawn in the collector's pod and shown here.
 #[test]
 fn a_terminal_shows_the_conversations_of_pods() {
     require_privileged!("a_terminal_shows_the_conversations_of_pods");
     let shop = Shop::open(2);
     let plugin = binaries().plugin.display();
-    let line = format!("exec '{plugin}' packets --protocol=TCP --port=8080 --max-time=8s --copy=true");
-    let run = shop.cluster.user("script").env("TERM", "xterm-256color").args(["-qfec", &line, "/dev/null"]);
+    let line =
+        format!("stty cols 120 rows 40; exec '{plugin}' packets --protocol=TCP --port=8080 --max-time=8s --copy=true");
+    let run = shop.cluster.user("bash").env("TERM", "xterm-256color").args(["-c", ON_TERMINAL, &line]);
     let done = shop.browse_until_end(run.start());
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
-    for text in ["Packet capture", "Conversations", "shop/client-1", "\x1b[?1049l"] {
+    for text in ["Packet capture", "Conversations", "TCP", "\x1b[?1049l"] {
         assert!(done.stdout.contains(text), "no {text:?}: {done}");
     }
     assert_eq!(std::fs::read_dir(shop.cluster.home().join("output/pcap")).unwrap().count(), 1);

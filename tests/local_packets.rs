@@ -197,13 +197,18 @@ fn a_killed_collector_leaves_a_file_that_reads() {
     assert!(tshark(&ended.packets(), &["-n"], &["frame.number"]).len() > 40, "{}", ended.finished);
 }
 
+/// Runs a line on a terminal on which nobody types.
+const ON_TERMINAL: &str = r#"mkfifo keys && exec 3<>keys && script -qfec "$0" /dev/null <&3"#;
+
 #[test]
 fn a_terminal_shows_the_conversations() {
     require_privileged!("a_terminal_shows_the_conversations");
     let (pair, dir) = (Pair::addressed(), tempfile::tempdir().unwrap());
     let (plugin, interface) = (binaries().plugin.display(), pair.captured());
-    let line = format!("exec '{plugin}' packets --local --protocol=ICMP --interfaces={interface} --max-time=8s");
-    let run = pair.right.run("script").args(["-qfec", &line, "/dev/null"]).dir(dir.path());
+    let line = format!(
+        "stty cols 120 rows 40; exec '{plugin}' packets --local --protocol=ICMP --interfaces={interface} --max-time=8s"
+    );
+    let run = pair.right.run("bash").args(["-c", ON_TERMINAL, &line]).dir(dir.path());
     let run = run.env("NETOBSERV_AGENT_BIN", &binaries().agent).env("TERM", "xterm-256color");
     let mut capture = run.env("NETOBSERV_COLLECTOR_BIN", &binaries().collector).start();
     let ended = wait_for(SOON * 3, || {
