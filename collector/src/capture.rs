@@ -120,7 +120,9 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     ingest.close();
     story.end(end.reason());
     let finished = finish(sinks, &mut signals, first, &hurry, names.as_deref()).await;
-    if let Some(running) = running {
+    if let Some(mut running) = running {
+        let totals = counts.totals();
+        running.lacks_names(totals.json_unnamed.max(totals.sqlite_unnamed));
         running.end(&finished.as_ref().map_or_else(|error| format!("failed: {error}"), |()| end.reason()));
     }
     if let Some(lines) = lines {

@@ -33,6 +33,8 @@ pub struct SinkCounts {
     pub bytes: AtomicU64,
     /// Rows that are not in the file because it could not be written.
     pub lost: AtomicU64,
+    /// Rows with an end that has no name, which might have been filled in at the end had there been time.
+    pub unnamed: AtomicU64,
 }
 
 /// What one agent said of itself.
@@ -99,10 +101,14 @@ pub struct Totals {
     pub json_bytes: u64,
     /// Rows that the JSON file does not have.
     pub json_lost: u64,
+    /// Rows of the JSON file that were not filled in with late names, for want of time.
+    pub json_unnamed: u64,
     /// Rows in the SQLite file.
     pub sqlite_rows: u64,
     /// Rows that the SQLite file does not have.
     pub sqlite_lost: u64,
+    /// Rows of the SQLite file that were not filled in with late names, for want of time.
+    pub sqlite_unnamed: u64,
     /// Agents heard of.
     pub agents: u64,
     /// Agents that did not say that nothing follows.
@@ -192,8 +198,10 @@ impl Counts {
             json_rows: self.json.rows.load(Relaxed),
             json_bytes: self.json.bytes.load(Relaxed),
             json_lost: self.json.lost.load(Relaxed),
+            json_unnamed: self.json.unnamed.load(Relaxed),
             sqlite_rows: self.sqlite.rows.load(Relaxed),
             sqlite_lost: self.sqlite.lost.load(Relaxed),
+            sqlite_unnamed: self.sqlite.unnamed.load(Relaxed),
             agents: agents.len() as u64,
             agents_without_last_word: agents.values().filter(|agent| !agent.last).count() as u64,
             stretched_agents: agents.values().filter(|agent| agent.stretched_ms > 0).count() as u64,

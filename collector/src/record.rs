@@ -138,6 +138,8 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
         ("lost_unreadable_flows", number(totals.malformed_flows)),
         ("lost_json_flows", number(totals.json_lost)),
         ("lost_sqlite_flows", number(totals.sqlite_lost)),
+        ("unnamed_json_flows", number(totals.json_unnamed)),
+        ("unnamed_sqlite_flows", number(totals.sqlite_unnamed)),
     ]
 }
 

@@ -63,6 +63,12 @@ pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) 
     );
     lines.extend((totals.stretched_agents > 0).then_some(stretched));
     lines.extend(silence(totals, "flows"));
+    let unnamed = format!(
+        "  names came late, and the time to fill them in did not do: {} flows of the JSON file and {} of the SQLite file may lack some",
+        human::count(totals.json_unnamed),
+        human::count(totals.sqlite_unnamed)
+    );
+    lines.extend((totals.json_unnamed + totals.sqlite_unnamed > 0).then_some(unnamed));
     lines
 }
 
@@ -128,6 +134,7 @@ mod tests {
             refused_flows: 3,
             agents: 2,
             agents_without_last_word: 1,
+            json_unnamed: 1_200,
             losses,
             ..Totals::default()
         };
@@ -139,6 +146,7 @@ mod tests {
             "  output/flow/a.db: 1 flows",
             "  lost: in the kernel 7 packets, not in the SQLite file 1 flows; refused 3 flows for want of room",
             "  1 of the agents did not say that this is all: flows of them may be missing",
+            "  names came late, and the time to fill them in did not do: 1,200 flows of the JSON file and 0 of the SQLite file may lack some",
         ];
         assert_eq!(account(Duration::from_millis(1500), "interrupted", &totals, &paths), wanted);
     }

@@ -56,6 +56,9 @@ pub struct Status {
     /// Seconds for which finished files are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_s: Option<u64>,
+    /// Flows of a file for which there was no time, at the end, to fill in names that came late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unnamed_flows: Option<u64>,
 }
 
 /// The small files of one output folder.

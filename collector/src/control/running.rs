@@ -88,6 +88,11 @@ impl Running {
         }
     }
 
+    /// For so many flows of a file there was no time to fill in names that came late.
+    pub fn lacks_names(&mut self, flows: u64) {
+        self.status.unnamed_flows = (flows > 0).then_some(flows);
+    }
+
     /// The files are finished.
     pub fn end(mut self, reason: &str) {
         self.status.state = Phase::Finished;

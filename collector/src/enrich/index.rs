@@ -1,17 +1,21 @@
 //! Address to holder, over time. Pure: it is told facts and asked questions, and knows no clock and no API.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use netobserv_wire::flow::{Holder, Mac};
+use netobserv_wire::flow::{Holder, HolderRef, Mac};
 
 use super::facts::{Fact, Identity, Node, Owner, Pod, Service, Workload};
+use super::hash::QuickHash;
+use super::marks::Marks;
 use super::tenure::{End, Rank, Tenure, Tenures};
 
 /// Tenures that are over and still known: some 15 MB.
 const PAST: usize = 50_000;
+/// Most holders that are kept for good, for flows: some 150 MB if all of them have a part in flows. Those that come later are
+/// counted by each flow, which is slower.
+const LASTING: usize = 100_000;
 /// Kinds that stand between a pod and the workload that a person knows.
 const BETWEEN: [&str; 2] = ["ReplicaSet", "Job"];
 
@@ -24,41 +28,6 @@ pub(super) enum Place {
     Secondary(u128, Mac),
     /// A port of a node.
     Port(u128, u8, u16),
-}
-
-/// A quick hash. Places come from the API server, so nobody from outside can fill a table with places that collide.
-#[derive(Clone, Copy, Debug, Default)]
-struct PlaceHasher(u64);
-
-impl PlaceHasher {
-    fn mix(&mut self, word: u64) {
-        // An odd number near 2^64 divided by the golden ratio: Knuth, The Art of Computer Programming, 6.4.
-        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-impl Hasher for PlaceHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.mix(u64::from(*byte)));
-    }
-
-    fn write_u128(&mut self, number: u128) {
-        self.mix(number as u64);
-        self.mix((number >> 64) as u64);
-    }
-
-    fn write_u16(&mut self, number: u16) {
-        self.mix(u64::from(number));
-    }
-
-    fn write_isize(&mut self, number: isize) {
-        self.mix(number as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        // Tables look at the lowest and the highest bits; multiplication leaves the lowest poor.
-        self.0 ^ (self.0 >> 32)
-    }
 }
 
 /// A kind of objects.
@@ -95,7 +64,7 @@ type WorkloadKey = (String, Owner);
 /// The index.
 #[derive(Debug, Default)]
 pub struct Index {
-    places: HashMap<Place, Tenures, BuildHasherDefault<PlaceHasher>>,
+    places: HashMap<Place, Tenures, QuickHash>,
     objects: HashMap<(Kind, String), Object>,
     /// Owners of ReplicaSets and Jobs; by uid, so that one that is deleted is found.
     owners: HashMap<WorkloadKey, Option<Owner>>,
@@ -105,6 +74,8 @@ pub struct Index {
     zones: HashMap<String, String>,
     past: VecDeque<(Place, u64)>,
     last_id: u64,
+    /// Holders that are kept for good.
+    lasting: usize,
     /// There are places of this sort.
     secondaries: bool,
     ports: bool,
@@ -162,26 +133,30 @@ impl Index {
 
     /// Who is at this end.
     pub fn find(&self, question: &Question) -> Option<&Arc<Holder>> {
+        self.holding(question).map(|tenure| &tenure.holder)
+    }
+
+    /// The tenure of who is at this end.
+    pub(super) fn holding(&self, question: &Question) -> Option<&Tenure> {
         let address = number(question.address);
         if let Some(mac) = question.mac.filter(|_| self.secondaries)
             && let Some(tenure) = self.tenure(Place::Secondary(address, mac), question.at_ms)
         {
-            return Some(&tenure.holder);
+            return Some(tenure);
         }
         let plain = self.tenure(Place::Address(address), question.at_ms);
         if plain.is_some_and(|tenure| tenure.rank != Rank::Node) || !self.ports {
-            return plain.map(|tenure| &tenure.holder);
+            return plain;
         }
         let by_port = question.port.and_then(|(protocol, port)| {
             self.places.get(&Place::Port(address, protocol, port))?.only_one_at(question.at_ms)
         });
-        by_port.or(plain).map(|tenure| &tenure.holder)
+        by_port.or(plain)
     }
 
     /// The node that has this address.
-    pub fn node(&self, address: IpAddr, at_ms: u64) -> Option<&Arc<Holder>> {
-        let tenure = self.tenure(Place::Address(number(address)), at_ms)?;
-        Some(&tenure.holder).filter(|_| tenure.rank == Rank::Node)
+    pub(super) fn node(&self, address: IpAddr, at_ms: u64) -> Option<&Tenure> {
+        self.tenure(Place::Address(number(address)), at_ms).filter(|tenure| tenure.rank == Rank::Node)
     }
 
     fn tenure(&self, place: Place, at_ms: u64) -> Option<&Tenure> {
@@ -311,7 +286,10 @@ impl Index {
         let (mut change, mut places) = (Change::default(), Vec::with_capacity(claims.len()));
         for (place, holder) in claims {
             let from_ms = if held && !known.contains(&place) { now_ms } else { from_ms };
-            self.places.entry(place).or_default().put(Tenure { id, rank, from_ms, end, holder });
+            let tenures = self.places.entry(place).or_default();
+            let shared = tenures.shared(id, &holder).unwrap_or_else(|| share(&mut self.lasting, holder.clone()));
+            let marks = Marks::of(&holder);
+            tenures.put(Tenure { id, rank, from_ms, end, holder, shared, marks });
             change.addresses.extend((!known.contains(&place)).then(|| place.address()));
             places.push(place);
         }
@@ -362,6 +340,15 @@ pub(super) fn number(address: IpAddr) -> u128 {
         IpAddr::V4(address) => address.to_ipv6_mapped().into(),
         IpAddr::V6(address) => address.into(),
     }
+}
+
+/// A holder as flows carry it.
+fn share(lasting: &mut usize, holder: Arc<Holder>) -> HolderRef {
+    if *lasting >= LASTING {
+        return HolderRef::Counted(holder);
+    }
+    *lasting += 1;
+    HolderRef::lasting(holder)
 }
 
 /// Name, namespace, kind and owner; one that nothing owns is its own owner.

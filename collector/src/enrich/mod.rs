@@ -5,7 +5,9 @@
 //! written without it, and filled in at the end where it became known meanwhile.
 
 pub mod facts;
+pub(crate) mod hash;
 pub mod index;
+mod marks;
 mod missed;
 mod objects;
 mod state;
@@ -20,16 +22,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use netobserv_wire::Flow;
-use netobserv_wire::flow::{Endpoint, Enrichment, Holder};
+use netobserv_wire::flow::{Endpoint, Enrichment, Holder, HolderRef};
 
 use facts::Fact;
 use index::{Index, Kind, Question};
+use marks::Marks;
 use missed::Missed;
 use state::{State, Trouble};
 use subnets::Subnets;
+use tenure::Tenure;
 
-/// Names of namespaces that belong to the platform begin so.
-const INFRA: [&str; 3] = ["openshift", "kube-", "netobserv"];
+/// One end of a flow, and the marks of who is there.
+type End = (Endpoint, Option<Marks>);
 
 /// Names the ends of flows. Shared by receivers, sinks and the watch.
 #[derive(Debug, Default)]
@@ -55,9 +59,13 @@ impl Names {
     /// Names the ends of flows that nobody has named.
     pub fn name(&self, flows: &mut [Flow]) {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        for flow in flows.iter_mut().filter(|flow| flow.k8s.is_none()) {
-            let named = self.ends(&index, flow);
-            flow.k8s = describe(&index, flow, named).map(Box::new);
+        // First all look-ups, which wait for memory, and do so together when nothing is between them.
+        let found: Vec<_> = flows.iter().map(|flow| flow.k8s.is_none().then(|| held(&index, flow))).collect();
+        for (flow, found) in flows.iter_mut().zip(found) {
+            if let Some(found) = found {
+                let named = self.ends(flow, found);
+                flow.k8s = describe(&index, flow, named).map(Box::new);
+            }
         }
         self.used.store(true, Relaxed);
     }
@@ -75,9 +83,12 @@ impl Names {
     /// Names what a flow was not named when it came. What it was named is not taken away. Returns whether there is something new.
     pub fn name_late(&self, flow: &mut Flow) -> bool {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let [src, dst] = self.ends(&index, flow);
+        let [(src, _), (dst, _)] = self.ends(flow, held(&index, flow));
         let before = flow.k8s.take().unwrap_or_default();
-        let ends = [later(&before.src, src), later(&before.dst, dst)];
+        let ends = [later(&before.src, src), later(&before.dst, dst)].map(|end| {
+            let marks = end.holder.as_deref().map(Marks::of);
+            (end, marks)
+        });
         let mut after = describe(&index, flow, ends).unwrap_or_default();
         after.flow_direction = before.flow_direction.or(after.flow_direction);
         after.pipeline.clone_from(&before.pipeline);
@@ -133,25 +144,32 @@ impl Names {
         self.state.trouble(kind, trouble);
     }
 
-    /// Who is at the two ends, sender first.
-    fn ends(&self, index: &Index, flow: &Flow) -> [Endpoint; 2] {
-        let at_ms = if flow.start_ms > 0 { flow.start_ms } else { flow.received_s * 1_000 };
-        let end = |address: Option<IpAddr>, mac, port: Option<u16>| {
-            let Some(address) = address else { return Endpoint::default() };
-            let question = Question { address, mac, port: flow.proto.zip(port), at_ms };
-            let holder = index.find(&question).cloned();
-            if holder.is_none() {
+    /// The two ends, sender first.
+    fn ends(&self, flow: &Flow, held: [Option<&Tenure>; 2]) -> [End; 2] {
+        let end = |address: Option<IpAddr>, held: Option<&Tenure>| {
+            let Some(address) = address else { return End::default() };
+            if held.is_none() {
                 self.missed.note(address);
             }
-            Endpoint { holder, subnet: self.subnets.label(address).cloned() }
+            let subnet = self.subnets.label(address).cloned();
+            (Endpoint { holder: held.map(|tenure| tenure.shared.clone()), subnet }, held.map(|tenure| tenure.marks))
         };
-        [end(flow.src_addr, flow.src_mac, flow.src_port), end(flow.dst_addr, flow.dst_mac, flow.dst_port)]
+        [end(flow.src_addr, held[0]), end(flow.dst_addr, held[1])]
     }
+}
+
+/// Who held the addresses of the two ends when the flow began, sender first.
+fn held<'a>(index: &'a Index, flow: &Flow) -> [Option<&'a Tenure>; 2] {
+    let at_ms = if flow.start_ms > 0 { flow.start_ms } else { flow.received_s * 1_000 };
+    let at = |address: Option<IpAddr>, mac, port: Option<u16>| {
+        index.holding(&Question { address: address?, mac, port: flow.proto.zip(port), at_ms })
+    };
+    [at(flow.src_addr, flow.src_mac, flow.src_port), at(flow.dst_addr, flow.dst_mac, flow.dst_port)]
 }
 
 /// What is known now of an end of which something was known before: of another holder than before, nothing.
 fn later(before: &Endpoint, now: Endpoint) -> Endpoint {
-    let same = |now: &Holder, before: &Holder| {
+    let same = |now: &HolderRef, before: &HolderRef| {
         (&now.name, &now.namespace, &now.kind) == (&before.name, &before.namespace, &before.kind)
     };
     let holder = match (&before.holder, now.holder) {
@@ -163,35 +181,32 @@ fn later(before: &Endpoint, now: Endpoint) -> Endpoint {
 }
 
 /// What is known of a flow, with direction and layer; `None` when nothing is.
-fn describe(index: &Index, flow: &Flow, [src, dst]: [Endpoint; 2]) -> Option<Enrichment> {
+fn describe(index: &Index, flow: &Flow, [(src, src_marks), (dst, dst_marks)]: [End; 2]) -> Option<Enrichment> {
     if src == Endpoint::default() && dst == Endpoint::default() {
         return None;
     }
-    let flow_direction = direction(index, flow, src.holder.as_deref(), dst.holder.as_deref());
-    let layer = layer(src.holder.as_deref(), dst.holder.as_deref());
+    let flow_direction = direction(index, flow, src_marks.as_ref(), dst_marks.as_ref());
+    let layer = layer(src_marks.as_ref(), dst_marks.as_ref());
     Some(Enrichment { src, dst, flow_direction, layer: layer.unwrap_or_default().into(), pipeline: None })
 }
 
 /// 2 within one node; else 1 out of the agent's node or 0 into it.
-fn direction<'a>(index: &Index, flow: &Flow, src: Option<&'a Holder>, dst: Option<&'a Holder>) -> Option<u8> {
-    let host = |end: Option<&'a Holder>| end.map_or("", |holder| holder.host_name.as_str());
-    let (src_host, dst_host) = (host(src), host(dst));
-    if !src_host.is_empty() && src_host == dst_host {
+fn direction(index: &Index, flow: &Flow, src: Option<&Marks>, dst: Option<&Marks>) -> Option<u8> {
+    if src.zip(dst).is_some_and(|(src, dst)| src.same_host(dst)) {
         return Some(2);
     }
     let agent = flow.agent_ip?;
-    let at_agent = |end: Option<&Holder>| end.is_some_and(|holder| holder.host_ip == Some(agent));
-    if at_agent(src) {
+    if src.is_some_and(|src| src.is_at(agent)) {
         return Some(1);
     }
-    if at_agent(dst) {
+    if dst.is_some_and(|dst| dst.is_at(agent)) {
         return Some(0);
     }
     // The agent may call its node by another address than pods do.
-    let node = &index.node(agent, flow.start_ms)?.host_name;
-    if *node == src_host {
+    let node = &index.node(agent, flow.start_ms)?.marks;
+    if src.is_some_and(|src| src.same_host(node)) {
         Some(1)
-    } else if *node == dst_host {
+    } else if dst.is_some_and(|dst| dst.same_host(node)) {
         Some(0)
     } else {
         None
@@ -199,14 +214,10 @@ fn direction<'a>(index: &Index, flow: &Flow, src: Option<&'a Holder>, dst: Optio
 }
 
 /// "app" when an end is in a namespace of the user's, "infra" otherwise.
-fn layer(src: Option<&Holder>, dst: Option<&Holder>) -> Option<&'static str> {
-    let is_app = |holder: &Holder| {
-        let api = holder.namespace == "default" && holder.name == "kubernetes";
-        !holder.namespace.is_empty() && !api && !INFRA.iter().any(|prefix| holder.namespace.starts_with(prefix))
-    };
+fn layer(src: Option<&Marks>, dst: Option<&Marks>) -> Option<&'static str> {
     let mut ends = src.into_iter().chain(dst).peekable();
     ends.peek()?;
-    Some(if ends.any(is_app) { "app" } else { "infra" })
+    Some(if ends.any(Marks::is_app) { "app" } else { "infra" })
 }
 
 fn now_ms() -> u64 {

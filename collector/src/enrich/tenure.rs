@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use netobserv_wire::flow::Holder;
+use netobserv_wire::flow::{Holder, HolderRef};
 use smallvec::SmallVec;
+
+use super::marks::Marks;
 
 /// How far the clocks of nodes and API server may be apart, and the precision of the API's times.
 const SKEW_MS: u64 = 1_000;
@@ -36,6 +38,10 @@ pub(super) struct Tenure {
     pub(super) from_ms: u64,
     pub(super) end: End,
     pub(super) holder: Arc<Holder>,
+    /// The same, for flows.
+    pub(super) shared: HolderRef,
+    /// Of this holder.
+    pub(super) marks: Marks,
 }
 
 impl Tenure {
@@ -85,11 +91,19 @@ impl Tenures {
         holders.all(|other| other.id == found.id || other.end != End::Open).then_some(found)
     }
 
+    /// How flows carry this holder, if the object was it before.
+    pub(super) fn shared(&self, id: u64, holder: &Holder) -> Option<HolderRef> {
+        let known = self.0.iter().find(|known| known.id == id && *known.holder == *holder)?;
+        Some(known.shared.clone())
+    }
+
     /// Adds a tenure, or changes that of the same object.
     pub(super) fn put(&mut self, tenure: Tenure) {
         if let Some(known) = self.0.iter_mut().find(|known| known.id == tenure.id) {
             known.end = tenure.end;
             known.holder = tenure.holder;
+            known.shared = tenure.shared;
+            known.marks = tenure.marks;
             return;
         }
         let place = self.0.partition_point(|known| known.from_ms <= tenure.from_ms);
@@ -115,7 +129,7 @@ mod tests {
     use super::*;
 
     fn tenure(id: u64, rank: Rank, from_ms: u64, end: End) -> Tenure {
-        Tenure { id, rank, from_ms, end, holder: Arc::default() }
+        Tenure { id, rank, from_ms, end, holder: Arc::default(), shared: HolderRef::default(), marks: Marks::default() }
     }
 
     #[track_caller]

@@ -5,6 +5,7 @@
 //! after its last whole line and adding `]` repairs it.
 
 mod late;
+mod objects;
 
 use std::fs::File;
 use std::io;
@@ -14,9 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use netobserv_wire::value::append_quoted;
-use netobserv_wire::{FIELDS, Flow, GROUPS, Value};
+use netobserv_wire::Flow;
 use tokio::sync::Notify;
+
+pub use self::objects::Objects;
 
 use super::shield::Shield;
 use super::{LATE_TIME, Sink, SinkError};
@@ -25,6 +27,8 @@ use crate::enrich::Names;
 
 /// Bytes of rows after which they are written.
 const WRITE: usize = 128 << 10;
+/// Rows that are made ready together.
+const AHEAD: usize = 32;
 const EMPTY: &[u8] = b"[]\n";
 const OPEN: &[u8] = b"[\n";
 const NEXT: &[u8] = b",\n";
@@ -75,9 +79,10 @@ impl JsonSink {
     fn fill_names(&self) {
         let Some(names) = self.names.as_ref().filter(|names| names.late()) else { return };
         match late::fill(&self.path, &self.objects, names, Instant::now() + LATE_TIME) {
-            Ok((rows, bytes)) => {
-                tracing::debug!("{}: names of {rows} flows came late", self.path.display());
+            Ok((filled, bytes)) => {
+                tracing::debug!("{}: names of {} flows came late", self.path.display(), filled.rows);
                 self.counts.json().bytes.store(bytes, Relaxed);
+                self.counts.json().unnamed.store(filled.left, Relaxed);
             }
             Err(error) => tracing::warn!("{}: names that came late are not in it: {error}", self.path.display()),
         }
@@ -118,6 +123,9 @@ impl JsonSink {
 
     fn write_rows(&mut self, rows: &[Flow]) -> io::Result<()> {
         for (index, flow) in rows.iter().enumerate() {
+            if index.is_multiple_of(AHEAD) {
+                self.objects.prepare(&rows[index..rows.len().min(index + AHEAD)]);
+            }
             self.append(flow);
             if self.pending.len() >= WRITE {
                 self.flush().inspect_err(|_| self.lose(rows.len() - index - 1))?;
@@ -154,56 +162,6 @@ impl Sink for JsonSink {
 
     fn lost(&mut self, rows: usize) {
         self.lose(rows);
-    }
-}
-
-/// Writes flows as JSON objects.
-#[derive(Debug)]
-pub struct Objects {
-    /// Names of the fields as they stand in an object, in the order of the table.
-    keys: Vec<Vec<u8>>,
-}
-
-impl Default for Objects {
-    fn default() -> Self {
-        let key = |name| {
-            let mut text = Vec::new();
-            append_quoted(name, &mut text);
-            text.push(b':');
-            text
-        };
-        Self { keys: FIELDS.iter().map(|field| key(field.name)).collect() }
-    }
-}
-
-impl Objects {
-    /// Appends `flow` as one object, without a line feed.
-    pub fn append(&self, flow: &Flow, out: &mut Vec<u8>) {
-        out.push(b'{');
-        let start = out.len();
-        for group in GROUPS.iter().filter(|group| (group.present)(flow)) {
-            for (field, key) in group.fields.iter().zip(&self.keys[group.first..]) {
-                let value = field.get(flow);
-                if value != Value::Absent {
-                    separate(start, out);
-                    out.extend_from_slice(key);
-                    value.append_json(out);
-                }
-            }
-        }
-        for (name, value) in flow.other.iter().flat_map(|other| other.iter()) {
-            separate(start, out);
-            append_quoted(name, out);
-            out.push(b':');
-            out.extend_from_slice(value.to_string().as_bytes());
-        }
-        out.push(b'}');
-    }
-}
-
-fn separate(start: usize, out: &mut Vec<u8>) {
-    if out.len() > start {
-        out.push(b',');
     }
 }
 

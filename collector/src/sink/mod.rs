@@ -16,6 +16,15 @@ use netobserv_wire::Flow;
 /// Longest time for filling in the names that came late: a plugin waits a minute for all.
 const LATE_TIME: Duration = Duration::from_secs(10);
 
+/// How far the filling in of late names came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Filled {
+    /// Rows that have something new.
+    rows: u64,
+    /// Rows with an end that has no name, for which there was no time.
+    left: u64,
+}
+
 /// One file format.
 pub trait Sink: Send {
     /// What the format is called.

@@ -1,7 +1,8 @@
 //! The SQLite database.
 //!
-//! - `flow`: one row a flow, one column for each field of the field table, lists as JSON text, and `Other`: the
-//!   JSON object of what a flowlogs-pipeline sent and the table has no field for.
+//! - `flow`: one row a flow, one column for each field of the field table, lists as JSON text, `Other`: the JSON object of
+//!   what a flowlogs-pipeline sent and the table has no field for, and `rowid`: its number. It is a view of the tables
+//!   `flow_data` and `endpoint` ([`schema`]).
 //! - `capture`: `name` and `value` of what is known of the capture as a whole, counts of every stage included. Kept up to
 //!   date about once a second, so that it is there after a kill too; `end` is empty then.
 //! - `agent`: one row for each agent, with its own counts.
@@ -9,19 +10,21 @@
 //! Written in WAL mode with synchronous=OFF: a killed process loses at most the last second and the file stays whole, as the kernel
 //! has the pages; only a machine that loses power could spoil it, and waiting for the disk at every commit is not worth that here.
 
+mod endpoints;
 mod insert;
 mod late;
+mod schema;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use netobserv_wire::field::Kind;
-use netobserv_wire::{FIELDS, Flow};
+use netobserv_wire::Flow;
 use rusqlite::{Connection, InterruptHandle, OpenFlags};
 
 use self::insert::Inserts;
+use self::schema::INDICES;
 use super::{LATE_TIME, Sink, SinkError};
 use crate::counts::Counts;
 use crate::enrich::Names;
@@ -96,11 +99,13 @@ impl SqliteSink {
         self
     }
 
-    fn fill_names(&self) -> rusqlite::Result<()> {
+    fn fill_names(&mut self) -> rusqlite::Result<()> {
         let Some(names) = self.names.as_ref().filter(|names| names.late()) else { return Ok(()) };
         let transaction = self.db.unchecked_transaction()?;
-        let rows = late::fill(&transaction, names, Instant::now() + LATE_TIME)?;
-        tracing::debug!("{}: names of {rows} flows came late", self.path.display());
+        let filled = late::fill(&transaction, self.inserts.endpoints(), names, Instant::now() + LATE_TIME)?;
+        tracing::debug!("{}: names of {} flows came late", self.path.display(), filled.rows);
+        self.counts.sqlite().unnamed.store(filled.left, Relaxed);
+        self.record.save(&transaction, &self.story, &self.counts)?;
         transaction.commit()
     }
 
@@ -154,12 +159,16 @@ impl SqliteSink {
     fn make_indices(&self) -> rusqlite::Result<()> {
         self.hurry.indexing.store(true, Relaxed);
         let start = Instant::now();
-        let made = INDICES.iter().try_for_each(|(name, columns, rows)| {
+        let made = INDICES.iter().try_for_each(|(name, on, of)| {
+            let empty = format!("SELECT NOT EXISTS (SELECT 1 FROM {of})");
+            if self.db.query_row(&empty, [], |row| row.get(0))? {
+                return Ok(());
+            }
             if self.hurry.asked.load(Relaxed) || start.elapsed() > INDEX_TIME {
                 tracing::warn!("{}: index {name} is not made", self.path.display());
                 return Ok(());
             }
-            self.db.execute_batch(&format!("CREATE INDEX {name} ON flow ({columns}) {rows}"))
+            self.db.execute_batch(&format!("CREATE INDEX {name} ON {on}"))
         });
         self.hurry.indexing.store(false, Relaxed);
         made
@@ -217,39 +226,21 @@ impl Sink for SqliteSink {
     }
 }
 
-/// Name and columns of the indices, and which rows are in them: names of the cluster and of DNS are often not there.
-const INDICES: [(&str, &str, &str); 7] = [
-    ("flow_start", "TimeFlowStartMs", ""),
-    ("flow_end", "TimeFlowEndMs", ""),
-    ("flow_src", "SrcAddr, SrcPort", ""),
-    ("flow_dst", "DstAddr, DstPort", ""),
-    ("flow_src_name", "SrcK8S_Name, SrcK8S_Namespace", "WHERE SrcK8S_Name IS NOT NULL"),
-    ("flow_dst_name", "DstK8S_Name, DstK8S_Namespace", "WHERE DstK8S_Name IS NOT NULL"),
-    ("flow_dns_name", "DnsName", "WHERE DnsName IS NOT NULL"),
-];
-
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(PATIENCE)?;
     db.set_prepared_statement_cache_capacity(insert::STATEMENTS);
     db.execute_batch(
-        "PRAGMA journal_mode = WAL;
+        "PRAGMA page_size = 16384;
+         PRAGMA journal_mode = WAL;
          PRAGMA synchronous = OFF;
-         PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA wal_autocheckpoint = 1000;
          PRAGMA cache_size = -16000;",
     )?;
-    db.execute_batch(&schema())?;
+    db.execute_batch(&schema::statements())?;
+    db.execute_batch(Record::SCHEMA)?;
     Ok(db)
-}
-
-fn schema() -> String {
-    let column = |field: &netobserv_wire::Field| {
-        let kind = if field.kind() == Kind::Int { "INTEGER" } else { "TEXT" };
-        format!("\"{}\" {kind}", field.name)
-    };
-    let columns: Vec<_> = FIELDS.iter().map(column).chain(["\"Other\" TEXT".into()]).collect();
-    format!("CREATE TABLE flow ({});{}", columns.join(", "), Record::SCHEMA)
 }
 
 #[cfg(test)]

@@ -28,6 +28,15 @@ pub struct Field {
     set: Set,
 }
 
+/// An end of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The sender.
+    Src,
+    /// The receiver.
+    Dst,
+}
+
 /// How a field's values look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -65,6 +74,12 @@ impl Field {
             (Set::Json(set), value) => set(flow, value),
             _ => false,
         }
+    }
+
+    /// For a field that tells who holds an address ([`crate::flow::Holder`]): at which end, and the name without that.
+    pub fn of_holder(&self) -> Option<(Side, &'static str)> {
+        let src = self.name.strip_prefix("SrcK8S_").map(|part| (Side::Src, part));
+        src.or_else(|| Some((Side::Dst, self.name.strip_prefix("DstK8S_")?)))
     }
 
     /// How the values look.

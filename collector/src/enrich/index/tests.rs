@@ -133,7 +133,7 @@ fn a_pod_on_the_host_is_found_by_a_port_that_is_its_alone() {
     for port in [None, Some((6, 7000)), Some((17, 9100)), Some((6, 22))] {
         assert_eq!(by_port(port), "n1", "{port:?}");
     }
-    assert_eq!(index.node(ip("10.0.0.1"), NOW).unwrap().name, "n1");
+    assert_eq!(index.node(ip("10.0.0.1"), NOW).unwrap().holder.name, "n1");
 }
 
 #[test]

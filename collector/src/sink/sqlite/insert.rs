@@ -1,14 +1,17 @@
-//! Rows into table `flow`.
+//! Rows into table `flow_data`.
 //!
 //! Most rows have a third of the columns, so there is one statement for each combination of field groups that occurs:
 //! SQLite then does not go over two thirds of the columns to find nothing. Within a statement, what is NULL already is left alone.
 
 use std::collections::HashMap;
 
-use netobserv_wire::field::Group;
+use netobserv_wire::flow::HolderRef;
 use netobserv_wire::{Flow, GROUPS, Value};
 use rusqlite::types::{Null, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ToSql};
+
+use super::endpoints::Endpoints;
+use super::schema::{COLUMNS, Column};
 
 /// Statements to keep prepared. A capture has a handful of combinations.
 pub(super) const STATEMENTS: usize = 64;
@@ -19,11 +22,12 @@ type Shape = u32;
 /// The bit of column `Other`.
 const OTHER: Shape = 1 << 31;
 
-/// The statements.
+/// The statements, and the holders that rows refer to.
 #[derive(Default)]
 pub(super) struct Inserts {
     sql: HashMap<Shape, String>,
     scratch: Vec<u8>,
+    endpoints: Endpoints,
 }
 
 impl Inserts {
@@ -38,6 +42,11 @@ impl Inserts {
         (rows.len() as u64, Ok(()))
     }
 
+    /// The numbers of holders.
+    pub(super) fn endpoints(&mut self) -> &mut Endpoints {
+        &mut self.endpoints
+    }
+
     fn insert<'db>(&mut self, db: &'db Connection, open: &mut Vec<Insert<'db>>, flow: &Flow) -> rusqlite::Result<()> {
         let shape = shape(flow);
         let insert = match open.iter().position(|insert| insert.shape == shape) {
@@ -49,7 +58,7 @@ impl Inserts {
                 &mut open[last]
             }
         };
-        insert.run(flow, &mut self.scratch)
+        insert.run(flow, &mut self.scratch, |holder| self.endpoints.id(db, holder))
     }
 }
 
@@ -58,15 +67,15 @@ fn shape(flow: &Flow) -> Shape {
     GROUPS.iter().enumerate().fold(other, |shape, (bit, group)| shape | Shape::from((group.present)(flow)) << bit)
 }
 
-fn groups(shape: Shape) -> impl Iterator<Item = &'static Group> {
-    GROUPS.iter().enumerate().filter(move |(bit, _)| shape >> bit & 1 == 1).map(|(_, group)| group)
+fn columns(shape: Shape) -> impl Iterator<Item = Column> {
+    let groups = COLUMNS.iter().enumerate().filter(move |(bit, _)| shape >> bit & 1 == 1);
+    groups.flat_map(|(_, columns)| columns.iter().copied())
 }
 
 fn sql(shape: Shape) -> String {
     let other = (shape & OTHER != 0).then_some("Other");
-    let names = groups(shape).flat_map(|group| group.fields).map(|field| field.name).chain(other);
-    let names: Vec<_> = names.map(|name| format!("\"{name}\"")).collect();
-    format!("INSERT INTO flow ({}) VALUES ({})", names.join(","), vec!["?"; names.len()].join(","))
+    let names: Vec<_> = columns(shape).map(Column::name).chain(other).map(|name| format!("\"{name}\"")).collect();
+    format!("INSERT INTO flow_data ({}) VALUES ({})", names.join(","), vec!["?"; names.len()].join(","))
 }
 
 /// A statement under way.
@@ -78,10 +87,23 @@ struct Insert<'db> {
 }
 
 impl Insert<'_> {
-    fn run(&mut self, flow: &Flow, scratch: &mut Vec<u8>) -> rusqlite::Result<()> {
+    /// Inserts a row; `number` knows the number of a holder.
+    fn run(
+        &mut self,
+        flow: &Flow,
+        scratch: &mut Vec<u8>,
+        mut number: impl FnMut(&HolderRef) -> rusqlite::Result<i64>,
+    ) -> rusqlite::Result<()> {
         let mut parameter = 0;
-        for field in groups(self.shape).flat_map(|group| group.fields) {
-            self.bind(parameter, field.get(flow), scratch)?;
+        for column in columns(self.shape) {
+            let value = match column {
+                Column::Field(field) => field.get(flow),
+                Column::End(side) => match flow.holder(side) {
+                    Some(holder) => Value::Int(number(holder)?),
+                    None => Value::Absent,
+                },
+            };
+            self.bind(parameter, value, scratch)?;
             parameter += 1;
         }
         if let Some(other) = &flow.other {
@@ -129,6 +151,13 @@ mod tests {
     #[test]
     fn a_parameter_fits_in_the_mask_and_a_group_in_the_shape() {
         assert!(FIELDS.len() < u128::BITS as usize && GROUPS.len() < 31);
+    }
+
+    #[test]
+    fn a_holder_is_one_column() {
+        let flow = Flow { k8s: Some(Box::default()), ..Flow::default() };
+        let text = sql(shape(&flow));
+        assert!(text.contains("\"SrcEnd\",\"SrcSubnetLabel\",\"DstEnd\"") && !text.contains("_Name\""), "{text}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a database holds after rows, ticks and the end.
 
 use super::*;
+use netobserv_wire::FIELDS;
 use netobserv_wire::pbflow::AgentStatus;
 use serde_json::json;
 
@@ -77,18 +78,77 @@ fn the_capture_is_told_from_the_start() {
 
 #[test]
 fn the_end_leaves_one_file_with_indices() {
+    let indices = |sink: &SqliteSink| {
+        text(sink, "SELECT group_concat(name, ' ') FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+    };
     let (mut sink, dir) = sink();
     sink.write(&[Flow::default()]).unwrap();
     sink.finish(true).unwrap();
     let files: Vec<_> = dir.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, ["flows.db"]);
-    let plan =
-        text(&sink, "SELECT group_concat(name, ' ') FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL");
-    assert_eq!(plan, "flow_start flow_end flow_src flow_dst flow_src_name flow_dst_name flow_dns_name");
+    assert_eq!(indices(&sink), "flow_start flow_end flow_src flow_dst flow_dns_name", "no names");
+    let (mut sink, _dir) = named(&[("x", "y"), ("y", "x")]);
+    sink.finish(true).unwrap();
+    let all = "flow_start flow_end flow_src flow_dst endpoint_name flow_src_name flow_dst_name flow_dns_name";
+    assert_eq!(indices(&sink), all);
     let db = Connection::open(&sink.path).unwrap();
-    let plan =
-        |sql: &str| db.query_row(&format!("EXPLAIN QUERY PLAN {sql}"), [], |row| row.get::<_, String>(3)).unwrap();
-    assert!(plan("SELECT 1 FROM flow WHERE SrcK8S_Name = 'x'").contains("flow_src_name"));
+    let mut plan = db.prepare("EXPLAIN QUERY PLAN SELECT 1 FROM flow WHERE SrcK8S_Name = 'x'").unwrap();
+    let plan = plan.query_map([], |row| row.get::<_, String>(3)).unwrap().map(Result::unwrap).collect::<Vec<_>>();
+    assert!(plan[0].contains("endpoint_name") && plan[1].contains("flow_src_name"), "{plan:?}");
+}
+
+/// Flows between pods of these names, each told anew.
+fn named(pairs: &[(&str, &str)]) -> (SqliteSink, tempfile::TempDir) {
+    let (mut sink, dir) = sink();
+    let flow =
+        |(src, dst): &(&str, &str)| generic(&json!({"SrcK8S_Name": src, "SrcK8S_Type": "Pod", "DstK8S_Name": dst}));
+    sink.write(&pairs.iter().map(flow).collect::<Vec<_>>()).unwrap();
+    (sink, dir)
+}
+
+#[test]
+fn a_holder_is_written_once_and_shown_in_each_of_its_flows() {
+    let (mut sink, _dir) = named(&[("a", "b"), ("c", "b"), ("a", "b")]);
+    sink.write(&[Flow::default()]).unwrap();
+    sink.finish(true).unwrap();
+    let shown = "SELECT group_concat(rowid || ifnull(SrcK8S_Name, '-') || ifnull(DstK8S_Name, '-') || ifnull(DstK8S_Type, '-'), ' ') FROM flow";
+    assert_eq!(text(&sink, shown), "1ab- 2cb- 3ab- 4---");
+    assert_eq!(text(&sink, "SELECT group_concat(Name, ' ') FROM endpoint"), "a b c");
+    let columns = text(&sink, "SELECT group_concat(name, ' ') FROM pragma_table_info('flow')");
+    let wanted: Vec<_> = FIELDS.iter().map(|field| field.name).chain(["Other", "rowid"]).collect();
+    assert_eq!(columns, wanted.join(" "));
+}
+
+#[test]
+fn late_names_without_time_are_counted() {
+    use crate::enrich::facts::{Fact, Identity, Pod};
+    let names = Arc::new(Names::default());
+    let (sink, _dir) = sink();
+    let mut sink = sink.with_names(Some(names.clone()));
+    let mut flows = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|src| Flow {
+        start_ms: 9,
+        src_addr: src.parse().ok(),
+        ..Flow::default()
+    });
+    names.name(&mut flows);
+    sink.write(&flows).unwrap();
+    let pod = |name: &str, address: &str| {
+        let identity =
+            Identity { uid: name.into(), namespace: "shop".into(), name: name.into(), ..Identity::default() };
+        Fact::Pod(Pod { identity, addresses: vec![address.parse().unwrap()], ..Pod::default() })
+    };
+    names.learn(pod("web", "10.0.0.1"));
+    names.learn(pod("db", "10.0.0.2"));
+    sink.begin().and_then(|()| sink.commit()).unwrap();
+    sink.fill_names().unwrap();
+    assert_eq!(sink.counts.totals().sqlite_unnamed, 0);
+    let shown = "SELECT group_concat(ifnull(SrcK8S_Namespace || SrcK8S_Name || K8S_FlowLayer, '-'), ' ') FROM flow";
+    assert_eq!(text(&sink, shown), "shopwebapp shopdbapp -");
+    names.hurry();
+    sink.story.end("interrupted".into());
+    sink.finish(true).unwrap();
+    assert_eq!(sink.counts.totals().sqlite_unnamed, 3, "of none of them both ends are known");
+    assert_eq!(text(&sink, "SELECT value FROM capture WHERE name = 'unnamed_sqlite_flows'"), "3");
 }
 
 #[test]
@@ -97,7 +157,7 @@ fn in_a_hurry_there_are_no_indices() {
     sink.hurry().up();
     sink.write(&[Flow::default()]).unwrap();
     sink.finish(true).unwrap();
-    assert_eq!(text(&sink, "SELECT count(*) FROM sqlite_master WHERE name LIKE 'flow\\_%' ESCAPE '\\'"), "0");
+    assert_eq!(text(&sink, "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"), "0");
     assert_eq!(text(&sink, "SELECT count(*) FROM flow"), "1");
 }
 
@@ -105,7 +165,7 @@ fn in_a_hurry_there_are_no_indices() {
 fn a_failed_transaction_is_counted_as_lost() {
     let (mut sink, _dir) = sink();
     sink.write(&vec![Flow::default(); 3]).unwrap();
-    let full = "CREATE TEMP TRIGGER full BEFORE INSERT ON main.flow BEGIN SELECT RAISE(FAIL, 'no room'); END";
+    let full = "CREATE TEMP TRIGGER full BEFORE INSERT ON main.flow_data BEGIN SELECT RAISE(FAIL, 'no room'); END";
     sink.db.execute_batch(full).unwrap();
     let error = sink.write(&[Flow::default(), Flow::default()]).unwrap_err().to_string();
     assert!(error.contains("flows.db: no room"), "{error}");

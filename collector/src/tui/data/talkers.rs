@@ -4,11 +4,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use netobserv_wire::Flow;
-use netobserv_wire::flow::Holder;
+use netobserv_wire::flow::HolderRef;
 
 /// Most flows with totals of their own, and most ends with names. An entry is about 200 bytes.
 const MOST: usize = 65_536;
@@ -50,7 +49,7 @@ pub(in crate::tui) struct Talk {
 #[derive(Clone, Debug)]
 pub(in crate::tui) struct End {
     pub(in crate::tui) address: IpAddr,
-    pub(in crate::tui) holder: Option<Arc<Holder>>,
+    pub(in crate::tui) holder: Option<HolderRef>,
 }
 
 /// All of them.
@@ -170,7 +169,7 @@ fn intern(
     index: &mut HashMap<IpAddr, u32>,
     ends: &mut Vec<End>,
     address: Option<IpAddr>,
-    holder: Option<&Arc<Holder>>,
+    holder: Option<&HolderRef>,
 ) -> u32 {
     let Some(address) = address else { return NOBODY };
     if let Some(known) = index.get(&address) {
@@ -191,6 +190,7 @@ fn intern(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use netobserv_wire::flow::Holder;
 
     fn flow(number: u32, bytes: u64) -> Flow {
         let src_addr = Some(IpAddr::from((0x0a00_0000 + number).to_be_bytes()));
@@ -218,7 +218,7 @@ mod tests {
         talkers.add(&flow(1, 5), Duration::ZERO);
         let mut named = flow(1, 6);
         let mut k8s = netobserv_wire::flow::Enrichment::default();
-        k8s.src.holder = Some(Arc::new(Holder { name: "web".into(), ..Holder::default() }));
+        k8s.src.holder = Some(Holder { name: "web".into(), ..Holder::default() }.into());
         named.k8s = Some(Box::new(k8s));
         talkers.add(&named, Duration::from_secs(1));
         let talk = talkers.get(Key::of(&named)).unwrap();

@@ -119,8 +119,9 @@ fn pod(number: usize) -> (Endpoint, &'static str) {
         host_name: format!("worker-{node}.example.com").into(),
         zone: format!("eu-west-1{}", ["a", "b", "c"][node - 1]).into(),
         network: "primary".into(),
+        ..Holder::default()
     };
-    (Endpoint { holder: Some(Arc::new(holder)), subnet: Some("Pods".into()) }, address)
+    (Endpoint { holder: Some(holder.into()), subnet: Some("Pods".into()) }, address)
 }
 
 /// A flow between two pods.

@@ -1,0 +1,52 @@
+//! What direction and layer of a flow depend on, beside a holder in the index: to name a flow, nobody looks into the holders,
+//! which lie all over the memory.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+
+use netobserv_wire::flow::Holder;
+
+/// Names of namespaces that belong to the platform begin so.
+const INFRA: [&str; 3] = ["openshift", "kube-", "netobserv"];
+
+/// Of one holder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// A hash of the name of its node; 0 without one.
+    host: u64,
+    /// Address of its node.
+    host_ip: Option<IpAddr>,
+    /// It is in a namespace of the user's.
+    app: bool,
+}
+
+impl Marks {
+    /// Those of a holder.
+    pub(super) fn of(holder: &Holder) -> Self {
+        let mut host = DefaultHasher::new();
+        holder.host_name.hash(&mut host);
+        let api = holder.namespace == "default" && holder.name == "kubernetes";
+        let infra = api || INFRA.iter().any(|prefix| holder.namespace.starts_with(prefix));
+        Self {
+            host: if holder.host_name.is_empty() { 0 } else { host.finish() | 1 },
+            host_ip: holder.host_ip,
+            app: !holder.namespace.is_empty() && !infra,
+        }
+    }
+
+    /// Both are on the same node.
+    pub(super) fn same_host(&self, other: &Self) -> bool {
+        self.host != 0 && self.host == other.host
+    }
+
+    /// On the node with this address, by the address that pods know.
+    pub(super) fn is_at(&self, address: IpAddr) -> bool {
+        self.host_ip == Some(address)
+    }
+
+    /// In a namespace of the user's.
+    pub(super) fn is_app(&self) -> bool {
+        self.app
+    }
+}
