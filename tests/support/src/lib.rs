@@ -17,6 +17,7 @@ pub mod proc;
 pub mod relay;
 pub mod session;
 pub mod socket;
+pub mod terminal;
 pub mod tmpfs;
 pub mod trace;
 pub mod wait;

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::netns::Netns;
 use crate::proc::{Finished, Process, Run, binaries};
+use crate::terminal::OnTerminal;
 use crate::{Files, bpf, wait_for};
 
 /// Most time that starting a capture may take.
@@ -203,6 +204,18 @@ impl Ended {
 /// `oc-netobserv flows --local <options>` in a folder, not yet started.
 pub fn command(dir: &Path, options: &[&str]) -> Run {
     command_of("flows", dir, options)
+}
+
+/// As [`command`], for a terminal.
+pub fn on_terminal(what: &str, dir: &Path, options: &[&str]) -> OnTerminal {
+    let binaries = binaries();
+    OnTerminal::new(&binaries.plugin)
+        .args([what, "--local"])
+        .args(options)
+        .dir(dir)
+        .env("LANG", "C.UTF-8")
+        .env("NETOBSERV_AGENT_BIN", &binaries.agent)
+        .env("NETOBSERV_COLLECTOR_BIN", &binaries.collector)
 }
 
 fn command_of(what: &str, dir: &Path, options: &[&str]) -> Run {
