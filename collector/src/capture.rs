@@ -118,6 +118,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     }
     server.stop().await;
     ingest.close();
+    counts.pushed().end(Utc::now());
     story.end(end.reason());
     let finished = finish(sinks, &mut signals, first, &hurry, names.as_deref()).await;
     if let Some(mut running) = running {
@@ -153,10 +154,11 @@ pub(crate) fn begin(options: &Options) -> anyhow::Result<Option<Running>> {
     running.map(Some).with_context(|| format!("cannot capture into {}", options.output_dir.display()))
 }
 
-/// What may be missing though nothing was lost on the way: names, and the `what` of nodes that were never heard.
+/// What may be missing though nothing was lost on the way: what a filter from the screen kept out, names, and the `what` of nodes that were never heard.
 pub(crate) fn gaps(options: &Options, names: Option<&Names>, counts: &Counts, what: &str) -> Vec<String> {
+    let mut lines: Vec<String> = counts.pushed().periods().into_iter().map(|period| format!("  {period}")).collect();
     let missing = names.map(Names::missing).into_iter().flatten();
-    let mut lines: Vec<String> = missing.map(|missing| format!("  names may be missing, {missing}")).collect();
+    lines.extend(missing.map(|missing| format!("  names may be missing, {missing}")));
     let (heard, expected) = (counts.totals().agents, options.expect_nodes);
     let silence = format!("  {heard} of {expected} nodes sent something: {what} of the others are missing");
     lines.extend((heard < expected).then_some(silence));

@@ -11,6 +11,7 @@ use tracing::level_filters::LevelFilter;
 use crate::enrich::subnets::Subnets;
 use crate::enrich::watch;
 use crate::packets::options::{PacketOptions, PacketWords};
+use crate::tui::Look;
 
 /// The programs of the image that `multicall` is.
 const IN_THE_POD: &str = "The image has no other program, so this one is also: files, fetch, renew, finish, keylog and keeper (each with --help), tar and sleep.";
@@ -98,6 +99,15 @@ struct Words {
     /// Label for addresses of a subnet, the longest prefix first: NAME=CIDR[,CIDR...]; may be given several times
     #[arg(long, global = true, value_name = "NAME=CIDR", value_parser = subnets)]
     subnets: Vec<String>,
+    /// No colours, as if NO_COLOR were set
+    #[arg(long, global = true)]
+    no_color: bool,
+    /// What the terminal is, instead of TERM
+    #[arg(long, global = true, value_name = "NAME")]
+    term: Option<String>,
+    /// Locale of the terminal, which names its character set, instead of LC_ALL, LC_CTYPE and LANG
+    #[arg(long, global = true, value_name = "NAME")]
+    locale: Option<String>,
     /// Namespace of the capture: kept with the files
     #[arg(long, short, global = true, default_value = "netobserv-cli")]
     namespace: String,
@@ -124,6 +134,8 @@ pub struct Options {
     pub options: String,
     /// Lines of this form instead of a screen; `None` for a screen, if there is a terminal.
     pub lines: Option<Format>,
+    /// What the terminal shows.
+    pub look: Look,
     /// Flows that the screen keeps.
     pub keep_rows: usize,
     /// Namespace of the capture.
@@ -223,6 +235,7 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         max_bytes: Some(words.maxbytes).filter(|bytes| *bytes > 0),
         options: words.options,
         lines: words.output.or(words.no_tui.then_some(Format::Text)),
+        look: Look { no_color: words.no_color, term: words.term, locale: words.locale }.or_environment(),
         keep_rows: words.keep_rows as usize,
         namespace: words.namespace,
         session: words.session,

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use netobserv_wire::Flow;
 use netobserv_wire::pbflow::AgentStatus;
 
+use crate::pushed::Pushed;
+
 /// The counters of one capture.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -22,6 +24,7 @@ pub struct Counts {
     json: SinkCounts,
     sqlite: SinkCounts,
     agents: Mutex<BTreeMap<String, Agent>>,
+    pushed: Pushed,
 }
 
 /// The counters of one sink.
@@ -48,6 +51,10 @@ pub struct Agent {
     pub version: String,
     /// How long it counted packets into one record at most because this collector was slow, in milliseconds; 0 if it never had to.
     pub stretched_ms: u32,
+    /// Number of the filter that it was sent last; 0 is none.
+    pub filter: u64,
+    /// Why that is not in force; empty if it is.
+    pub filter_error: String,
     /// Its losses, restarts included.
     pub losses: Losses,
     /// Losses of its earlier lives.
@@ -117,6 +124,8 @@ pub struct Totals {
     pub stretched_agents: u64,
     /// The longest such time, in milliseconds.
     pub stretched_ms: u32,
+    /// Filters that were put into the kernels of all nodes, and taken back.
+    pub filter_changes: u64,
     /// Their losses together.
     pub losses: Losses,
 }
@@ -157,6 +166,11 @@ impl Counts {
     /// The counters of the SQLite file.
     pub fn sqlite(&self) -> &SinkCounts {
         &self.sqlite
+    }
+
+    /// The filters that were put into the kernels of all nodes.
+    pub fn pushed(&self) -> &Pushed {
+        &self.pushed
     }
 
     /// Notes what an agent said, and that it sent `flows` with it.
@@ -206,6 +220,7 @@ impl Counts {
             agents_without_last_word: agents.values().filter(|agent| !agent.last).count() as u64,
             stretched_agents: agents.values().filter(|agent| agent.stretched_ms > 0).count() as u64,
             stretched_ms: agents.values().map(|agent| agent.stretched_ms).max().unwrap_or(0),
+            filter_changes: self.pushed.changes(),
             losses: agents.values().fold(Losses::default(), |sum, agent| sum.plus(agent.losses)),
         }
     }
@@ -219,6 +234,8 @@ impl Agent {
             interfaces: status.interfaces,
             version: status.version.clone(),
             stretched_ms: status.stretched_ms,
+            filter: status.filter,
+            filter_error: status.filter_error.clone(),
             losses,
             before: Losses::default(),
             instance: status.instance,
@@ -242,6 +259,8 @@ impl Agent {
         self.interfaces = status.interfaces;
         self.stretched_ms = self.stretched_ms.max(status.stretched_ms);
         self.version.clone_from(&status.version);
+        self.filter = status.filter;
+        self.filter_error.clone_from(&status.filter_error);
         self.heard = now;
         self.last = status.last;
     }

@@ -17,6 +17,7 @@ pub mod output;
 pub mod packets;
 pub mod parent;
 pub mod pipeline;
+pub mod pushed;
 pub mod query;
 pub mod record;
 pub mod signals;
@@ -50,7 +51,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
             return USAGE.into();
         }
     };
-    log::start(options.log_level);
+    log::start(options.log_level, options.look.colours());
     match parent::die_with_parent().and_then(|()| capture::run(options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -11,13 +11,13 @@ const HELD: usize = 64 << 10;
 
 static BACK: Mutex<Option<Vec<u8>>> = Mutex::new(None);
 
-/// Logs from `level` up; what libraries say, from warnings up only.
-pub fn start(level: LevelFilter) {
+/// Logs from `level` up, on a terminal in colours if they are wanted; what libraries say, from warnings up only.
+pub fn start(level: LevelFilter, colours: bool) {
     let filter = EnvFilter::new(format!("{},netobserv_collector={level}", level.min(LevelFilter::WARN)));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
-        .with_ansi(io::stderr().is_terminal() && crate::tui::colours())
+        .with_ansi(io::stderr().is_terminal() && colours)
         .with_writer(|| Held)
         .init();
 }

@@ -86,7 +86,8 @@ impl Record {
         }
         self.totals = counts.totals();
         self.at = Some(Instant::now());
-        for (name, value) in lines(story, &self.totals) {
+        let pushed = counts.pushed().periods().join("; ");
+        for (name, value) in lines(story, &self.totals, pushed) {
             if self.saved.get(name) != Some(&value) {
                 db.prepare_cached("INSERT OR REPLACE INTO capture VALUES (?, ?)")?.execute(params![name, value])?;
                 self.saved.insert(name, value);
@@ -101,7 +102,7 @@ impl Record {
     }
 }
 
-fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
+fn lines(story: &Story, totals: &Totals, pushed: String) -> Vec<(&'static str, Value)> {
     let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
     let (end, reason) =
         story.ended().map_or((Value::Null, Value::Null), |(end, reason)| (human::time(end).into(), reason.into()));
@@ -110,6 +111,7 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
         ("names_missing", missing),
         ("version", versions::OWN.to_owned().into()),
         ("plugin_version", versions::plugin().map_or(Value::Null, Into::into)),
+        ("pushed_filters", if pushed.is_empty() { Value::Null } else { pushed.into() }),
         ("options", story.options.clone().into()),
         ("namespace", story.namespace.clone().into()),
         ("start", human::time(story.start).into()),

@@ -2,6 +2,7 @@
 
 mod support;
 
+use netobserv_testkit::terminal::{OnTerminal, Shell};
 use netobserv_testkit::{Signal, wait_for};
 use support::pty::Pty;
 use support::{SOON, records};
@@ -103,6 +104,48 @@ fn other_sizes_are_drawn_at_once() {
                 && screen.lines().last().is_some_and(|line| line.contains("view"))
         });
     }
+}
+
+#[test]
+fn ctrl_z_gives_the_shell_its_terminal_until_fg() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut shell = Shell::start(OnTerminal::new("bash").env("LANG", "C.UTF-8"), dir.path());
+    let before = shell.modes();
+    shell.type_line(&format!("{} get-flows --listen unix:socket", env!("CARGO_BIN_EXE_netobserv-collector")));
+    for _ in 0..2 {
+        shell.terminal.wait_for("flows/s");
+        assert!(shell.terminal.screen().alternate_screen());
+        shell.terminal.press("\x1a");
+        shell.terminal.wait_for("Stopped");
+        shell.assert_has_terminal(&before);
+        shell.type_line("fg");
+        shell.terminal.wait_until("the screen", |_| shell.terminal.screen().alternate_screen());
+    }
+    shell.terminal.press("udp");
+    shell.terminal.wait_for("Filter: udp");
+    // A stop from outside is one as well.
+    let collector = netobserv_testkit::proc::children_of(shell.terminal.pid());
+    assert_eq!(collector.len(), 1);
+    netobserv_testkit::proc::signal(collector[0], Signal::SIGTSTP);
+    shell.terminal.wait_for("Stopped");
+    shell.assert_has_terminal(&before);
+    shell.type_line("fg");
+    shell.terminal.wait_for("Filter: udp");
+    netobserv_testkit::proc::signal(collector[0], Signal::SIGTERM);
+    shell.terminal.wait_for("Capture");
+    shell.assert_has_terminal(&before);
+}
+
+#[test]
+fn the_user_s_terminal_can_be_told() {
+    let words = ["--no-color", "--term=screen", "--locale=C"];
+    let pty = Pty::start_with(&words, (100, 30), &[("LANG", "C.UTF-8")]);
+    pty.wait_for("flows/s");
+    pty.client().send("n1", records::some(1, 10), false).unwrap();
+    pty.wait_for("of 10");
+    assert!(pty.bytes().is_ascii(), "more than ASCII in spite of --locale=C");
+    let text = String::from_utf8(pty.bytes()).unwrap();
+    assert!((30..38).all(|colour| !text.contains(&format!("\x1b[{colour}m"))), "colours in spite of --no-color");
 }
 
 #[test]

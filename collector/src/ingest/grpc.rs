@@ -118,7 +118,8 @@ impl Desk {
         if !agent.node.is_empty() {
             self.counts.heard(agent, accepted, Instant::now());
         }
-        let reply = CollectorReply { stop: self.stopping.load(Relaxed) };
+        let filter = self.counts.pushed().for_agent(agent.filter);
+        let reply = CollectorReply { stop: self.stopping.load(Relaxed), filter };
         Ok(reply.encode_to_vec().into())
     }
 }

@@ -12,6 +12,7 @@ use super::transfer::with_words;
 use crate::control::command::{Finish, Keylog, Renew};
 use crate::keeper::{self, Pod};
 use crate::log;
+use crate::tui::Look;
 
 /// Waits beside a capture; removes the session's objects when nobody wants them any more.
 #[derive(Debug, Parser)]
@@ -47,7 +48,7 @@ pub(super) fn pod() -> Option<Pod> {
 }
 
 pub(super) fn keep(pod: Pod) -> anyhow::Result<()> {
-    log::start(LevelFilter::INFO);
+    log::start(LevelFilter::INFO, Look::default().or_environment().colours());
     super::sleep::bury_children()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(keeper::keep(pod))

@@ -94,6 +94,7 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
     }
     server.stop().await;
     ingest.close();
+    counts.pushed().end(chrono::Utc::now());
     let (files, done) = work.end(&mut signals, first).await;
     sent.iter().for_each(Control::forget_secrets);
     if let Some(running) = running {

@@ -8,8 +8,10 @@ use super::columns::Column;
 use super::data::kept::Kept;
 use super::data::seconds::Second;
 use super::detail::Detail;
+use super::draw::lines;
 use super::filter::Filter;
 use super::problems::ProblemRow;
+use super::push::Kernel;
 use super::theme::Theme;
 use super::top::TopRow;
 use super::views::{Group, Metric, Names, View, columns};
@@ -74,6 +76,8 @@ pub(super) struct Shown {
     /// Flows a second.
     pub(super) rate: f64,
     pub(super) silent: Vec<Silent>,
+    /// The filter that was put into the kernels.
+    pub(super) kernel: Option<Kernel>,
     /// Rows on the screen, in the order in which they stand there.
     pub(super) rows: Vec<Flow>,
     /// Rows that pass the filters, and rows that there are.
@@ -98,6 +102,8 @@ pub(super) struct Shown {
     pub(super) log: Option<String>,
     /// Widths that columns have had, by field: a column never gets narrower while it is shown.
     pub(super) widths: std::collections::HashMap<&'static str, u16>,
+    /// Fields that some row on the screen had, as long as the view is the same.
+    pub(super) filled: std::collections::HashSet<&'static str>,
 }
 
 /// The state.
@@ -129,6 +135,8 @@ pub(super) struct App {
     /// Lines of the detail that are scrolled away.
     pub(super) detail_scroll: u16,
     pub(super) digit: Option<Digit>,
+    /// What the last key came to, until the next one.
+    pub(super) notice: Option<String>,
     pub(super) shown: Shown,
 }
 
@@ -153,6 +161,7 @@ impl App {
             over: Over::default(),
             detail_scroll: 0,
             digit: None,
+            notice: None,
             shown: Shown::default(),
         }
     }
@@ -173,7 +182,8 @@ impl App {
 
     /// Rows that are wanted on the screen.
     pub(super) fn height(&self) -> usize {
-        self.most_rows.unwrap_or(usize::MAX).min(self.page())
+        let lines = if self.view == View::Problems { lines(&self.shown.problems, self.size.0) } else { 1 };
+        (self.most_rows.unwrap_or(usize::MAX).min(self.page()) / lines).max(1)
     }
 
     /// All filters, what is being typed included.

@@ -2,10 +2,23 @@
 
 use std::sync::OnceLock;
 
-use chrono::DateTime;
 use netobserv_wire::{Field, Flow, Value, field};
 
+use super::draw::{fit, fit_middle};
 use crate::human;
+
+mod values;
+
+pub(crate) use values::{cause, micros, protocol, time};
+use values::{direction, dscp, errno, ethernet};
+pub(super) use values::{short, shown, tcp_flags};
+
+/// What names, and names of DNS and causes, get before columns that matter less are shown.
+const WIDEST_NAME: u16 = 28;
+const WIDEST_DNS: u16 = 40;
+/// Characters of a time with and without its fraction.
+const TIME: usize = 12;
+const CLOCK: usize = 8;
 
 /// What is shown of a field that a flow does not have.
 pub(super) const ABSENT: &str = "n/a";
@@ -55,7 +68,7 @@ const fn column(
 }
 
 static COLUMNS: [Column; 52] = [
-    column("TimeFlowEndMs", "End Time", "Time", 0, 12, Shape::Time),
+    column("TimeFlowEndMs", "End Time", "Time", 0, 8, Shape::Time),
     column("SrcAddr", "Src IP", "Src IP", 0, 15, Shape::Plain),
     column("SrcPort", "Src Port", "SPort", 0, 5, Shape::Plain),
     column("DstAddr", "Dst IP", "Dst IP", 0, 15, Shape::Plain),
@@ -81,14 +94,14 @@ static COLUMNS: [Column; 52] = [
     column("DstSubnetLabel", "Dst Subnet", "Dst Subnet", 1, 10, Shape::Plain),
     column("SrcK8S_NetworkName", "Src Network", "Src Net", 6, 8, Shape::Plain),
     column("DstK8S_NetworkName", "Dst Network", "Dst Net", 6, 8, Shape::Plain),
-    column("Interfaces", "Interfaces", "Ifaces", 3, 6, Shape::Plain),
+    column("Interfaces", "Interfaces", "Ifaces", 3, 10, Shape::Plain),
     column("IfDirections", "Interface Dirs", "If Dirs", 7, 7, Shape::Plain),
     column("FlowDirection", "Node Dir", "Dir", 6, 7, Shape::NodeDirection),
     column("Proto", "L3 Protocol", "Proto", 0, 4, Shape::Protocol),
     column("Dscp", "L3 DSCP", "DSCP", 8, 8, Shape::Dscp),
     column("Bytes", "Bytes", "Bytes", 0, 6, Shape::Bytes),
     column("Packets", "Packets", "Pkts", 0, 5, Shape::Count),
-    column("PktDropBytes", "Drop Bytes", "DrpBytes", 2, 6, Shape::Bytes),
+    column("PktDropBytes", "Drop Bytes", "DrpBytes", 3, 6, Shape::Bytes),
     column("PktDropPackets", "Drop Packets", "Drops", 0, 5, Shape::Count),
     column("PktDropLatestState", "Drop State", "State", 2, 11, Shape::State),
     column("PktDropLatestDropCause", "Drop Cause", "Drop Cause", 0, 14, Shape::Cause),
@@ -123,6 +136,34 @@ impl Column {
     /// Whether values stand to the right.
     pub(super) fn is_right(&self) -> bool {
         matches!(self.shape, Shape::Bytes | Shape::Count | Shape::Millis | Shape::Nanos)
+    }
+
+    /// Whether the flow has the field.
+    pub(super) fn has_value(&self, flow: &Flow) -> bool {
+        self.value(flow) != Value::Absent
+    }
+
+    pub(super) fn is_time(&self) -> bool {
+        self.shape == Shape::Time
+    }
+
+    /// The width that its values should have before columns that matter less are shown.
+    pub(super) fn wanted(&self) -> u16 {
+        match (self.rank, self.shape) {
+            (0, Shape::Plain) if self.field == "DnsName" => WIDEST_DNS,
+            (0, Shape::Plain) => WIDEST_NAME,
+            (0, Shape::Cause) => WIDEST_DNS,
+            _ => self.least,
+        }
+    }
+
+    /// A value in exactly so many characters: a time without its fraction, a name without its middle.
+    pub(super) fn fit(&self, text: &str, width: usize) -> String {
+        match self.shape {
+            Shape::Time if width < TIME => fit(&text.chars().take(width.min(CLOCK)).collect::<String>(), width, false),
+            Shape::Plain => fit_middle(text, width),
+            _ => fit(text, width, self.is_right()),
+        }
     }
 
     fn value<'a>(&self, flow: &'a Flow) -> Value<'a> {
@@ -201,143 +242,6 @@ impl Shape {
             Shape::Errno => errno(number),
             _ => number.to_string(),
         }
-    }
-}
-
-/// A value as a person reads it: lists joined by commas, directions by name.
-pub(super) fn shown(value: &Value<'_>) -> String {
-    let joined = |names: Vec<&str>| {
-        names.into_iter().map(|name| if name.is_empty() { "None" } else { name }).collect::<Vec<_>>().join(",")
-    };
-    match value {
-        Value::Names(list) => joined(list.iter().map(|interface| interface.name.as_str()).collect()),
-        Value::Udns(list) => joined(list.iter().map(|interface| interface.udn.as_str()).collect()),
-        Value::Directions(list) => joined(list.iter().map(|interface| if_direction(interface.direction)).collect()),
-        value => {
-            let mut text = Vec::new();
-            value.append_text(&mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        }
-    }
-}
-
-/// A drop's cause without what all of them begin with.
-pub(crate) fn cause(name: &str) -> &str {
-    name.trim_start_matches("SKB_DROP_REASON_")
-}
-
-/// The time of day, UTC.
-pub(crate) fn time(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(DateTime::from_timestamp_millis);
-    time.map_or_else(|| ABSENT.into(), |time| time.format("%H:%M:%S%.3f").to_string())
-}
-
-/// `250µs`, `1.25ms`, `2.5s`.
-pub(crate) fn micros(micros: u64) -> String {
-    match micros {
-        0..1_000 => format!("{micros}µs"),
-        1_000..1_000_000 => format!("{}ms", three_digits(micros as f64 / 1e3)),
-        _ => format!("{}s", three_digits(micros as f64 / 1e6)),
-    }
-}
-
-fn three_digits(number: f64) -> String {
-    let places = if number < 9.995 { 2 } else { usize::from(number < 99.95) };
-    let text = format!("{number:.places$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-/// A count in five characters.
-pub(super) fn short(number: u64) -> String {
-    match number {
-        0..=99_999 => number.to_string(),
-        _ => human::bytes(number).trim_end_matches('B').to_owned(),
-    }
-}
-
-/// Name of an IP protocol (IANA).
-pub(crate) fn protocol(number: i64) -> String {
-    let name = match number {
-        0 => "HOPOPT",
-        1 => "ICMP",
-        2 => "IGMP",
-        4 => "IPv4",
-        6 => "TCP",
-        17 => "UDP",
-        33 => "DCCP",
-        41 => "IPv6",
-        47 => "GRE",
-        50 => "ESP",
-        51 => "AH",
-        58 => "IPv6-ICMP",
-        89 => "OSPF",
-        103 => "PIM",
-        112 => "VRRP",
-        132 => "SCTP",
-        136 => "UDPLite",
-        _ => return number.to_string(),
-    };
-    name.into()
-}
-
-fn ethernet(etype: u16) -> String {
-    match etype {
-        0x0806 => "ARP".into(),
-        0x88cc => "LLDP".into(),
-        other => format!("{other:#06x}"),
-    }
-}
-
-fn dscp(number: i64) -> String {
-    let name = match number {
-        0 => "Standard",
-        8 => "Low-Priority Data",
-        10 => "High-Throughput Data",
-        16 => "OAM",
-        18 => "Low-Latency Data",
-        24 => "Broadcast Video",
-        26 => "Multimedia Streaming",
-        32 => "Real-Time Interactive",
-        34 => "Multimedia Conferencing",
-        40 => "Signaling",
-        46 => "Telephony",
-        48 => "Network Control",
-        _ => return number.to_string(),
-    };
-    name.into()
-}
-
-fn direction(number: i64) -> &'static str {
-    match number {
-        0 => "Ingress",
-        1 => "Egress",
-        2 => "Inner",
-        _ => ABSENT,
-    }
-}
-
-fn if_direction(number: u8) -> &'static str {
-    match number {
-        0 => "Ingress",
-        1 => "Egress",
-        _ => "Both",
-    }
-}
-
-/// Names of TCP flags, lowest bit first (RFC 9293), then the three joined ones of the agent.
-pub(super) fn tcp_flags(flags: u64) -> String {
-    const NAMES: [&str; 11] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "SYN-ACK", "FIN-ACK", "RST-ACK"];
-    let set = NAMES.iter().enumerate().filter(|(bit, _)| flags >> bit & 1 == 1).map(|(_, name)| *name);
-    let names = set.collect::<Vec<_>>().join(",");
-    if names.is_empty() { "none".into() } else { names }
-}
-
-fn errno(number: i64) -> String {
-    match number {
-        0 => "none".into(),
-        2 => "no query".into(),
-        110 => "no answer".into(),
-        other => format!("errno {other}"),
     }
 }
 

@@ -1,9 +1,14 @@
 //! Live filters: words that are looked for in what is shown, `field:value`, `!not` and `/regular expression/`.
 
-use netobserv_wire::{Field, Flow, field};
+use std::fmt;
+use std::net::IpAddr;
+
+use netobserv_wire::{Field, Flow, Value, field};
 use regex::{Regex, RegexBuilder};
 
 use super::columns::{self, Column, shown};
+
+mod kernel;
 
 /// One filter, as it was typed and as it is meant.
 #[derive(Clone, Debug)]
@@ -27,11 +32,21 @@ enum What {
     /// In small letters.
     Word(String),
     Regex(Regex),
+    /// Of addresses.
+    Network(Network),
     /// Not a filter: why not. It hides nothing.
     Invalid(String),
 }
 
-/// Short names for fields, for both ends together. An address is looked for in full words, a port as a whole number.
+/// `10.0.0.0/8`: the bits of an address, IPv4 in the upper 32 of them, and how many count.
+#[derive(Clone, Copy, Debug)]
+struct Network {
+    v4: bool,
+    bits: u128,
+    length: u32,
+}
+
+/// Short names for fields, for both ends together. A whole address is that address, a port is a whole number.
 const ALIASES: &[(&str, &[&str])] = &[
     ("ip", &["SrcAddr", "DstAddr"]),
     ("addr", &["SrcAddr", "DstAddr"]),
@@ -61,9 +76,13 @@ const ALIASES: &[(&str, &[&str])] = &[
 impl Filter {
     pub(super) fn parse(text: &str) -> Self {
         let (not, rest) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
-        let (scope, value) = scope(rest);
+        let (mut scope, value) = scope(rest);
+        let network = Network::parse(value);
+        if let (Ok(Scope::Row), Some(_)) = (&scope, network) {
+            scope = Ok(Scope::Fields(fields("ip")));
+        }
         let what = match scope {
-            Ok(_) => what(value),
+            Ok(_) => network.map_or_else(|| what(value), What::Network),
             Err(ref why) => What::Invalid(why.clone()),
         };
         Self { text: text.to_owned(), not, scope: scope.unwrap_or(Scope::Row), what }
@@ -92,7 +111,7 @@ impl Filter {
     fn is_hidden_by_nothing(&self) -> bool {
         match &self.what {
             What::Word(word) => word.is_empty(),
-            What::Regex(_) => false,
+            What::Regex(_) | What::Network(_) => false,
             What::Invalid(_) => true,
         }
     }
@@ -104,6 +123,7 @@ impl What {
             What::Word(word) if whole => text == word,
             What::Word(word) => text.contains(word.as_str()),
             What::Regex(regex) => regex.is_match(text),
+            What::Network(network) => addresses(text).any(|address| network.holds(address)),
             What::Invalid(_) => true,
         }
     }
@@ -111,13 +131,63 @@ impl What {
     /// Numbers are compared as a whole: `port:80` is not port 8080.
     fn is_in_field(&self, field: &'static Field, flow: &Flow) -> bool {
         let value = field.get(flow);
+        match (self, &value) {
+            (What::Network(network), Value::Ip(address)) => return network.holds(*address),
+            (What::Network(_), _) => return false,
+            (What::Word(word), Value::Ip(address)) if word.parse::<IpAddr>().is_ok() => {
+                return word.parse() == Ok(*address);
+            }
+            _ => {}
+        }
         let plain = shown(&value).to_lowercase();
-        let whole = matches!(value, netobserv_wire::Value::Int(_));
+        let whole = matches!(value, Value::Int(_));
         let shown = || columns::by_field(field.name).map(|column| column.text(flow).to_lowercase());
-        value != netobserv_wire::Value::Absent
+        value != Value::Absent
             && (self.is_in(&plain, whole)
                 || shown().is_some_and(|text| self.is_in(&text, false) && (!whole || text != plain)))
     }
+}
+
+impl Network {
+    fn parse(text: &str) -> Option<Self> {
+        let (address, length) = text.split_once('/')?;
+        let (address, length): (IpAddr, u32) = (address.parse().ok()?, length.parse().ok()?);
+        let v4 = address.is_ipv4();
+        (length <= if v4 { 32 } else { 128 }).then(|| Self { v4, bits: bits(address) & mask(length), length })
+    }
+
+    fn holds(self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.v4 && bits(address) & mask(self.length) == self.bits
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = std::net::Ipv6Addr::from_bits(self.bits);
+        let v4 = std::net::Ipv4Addr::from_bits((self.bits >> 96) as u32);
+        if self.v4 { write!(f, "{v4}/{}", self.length) } else { write!(f, "{address}/{}", self.length) }
+    }
+}
+
+/// The addresses in a line of text, with or without a port behind them.
+fn addresses(text: &str) -> impl Iterator<Item = IpAddr> {
+    let words = text.split(|c: char| !c.is_ascii_hexdigit() && c != '.' && c != ':');
+    let address = |word: &str| {
+        let without_port = word.split_once(':').filter(|(_, port)| !port.contains(':')).map_or(word, |(host, _)| host);
+        without_port.parse().or_else(|_| word.trim_end_matches(':').parse()).ok()
+    };
+    words.filter_map(address)
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+fn mask(length: u32) -> u128 {
+    u128::MAX.checked_shl(128 - length).unwrap_or(0)
 }
 
 /// `field:` and what is behind it. An IPv6 address is no field.
@@ -210,8 +280,30 @@ mod tests {
             ("rcode:nxdomain", true),
             ("!rcode:NXDomain", false),
             ("cause:no", false),
+            ("10.0.0.0/8", true),
+            ("!10.0.0.0/8", false),
+            ("ip:10.1.0.0/16", false),
+            ("fd00::/8", true),
+            ("::/0", true),
+            ("dst:0.0.0.0/0", true),
+            ("ip:10.0.0", true),
+            ("ip:10.0.0.2", true),
+            ("ip:10.0.0.20", false),
+            ("ip:0.0.0.2", false),
         ] {
             assert_eq!(passes(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_found_in_lines_of_top_too() {
+        for (text, line, wanted) in [
+            ("10.0.0.0/8", "10.1.2.3:443 → shop/web:80 tcp", true),
+            ("10.0.0.0/8", "shop/db-10:443 → 192.0.2.1:80 tcp", false),
+            ("!10.0.0.0/8", "dropped 3 → 10.0.0.1", false),
+            ("fd00::/8", "[fd00::1]:443 → shop/web:80 tcp", true),
+        ] {
+            assert_eq!(Filter::parse(text).passes_text(line), wanted, "{text} {line}");
         }
     }
 

@@ -21,6 +21,12 @@ pub(super) enum Effect {
     Quit,
     /// Draw everything anew.
     Redraw,
+    /// Give the terminal to the shell for a while.
+    Suspend,
+    /// Put the filters into the kernels, or take back those that are there.
+    Kernel,
+    /// Take back the filters that are in the kernels.
+    TakeBack,
 }
 
 /// Applies a key. `kept` is what a pause holds on to.
@@ -28,9 +34,11 @@ pub(super) fn press(app: &mut App, key: KeyEvent, kept: &Kept) -> Effect {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     let alt = key.modifiers.contains(KeyModifiers::ALT);
     let digit = app.digit.take();
+    app.notice = None;
     match (key.code, control) {
         (KeyCode::Char('q' | 'c'), true) => return Effect::Quit,
         (KeyCode::Char('l'), true) => return Effect::Redraw,
+        (KeyCode::Char('z'), true) => return Effect::Suspend,
         _ if app.over == Over::Help => app.over = Over::Nothing,
         (KeyCode::Esc, _) => escape(app),
         (KeyCode::F(1), _) => app.over = Over::Help,
@@ -40,11 +48,21 @@ pub(super) fn press(app: &mut App, key: KeyEvent, kept: &Kept) -> Effect {
         (KeyCode::Char('e'), true) => next_names(app, 1),
         (KeyCode::Char('r'), true) => reverse(app),
         (KeyCode::Char('u'), true) => app.input.clear(),
+        (KeyCode::Char('f'), true) => return Effect::Kernel,
+        (KeyCode::Char('F'), false) if app.input.is_empty() && !alt => return Effect::Kernel,
         (KeyCode::Char(number @ '1'..='9'), _) if alt => view_number(app, number),
         (KeyCode::Char(letter), false) if !alt => typed(app, letter, digit, kept),
         (code, _) => move_about(app, code, key.modifiers, kept),
     }
-    Effect::None
+    let removed = matches!(key.code, KeyCode::Backspace | KeyCode::Delete) && app.over == Over::Nothing;
+    if removed { without_filters(app) } else { Effect::None }
+}
+
+/// The last filter that goes takes those of the kernels with it.
+fn without_filters(app: &App) -> Effect {
+    let none = app.filters.is_empty() && app.input.is_empty();
+    let pushed = app.shown.kernel.as_ref().is_some_and(|kernel| kernel.wanted);
+    if none && pushed { Effect::TakeBack } else { Effect::None }
 }
 
 fn in_detail(app: &mut App, code: KeyCode) {
@@ -62,7 +80,7 @@ fn in_detail(app: &mut App, code: KeyCode) {
 fn move_about(app: &mut App, code: KeyCode, modifiers: KeyModifiers, kept: &Kept) {
     let sideways = modifiers.intersects(KeyModifiers::SHIFT | KeyModifiers::CONTROL);
     match code {
-        KeyCode::Right if sideways => app.scroll += scroll_step(app),
+        KeyCode::Right if sideways => app.scroll = (app.scroll + scroll_step(app)).min(scroll_end(app)),
         KeyCode::Left if sideways => app.scroll = app.scroll.saturating_sub(scroll_step(app)),
         KeyCode::Right | KeyCode::Tab => switch_view(app, app.view.step(1)),
         KeyCode::Left | KeyCode::BackTab => switch_view(app, app.view.step(-1)),
@@ -160,11 +178,12 @@ fn backspace(app: &mut App) {
 }
 
 /// Takes one of the filters away.
-pub(super) fn remove_filter(app: &mut App, index: usize) {
+pub(super) fn remove_filter(app: &mut App, index: usize) -> Effect {
     if index < app.filters.len() {
         app.filters.remove(index);
         list_changed(app);
     }
+    without_filters(app)
 }
 
 fn list_changed(app: &mut App) {
@@ -186,6 +205,7 @@ pub(super) fn switch_view(app: &mut App, view: View) {
     app.view = view;
     app.scroll = 0;
     app.shown.widths.clear();
+    app.shown.filled.clear();
     // A sorted table stays sorted where the column is.
     let columns = app.columns();
     app.sort = app.sort.filter(|sort| columns.iter().any(|column| std::ptr::eq(*column, sort.column)));
@@ -247,6 +267,11 @@ fn reverse(app: &mut App) {
         sort.descending = !sort.descending;
         list_changed(app);
     }
+}
+
+/// How far it makes sense to scroll: the last column stays; of a raw row nobody knows.
+fn scroll_end(app: &App) -> usize {
+    if app.view == View::Raw { 4_000 } else { app.columns().len().saturating_sub(2) }
 }
 
 fn scroll_step(app: &App) -> usize {

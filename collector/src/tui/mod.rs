@@ -12,6 +12,7 @@ mod matches;
 mod mouse;
 mod packets;
 mod problems;
+mod push;
 mod refresh;
 mod scene;
 mod terminal;
@@ -24,7 +25,7 @@ pub use feed::{Feed, Intake, Next, Rows, queue};
 pub use packets::{PacketSource, Sightings, packet_queue};
 pub use scene::Source;
 pub use terminal::Screen;
-pub use theme::colours;
+pub use theme::Look;
 
 /// Parts of the screen that lines of text are made of, too.
 pub(crate) mod text {

@@ -5,8 +5,8 @@ use ratatui::layout::{Position, Rect};
 
 use super::app::{App, Over};
 use super::data::kept::Kept;
-use super::keys;
-use super::views::View;
+use super::keys::{self, Effect};
+use super::views::{Metric, View};
 
 /// What a click does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,9 @@ pub(super) enum Act {
     Pause,
     Rows(isize),
     Sort(&'static str),
+    Metric(Metric),
     RemoveFilter(usize),
+    Kernel,
     Line(usize),
     Help,
     Close,
@@ -26,13 +28,14 @@ pub(super) enum Act {
 pub(super) type Buttons = Vec<(Rect, Act)>;
 
 /// Applies what the mouse did.
-pub(super) fn apply(app: &mut App, event: MouseEvent, buttons: &Buttons, kept: &Kept) {
+pub(super) fn apply(app: &mut App, event: MouseEvent, buttons: &Buttons, kept: &Kept) -> Effect {
     match event.kind {
         MouseEventKind::Down(MouseButton::Left) => {
             let place = Position::new(event.column, event.row);
             let hit = buttons.iter().rev().find(|(area, _)| area.contains(place));
             if let Some((_, act)) = hit {
-                click(app, act.clone(), kept);
+                app.notice = None;
+                return click(app, act.clone(), kept);
             }
         }
         MouseEventKind::ScrollUp if app.over == Over::Detail => app.detail_scroll = app.detail_scroll.saturating_sub(3),
@@ -41,20 +44,24 @@ pub(super) fn apply(app: &mut App, event: MouseEvent, buttons: &Buttons, kept: &
         MouseEventKind::ScrollDown => keys::move_cursor(app, 3, kept),
         _ => {}
     }
+    Effect::None
 }
 
-fn click(app: &mut App, act: Act, kept: &Kept) {
+fn click(app: &mut App, act: Act, kept: &Kept) -> Effect {
     match act {
         Act::View(view) => keys::switch_view(app, view),
         Act::Names(steps) => keys::next_names(app, steps),
         Act::Pause => keys::toggle_pause(app, kept),
         Act::Rows(rows) => keys::more_rows(app, rows),
         Act::Sort(field) => keys::sort_by_field(app, field),
-        Act::RemoveFilter(index) => keys::remove_filter(app, index),
+        Act::Metric(metric) => app.metric = metric,
+        Act::RemoveFilter(index) => return keys::remove_filter(app, index),
+        Act::Kernel => return Effect::Kernel,
         Act::Line(line) => click_line(app, line, kept),
         Act::Help => app.over = Over::Help,
         Act::Close => app.over = Over::Nothing,
     }
+    Effect::None
 }
 
 /// The first click selects a line, the second one opens it.

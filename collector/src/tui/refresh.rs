@@ -86,6 +86,9 @@ impl Refresh {
             let widths = app.shown.rows.iter().map(|flow| column.text(flow).chars().count() as u16);
             let widest = app.shown.widths.entry(column.field).or_default();
             *widest = widths.fold(*widest, u16::max);
+            if app.shown.rows.iter().any(|flow| column.has_value(flow)) {
+                app.shown.filled.insert(column.field);
+            }
         }
     }
 

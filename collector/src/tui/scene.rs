@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::Frame;
 
@@ -14,6 +15,7 @@ use super::draw::draw;
 use super::feed::{Intake, Next};
 use super::keys::{self, Effect};
 use super::mouse::{self, Buttons};
+use super::push::{self, Kernel};
 use super::refresh::{Refresh, silent};
 use super::terminal::Screen;
 use super::theme::Theme;
@@ -61,11 +63,12 @@ impl Screen {
         let facts = facts(options, format!("{}, .db", paths.json.display()));
         let data = Arc::new(Mutex::new(Data::new(options.keep_rows)));
         let Source { started, counts, intake } = source;
+        let look = options.look.clone();
         Self::show(started, move |stop| {
             let their_data = data.clone();
             let collect = std::thread::Builder::new().name("screen-data".into());
             collect.spawn(move || collect_data(&intake, &their_data, &stop, started))?;
-            let app = App::new(facts, Theme::of_environment(), (80, 24));
+            let app = App::new(facts, Theme::of(&look), (80, 24));
             Ok(Flows { app, refresh: Refresh::default(), buttons: Buttons::new(), data, counts })
         })
     }
@@ -114,6 +117,7 @@ impl Scene for Flows {
     fn counts(&mut self, now: Duration) {
         self.refresh.counts(&mut self.app, now, self.counts.totals());
         self.app.shown.silent = silent(&self.counts, Instant::now());
+        self.app.shown.kernel = Kernel::of(&self.counts);
         self.app.shown.log = log::last_line();
     }
 
@@ -126,10 +130,25 @@ impl Scene for Flows {
     }
 
     fn key(&mut self, key: KeyEvent) -> Effect {
-        keys::press(&mut self.app, key, &locked(&self.data).kept)
+        let effect = keys::press(&mut self.app, key, &locked(&self.data).kept);
+        self.filter_in_kernel(effect)
     }
 
     fn mouse(&mut self, mouse: MouseEvent) {
-        mouse::apply(&mut self.app, mouse, &self.buttons, &locked(&self.data).kept);
+        let effect = mouse::apply(&mut self.app, mouse, &self.buttons, &locked(&self.data).kept);
+        self.filter_in_kernel(effect);
+    }
+}
+
+impl Flows {
+    /// Does what an effect wants of the kernels; the others are the terminal's.
+    fn filter_in_kernel(&mut self, effect: Effect) -> Effect {
+        match effect {
+            Effect::Kernel => push::toggle(&mut self.app, &self.counts, Utc::now()),
+            Effect::TakeBack => self.counts.pushed().take_back(Utc::now()),
+            other => return other,
+        }
+        self.app.shown.kernel = Kernel::of(&self.counts);
+        Effect::None
     }
 }

@@ -1,7 +1,8 @@
 //! The only file that touches the terminal: takes it, reads keys, draws ten times a second, gives it back.
 //!
-//! Keys come one by one and unechoed, but Ctrl-C and Ctrl-Z stay signals to the whole process group: a plugin that started
-//! this program ends, or stops, with it.
+//! Keys come one by one and unechoed. Ctrl-C stays a signal to the whole process group, so that a plugin that started this
+//! program ends with it. Ctrl-Z is a key: the shell takes the terminal as soon as the plugin stands still, so it must have been
+//! given back by then.
 
 use std::io::{self, Stdout, stdout};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -12,9 +13,9 @@ use std::time::{Duration, Instant};
 use crossterm::cursor::{Hide, Show};
 use crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event, KeyEventKind};
 use crossterm::execute;
-use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
+use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, getpid, getppid, getsid};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -28,6 +29,9 @@ use crate::log::{self, HoldBack};
 /// Between two frames, and between two that keys ask for.
 const FRAME: Duration = Duration::from_millis(100);
 const KEY_FRAME: Duration = Duration::from_millis(25);
+/// While a stop comes into effect: between two looks at whether it is over, and how many of them there are at most.
+const STOP_TICK: Duration = Duration::from_millis(2);
+const STOP_TICKS: u32 = 500;
 /// Longest time for the last frame: a terminal that takes nothing any more does not hold up the end.
 const LAST_FRAME: Duration = Duration::from_secs(2);
 
@@ -50,13 +54,13 @@ impl Screen {
         scene: impl FnOnce(Arc<AtomicBool>) -> io::Result<S>,
     ) -> io::Result<Self> {
         let stop = Arc::<AtomicBool>::default();
-        let asked = Arc::<AtomicBool>::default();
-        let suspend = tokio::spawn(watch_suspend(asked.clone()));
+        let stops = Arc::<Stops>::default();
+        let suspend = tokio::spawn(watch_stops(stops.clone()));
         let terminal = Taken::take()?;
         let hold = log::hold_back();
         let scene = scene(stop.clone())?;
         let (done, ended) = channel();
-        let show = Shower { started, stop: stop.clone(), suspend: asked };
+        let show = Shower { started, stop: stop.clone(), stops };
         std::thread::Builder::new().name("screen".into()).spawn(move || show.run(scene, terminal, done))?;
         Ok(Self { stop, ended, suspend, _log: hold })
     }
@@ -71,21 +75,39 @@ impl Screen {
     }
 }
 
-/// Notes that the user wants the shell back.
-async fn watch_suspend(asked: Arc<AtomicBool>) {
-    let Ok(mut stops) = tokio::signal::unix::signal(SignalKind::from_raw(Signal::SIGTSTP as i32)) else { return };
-    while stops.recv().await.is_some() {
-        asked.store(true, Relaxed);
+/// What signals say of the shell.
+#[derive(Debug, Default)]
+struct Stops {
+    /// Somebody wants this program to stand still.
+    asked: AtomicBool,
+    /// It goes on.
+    over: AtomicBool,
+}
+
+async fn watch_stops(stops: Arc<Stops>) {
+    let listen = |signal: Signal| tokio::signal::unix::signal(SignalKind::from_raw(signal as i32));
+    let (Ok(mut stop), Ok(mut go_on)) = (listen(Signal::SIGTSTP), listen(Signal::SIGCONT)) else { return };
+    loop {
+        tokio::select! {
+            _ = stop.recv() => stops.asked.store(true, Relaxed),
+            _ = go_on.recv() => stops.over.store(true, Relaxed),
+        }
     }
 }
 
 type Backend = CrosstermBackend<Counted<Stdout>>;
 
+/// An empty screen. `Terminal::clear` would ask the terminal where its cursor is, and fail where nobody answers.
+fn blank(written: &Arc<AtomicU64>) -> io::Result<Terminal<Backend>> {
+    execute!(stdout(), Clear(ClearType::All))?;
+    Terminal::new(Backend::new(Counted::new(stdout(), written.clone())))
+}
+
 /// What the drawing thread works with.
 struct Shower {
     started: Instant,
     stop: Arc<AtomicBool>,
-    suspend: Arc<AtomicBool>,
+    stops: Arc<Stops>,
 }
 
 impl Shower {
@@ -99,16 +121,16 @@ impl Shower {
 
     fn show(&self, mut scene: impl Scene) -> io::Result<()> {
         let written = Arc::<AtomicU64>::default();
-        let mut terminal = Terminal::new(Backend::new(Counted::new(stdout(), written.clone())))?;
+        let mut terminal = blank(&written)?;
         let size = terminal.size()?;
         scene.resize(size.width, size.height);
         let mut budget = Budget::new();
         let mut due = Instant::now();
         let mut pressed = true;
         while !self.stop.load(Relaxed) {
-            if self.suspend.swap(false, Relaxed) && has_job_control() {
-                suspend();
-                terminal.clear()?;
+            if self.stops.asked.swap(false, Relaxed) && has_job_control() {
+                self.suspend(getpid());
+                terminal = blank(&written)?;
                 pressed = true;
             }
             if Instant::now() >= due {
@@ -132,13 +154,34 @@ impl Shower {
                     pressed = true;
                     due = due.min(Instant::now() + KEY_FRAME);
                 }
+                Heard::Suspend if !has_job_control() => {}
+                Heard::Suspend => {
+                    self.suspend(Pid::from_raw(0));
+                    terminal = blank(&written)?;
+                    (pressed, due) = (true, Instant::now());
+                }
                 Heard::Redraw => {
-                    terminal.clear()?;
+                    terminal = blank(&written)?;
                     (pressed, due) = (true, Instant::now());
                 }
             }
         }
         Ok(())
+    }
+
+    /// Gives the terminal to the shell until it continues this program, or all that belong to the capture (process 0, as
+    /// kill(2) has it).
+    fn suspend(&self, who: Pid) {
+        give_back();
+        self.stops.over.store(false, Relaxed);
+        let _ = kill(who, Signal::SIGSTOP);
+        // The signal stops all threads, but another one may be the first: this one must not run on and take the terminal.
+        let mut patience = STOP_TICKS;
+        while !self.stops.over.load(Relaxed) && patience > 0 {
+            std::thread::sleep(STOP_TICK);
+            patience -= 1;
+        }
+        let _ = take();
     }
 }
 
@@ -149,12 +192,13 @@ fn events(scene: &mut impl Scene, mut wait: Duration) -> io::Result<Heard> {
         wait = Duration::ZERO;
         heard = match event::read()? {
             Event::Key(key) if key.kind != KeyEventKind::Release => match scene.key(key) {
-                Effect::None => Heard::Key,
                 Effect::Redraw => Heard::Redraw,
+                Effect::Suspend => Heard::Suspend,
                 Effect::Quit => {
                     interrupt();
                     Heard::Key
                 }
+                Effect::None | Effect::Kernel | Effect::TakeBack => Heard::Key,
             },
             Event::Mouse(mouse) => {
                 scene.mouse(mouse);
@@ -172,6 +216,7 @@ enum Heard {
     Nothing,
     Key,
     Redraw,
+    Suspend,
 }
 
 /// As Ctrl-C on the terminal: to all that belong to this capture.
@@ -185,12 +230,8 @@ fn has_job_control() -> bool {
     parent.as_raw() > 0 && matches!((getsid(Some(parent)), getsid(None)), (Ok(theirs), Ok(ours)) if theirs == ours)
 }
 
-/// Gives the terminal to the shell until it continues this program.
-fn suspend() {
-    give_back();
-    let _ = kill(getpid(), Signal::SIGSTOP);
-    let _ = take();
-}
+/// Switches a control character off (termios(3), _POSIX_VDISABLE on Linux).
+const NO_CHARACTER: u8 = 0;
 
 /// How the terminal was.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -221,6 +262,7 @@ fn take() -> io::Result<()> {
     let mut ours = before.clone();
     ours.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::IEXTEN);
     ours.input_flags.remove(InputFlags::ICRNL | InputFlags::IXON);
+    ours.control_chars[SpecialCharacterIndices::VSUSP as usize] = NO_CHARACTER;
     tcsetattr(stdout(), SetArg::TCSADRAIN, &ours)?;
     *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
     execute!(stdout(), EnterAlternateScreen, Hide, EnableMouseCapture)
@@ -232,4 +274,34 @@ fn give_back() {
     // A terminal that is gone needs nothing.
     let _ = execute!(stdout(), DisableMouseCapture, Show, LeaveAlternateScreen);
     let _ = tcsetattr(stdout(), SetArg::TCSADRAIN, &before);
+}
+
+#[cfg(test)]
+mod tests {
+    use netobserv_testkit::terminal::OnTerminal;
+
+    use super::*;
+
+    /// Is run by the test below, alone, on a terminal.
+    #[test]
+    #[ignore = "needs a terminal of its own"]
+    fn takes_the_terminal_and_panics() {
+        let _taken = Taken::take().expect("a terminal");
+        assert!(BEFORE.lock().is_ok_and(|before| before.is_some()));
+        panic!("the screen broke");
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_is_told() {
+        let this = std::env::current_exe().expect("this test program");
+        let words = ["tui::terminal::tests::takes_the_terminal_and_panics", "--exact", "--ignored", "--nocapture"];
+        let mut terminal = OnTerminal::new(this).args(words).start((100, 30));
+        assert!(!terminal.wait().success());
+        terminal.assert_given_back();
+        // On the screen that was there before, not on the one that is gone.
+        terminal.wait_for("the screen broke");
+        let bytes = String::from_utf8_lossy(&terminal.bytes()).into_owned();
+        let (taken, left) = (bytes.find("\x1b[?1049h").expect("taken"), bytes.find("\x1b[?1049l").expect("left"));
+        assert!(taken < left && left < bytes.find("the screen broke").expect("told"), "{bytes:?}");
+    }
 }

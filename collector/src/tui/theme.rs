@@ -11,18 +11,45 @@ pub(super) struct Theme {
     pub(super) unicode: bool,
 }
 
-/// Whether colours are wanted (<https://no-color.org>).
-pub fn colours() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// What the user's terminal is said to be. A pod has none of the user's variables, so it is told on the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// No colours are wanted (<https://no-color.org>).
+    pub no_color: bool,
+    /// Its name, as in TERM.
+    pub term: Option<String>,
+    /// The locale, which names the character set, as in LC_ALL.
+    pub locale: Option<String>,
+}
+
+impl Look {
+    /// What is not said on the command line is taken from the environment.
+    pub fn or_environment(self) -> Self {
+        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            no_color: self.no_color || set("NO_COLOR").is_some(),
+            term: self.term.or_else(|| set("TERM")),
+            locale: self.locale.or_else(|| set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG"))),
+        }
+    }
+
+    /// Whether it shows colours, and the user wants them.
+    pub fn colours(&self) -> bool {
+        let colourless =
+            |term: &str| term == "dumb" || term.starts_with("vt") || term.ends_with("-mono") || term.ends_with("-m");
+        !self.no_color && !self.term.as_deref().is_some_and(colourless)
+    }
+
+    /// Whether it shows more than ASCII. Without any locale it is taken for UTF-8: every terminal in front of a container is.
+    fn unicode(&self) -> bool {
+        let plain = |term: &str| term == "linux" || term == "dumb" || term.starts_with("vt");
+        !self.term.as_deref().is_some_and(plain) && self.locale.as_deref().is_none_or(is_utf8)
+    }
 }
 
 impl Theme {
-    /// As the environment says. A container without any locale is taken for UTF-8: every terminal in front of one is.
-    pub(super) fn of_environment() -> Self {
-        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG"));
-        let dumb = set("TERM").is_some_and(|term| term == "linux" || term == "dumb");
-        Self { colours: colours(), unicode: !dumb && locale.is_none_or(|locale| is_utf8(&locale)) }
+    pub(super) fn of(look: &Look) -> Self {
+        Self { colours: look.colours(), unicode: look.unicode() }
     }
 
     pub(super) fn alarm(self) -> Style {
@@ -113,6 +140,23 @@ mod tests {
         Theme { colours: false, unicode: false }.fit(&mut buffer);
         let text: String = buffer.content.iter().map(|cell| cell.symbol()).collect();
         assert_eq!(text.trim_end(), "a|# *~u>?");
+    }
+
+    #[test]
+    fn terminals_are_told_apart() {
+        for (no_color, term, locale, colours, unicode) in [
+            (false, "xterm-256color", "de_DE.UTF-8", true, true),
+            (true, "xterm-256color", "en_US.utf8", false, true),
+            (false, "screen", "C", true, false),
+            (false, "linux", "C.UTF-8", true, false),
+            (false, "vt220", "C.UTF-8", false, false),
+            (false, "dumb", "C.UTF-8", false, false),
+            (false, "xterm-mono", "C.UTF-8", false, true),
+        ] {
+            let look = Look { no_color, term: Some(term.into()), locale: Some(locale.into()) };
+            assert_eq!((look.colours(), look.unicode()), (colours, unicode), "{look:?}");
+        }
+        assert!(Look::default().unicode() && Look::default().colours());
     }
 
     #[test]

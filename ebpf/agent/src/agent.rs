@@ -26,6 +26,7 @@ use crate::{
     job::{self, Job, Signals, Work},
     kernel::{self, KernelError, Switches},
     netns,
+    pushed::Pushed,
     scope::Scope,
     settings::Settings,
     tracepoint::Hooks,
@@ -69,7 +70,8 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         max_flows: settings.max_flows,
         sampling: settings.sampling,
         follow_netns,
-        filter: !settings.rules.is_empty(),
+        // One may come from the collector at any time.
+        filter: true,
         dns_port: settings.dns_port,
         rtt: settings.rtt,
         drops: settings.drops,
@@ -82,9 +84,9 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         Some(snaplen) => job::packets(&settings, &mut ebpf, &shared, snaplen)?,
         None => job::flows(&settings, &mut ebpf, &shared)?,
     };
-    if !settings.rules.is_empty() {
-        Filter::take(&mut ebpf, settings.sampling)?.replace(&settings.rules).map_err(AgentError::Filter)?;
-    }
+    let mut filter = Filter::take(&mut ebpf, settings.sampling)?;
+    filter.replace(&settings.rules).map_err(AgentError::Filter)?;
+    let pushed = Pushed::start(filter, settings.rules.clone());
     let probes = Probes::new(ebpf, kernel::programs(&switches), settings.attach_mode, settings.direction)?;
 
     let (known, mut is_known) = watch::channel(false);
@@ -92,7 +94,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let (stop_asked, stop_wanted) = watch::channel(false);
     let (ending, is_ending) = watch::channel(false);
     let Job { work, send } = job;
-    let exporting = tokio::spawn(send(Signals { known, lost, stop_asked, ending: is_ending }));
+    let exporting = tokio::spawn(send(Signals { known, lost, stop_asked, ending: is_ending, pushed }));
     // What is counted before the collector knows of this agent could be missed if the capture ended right then. But
     // a collector that is late is no reason to miss the traffic.
     let _ = timeout(INTRODUCTION, is_known.wait_for(|known| *known)).await;

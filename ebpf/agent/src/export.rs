@@ -25,7 +25,7 @@ use tonic::{
 };
 use tracing::{debug, info, warn};
 
-use crate::{drain::KernelLosses, settings::Target, tls::Tls};
+use crate::{drain::KernelLosses, pushed::Pushed, settings::Target, tls::Tls};
 
 pub mod flows;
 
@@ -109,6 +109,8 @@ pub struct Exporter<O> {
     pub lost: watch::Sender<bool>,
     /// Set when the collector asks to stop.
     pub stop_asked: watch::Sender<bool>,
+    /// The filter that the collector may send.
+    pub pushed: Pushed,
 }
 
 /// What a running exporter keeps between messages.
@@ -136,9 +138,10 @@ impl<O: Outbox> Exporter<O> {
         // A sign of life at once: the collector waits at its end for the agents that it knows.
         self.send_waiting(&mut line, false).await;
         while !*line.ending.borrow_and_update() {
-            // Whatever comes first: something to send, the time for a sign of life, or the end.
+            // Whatever comes first: something to send or to say, the time for a sign of life, or the end.
             tokio::select! {
                 () = self.outbox.changed() => {}
+                () = self.pushed.changed() => {}
                 () = tokio::time::sleep(self.heartbeat) => {}
                 _ = line.ending.changed() => {}
             }
@@ -175,7 +178,9 @@ impl<O: Outbox> Exporter<O> {
                     line.answered();
                     self.found();
                     self.known.send_replace(true);
-                    if reply.into_inner().stop {
+                    let reply = reply.into_inner();
+                    self.pushed.hear(reply.filter);
+                    if reply.stop {
                         self.stop_asked.send_replace(true);
                     }
                     return true;
@@ -235,6 +240,7 @@ impl<O: Outbox> Exporter<O> {
             ..Default::default()
         };
         self.outbox.tell(&mut status);
+        self.pushed.tell(&mut status);
         status
     }
 }

@@ -9,7 +9,7 @@ use aya::{
         lpm_trie::{Key, LpmTrie},
     },
 };
-use netobserv_ebpf_common::filter::{AddressKey, AddressMasks, PORTS, Tables};
+use netobserv_ebpf_common::filter::{AddressKey, AddressMasks, NO_RULES, PORTS, Tables};
 
 use crate::{
     kernel::{self, KernelError},
@@ -22,7 +22,7 @@ use crate::{
 
 /// The filter of the loaded programs.
 pub struct Filter {
-    /// The bank that programs read.
+    /// The bank that programs read, or [`NO_RULES`].
     bank: u32,
     switch: Array<MapData, u32>,
     tables: Array<MapData, Tables>,
@@ -54,18 +54,25 @@ impl Filter {
         })
     }
 
-    /// Puts other rules in force. When this returns, no packet is judged by the old ones any more; flows that they let
+    /// Puts other rules in force, or none. When this returns, no packet is judged by the old ones any more; flows that they let
     /// in are counted until the agent's window ends, as a flow is judged by its first packet.
     ///
     /// # Errors
     /// What the kernel said to writing a map; the old rules are still in force then.
     pub fn replace(&mut self, rules: &[Rule]) -> io::Result<()> {
-        let bank = 1 - self.bank;
+        if rules.is_empty() {
+            return self.change_over(NO_RULES);
+        }
+        let bank = u32::from(self.bank == 0);
         // Verdicts that the programs remember belong to a list by its number.
         self.number = self.number.checked_add(1).unwrap_or(1);
         let mut compiled = compile(rules, self.sampling);
         compiled.tables.number = self.number;
         self.fill(bank, &compiled).map_err(io::Error::other)?;
+        self.change_over(bank)
+    }
+
+    fn change_over(&mut self, bank: u32) -> io::Result<()> {
         self.switch.set(0, bank, 0).map_err(io::Error::other)?;
         self.bank = bank;
         // From here on nobody reads the other bank: the next call may write to it.

@@ -31,6 +31,7 @@ use crate::{
         queue::Queue as PacketQueue,
         reader::{Parts, Reader, Ring},
     },
+    pushed::Pushed,
     record::{Recorder, own_address},
     rtt::{self, Rtt},
     scope::Scope,
@@ -65,6 +66,8 @@ pub(crate) struct Signals {
     pub(crate) stop_asked: watch::Sender<bool>,
     /// True when what is left is the last.
     pub(crate) ending: watch::Receiver<bool>,
+    /// The filter that the collector may send.
+    pub(crate) pushed: Pushed,
 }
 
 /// Counting flows.
@@ -124,8 +127,9 @@ fn sender(settings: &Settings, shared: &Shared, outbox: impl Outbox) -> Send {
     let (losses, interfaces) = (shared.losses.clone(), shared.watched.clone());
     let (target, node) = (settings.target.clone(), settings.node.clone());
     let (heartbeat, patience) = (settings.window, settings.lost_timeout);
-    Box::new(move |Signals { known, lost, stop_asked, ending }| {
-        let exporter = Exporter { outbox, losses, interfaces, node, heartbeat, patience, known, lost, stop_asked };
+    Box::new(move |Signals { known, lost, stop_asked, ending, pushed }| {
+        let exporter =
+            Exporter { outbox, losses, interfaces, node, heartbeat, patience, known, lost, stop_asked, pushed };
         Box::pin(exporter.run(target, ending))
     })
 }

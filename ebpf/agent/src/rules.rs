@@ -7,6 +7,7 @@
 use std::{net::IpAddr, num::NonZeroU32, ops::RangeInclusive};
 
 pub mod compile;
+pub mod narrow;
 pub mod parse;
 
 // Protocol numbers: IANA "Assigned Internet Protocol Numbers".

@@ -7,6 +7,10 @@ mod plain_rules;
 use std::collections::BTreeMap;
 
 use lab::{Lab, Random};
+use netobserv_agent::rules::{
+    narrow::{NarrowError, narrow},
+    parse::parse,
+};
 use netobserv_ebpf_common::{EGRESS, INGRESS, Key6};
 use netobserv_testkit::{Frame, require_privileged};
 use plain_rules::Packet;
@@ -341,6 +345,53 @@ fn the_kernel_and_a_plain_evaluator_agree() {
     }
     println!("{kept} packets kept");
     assert!((LISTS * PACKETS / 5..LISTS * PACKETS * 9 / 5).contains(&(kept as usize)), "cases of both kinds: {kept}");
+}
+
+#[test]
+fn a_narrowed_list_keeps_what_all_of_its_lists_keep() {
+    require_privileged!("a_narrowed_list_keeps_what_all_of_its_lists_keep");
+    let seed = 0x5eed_0a88_0117_e401;
+    println!("seed {seed:#x}");
+    let mut random = Random::new(seed);
+    let mut lab = Lab::new(1024, 1);
+    let (mut kept, mut put, mut nothing) = (0, 0, 0);
+    for _ in 0..LISTS {
+        let texts = [(); 3].map(|()| plain_rules::random_list(&mut random));
+        let lists: Vec<_> = texts.iter().map(|text| parse(text).expect("rules")).collect();
+        let lists = &lists[..2 + random.below(2)];
+        let packets: Vec<Packet> = (0..PACKETS).map(|_| Packet::random(&mut random)).collect();
+        let wanted = |packet: &&Packet| lists.iter().all(|rules| plain_rules::keeps(rules, packet));
+        let expected = packets.iter().filter(wanted).count() as u64;
+        match narrow(lists) {
+            Ok(rules) => {
+                lab.put(&rules);
+                packets.iter().for_each(|packet| lab.run(packet.direction, &packet.frame().build(), 1));
+                assert_eq!(lab.packets(), expected, "{texts:?}");
+                (kept, put) = (kept + expected, put + 1);
+            }
+            Err(NarrowError::Nothing) => {
+                assert_eq!(expected, 0, "{texts:?}");
+                nothing += 1;
+            }
+            Err(NarrowError::TooMany(_)) => {}
+        }
+    }
+    println!("{put} lists in the kernel, {kept} packets kept; {nothing} lists keep nothing");
+    assert!(put > LISTS / 3 && kept > 1000, "{put} lists, {kept} packets");
+}
+
+#[test]
+fn no_rules_keep_everything_and_what_was_remembered_is_void() {
+    require_privileged!("no_rules_keep_everything_and_what_was_remembered_is_void");
+    let mut lab = Lab::new(64, 1);
+    for (rules, kept) in
+        [("[]", 2), (r#"[{"port":81}]"#, 0), ("[]", 2), (r#"[{"port":80}]"#, 2), (r#"[{"port":81}]"#, 0)]
+    {
+        lab.rules(rules);
+        lab.flows();
+        lab.run(INGRESS, &tcp(ACK).build(), 2);
+        assert_eq!(lab.packets(), kept, "{rules}");
+    }
 }
 
 /// The same text as [`Packet::name`].

@@ -10,6 +10,9 @@ pub const MAX_RULES: usize = 64;
 /// Longest lists of prefixes: `ip_cidr` and a peer for each rule.
 pub const MAX_PREFIXES: usize = 2 * MAX_RULES;
 
+/// In the place of a bank: there are no rules, and every packet is kept as SAMPLING says.
+pub const NO_RULES: u32 = 2;
+
 /// Stands in `Point::direction` of packets that were seen at no interface, such as dropped ones: conditions on the
 /// direction are passed.
 pub const DIRECTION_UNKNOWN: u8 = 2;

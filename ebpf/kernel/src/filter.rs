@@ -25,11 +25,11 @@ use crate::{
     verdicts::{Place, Words},
 };
 
-/// Whether there are rules.
+/// Whether there are rules, or may be.
 #[unsafe(no_mangle)]
 pub static FILTER: Global<u32> = Global::new(0);
 
-/// The bank in use.
+/// The bank in use, or NO_RULES of the common crate, which is none of them.
 #[map]
 static FILTER_BANK: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
@@ -48,7 +48,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// None when there is no filter.
+    /// None when there is no filter now.
     #[inline(always)]
     pub fn in_force() -> Option<Self> {
         if FILTER.load() == 0 {
@@ -100,7 +100,7 @@ pub fn chance(sampling: u32) -> bool {
 /// A call of its own: each family and each bank of flows has one to make.
 #[inline(never)]
 fn judge(key: &Key6, tcp_flags: u32, dropped: u32) -> u32 {
-    let Some(Rules { bank, tables }) = Rules::in_force() else { return 0 };
+    let Some(Rules { bank, tables }) = Rules::in_force() else { return SAMPLING.load() };
     let at = &key.at;
     let mut rules = tables.proto[usize::from(at.proto)] & tables.direction[usize::from(at.direction & 3)];
     if dropped == 0 {

@@ -81,10 +81,15 @@ fn rows(pieces: &mut Pieces, canvas: &mut Canvas, app: &App, area: Rect) {
 
 /// Says that there are more columns.
 fn hidden(pieces: &mut Pieces, app: &App, area: Rect) {
-    let columns = if app.view.is_table() && app.view != View::Raw { super::table::hidden(app, area.width) } else { 0 };
-    if columns > 0 {
-        pieces.push(format!("  +{columns} columns: Shift-→"), dim());
+    if !app.view.is_table() || app.view == View::Raw {
+        return;
     }
+    let said = match super::layout::hidden(app, area.width) {
+        (0, 0) => return,
+        (0, more) => format!("  +{more} columns: Shift-→"),
+        (left, more) => format!("  ‹{left} {more}›: Shift-←→"),
+    };
+    pieces.push(said, dim());
 }
 
 fn pause(pieces: &mut Pieces, canvas: &mut Canvas, app: &App, area: Rect) {

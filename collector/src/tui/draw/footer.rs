@@ -10,7 +10,27 @@ use crate::tui::theme::{Theme, bold, dim, reversed};
 use crate::tui::views::View;
 
 /// What is typed, and the filters.
-pub(in crate::tui) fn filters(canvas: &mut Canvas, (input, filters, theme): (&str, &[Filter], Theme), area: Rect) {
+pub(in crate::tui) struct Filters<'a> {
+    pub(in crate::tui) input: &'a str,
+    pub(in crate::tui) filters: &'a [Filter],
+    /// What more `F` could do, if there is something.
+    pub(in crate::tui) kernel: Option<&'static str>,
+    pub(in crate::tui) theme: Theme,
+}
+
+impl<'a> Filters<'a> {
+    pub(super) fn of(app: &'a App) -> Self {
+        let kernel = match () {
+            () if is_pushed(app) => Some("F: out of the kernel again; "),
+            () if can_be_pushed(app) => Some("F: in the kernel too; "),
+            () => None,
+        };
+        Self { input: &app.input, filters: &app.filters, kernel, theme: app.theme }
+    }
+}
+
+pub(in crate::tui) fn filters(canvas: &mut Canvas, line: &Filters, area: Rect) {
+    let Filters { input, filters, kernel, theme } = *line;
     let mut pieces = Pieces::new();
     pieces.push("Filter: ", bold());
     let typed = Filter::parse(input);
@@ -27,9 +47,9 @@ pub(in crate::tui) fn filters(canvas: &mut Canvas, (input, filters, theme): (&st
         pieces.button(canvas, area, format!("[{} ×]", filter.text), theme.accent(), Act::RemoveFilter(index));
     }
     let hint = match (input.is_empty(), filters.is_empty()) {
-        (true, true) => "  Type anything to filter: word  field:value  !not  /regex/",
-        (true, false) => "  Backspace removes the last one",
-        (false, _) => "  Enter keeps it and begins another",
+        (true, true) => "  Type anything to filter: word  field:value  !not  /regex/".to_owned(),
+        (true, false) => format!("  {}Backspace removes the last one", kernel.unwrap_or_default()),
+        (false, _) => "  Enter keeps it and begins another".to_owned(),
     };
     pieces.push(hint, dim());
     pieces.draw(canvas, area);
@@ -39,6 +59,8 @@ pub(in crate::tui) fn filters(canvas: &mut Canvas, (input, filters, theme): (&st
 pub(in crate::tui) struct Keys<'a> {
     /// Keys of the moment, and what they do.
     pub(in crate::tui) keys: &'static [(&'static str, &'static str)],
+    /// What the last key came to.
+    pub(in crate::tui) notice: Option<&'a str>,
     pub(in crate::tui) log: Option<&'a str>,
     pub(in crate::tui) files: &'a str,
     pub(in crate::tui) theme: Theme,
@@ -46,30 +68,51 @@ pub(in crate::tui) struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     pub(super) fn of(app: &'a App) -> Self {
-        Self { keys: shown_keys(app), log: app.shown.log.as_deref(), files: &app.facts.files, theme: app.theme }
+        Self {
+            keys: shown_keys(app),
+            notice: app.notice.as_deref(),
+            log: app.shown.log.as_deref(),
+            files: &app.facts.files,
+            theme: app.theme,
+        }
     }
 }
 
 /// The last log line, or else keys and files.
 pub(in crate::tui) fn keys(canvas: &mut Canvas, line: &Keys, area: Rect) {
     let mut pieces = Pieces::new();
+    if let Some(notice) = line.notice {
+        pieces.push(fit(notice, usize::from(area.width), false), line.theme.alarm());
+        return pieces.draw(canvas, area);
+    }
     if let Some(log) = line.log {
         pieces.push(fit(log, usize::from(area.width), false), line.theme.second());
         return pieces.draw(canvas, area);
     }
-    for (key, what) in line.keys {
-        pieces.push(*key, bold());
-        pieces.plain(format!(" {what}  "));
-    }
-    let at = pieces.at;
+    canvas.button(area, 0, 6, Act::Help);
     pieces.push("?", bold());
     pieces.plain(" help  ");
-    canvas.button(area, at, 6, Act::Help);
+    for (key, what) in line.keys {
+        let text = format!(" {what}  ");
+        if pieces.at + key.len() + text.trim_end().len() <= usize::from(area.width) {
+            pieces.push(*key, bold());
+            pieces.plain(text);
+        }
+    }
     let room = usize::from(area.width).saturating_sub(pieces.at);
     if room >= 24 {
         pieces.push(fit(line.files, room, false), dim());
     }
     pieces.draw(canvas, area);
+}
+
+fn is_pushed(app: &App) -> bool {
+    app.shown.kernel.as_ref().is_some_and(|kernel| kernel.wanted)
+}
+
+/// Whether `F` would do something for what is filtered now.
+fn can_be_pushed(app: &App) -> bool {
+    app.shown.kernel.is_none() && app.filters.iter().all(|filter| filter.kernel_rules().is_ok())
 }
 
 fn shown_keys(app: &App) -> &'static [(&'static str, &'static str)] {

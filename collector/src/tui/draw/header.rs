@@ -10,6 +10,8 @@ use super::{Canvas, Pieces, fit};
 use crate::human;
 use crate::summary::clock;
 use crate::tui::app::{App, Facts, Silent};
+use crate::tui::mouse::Act;
+use crate::tui::push::Kernel;
 use crate::tui::theme::{Theme, bold, dim};
 
 /// From this width on there is room for more.
@@ -33,6 +35,8 @@ pub(in crate::tui) struct Head<'a> {
     /// Flows that their sender has to send again.
     pub(in crate::tui) refused: u64,
     pub(in crate::tui) silent: &'a [Silent],
+    /// The filter that was put into the kernels.
+    pub(in crate::tui) kernel: Option<&'a Kernel>,
 }
 
 impl<'a> Head<'a> {
@@ -49,6 +53,7 @@ impl<'a> Head<'a> {
             lost: shown.totals.lost(),
             refused: shown.totals.refused_flows,
             silent: &shown.silent,
+            kernel: shown.kernel.as_ref(),
         }
     }
 }
@@ -115,6 +120,9 @@ pub(in crate::tui) fn losses(canvas: &mut Canvas, head: &Head, area: Rect) {
     if !silent.is_empty() {
         pieces.push(format!("  Silent: {}", silent.join(", ")), head.theme.alarm());
     }
+    if let Some(kernel) = head.kernel {
+        pushed(&mut pieces, canvas, head.theme, kernel, area);
+    }
     let filters = kernel_filters(&head.facts.options);
     if !filters.is_empty() {
         let room = usize::from(area.width).saturating_sub(pieces.at + 10);
@@ -122,6 +130,19 @@ pub(in crate::tui) fn losses(canvas: &mut Canvas, head: &Head, area: Rect) {
         pieces.plain(fit(&filters, room.min(filters.chars().count()), false));
     }
     pieces.draw(canvas, area);
+}
+
+/// That nothing else is captured, and which nodes have said so.
+fn pushed(pieces: &mut Pieces, canvas: &mut Canvas, theme: Theme, kernel: &Kernel, area: Rect) {
+    let Kernel { text, wanted, done, nodes, refused } = kernel;
+    let said = match (refused, *wanted) {
+        (Some((node, why)), _) => format!("{node} does not filter: {why}"),
+        (None, true) => format!("Files get only: {text} ({done} of {nodes} nodes)"),
+        (None, false) => format!("All is captured again ({done} of {nodes} nodes)"),
+    };
+    let style = if refused.is_some() || done < nodes { theme.alarm() } else { theme.second().patch(bold()) };
+    pieces.plain("  ");
+    pieces.button(canvas, area, said, style, Act::Kernel);
 }
 
 /// The filter rules among the options of the capture.

@@ -24,6 +24,8 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("!text   /text/", "not this; a regular expression"),
     ("Enter, Backspace", "keep the filter and begin another; remove the last"),
     ("Ctrl-U, Delete", "clear what is typed; remove all filters"),
+    ("F (typing: Ctrl-F)", "ip:, port:, proto: filters into all nodes' kernels:"),
+    ("", "the files get nothing else; F again takes them back"),
     ("", ""),
     ("Ctrl-C, Ctrl-Q", "end the capture; the files are kept"),
     ("Ctrl-Z, Ctrl-L", "suspend; draw anew. Times are UTC"),

@@ -18,10 +18,12 @@ pub(in crate::tui) mod footer;
 mod graph;
 pub(in crate::tui) mod header;
 pub(in crate::tui) mod help;
+mod layout;
 mod problems;
 mod table;
 mod top;
 
+pub(in crate::tui) use problems::lines;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
@@ -30,7 +32,7 @@ use super::app::{App, Over};
 use super::mouse::{Act, Buttons};
 use super::theme::Theme;
 use super::views::View;
-pub(in crate::tui) use unicode::fit;
+pub(in crate::tui) use unicode::{fit, fit_middle, pair};
 
 /// Where things are drawn, and the buttons that were drawn.
 pub(in crate::tui) struct Canvas<'a, 'b> {
@@ -57,7 +59,7 @@ pub(super) fn draw(frame: &mut Frame, app: &App) -> Buttons {
         View::Graph => graph::draw(&mut canvas, app, body),
         _ => table::draw(&mut canvas, app, body),
     }
-    footer::filters(&mut canvas, (&app.input, &app.filters, app.theme), filters);
+    footer::filters(&mut canvas, &footer::Filters::of(app), filters);
     footer::keys(&mut canvas, &footer::Keys::of(app), keys);
     if app.over == Over::Help {
         help::draw(&mut canvas, help::KEYS, &app.facts.files, area);
@@ -145,5 +147,50 @@ mod unicode {
         }
         let fill = " ".repeat(width - length);
         if right { format!("{fill}{text}") } else { format!("{text}{fill}") }
+    }
+
+    /// The same, cut in the middle: names differ at both ends.
+    pub(in crate::tui) fn fit_middle(text: &str, width: usize) -> String {
+        let length = text.chars().count();
+        if length <= width || width < 3 {
+            return fit(text, width, false);
+        }
+        let (head, tail) = (width / 2, width - width / 2 - 1);
+        text.chars().take(head).chain(['…']).chain(text.chars().skip(length - tail)).collect()
+    }
+
+    /// Two ends with an arrow between them, and what stands behind: where there is no room for all, each end is cut in its
+    /// middle, the longer one first.
+    pub(in crate::tui) fn pair(text: &str, width: usize) -> String {
+        const ARROW: &str = " → ";
+        let Some((left, right)) = text.split_once(ARROW).filter(|_| text.chars().count() > width) else {
+            return fit(text, width, false);
+        };
+        // The second end goes to its first blank.
+        let (right, rest) = right.split_at(right.find(' ').unwrap_or(right.len()));
+        let room = width.saturating_sub(ARROW.chars().count() + rest.chars().count());
+        let (a, b) = (left.chars().count(), right.chars().count());
+        let a_room = a.min((room / 2).max(room.saturating_sub(b)));
+        let (left, right) = (fit_middle(left, a_room), fit_middle(right, b.min(room - a_room)));
+        fit(&format!("{left}{ARROW}{right}{rest}"), width, false)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn names_are_cut_in_the_middle() {
+            assert_eq!(fit_middle("nodejs-7c9f6d5b8-x2x4p", 12), "nodejs…x2x4p");
+            assert_eq!((fit_middle("short", 7), fit_middle("long", 2)), ("short  ".into(), "l…".into()));
+        }
+
+        #[test]
+        fn both_ends_of_a_pair_stay() {
+            let text = "shop/web-7c9f6d5b8-x2x4p → shop/db-0:5432 TCP";
+            assert_eq!(pair(text, 50), format!("{text:<50}"));
+            assert_eq!(pair(text, 40), "shop/web-…5b8-x2x4p → shop/db-0:5432 TCP");
+            assert_eq!(pair("no ends at all, but long", 10), "no ends a…");
+        }
     }
 }

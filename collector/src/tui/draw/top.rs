@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::bars::bar;
-use super::{Canvas, Pieces, fit, row};
+use super::{Canvas, Pieces, fit, fit_middle, pair, row};
 use crate::human;
 use crate::tui::app::App;
 use crate::tui::columns::short;
@@ -13,26 +13,74 @@ use crate::tui::theme::{dim, reversed};
 use crate::tui::top::TopRow;
 use crate::tui::views::{Group, Metric};
 
-/// Characters of the numbers and of the bar.
-const NUMBERS: [(&str, usize); 5] = [("Sent", 7), ("Received", 9), ("Packets", 8), ("Drops", 7), ("DNS errors", 11)];
+/// A column of numbers: its title, its width, what it sorts by.
+type Number = (&'static str, usize, Metric);
+
+const NUMBERS: [Number; 5] = [
+    ("Sent", 7, Metric::Bytes),
+    ("Received", 9, Metric::Bytes),
+    ("Packets", 8, Metric::Packets),
+    ("Drops", 7, Metric::Drops),
+    ("DNS errors", 11, Metric::DnsErrors),
+];
+/// The same where names need the room.
+const NARROW: [Number; 5] = [
+    ("Sent", 6, Metric::Bytes),
+    ("Recv", 6, Metric::Bytes),
+    ("Pkts", 5, Metric::Packets),
+    ("Drops", 6, Metric::Drops),
+    ("DNSerr", 7, Metric::DnsErrors),
+];
 const BAR: usize = 10;
 
+/// What there is room for beside the names.
+struct Places {
+    who: usize,
+    bar: usize,
+    /// Which of them, and how they look.
+    numbers: Vec<(usize, Number)>,
+}
+
+impl Places {
+    /// Names come first: before they are cut the bar goes, numbers get narrow, and those go that are zero everywhere.
+    fn of(app: &App, width: usize) -> Self {
+        let widest = app.shown.top.iter().map(|top| top.who.chars().count()).max().unwrap_or(0);
+        let mut numbers: Vec<(usize, Number)> = NUMBERS.into_iter().enumerate().collect();
+        let mut bar = if width >= 100 { BAR } else { 0 };
+        let who = |numbers: &[(usize, Number)], bar: usize| {
+            let taken: usize = numbers.iter().map(|(_, (_, width, _))| width + 1).sum();
+            width.saturating_sub(taken + bar + usize::from(bar > 0))
+        };
+        if who(&numbers, bar) < widest {
+            bar = 0;
+        }
+        if who(&numbers, bar) < widest {
+            numbers = NARROW.into_iter().enumerate().collect();
+        }
+        for metric in [Metric::DnsErrors, Metric::Drops] {
+            let nothing = app.metric != metric && app.shown.top.iter().all(|top| top.metric(metric) == 0);
+            if nothing && who(&numbers, bar) < widest {
+                numbers.retain(|(_, (.., of))| *of != metric);
+            }
+        }
+        Self { who: who(&numbers, bar), bar, numbers }
+    }
+}
+
 pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
-    let bar_width = if area.width >= 100 { BAR } else { 0 };
-    let numbers: usize = NUMBERS.iter().map(|(_, width)| width + 1).sum();
-    let who = usize::from(area.width).saturating_sub(numbers + bar_width + usize::from(bar_width > 0));
+    let places = Places::of(app, usize::from(area.width));
     if let Some(area) = row(area, 0) {
-        titles(canvas, app, who, area);
+        titles(canvas, app, &places, area);
     }
     let most = app.shown.top.first().map_or(0, |first| first.metric(app.metric)).max(1);
     let room = usize::from(area.height.saturating_sub(1 + u16::from(app.shown.let_go > 0)));
     for (index, top) in app.shown.top.iter().skip(app.offset).take(room.min(app.height())).enumerate() {
         let Some(area) = row(area, index + 1) else { break };
         let selected = app.selected_line() == Some(index);
-        let mut pieces = line(app, top, who, selected);
-        if bar_width > 0 {
+        let mut pieces = line(app, top, &places, selected);
+        if places.bar > 0 {
             let share = top.metric(app.metric) as f64 / most as f64;
-            pieces.push(format!(" {}", bar(share, bar_width)), app.theme.accent());
+            pieces.push(format!(" {}", bar(share, places.bar)), app.theme.accent());
         }
         pieces.draw(canvas, area);
         canvas.buttons.push((area, Act::Line(index)));
@@ -40,24 +88,23 @@ pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
     notes(canvas, app, area);
 }
 
-fn titles(canvas: &mut Canvas, app: &App, who: usize, area: Rect) {
+fn titles(canvas: &mut Canvas, app: &App, places: &Places, area: Rect) {
     let mut pieces = Pieces::new();
     let title = match app.group {
         Group::Flow => "Client → server, both directions",
         group => group.title(),
     };
-    pieces.push(fit(title, who, false), reversed());
-    for (index, (title, width)) in NUMBERS.into_iter().enumerate() {
-        let metric = [Metric::Bytes, Metric::Bytes, Metric::Packets, Metric::Drops, Metric::DnsErrors][index];
+    pieces.push(fit(title, places.who, false), reversed());
+    for (_, (title, width, metric)) in places.numbers.iter().copied() {
         let arrow = if metric == app.metric { "▼" } else { "" };
         pieces.push(" ", reversed());
-        pieces.push(fit(&format!("{arrow}{title}"), width, true), reversed());
+        pieces.button(canvas, area, fit(&format!("{arrow}{title}"), width, true), reversed(), Act::Metric(metric));
     }
     pieces.push(" ".repeat(usize::from(area.width).saturating_sub(pieces.at)), reversed());
     pieces.draw(canvas, area);
 }
 
-fn line(app: &App, top: &TopRow, who: usize, selected: bool) -> Pieces {
+fn line(app: &App, top: &TopRow, places: &Places, selected: bool) -> Pieces {
     let base = if selected { reversed() } else { Style::new() };
     let alarm = |number: u64| if number > 0 && !selected { app.theme.alarm() } else { base };
     let texts = [
@@ -68,10 +115,12 @@ fn line(app: &App, top: &TopRow, who: usize, selected: bool) -> Pieces {
         (short(top.sums.dns_errors), alarm(top.sums.dns_errors)),
     ];
     let mut pieces = Pieces::new();
-    pieces.push(fit(&top.who, who, false), base);
-    for ((text, style), (_, width)) in texts.into_iter().zip(NUMBERS) {
+    let who = if app.group == Group::Flow { pair(&top.who, places.who) } else { fit_middle(&top.who, places.who) };
+    pieces.push(who, base);
+    for (index, (_, width, _)) in &places.numbers {
+        let (text, style) = &texts[*index];
         pieces.push(" ", base);
-        pieces.push(fit(&text, width, true), style);
+        pieces.push(fit(text, *width, true), *style);
     }
     pieces
 }

@@ -21,6 +21,7 @@ pub(super) fn press(app: &mut App, key: KeyEvent, data: &Data) -> Effect {
     match (key.code, control) {
         (KeyCode::Char('q' | 'c'), true) => return Effect::Quit,
         (KeyCode::Char('l'), true) => return Effect::Redraw,
+        (KeyCode::Char('z'), true) => return Effect::Suspend,
         _ if app.help => app.help = false,
         (KeyCode::F(1), _) => app.help = true,
         (KeyCode::Esc, _) => escape(app),

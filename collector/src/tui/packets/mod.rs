@@ -65,11 +65,12 @@ impl Screen {
         let facts = facts(options, file.display().to_string());
         let PacketSource { started, counts, tally, intake, who } = source;
         let data = Arc::new(Mutex::new(Data::new(who)));
+        let look = options.look.clone();
         Self::show(started, move |stop| {
             let their_data = data.clone();
             let collect = std::thread::Builder::new().name("screen-data".into());
             collect.spawn(move || collect_data(&intake, &their_data, &stop))?;
-            let app = App::new(facts, Theme::of_environment(), (80, 24));
+            let app = App::new(facts, Theme::of(&look), (80, 24));
             let (marks, buttons, due) = (refresh::Marks::new(), Buttons::new(), Instant::now());
             Ok(Packets { app, marks, buttons, data, counts, tally, due })
         })

@@ -7,7 +7,8 @@ use super::world::{World, between};
 use crate::tui::app::Over;
 use crate::tui::keys::{self, Effect};
 use crate::tui::mouse::{self, Act};
-use crate::tui::views::View;
+use crate::tui::push::Kernel;
+use crate::tui::views::{Metric, View};
 
 /// Presses keys by name: `a`, `Up`, `C-c`, `S-Right`, `A-3`; `text` in quotes is typed.
 fn press(world: &mut World, keys: &str) -> Effect {
@@ -145,6 +146,27 @@ fn the_table_is_sorted_and_scrolls_with_the_selection() {
 }
 
 #[test]
+fn f_is_for_the_kernel_while_nothing_is_typed() {
+    let pushed = || Some(Kernel { text: "tcp".into(), wanted: true, done: 0, nodes: 1, refused: None });
+    for (kernel, keys, effect) in [
+        (None, "F", Effect::Kernel),
+        (None, "a F", Effect::None),
+        (None, "a C-f", Effect::Kernel),
+        (None, "tcp Enter F", Effect::Kernel),
+        (None, "? F", Effect::None),
+        (None, "tcp Enter Back", Effect::None),
+        (pushed(), "tcp Enter Back", Effect::TakeBack),
+        (pushed(), "tcp Enter udp Enter Back", Effect::None),
+        (pushed(), "tcp Enter udp Enter Del", Effect::TakeBack),
+        (pushed(), "t Back", Effect::TakeBack),
+    ] {
+        let mut world = World::new(120, 40);
+        world.app.shown.kernel = kernel.clone();
+        assert_eq!(press(&mut world, keys), effect, "{kernel:?} {keys}");
+    }
+}
+
+#[test]
 fn a_pause_loses_nothing() {
     let mut world = World::new(120, 40);
     press(&mut world, "Space");
@@ -170,12 +192,14 @@ fn every_button_does_something() {
             keys::switch_view(&mut world.app, *view);
             press(&mut world, "tcp Enter -");
             world.draw();
-            let before = state(&world) + &format!("{:?}", world.app.group);
+            let before = state(&world) + &format!("{:?} {:?}", world.app.group, world.app.metric);
             let place = MouseEventKind::Down(MouseButton::Left);
             let click = MouseEvent { kind: place, column: area.x, row: area.y, modifiers: KeyModifiers::NONE };
             mouse::apply(&mut world.app, click, &buttons, &world.data.kept);
-            let after = state(&world) + &format!("{:?}", world.app.group);
-            let stays = act == Act::View(*view) || matches!(act, Act::Names(_) if *view == View::Raw);
+            let after = state(&world) + &format!("{:?} {:?}", world.app.group, world.app.metric);
+            let stays = act == Act::View(*view)
+                || act == Act::Metric(Metric::Bytes)
+                || matches!(act, Act::Names(_) if *view == View::Raw);
             assert_eq!(before == after, stays, "{view:?} {act:?}: {before} -> {after}");
         }
     }

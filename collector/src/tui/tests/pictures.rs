@@ -7,6 +7,7 @@ use super::world::World;
 use crate::counts::Losses;
 use crate::tui::app::Over;
 use crate::tui::keys;
+use crate::tui::push::Kernel;
 use crate::tui::theme::Theme;
 use crate::tui::views::{Group, Names, View};
 
@@ -75,6 +76,16 @@ fn filters_order_pause_and_losses() {
         keys::sort_by_field(&mut world.app, "Bytes");
         world.advance(0);
         press(world, KeyCode::Down);
+    });
+}
+
+#[test]
+fn a_filter_in_the_kernel() {
+    snapshot("pushed", |world| {
+        world.app.filters.push(crate::tui::filter::Filter::parse("port:5432"));
+        let text = "port:5432".to_owned();
+        world.app.shown.kernel = Some(Kernel { text, wanted: true, done: 2, nodes: 3, refused: None });
+        world.advance(0);
     });
 }
 

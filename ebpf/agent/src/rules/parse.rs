@@ -102,7 +102,8 @@ fn rule(number: usize, value: &Value) -> Result<Rule, RuleError> {
     let given: Map<String, Value> =
         map.iter().filter(|(_, value)| !every_key || !is_unset(value)).map(|(k, v)| (k.clone(), v.clone())).collect();
     let given = Given(&given);
-    given.rule().and_then(consistent).map_err(|(key, why)| condition(key, why))
+    let checked = given.rule().and_then(|rule| consistent(&rule).map(|()| rule));
+    checked.map_err(|(key, why)| condition(key, why))
 }
 
 /// A value for people: strings without quotes.
@@ -221,8 +222,13 @@ fn digits<N: std::str::FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
+/// Whether some packet matches.
+pub(super) fn can_match(rule: &Rule) -> bool {
+    consistent(rule).is_ok()
+}
+
 /// Refuses rules that no packet can match.
-fn consistent(rule: Rule) -> Checked<Rule> {
+fn consistent(rule: &Rule) -> Checked<()> {
     let may_be = |protocols: &[u8]| rule.protocol.is_none_or(|protocol| protocols.contains(&protocol));
     if rule.has_ports() && !may_be(&[TCP, UDP, SCTP]) {
         return Err(("protocol", "only TCP, UDP and SCTP have ports".into()));
@@ -244,7 +250,7 @@ fn consistent(rule: Rule) -> Checked<Rule> {
     {
         return Err(("ip_cidr", "one end is IPv4 and the other IPv6: no packet has both".into()));
     }
-    Ok(rule)
+    Ok(())
 }
 
 #[cfg(test)]

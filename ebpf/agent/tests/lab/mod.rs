@@ -47,6 +47,12 @@ impl Lab {
         rules
     }
 
+    /// The same from what was read already.
+    #[track_caller]
+    pub fn put(&mut self, rules: &[Rule]) {
+        self.filter.replace(rules).expect("the kernel takes the rules");
+    }
+
     /// Runs the program of a direction on a frame.
     #[track_caller]
     pub fn run(&self, direction: u8, frame: &[u8], times: u32) {

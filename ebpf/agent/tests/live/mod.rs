@@ -54,7 +54,7 @@ impl Packets for Handler {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.0.batches.lock().expect("no panic under the lock").push(request.into_inner());
-        Ok(Response::new(CollectorReply { stop: false }))
+        Ok(Response::new(CollectorReply::default()))
     }
 }
 

@@ -21,7 +21,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use super::app::{App, Level};
 use super::columns;
 use crate::human;
-use crate::tui::draw::footer::Keys;
+use crate::tui::draw::footer::{Filters, Keys};
 use crate::tui::draw::header::Head;
 use crate::tui::draw::{Canvas, Pieces, fit, footer, header, help, row};
 use crate::tui::mouse::{Act, Buttons};
@@ -64,8 +64,10 @@ pub(super) fn draw(frame: &mut Frame, app: &App) -> Buttons {
         Level::Packets(_) => packets::draw(&mut canvas, app, body),
         Level::Packet(_, kept, offset) => packet::draw(&mut canvas, app, (kept, *offset), body),
     }
-    footer::filters(&mut canvas, (&app.input, app.kept_filters(), app.theme), filters);
-    let line = Keys { keys: keys_of(app), log: app.shown.log.as_deref(), files: &app.facts.files, theme: app.theme };
+    let typed = Filters { input: &app.input, filters: app.kept_filters(), kernel: None, theme: app.theme };
+    footer::filters(&mut canvas, &typed, filters);
+    let (log, files) = (app.shown.log.as_deref(), app.facts.files.as_str());
+    let line = Keys { keys: keys_of(app), notice: None, log, files, theme: app.theme };
     footer::keys(&mut canvas, &line, keys);
     if app.help {
         help::draw(&mut canvas, KEYS, &app.facts.files, area);
@@ -86,6 +88,7 @@ fn head(app: &App) -> Head<'_> {
         lost: shown.lost.clone(),
         refused: 0,
         silent: &shown.silent,
+        kernel: None,
     }
 }
 
