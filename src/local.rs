@@ -11,7 +11,7 @@ use chrono::Utc;
 
 use crate::options::{Capture, Keylog};
 use crate::output::{self, Output, OutputError, Repair};
-use crate::process::terminal;
+use crate::process::terminal::Terminal;
 use crate::process::{Child, Ending, Invocation, ProcessError, Program};
 
 mod endpoint;
@@ -114,11 +114,12 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
     };
     let mut session = Session::new()?;
 
+    let terminal = Terminal::look();
     session.start(Who::Collector, Child::start(&collector, &collector_invocation(capture, &endpoint, &output))?);
     let started = capture_with(&agent, &agent_invocation(capture, &endpoint), &endpoint, &mut session);
     session.finish();
     if !session.collector_ended_well() {
-        terminal::give_back();
+        terminal.give_back();
     }
     let result = started.and_then(|()| session.verdict());
     tidy_files(&output, &session, &result);

@@ -23,6 +23,7 @@ use crate::signal::Wishes;
 mod capture;
 mod identity;
 mod keylog;
+mod look;
 mod question;
 mod setup;
 mod yaml;

@@ -124,6 +124,20 @@ fn killed_at_any_step_cleanup_leaves_the_cluster_as_it_was() {
     });
 }
 
+#[test]
+fn what_the_terminal_can_show_is_told_to_the_collector() {
+    let world = world().env("TERM", "vt220").env("NO_COLOR", "1").env("LC_ALL", "C");
+    let (seen, code) = world.run_on_terminal(&["flows", "--copy=false"], &[]);
+    assert_eq!(code, 0, "{seen}");
+    let capture = world.calls().into_iter().find(|line| line.contains("get-flows")).expect("a capture");
+    assert!(capture.ends_with(" --no-color --term=vt220 --locale=C"), "{capture}");
+    // Without a terminal there is nothing to tell.
+    let world = world.env("LANG", "C");
+    world.run(&["flows", "--copy=false"]);
+    let last = world.calls().into_iter().rfind(|line| line.contains("get-flows")).expect("a capture");
+    assert!(!last.contains("--locale") && !last.contains("--term"), "{last}");
+}
+
 const QUESTION: &str = "Copy the capture output locally? [yes/no] ";
 
 #[test]

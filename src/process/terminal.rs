@@ -1,24 +1,53 @@
-//! A collector that was killed could not give the terminal back: then this program does.
+//! The terminal as it was: a collector that was killed, or an `oc` behind which one was, could not give it back, so this
+//! program does.
 
 use std::io::{IsTerminal as _, Write as _, stdout};
 
 /// Ends mouse reports, shows the cursor, and leaves the alternate screen.
 const PLAIN: &str = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?25h\x1b[?1049l";
 
-/// Makes the terminal what a shell expects, if there is one.
-pub fn give_back() {
-    if !stdout().is_terminal() {
-        return;
-    }
-    // A terminal that is gone needs nothing.
-    let _ = stdout().write_all(PLAIN.as_bytes()).and_then(|()| stdout().flush());
-    #[cfg(unix)]
-    cook();
+/// How the terminal was before a program took it; nothing where there is none.
+#[derive(Debug, Default)]
+pub struct Terminal {
+    /// As `stty` writes it.
+    modes: Option<String>,
 }
 
-/// Lines and echo again.
+impl Terminal {
+    /// Looks at the terminal as it is now.
+    #[must_use]
+    pub fn look() -> Self {
+        Self { modes: if stdout().is_terminal() { modes() } else { None } }
+    }
+
+    /// Makes it what it was, if there is one.
+    pub fn give_back(&self) {
+        if !stdout().is_terminal() {
+            return;
+        }
+        // A terminal that is gone needs nothing.
+        let _ = stdout().write_all(PLAIN.as_bytes()).and_then(|()| stdout().flush());
+        #[cfg(unix)]
+        set(self.modes.as_deref().unwrap_or("sane"));
+    }
+}
+
+/// `stty` asks and sets the terminal on its standard input, which is ours.
 #[cfg(unix)]
 #[allow(clippy::disallowed_methods, reason = "this module is a part of the plugin's door to other programs")]
-fn cook() {
-    let _ = duct::cmd("stty", ["sane"]).stderr_null().unchecked().run();
+fn modes() -> Option<String> {
+    let modes = duct::cmd("stty", ["-g"]).stderr_null().read().ok()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || ":=-".contains(c);
+    (!modes.is_empty() && modes.chars().all(plain)).then_some(modes)
+}
+
+#[cfg(not(unix))]
+fn modes() -> Option<String> {
+    None
+}
+
+#[cfg(unix)]
+#[allow(clippy::disallowed_methods, reason = "this module is a part of the plugin's door to other programs")]
+fn set(modes: &str) {
+    let _ = duct::cmd("stty", [modes]).stderr_null().unchecked().run();
 }

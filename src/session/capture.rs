@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::keylog::Reader;
-use super::{Session, SessionError};
+use super::{Session, SessionError, look};
 use crate::oc::{Call, Oc, OcError, exit_code};
 use crate::process::Ending;
 use crate::process::job::Done;
-use crate::process::terminal::give_back;
+use crate::process::terminal::Terminal;
 use crate::say::{self, warn};
 
 /// A third of the lease would do; this leaves room for two that get lost.
@@ -38,6 +38,7 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
     session.steps.say("Executing collector command... ");
     let terminal = say::has_terminal() && !session.settings.data_on_stdout;
     let call = session.capture_call(terminal, Some(nodes));
+    let before = if terminal { Terminal::look() } else { Terminal::default() };
     let quiet = session.oc.quiet();
     let namespace = session.plan.namespace.clone();
     let keylog = session.settings.keylog.as_ref();
@@ -58,7 +59,7 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
         done
     })?;
     if terminal && !done.ending.is_good() {
-        give_back();
+        before.give_back();
     }
     if let Some(why) = secrets_missing {
         warn(&format!("warning: secrets of TLS connections may be missing: {why}"));
@@ -144,6 +145,7 @@ impl Session<'_> {
     pub(super) fn capture_call(&self, terminal: bool, nodes: Option<u64>) -> Call {
         let mut args: Vec<String> = self.plan.collector_command().into_iter().skip(1).collect();
         args.extend(nodes.map(|nodes| format!("--expect-nodes={nodes}")));
+        args.extend(terminal.then(look::words).into_iter().flatten());
         Call::capture(&self.plan.namespace, terminal, &args)
     }
 }

@@ -1,4 +1,5 @@
 //! A shop in the cluster: a client that asks a server on another node, and the plugin that watches them.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use netobserv_testkit::{Files, wait_for};
 use serde_json::Value;
 
 /// Port of the server.
-const PORT: u16 = 8080;
+pub(crate) const PORT: u16 = 8080;
 
 /// The cluster and who lives in it.
 pub(crate) struct Shop {

@@ -12,6 +12,7 @@ use netobserv_test_apiserver::Server;
 use netobserv_testkit::link::bridge;
 use netobserv_testkit::netns::unique_interface;
 use netobserv_testkit::proc::binaries;
+use netobserv_testkit::terminal::OnTerminal;
 use netobserv_testkit::{Netns, Run, wait_for};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -163,6 +164,14 @@ impl Cluster {
     /// The plugin, as `oc netobserv WORDS`.
     pub fn plugin(&self, words: &[&str]) -> Run {
         self.user(&binaries().plugin).args(words)
+    }
+
+    /// The same, for a terminal, in UTF-8.
+    pub fn plugin_on_terminal(&self, words: &[&str]) -> OnTerminal {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let path = format!("{}:{path}", self.dir.path().join("bin").display());
+        let plugin = OnTerminal::new(&binaries().plugin).args(words).dir(&self.home());
+        plugin.env("PATH", path).env(VARIABLE, self.dir.path()).env("LANG", "C.UTF-8")
     }
 
     /// `oc WORDS`; gives its output.
