@@ -40,16 +40,17 @@ fn pictures_of_the_main_views() {
     let mut pty = Pty::start(&["--options", "enable_all=true|protocol=TCP|or|protocol=UDP|port=53"], SIZE);
     let agent = pty.client();
     let mut steps = ticks();
-    for at in 0..12 {
+    let fixed = scenes[0].last(|flow| flow["PktDropLatestDropCause"] == "SKB_DROP_REASON_NETFILTER_DROP") + 1;
+    for at in 0..fixed {
         say_hello(&agent);
         scenes.iter().for_each(|scene| scene.play(&agent, at..at + 1));
         steps();
     }
 
-    pty.wait_for("3 nodes");
+    pty.wait_for("2 nodes");
     take(&pty, "standard.svg", &svg::DARK);
     pty.press("\x1b2postgresql");
-    pty.wait_until("drops", |screen| screen.contains("OVS_DROP_EXPLICIT") && screen.contains("Filter: postgresql"));
+    pty.wait_until("drops", |screen| screen.contains("NETFILTER_DROP") && screen.contains("Filter: postgresql"));
     take(&pty, "drops.svg", &svg::DARK);
     pty.press("\x15\x1b3nxdomain");
     pty.wait_until("wrong names", |screen| screen.contains("NXDomain") && !screen.contains("NoError"));
@@ -58,7 +59,7 @@ fn pictures_of_the_main_views() {
     pty.wait_for("No answer");
     take(&pty, "problems.svg", &svg::DARK);
 
-    for at in 12..24 {
+    for at in fixed..scenes[0].seconds() {
         say_hello(&agent);
         scenes[0].play(&agent, at..at + 1);
         steps();
@@ -69,8 +70,9 @@ fn pictures_of_the_main_views() {
     pty.press("\x1b9");
     pty.wait_for("Round trip");
     take(&pty, "graph.svg", &svg::DARK);
-    pty.press("\x1b1sport:48710");
-    pty.wait_for("of 12 of");
+    let (port, rows) = scenes[0].connection_after(fixed, 5432);
+    pty.press(&format!("\x1b1sport:{port}"));
+    pty.wait_for(&format!("of {rows} of"));
     pty.press("\r\x1b[A\r");
     pty.wait_for("Fields of this record");
     take(&pty, "detail.svg", &svg::DARK);
@@ -103,9 +105,9 @@ fn a_picture_of_packets() {
     take(&pty, "packets.svg", &svg::DARK);
 }
 
-/// The agents of three nodes are there.
+/// The agents of both nodes are there.
 fn say_hello(client: &support::Client) {
-    for node in ["worker-1", "worker-2", "worker-3"] {
+    for node in ["node1", "node2"] {
         let status = AgentStatus { node: node.into(), ..AgentStatus::default() };
         client.send_records(Records { agent: Some(status), ..Records::default() }).unwrap();
     }

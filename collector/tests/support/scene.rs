@@ -28,6 +28,27 @@ impl Scene {
         (ends(self.flows.last()) - ends(self.flows.first())) / 1_000 + 1
     }
 
+    /// All flows, in the order of their ends.
+    pub fn flows(&self) -> impl Iterator<Item = &Value> {
+        self.flows.iter()
+    }
+
+    /// The second in which the last flow ends that is like this.
+    #[track_caller]
+    pub fn last(&self, is: impl Fn(&Value) -> bool) -> u64 {
+        let found = self.flows.iter().rfind(|flow| is(flow)).expect("such a flow");
+        (end(found) - end(&self.flows[0])) / 1_000
+    }
+
+    /// The client's port of a connection to this port that begins in a second or later, and its flows from the client.
+    #[track_caller]
+    pub fn connection_after(&self, second: u64, port: u16) -> (u64, usize) {
+        let start = end(&self.flows[0]) + second * 1_000;
+        let is_new = |flow: &&Value| flow["DstPort"] == port && flow["TimeFlowStartMs"].as_u64() >= Some(start);
+        let client = self.flows.iter().find(is_new).expect("a connection")["SrcPort"].as_u64().expect("a port");
+        (client, self.flows.iter().filter(|flow| flow["SrcPort"] == client).count())
+    }
+
     /// Sends the flows of these seconds.
     #[track_caller]
     pub fn play(&self, client: &Client, seconds: std::ops::Range<u64>) {
