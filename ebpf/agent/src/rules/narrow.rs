@@ -117,7 +117,9 @@ fn overlap(a: Option<&Ports>, b: Option<&Ports>) -> Both<Ports> {
 /// One end may be the `ip_cidr` of both rules, or of one and the peer of the other.
 fn ends(a: &Rule, b: &Rule) -> Vec<(Option<Prefix>, Option<Prefix>)> {
     let ways = [((a.cidr, b.cidr), (a.peer, b.peer)), ((a.cidr, b.peer), (a.peer, b.cidr))];
-    ways.into_iter().filter_map(|(x, y)| Some((inner(x)?, inner(y)?))).collect()
+    let met = ways.into_iter().filter_map(|(x, y)| Some((inner(x)?, inner(y)?)));
+    // A peer alone says the same as an `ip_cidr` alone, so that equal ways are seen to be equal.
+    met.map(|(cidr, peer)| if cidr.is_none() { (peer, None) } else { (cidr, peer) }).collect()
 }
 
 /// Of two networks one lies inside the other, or they have nothing in common.
