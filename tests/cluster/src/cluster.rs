@@ -13,7 +13,7 @@ use netobserv_testkit::link::bridge;
 use netobserv_testkit::netns::unique_interface;
 use netobserv_testkit::proc::binaries;
 use netobserv_testkit::terminal::OnTerminal;
-use netobserv_testkit::{Netns, Run, wait_for};
+use netobserv_testkit::{Netns, Run, bpf, wait_for};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -47,6 +47,16 @@ impl Node {
         netns.ip(&format!("address add {address}/16 dev {bridge}"));
         netns.ip("link set lo up");
         Self { name, netns, address, bridge, number, pods: 10.into() }
+    }
+
+    /// Programs of agents at its interfaces, as Program/NAME.
+    fn programs(&self) -> Vec<String> {
+        let links = self.netns.ip("-o link show");
+        // 7: name@peer: <FLAGS> ...
+        let names =
+            links.lines().filter_map(|line| line.split([' ', '@']).nth(1)).map(|name| name.trim_end_matches(':'));
+        let programs = names.flat_map(|name| bpf::attached(&self.netns, name)).filter(bpf::Program::is_ours);
+        programs.map(|program| format!("Program/{}", program.name)).collect()
     }
 
     /// A network namespace of a pod on this node, with an address.
@@ -228,7 +238,7 @@ impl Cluster {
         entries.map(|entry| text(entry.path())).collect()
     }
 
-    /// Names of what captures make that is still there, as KIND/NAME.
+    /// What captures make that is still there, as KIND/NAME: objects, and kernel programs at interfaces of nodes.
     pub fn left_behind(&self) -> Vec<String> {
         let kinds = [
             "/api/v1/namespaces",
@@ -245,7 +255,8 @@ impl Cluster {
         let objects = kinds.iter().flat_map(|path| self.server.objects(path));
         let ours = objects.filter(|object| object["metadata"]["labels"]["app"] == "netobserv-cli");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        ours.map(|object| format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))).collect()
+        let objects = ours.map(|object| format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"])));
+        objects.chain(self.nodes.iter().flat_map(Node::programs)).collect()
     }
 
     /// Process of a pod.

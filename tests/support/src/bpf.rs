@@ -8,7 +8,6 @@ use crate::netns::Netns;
 
 /// Commands and attach types of linux/bpf.h.
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
-const PROG_GET_NEXT_ID: libc::c_long = 11;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const PROG_QUERY: libc::c_long = 16;
 const TCX_INGRESS: u32 = 46;
@@ -40,17 +39,6 @@ impl Program {
 #[track_caller]
 pub fn attached(ns: &Netns, interface: &str) -> Vec<Program> {
     ns.enter(|| attached_here(interface)).unwrap_or_else(|error| panic!("TCX programs of {interface}: {error}"))
-}
-
-/// This project's programs that are loaded anywhere on this machine, by any process.
-pub fn loaded() -> Vec<Program> {
-    let mut found = Vec::new();
-    let mut id = 0;
-    while let Some(next) = next_program(id) {
-        id = next;
-        found.extend(program(id).filter(Program::is_ours));
-    }
-    found
 }
 
 /// As [`attached`], in the namespace of the calling thread. A missing interface has no programs.
@@ -98,12 +86,6 @@ fn query(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
-}
-
-fn next_program(after: u32) -> Option<u32> {
-    let mut attr = [after, 0, 0];
-    bpf(PROG_GET_NEXT_ID, &mut attr).ok()?;
-    Some(attr[1])
 }
 
 /// A program that has gone meanwhile is `None`.

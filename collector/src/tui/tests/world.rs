@@ -84,6 +84,10 @@ impl World {
         self.data.idle(self.now);
         self.refresh.counts(&mut self.app, self.now, self.totals);
         self.refresh.data(&mut self.app, &self.data);
+        // A slice of time may not be enough, on a machine that is busy.
+        while self.app.shown.searching {
+            self.refresh.data(&mut self.app, &self.data);
+        }
     }
 
     /// What a terminal would show, and its buttons.
