@@ -135,6 +135,7 @@ impl ClusterArgs {
             ("yaml", self.yaml.is_some()),
             ("keep", self.keep.is_some()),
             ("lease", self.lease.is_some()),
+            ("lease", self.lease.is_some()),
             ("collector-image", self.collector_image.is_some()),
             ("agent-image", self.agent_image.is_some()),
             ("registry", self.registry.is_some()),
