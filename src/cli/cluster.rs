@@ -83,9 +83,6 @@ pub struct ClusterArgs {
     /// Longest time that files of a capture nobody looks after wait for a copy [default: 1h]
     #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
     pub keep: Option<String>,
-    /// How long the capture goes on when this terminal is gone, and an agent without the collector [default: 1m]
-    #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
-    pub lease: Option<String>,
     /// Image of the collector [default: $NETOBSERV_COLLECTOR_IMAGE, or the one of this version]
     #[arg(long = "collector-image", alias = "collector_image", value_name = "IMAGE")]
     pub collector_image: Option<String>,
@@ -134,8 +131,6 @@ impl ClusterArgs {
             ("privileged", self.privileged.is_some()),
             ("yaml", self.yaml.is_some()),
             ("keep", self.keep.is_some()),
-            ("lease", self.lease.is_some()),
-            ("lease", self.lease.is_some()),
             ("collector-image", self.collector_image.is_some()),
             ("agent-image", self.agent_image.is_some()),
             ("registry", self.registry.is_some()),

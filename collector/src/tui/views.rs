@@ -45,7 +45,6 @@ choices! {
     Names {
         None "None",
         Ports "IP & Port",
-        Process "Process",
         Zone "Zone",
         Host "Host",
         Namespace "Namespace",
@@ -85,8 +84,6 @@ impl View {
 }
 
 const ADDRESSES: &[&str] = &["SrcAddr", "SrcPort", "DstAddr", "DstPort"];
-const PROCESS: &[&str] = &["SrcComm", "SrcPid", "SrcAddr", "SrcPort", "DstComm", "DstPid", "DstAddr", "DstPort"];
-const CONTAINER: &[&str] = &["SrcContainer", "SrcCgroup", "DstContainer", "DstCgroup"];
 const ZONE: &[&str] = &["SrcK8S_Zone", "DstK8S_Zone"];
 const HOST: &[&str] = &["SrcK8S_HostIP", "SrcK8S_HostName", "DstK8S_HostIP", "DstK8S_HostName"];
 const NAMESPACE: &[&str] = &["SrcK8S_Namespace", "DstK8S_Namespace"];
@@ -118,14 +115,13 @@ impl Names {
     fn fields(self) -> Vec<&'static str> {
         let parts: &[&[&str]] = match self {
             Names::None | Names::Ports => &[ADDRESSES],
-            Names::Process => &[PROCESS],
             Names::Zone => &[ZONE],
             Names::Host => &[HOST, DIRECTION],
             Names::Namespace => &[NAMESPACE],
             Names::Owner => &[OWNER],
             Names::Resource => &[RESOURCE],
             Names::Subnet => &[SUBNET],
-            Names::All => &[CLUSTER, ZONE, HOST, NAMESPACE, OWNER, RESOURCE, SUBNET, NETWORK, PROCESS, CONTAINER],
+            Names::All => &[CLUSTER, ZONE, HOST, NAMESPACE, OWNER, RESOURCE, SUBNET, NETWORK],
         };
         parts.concat()
     }

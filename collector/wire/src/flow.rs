@@ -77,8 +77,6 @@ pub struct Flow {
     pub ipsec: Option<Box<Ipsec>>,
     /// Network policy events, as the text of a JSON array of objects.
     pub network_events: Option<Box<str>>,
-    /// The processes at the two ends, on a lone host.
-    pub processes: Option<Box<Processes>>,
     /// What the cluster knows of the two ends.
     pub k8s: Option<Box<Enrichment>>,
     /// What a flowlogs-pipeline sent and this table has no field for.
@@ -180,28 +178,6 @@ pub struct Ipsec {
     pub ret_code: Option<i32>,
     /// "success" or "error".
     pub status: CompactString,
-}
-
-/// The processes that send and receive a flow.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Processes {
-    /// The sender.
-    pub src: Process,
-    /// The receiver.
-    pub dst: Process,
-}
-
-/// A process on the agent's machine.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Process {
-    /// Its number, as the whole machine counts.
-    pub pid: u32,
-    /// Its name.
-    pub comm: CompactString,
-    /// Path of its control group.
-    pub cgroup: CompactString,
-    /// Number of its container.
-    pub container: CompactString,
 }
 
 /// What the cluster knows of a flow.
@@ -429,11 +405,6 @@ impl Flow {
     /// The IPsec group, made when it is not there.
     pub(crate) fn ipsec_mut(&mut self) -> &mut Ipsec {
         self.ipsec.get_or_insert_default()
-    }
-
-    /// The processes, made when they are not there.
-    pub(crate) fn processes_mut(&mut self) -> &mut Processes {
-        self.processes.get_or_insert_default()
     }
 
     /// The enrichment group, made when it is not there.

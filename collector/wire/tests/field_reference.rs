@@ -18,7 +18,7 @@ Lists are arrays in JSON and their JSON text in SQLite.
 ";
 
 /// What the groups have in common, in their order.
-const TITLES: [&str; 9] = [
+const TITLES: [&str; 8] = [
     "The flow",
     "DNS (`--enable_dns`)",
     "Dropped packets (`--enable_pkt_drop`)",
@@ -27,7 +27,6 @@ const TITLES: [&str; 9] = [
     "QUIC (from other agents)",
     "IPsec (from other agents)",
     "Names of the cluster",
-    "Processes (on a lone host)",
 ];
 
 fn types(kind: Kind) -> (&'static str, &'static str) {

@@ -20,14 +20,12 @@ use tracing::{info, warn};
 
 use crate::{
     attach::Probes,
-    btf::Btf,
     drain::KernelLosses,
     filter::Filter,
     interfaces::{Names, Place, Selection},
     job::{self, Job, Signals, Work},
     kernel::{self, KernelError, Switches},
     netns,
-    process::owners,
     pushed::Pushed,
     scope::Scope,
     settings::Settings,
@@ -68,7 +66,6 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     // Signals that come while the kernel programs are being loaded must not kill half-way.
     let mut end = EndSignals::new()?;
     let follow_netns = netns::may_enter_others();
-    let notes_owners = settings.process && owners_can_be_noted();
     let switches = Switches {
         max_flows: settings.max_flows,
         sampling: settings.sampling,
@@ -79,11 +76,10 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         rtt: settings.rtt,
         drops: settings.drops,
         snaplen: settings.snaplen,
-        owners: notes_owners,
     };
     let mut ebpf = kernel::load(switches)?;
     let scope = Scope::new(own_netns(follow_netns)?, settings.selection.wants_all());
-    let shared = Arc::new(Shared::new(scope, follow_netns, notes_owners));
+    let shared = Arc::new(Shared::new(scope, follow_netns));
     let (job, hooks) = match settings.snaplen {
         Some(snaplen) => job::packets(&settings, &mut ebpf, &shared, snaplen)?,
         None => job::flows(&settings, &mut ebpf, &shared)?,
@@ -113,12 +109,6 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         end.wait().await;
     }
     Ok(())
-}
-
-/// Whether this kernel tells who connects. If not, there are names all the same, though of fewer connections.
-fn owners_can_be_noted() -> bool {
-    let found = Btf::of_this_kernel().and_then(|btf| owners::Offsets::find(&btf).map(drop));
-    found.inspect_err(|error| warn!("short connections have no names of processes: {error}")).is_ok()
 }
 
 /// The number of this process's network namespace; None if all are followed.
@@ -211,8 +201,6 @@ impl Told<'_> {
 pub(crate) struct Shared {
     /// Whether other network namespaces are followed.
     follow_netns: bool,
-    /// The kernel programs note who connects and who listens.
-    pub(crate) notes_owners: bool,
     pub(crate) names: Names,
     pub(crate) scope: Scope,
     /// Interfaces watched now.
@@ -221,9 +209,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(scope: Scope, follow_netns: bool, notes_owners: bool) -> Self {
+    fn new(scope: Scope, follow_netns: bool) -> Self {
         let (names, watched, losses) = Default::default();
-        Self { follow_netns, notes_owners, names, scope, watched, losses }
+        Self { follow_netns, names, scope, watched, losses }
     }
 }
 

@@ -20,7 +20,6 @@ use crate::{
     interfaces::Place,
     kernel::{self, KernelError, OLDEST, Switches},
     netns::{self, Netns},
-    process::owners,
     rtt,
     settings::{AttachMode, DEFAULT_MAX_FLOWS, Direction},
     tracepoint,
@@ -122,7 +121,6 @@ pub fn examine() -> Report {
         ("DNS", try_load(Switches { dns_port: 53, ..basics }, |_| Ok(()))),
         ("round-trip times", rtt(basics)),
         ("dropped packets", dropped(basics, btf.as_ref().ok())),
-        ("names of processes", named(basics)),
     ];
     findings.extend(features.map(|(about, tried)| Finding::of_feature(about, tried)));
     Report { findings, good }
@@ -190,15 +188,6 @@ fn dropped(basics: Switches, btf: Option<&Btf>) -> Result<String, KernelError> {
     let memory = try_load(Switches { drops: true, ..basics }, hook)?;
     let causes = btf.and_then(|btf| Causes::find(btf).ok()).flatten().unwrap_or_default();
     Ok(format!("{memory}; tracepoint {} with {} reasons by name", drops::TRACEPOINT, causes.count()))
-}
-
-fn named(basics: Switches) -> Result<String, KernelError> {
-    let hook = |ebpf: &mut aya::Ebpf| {
-        owners::PROGRAMS.iter().try_for_each(|(program, _)| tracepoint::attach(ebpf, program).map(drop))
-    };
-    let memory = try_load(Switches { owners: true, ..basics }, hook)?;
-    let [(_, states), (_, resets)] = owners::PROGRAMS;
-    Ok(format!("{memory}; tracepoints {states} and {resets}"))
 }
 
 fn namespaces() -> Finding {

@@ -22,7 +22,6 @@ use crate::{
         flows::{FlowOutbox, Queue},
     },
     kernel::KernelError,
-    merge::FlowRecord,
     pace::Pace,
     packets::{
         self,
@@ -31,10 +30,6 @@ use crate::{
         places::Places,
         queue::Queue as PacketQueue,
         reader::{Parts, Reader, Ring},
-    },
-    process::{
-        Naming,
-        owners::{self, Owners},
     },
     pushed::Pushed,
     record::{Recorder, own_address},
@@ -79,14 +74,8 @@ pub(crate) struct Signals {
 pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Result<(Job, Hooks), KernelError> {
     let maps = Maps::take(ebpf)?;
     let dns = (settings.dns_port != 0).then(|| Dns::new(ebpf, settings.dns_patience)).transpose()?;
-    let (maps, mut hooks) = hook(settings, ebpf, maps.with_dns(dns), &shared.scope)?;
+    let (maps, hooks) = hook(settings, ebpf, maps.with_dns(dns), &shared.scope)?;
     let queue = Arc::new(Queue::new(QUEUE));
-    let mut naming = None;
-    if settings.process {
-        let owners = if shared.notes_owners { Some(note_owners(ebpf, &mut hooks)?) } else { None };
-        let named = queue.clone();
-        naming = Some(Naming::start(owners, move |records| named.push(records)));
-    }
     let outbox = FlowOutbox {
         recorder: Recorder::new(shared.names.clone(), settings.agent_ip.or_else(own_address)),
         queue: queue.clone(),
@@ -96,34 +85,14 @@ pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Re
     let mut drainer = Drainer::new(maps, settings.max_flows, shared.losses.clone());
     let mut pace = Pace::new(settings.window);
     let work = Box::new(move |stop: &AtomicBool| {
-        let drained = drainer.run(pace.window(), stop, |records| {
-            pass_on(records, naming.as_ref(), &queue);
+        drainer.run(pace.window(), stop, |records| {
+            queue.push(records);
             let window = pace.next(queue.fill());
             queue.tell_window(window, pace.is_stretched());
             window
-        });
-        naming.iter().for_each(Naming::flush);
-        drained
+        })
     });
     Ok((Job { work, send: sender(settings, shared, outbox) }, hooks))
-}
-
-/// To the queue, by way of the names if there are any to be had.
-fn pass_on(records: Vec<FlowRecord>, naming: Option<&Naming>, queue: &Queue) {
-    let nameless = match naming {
-        Some(naming) => naming.pass(records),
-        None => Err(records),
-    };
-    // Where names are late, these come before those that wait for them, which harms nobody.
-    nameless.unwrap_or_else(|records| queue.push(records));
-}
-
-/// Switches on the programs that note who connects and who listens.
-fn note_owners(ebpf: &mut Ebpf, hooks: &mut Hooks) -> Result<Owners, KernelError> {
-    for (program, _) in owners::PROGRAMS {
-        hooks.add(ebpf, program)?;
-    }
-    Owners::take(ebpf)
 }
 
 /// Copying packets, at most `snaplen` bytes of each.

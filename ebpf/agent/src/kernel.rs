@@ -8,9 +8,7 @@ use aya::{
 
 use crate::{
     btf::{Btf, BtfError},
-    drops, packets,
-    process::owners,
-    rtt, tracepoint,
+    drops, packets, rtt, tracepoint,
 };
 
 /// Built by scripts/build-bpf.sh; a test below fails when it is older than its sources.
@@ -44,8 +42,6 @@ pub struct Switches {
     pub drops: bool,
     /// Packets instead of flows: most bytes of each.
     pub snaplen: Option<u32>,
-    /// Who connects and who listens.
-    pub owners: bool,
 }
 
 /// Why the kernel programs are not running.
@@ -85,7 +81,6 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     } else {
         (0, 0, 0)
     };
-    let owners = switches.owners.then(|| owners::Offsets::find(&btf)).transpose()?;
     let rtt = switches.rtt.then(|| rtt_offsets(&btf)).transpose()?;
     let drops = switches.drops.then(|| drop_constants(&btf)).transpose()?;
     let follow = u32::from(switches.follow_netns);
@@ -123,12 +118,6 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     if !switches.filter {
         loader.map_max_entries("FILTER_PORTS", 1).map_max_entries("FILTER_VERDICTS", 1);
     }
-    if let Some(offsets) = &owners {
-        offsets.set(&mut loader);
-        for (map, entries) in owners::MAPS {
-            loader.map_max_entries(map, entries);
-        }
-    }
     if let Some(offsets) = &rtt {
         offsets.set(&mut loader);
         for map in rtt::MAPS {
@@ -156,11 +145,6 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     if switches.drops {
         let program = if switches.snaplen.is_some() { packets::DROPS_PROGRAM } else { drops::PROGRAM };
         tracepoint::load(&mut ebpf, &btf, program, drops::TRACEPOINT)?;
-    }
-    if switches.owners {
-        for (program, tracepoint) in owners::PROGRAMS {
-            tracepoint::load(&mut ebpf, &btf, program, tracepoint)?;
-        }
     }
     Ok(ebpf)
 }

@@ -17,7 +17,6 @@ pub mod merge;
 pub mod netns;
 pub mod pace;
 pub mod packets;
-pub mod process;
 pub mod pushed;
 pub mod record;
 pub mod rtt;

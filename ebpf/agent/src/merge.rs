@@ -9,12 +9,12 @@
 //! after: with totals, the late one only catches up. And a flow may move to another path: a place that sees a flow
 //! long after it began, or again after a pause, starts from the total that was reported, not from nothing.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use netobserv_ebpf_common::{FlowCount, Key6, Point, mapped};
 use smallvec::SmallVec;
 
-use crate::{dns::Transaction, drain::Counted, drops::Dropped, interfaces::Place, process::Process};
+use crate::{dns::Transaction, drain::Counted, drops::Dropped, interfaces::Place};
 
 /// A flow: the five-tuple, the same at all places. IPv4 addresses are mapped. For frames without IP see
 /// [`netobserv_ebpf_common::Key6`].
@@ -93,10 +93,6 @@ pub struct Extra {
     pub dns: Vec<Transaction>,
     /// Packets that were dropped, each cause once.
     pub drops: Vec<Dropped>,
-    /// Who sends.
-    pub src: Option<Arc<Process>>,
-    /// Who receives.
-    pub dst: Option<Arc<Process>>,
 }
 
 /// A place that joins later than this after the flow's first packet was not on its path from the beginning.

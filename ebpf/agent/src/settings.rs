@@ -108,8 +108,6 @@ pub struct Settings {
     pub drops: bool,
     /// ENABLE_PCA and SNAPLEN: packets are captured instead of flows, this many bytes of each.
     pub snaplen: Option<u32>,
-    /// ENABLE_PROCESS: the processes at the ends of flows, for a machine that is no cluster's.
-    pub process: bool,
     /// STALE_ENTRIES_EVICT_TIMEOUT: a DNS query without an answer for so long is reported as such.
     pub dns_patience: Duration,
 }
@@ -138,7 +136,6 @@ const SERVED: &[&str] = &[
     "FLOW_FILTER_RULES",
     "ENABLE_RTT",
     "ENABLE_PKT_DROPS",
-    "ENABLE_PROCESS",
     "ENABLE_DNS_TRACKING",
     "DNS_TRACKING_PORT",
     "STALE_ENTRIES_EVICT_TIMEOUT",
@@ -219,7 +216,6 @@ impl Settings {
             rtt: env.flag("ENABLE_RTT")?,
             drops: env.flag("ENABLE_PKT_DROPS")?,
             snaplen: env.snaplen()?,
-            process: env.flag("ENABLE_PROCESS")?,
             dns_patience: env.duration("STALE_ENTRIES_EVICT_TIMEOUT", "5s")?,
         };
         env.check_packets(&settings)?;
@@ -329,12 +325,7 @@ impl Env {
             let why = "capturing packets needs a rule, or PCA_ALL=true to capture each and every one";
             return Err(self.error("FLOW_FILTER_RULES", why));
         }
-        let of_flows = [
-            ("ENABLE_RTT", settings.rtt),
-            ("ENABLE_DNS_TRACKING", settings.dns_port != 0),
-            ("ENABLE_PROCESS", settings.process),
-        ];
-        for (name, on) in of_flows {
+        for (name, on) in [("ENABLE_RTT", settings.rtt), ("ENABLE_DNS_TRACKING", settings.dns_port != 0)] {
             if on {
                 return Err(self.error(name, "is of flows, not of packets (ENABLE_PCA=true)"));
             }

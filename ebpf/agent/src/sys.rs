@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd},
 };
 
 use aya::Pod;
@@ -153,24 +153,4 @@ pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Resul
     };
     bpf(BPF_PROG_TEST_RUN, &mut attr)?;
     Ok((attr.retval, attr.duration))
-}
-
-/// Opens the folder of a control group by its number, `root` being any folder of its file system (open_by_handle_at(2);
-/// FILEID_KERNFS of include/linux/exportfs.h). Needs CAP_DAC_READ_SEARCH.
-pub fn open_by_id(root: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    struct Handle {
-        bytes: u32,
-        kind: i32,
-        id: [u8; 8],
-    }
-    let mut handle = Handle { bytes: 8, kind: 0xfe, id: id.to_ne_bytes() };
-    let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_DIRECTORY;
-    // SAFETY: the handle is a struct file_handle with eight bytes behind its head, alive over the call.
-    let fd = unsafe { libc::syscall(libc::SYS_open_by_handle_at, root.as_raw_fd(), &raw mut handle, flags) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made it for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

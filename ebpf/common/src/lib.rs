@@ -247,31 +247,6 @@ impl DropOffsets {
     };
 }
 
-/// The process that connects or listens, as its kernel knew it at that moment. The key is that of the flow that its socket
-/// receives; what listens has the inode number of the socket's network namespace as device, as many listen at the same port.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Owner {
-    /// Number of its control group, in the unified hierarchy: the inode of the folder.
-    pub cgroup: u64,
-    /// When the process started, CLOCK_BOOTTIME in ns: with its number, that names it for good.
-    pub started_ns: u64,
-    /// When it began to connect or to listen, CLOCK_MONOTONIC in ns.
-    pub since_ns: u64,
-    /// When it ceased to listen; 0 = not yet.
-    pub until_ns: u64,
-    /// Process number as the whole machine counts.
-    pub pid: u32,
-    /// Inode number of the socket's network namespace.
-    pub netns: u32,
-    /// 1 = another process listens at the same place, or another namespace has had the same connection.
-    pub shared: u32,
-    /// Keeps the size a multiple of 8.
-    pub _pad: u32,
-    /// Name of the process, zeros behind it (TASK_COMM_LEN).
-    pub name: [u8; 16],
-}
-
 /// Names the fragments of one IP packet (RFC 791, RFC 8200: addresses, protocol, identification).
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -326,7 +301,6 @@ const _: () = {
     assert!(size_of::<DropKey>() == 56);
     assert!(size_of::<DropCount>() == 56);
     assert!(size_of::<FragmentKey>() == 40);
-    assert!(size_of::<Owner>() == 64);
 };
 
 #[cfg(feature = "user")]
@@ -343,6 +317,4 @@ mod pod {
     unsafe impl aya::Pod for super::DropCount {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::DropOffsets {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for super::Owner {}
 }

@@ -9,7 +9,6 @@ mod drops;
 mod filter;
 mod flows;
 mod fragments;
-mod owners;
 mod packet;
 mod packets;
 mod rtt;
@@ -69,20 +68,6 @@ pub fn rtt_received(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn drop_seen(ctx: BtfTracePointContext) -> i32 {
     drops::record(&ctx);
-    0
-}
-
-/// Sees each TCP socket that changes its state, in all network namespaces.
-#[btf_tracepoint(function = "inet_sock_set_state")]
-pub fn owner_seen(ctx: BtfTracePointContext) -> i32 {
-    owners::note(&ctx);
-    0
-}
-
-/// Sees each TCP socket that a reset ends.
-#[btf_tracepoint(function = "tcp_receive_reset")]
-pub fn owner_refused(ctx: BtfTracePointContext) -> i32 {
-    owners::connected(ctx.arg(0));
     0
 }
 

@@ -70,7 +70,7 @@ pub fn sample(ctx: &BtfTracePointContext) {
 
 /// The flow that this socket receives: from the other end to this one.
 #[inline(always)]
-pub fn received(sk: *const u8) -> Option<Key6> {
+fn received(sk: *const u8) -> Option<Key6> {
     let (src, dst) = match member::<u16>(sk, &SK_FAMILY) {
         AF_INET => (mapped(member(sk, &SK_DADDR)), mapped(member(sk, &SK_SADDR))),
         AF_INET6 => (wide(sk, &SK_DADDR6), wide(sk, &SK_SADDR6)),

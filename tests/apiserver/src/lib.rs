@@ -12,7 +12,6 @@ mod path;
 mod select;
 mod server;
 mod store;
-mod tls;
 mod verbs;
 mod watch;
 

@@ -58,11 +58,6 @@ impl World {
         self.dir.join("netns")
     }
 
-    /// Folder of what pods show to the API server: token, certificate, namespace.
-    pub fn account(&self) -> PathBuf {
-        self.dir.join("account")
-    }
-
     /// File of a pod that has a process.
     pub fn pod_file(&self, namespace: &str, name: &str) -> PathBuf {
         self.dir.join("pods").join(format!("{namespace}_{name}.json"))

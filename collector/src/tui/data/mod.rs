@@ -25,8 +25,6 @@ pub(super) struct Data {
     pub(super) missed: u64,
     /// Some flow had names of the cluster.
     pub(super) has_names: bool,
-    /// Some flow had a process.
-    pub(super) has_processes: bool,
 }
 
 impl Data {
@@ -42,7 +40,6 @@ impl Data {
             self.problems.add(flow, now);
             self.seconds.add(flow);
             self.has_names |= flow.k8s.as_ref().is_some_and(|k8s| k8s.src.holder.is_some() || k8s.dst.holder.is_some());
-            self.has_processes |= flow.processes.is_some();
         }
         self.seen += rows.len() as u64;
         self.kept.push(rows);
