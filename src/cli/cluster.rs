@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::SourceArgs;
+
 /// Options that only flow captures have.
 pub(super) const NOT_OF_PACKETS: [&str; 7] = [
     "enable_dns",
@@ -83,15 +85,9 @@ pub struct ClusterArgs {
     /// Longest time that files of a capture nobody looks after wait for a copy [default: 1h]
     #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
     pub keep: Option<String>,
-    /// Image of the collector [default: $NETOBSERV_COLLECTOR_IMAGE, or the one of this version]
-    #[arg(long = "collector-image", alias = "collector_image", value_name = "IMAGE")]
-    pub collector_image: Option<String>,
-    /// Image of the agents [default: $NETOBSERV_AGENT_IMAGE, or the one of this version]
-    #[arg(long = "agent-image", alias = "agent_image", value_name = "IMAGE")]
-    pub agent_image: Option<String>,
-    /// Take the images of this version from this mirror of ghcr.io [default: $NETOBSERV_REGISTRY]
-    #[arg(long, value_name = "HOST[/PATH]")]
-    pub registry: Option<String>,
+    /// Where the images come from.
+    #[command(flatten)]
+    pub sources: SourceArgs,
     /// Always, IfNotPresent or Never [default: IfNotPresent for a version or a digest, else Always]
     #[arg(long = "image-pull-policy", aliases = ["image_pull_policy", "pull-policy"], value_name = "POLICY")]
     pub image_pull_policy: Option<String>,
@@ -131,9 +127,9 @@ impl ClusterArgs {
             ("privileged", self.privileged.is_some()),
             ("yaml", self.yaml.is_some()),
             ("keep", self.keep.is_some()),
-            ("collector-image", self.collector_image.is_some()),
-            ("agent-image", self.agent_image.is_some()),
-            ("registry", self.registry.is_some()),
+            ("collector-image", self.sources.collector_image.is_some()),
+            ("agent-image", self.sources.agent_image.is_some()),
+            ("registry", self.sources.registry.is_some()),
             ("image-pull-policy", self.image_pull_policy.is_some()),
             ("pull-secret", self.pull_secret.is_some()),
             ("namespace", access.namespace.is_some()),

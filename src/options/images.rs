@@ -65,8 +65,7 @@ fn named(words: &SourceArgs, mut images: Images) -> Result<Images, OptionError> 
 
 /// The same, with how the cluster gets them.
 pub(super) fn images(words: &ClusterArgs) -> Result<Images, OptionError> {
-    let (collector_image, agent_image) = (words.collector_image.clone(), words.agent_image.clone());
-    let mut images = sources(&SourceArgs { collector_image, agent_image, registry: words.registry.clone() })?;
+    let mut images = sources(&words.sources)?;
     images.pull_policy = words.image_pull_policy.as_deref().map(pull_policy).transpose()?;
     images.pull_secret = words.pull_secret.as_deref().map(pull_secret).transpose()?;
     Ok(images)
@@ -108,7 +107,7 @@ mod tests {
     fn a_mirror_replaces_the_registry() {
         let of = |registry: &str, agent: Option<&str>| {
             let (registry, agent_image) = (Some(registry.into()), agent.map(Into::into));
-            images(&ClusterArgs { registry, agent_image, ..ClusterArgs::default() }).unwrap()
+            sources(&SourceArgs { registry, agent_image, ..SourceArgs::default() }).unwrap()
         };
         let mirrored = of("mirror.local:5000/x/", None);
         assert!(mirrored.agent.starts_with("mirror.local:5000/x/netobserv-rs/"), "{mirrored:?}");

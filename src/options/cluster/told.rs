@@ -10,14 +10,15 @@ pub(super) fn environment_lines(words: &ClusterArgs, access: &Access) -> Vec<Str
     if words.access.namespace.is_none() && environment(NAMESPACE).is_some() {
         lines.push(format!("using custom namespace {}", access.namespace));
     }
+    let sources = &words.sources;
     for (option, variable, what) in
-        [(&words.collector_image, COLLECTOR_IMAGE, "collector"), (&words.agent_image, AGENT_IMAGE, "agent")]
+        [(&sources.collector_image, COLLECTOR_IMAGE, "collector"), (&sources.agent_image, AGENT_IMAGE, "agent")]
     {
         if let Some(image) = environment(variable).filter(|_| option.is_none()) {
             lines.push(format!("using custom {what} image {image}"));
         }
     }
-    if let Some(registry) = environment(REGISTRY).filter(|_| words.registry.is_none()) {
+    if let Some(registry) = environment(REGISTRY).filter(|_| sources.registry.is_none()) {
         lines.push(format!("using custom registry {registry}"));
     }
     lines
