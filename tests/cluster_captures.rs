@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster_world::{Shop, capture, files, state};
 use netobserv_testkit::proc::binaries;
-use netobserv_testkit::{Run, Signal, require_privileged, wait_for};
+use netobserv_testkit::{Run, Signal, https, require_privileged, wait_for};
 
 /// What the original captures too, with the names of both ends, and an empty cluster afterwards.
 #[test]
@@ -134,38 +134,13 @@ fn a_second_session_does_no_harm() {
     assert_eq!(shop.cluster.left_behind(), Vec::<String>::new());
 }
 
-const HTTPS: &str = "
-import http.server, ssl, sys
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[1])
-server = http.server.HTTPServer(('0.0.0.0', 443), http.server.SimpleHTTPRequestHandler)
-server.socket = context.wrap_socket(server.socket, server_side=True)
-print('ready', flush=True)
-server.serve_forever()
-";
-const ASK: &str = "
-import ssl, sys, urllib.request
-context = ssl._create_unverified_context()
-context.keylog_filename = sys.argv[1]
-urllib.request.urlopen(sys.argv[2] + '/secret-path', context=context, timeout=3).read()
-";
-
 /// HTTPS between two pods is read with the secrets that the client collects: from a file here, and from one in its pod.
 #[test]
 fn https_between_pods_is_read_with_the_secrets_in_the_file() {
     require_privileged!("https_between_pods_is_read_with_the_secrets_in_the_file");
     let shop = Shop::open(2);
     let home = shop.cluster.home();
-    std::fs::write(home.join("secret-path"), "the secret content").unwrap();
-    let certificate = home.join("certificate");
-    let words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-keyout"];
-    assert!(Run::new("openssl").args(words).arg(&certificate).arg("-out").arg(home.join("public")).finish().success());
-    let public = std::fs::read(home.join("public")).unwrap();
-    let pair = [std::fs::read(&certificate).unwrap(), public].concat();
-    std::fs::write(&certificate, pair).unwrap();
-    let https = shop.server.netns.run("python3").args(["-c", HTTPS]).arg(&certificate).dir(&home).start();
-    assert!(wait_for(Duration::from_secs(20), || https.stdout().contains("ready")), "{}", https.stderr());
-    let url = format!("https://{}", shop.server.address);
+    let _server = https::serve(&shop.server.netns, &home);
     let in_pod = shop.client.netns.run("sleep").arg("600").start();
     shop.cluster.let_in("shop", "client-1", in_pod.pid());
 
@@ -178,7 +153,7 @@ fn https_between_pods_is_read_with_the_secrets_in_the_file() {
         let mut plugin = capture(&shop, &words);
         shop.cluster.wait_until("a capture", || plugin.ended() || state(&shop.cluster) == "capturing");
         assert!(!plugin.ended(), "{}", plugin.wait(Duration::from_secs(5)));
-        let asked = shop.client.netns.run("python3").args(["-c", ASK]).arg(&keys).arg(&url).finish();
+        let asked = https::ask(&shop.client.netns, shop.server.address, &keys);
         assert!(asked.success(), "{asked}");
         // They are on their way for a moment; this one is written last.
         let folder = home.join(name).join("pcap");
@@ -193,7 +168,7 @@ fn https_between_pods_is_read_with_the_secrets_in_the_file() {
         let file = std::fs::read_dir(&folder).unwrap().next().expect("a file").unwrap().path();
         let words = ["-Y", "http", "-T", "fields", "-e", "http.request.uri", "-e", "http.file_data", "-r"];
         let read = Run::new("tshark").args(words).arg(&file).finish();
-        assert!(read.stdout.contains("/secret-path"), "{name}: {read}");
+        assert!(read.stdout.contains(https::PATH), "{name}: {read}");
         assert_eq!(shop.cluster.left_behind(), Vec::<String>::new());
     }
     let missing = ["packets", "--all", "--tls-keylog=shop/nobody:/keys"];

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use netobserv_testkit::ethtool::set_offloads;
 use netobserv_testkit::proc::binaries;
-use netobserv_testkit::{LocalCapture, Pair, Process, Run, Signal, require_privileged, wait_for};
+use netobserv_testkit::{LocalCapture, Pair, Process, Run, Signal, https, require_privileged, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
 /// Heads of a classic pcap file and of a packet in it.
@@ -140,45 +140,21 @@ fn only_what_the_filter_wants_and_no_more_of_it_than_asked() {
     assert!(lengths.iter().any(|row| row[0] == "1442" && row[1] == "64"), "{lengths:?}");
 }
 
-const SERVER: &str = "
-import http.server, ssl, sys
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[1])
-server = http.server.HTTPServer(('10.0.0.2', 443), http.server.SimpleHTTPRequestHandler)
-server.socket = context.wrap_socket(server.socket, server_side=True)
-print('ready', flush=True)
-server.serve_forever()
-";
-const CLIENT: &str = "
-import ssl, sys, urllib.request
-context = ssl._create_unverified_context()
-context.keylog_filename = sys.argv[1]
-urllib.request.urlopen('https://10.0.0.2/secret-path', context=context)
-";
-
 #[test]
 fn https_is_read_with_the_secrets_in_the_file() {
     require_privileged!("https_is_read_with_the_secrets_in_the_file");
     let (pair, dir) = (Pair::addressed(), tempfile::tempdir().unwrap());
-    let (keys, certificate) = (dir.path().join("keys"), dir.path().join("certificate"));
-    std::fs::write(dir.path().join("secret-path"), "the secret content").unwrap();
-    let words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-keyout"];
-    let made = Run::new("openssl").args(words).arg(&certificate).arg("-out").arg(dir.path().join("public")).finish();
-    assert!(made.success(), "{made}");
-    let public = std::fs::read(dir.path().join("public")).unwrap();
-    let both = [std::fs::read(&certificate).unwrap(), public].concat();
-    std::fs::write(&certificate, both).unwrap();
-    let server = pair.right.run("python3").args(["-c", SERVER]).arg(&certificate).dir(dir.path()).start();
-    assert!(wait_for(SOON, || server.stdout().contains("ready")), "{}", server.stderr());
+    let keys = dir.path().join("keys");
+    let server = https::serve(&pair.right, dir.path());
     let keylog = format!("--tls-keylog={}", keys.display());
     let capture = LocalCapture::packets(&pair.right, pair.captured(), &["tcp,443", &keylog]);
-    let client = pair.left.run("python3").args(["-c", CLIENT]).arg(&keys).finish();
+    let client = https::ask(&pair.left, "10.0.0.2", &keys);
     assert!(client.success(), "{client}");
     std::thread::sleep(Duration::from_millis(500));
     let ended = capture.stop();
     let file = ended.packets();
     let requests = tshark(&file, &["-n", "-Y", "http.request"], &["http.request.uri"]);
-    assert_eq!(requests, [["/secret-path"]]);
+    assert_eq!(requests, [[https::PATH]]);
     let content = tshark(&file, &["-n", "-Y", "http.response"], &["http.file_data"]);
     assert_eq!(content.len(), 1);
     drop(server);

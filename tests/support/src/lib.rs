@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod capture;
 pub mod ethtool;
 pub mod frame;
+pub mod https;
 pub mod link;
 pub mod netns;
 pub mod pair;
