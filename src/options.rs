@@ -9,12 +9,14 @@ use crate::cli::{ClusterArgs, DoctorArgs, FlowsArgs};
 
 mod cluster;
 mod duration;
+mod error;
 mod filter;
 mod images;
 mod interfaces;
 mod packets;
 
 pub use cluster::{Access, CopyChoice, Settings, YamlTarget, command};
+pub use error::OptionError;
 pub use filter::Rules;
 pub use images::{ImageList, images_to_list, sources};
 pub use packets::{Keylog, PacketSettings};
@@ -26,86 +28,6 @@ const DEFAULT_EXCLUDED: &str = "lo";
 const DEFAULT_OUTPUT_DIR: &str = "./output";
 const SUBNETS: &str = "a name and its networks, such as Pods=10.128.0.0/14,fd01::/48";
 const LOG_LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "fatal", "panic"];
-
-/// A value that is not allowed, or an option that is missing.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OptionError {
-    /// `value` cannot be the value of `option`.
-    #[error("--{option}={value} is not valid: use {allowed}")]
-    NotAllowed {
-        /// Name without dashes.
-        option: &'static str,
-        /// As typed.
-        value: String,
-        /// What would be right.
-        allowed: String,
-    },
-    /// Nothing stands before or behind an `or`.
-    #[error("an empty rule at 'or': use an option of a rule, such as --protocol=UDP, before and after it")]
-    EmptyRule,
-    /// More rules than the kernel programs look at.
-    #[error("{given} filter rules are too many: use at most {most}")]
-    TooManyRules {
-        /// As typed.
-        given: usize,
-        /// What would be right.
-        most: usize,
-    },
-    /// A word of a name that Kubernetes or OpenShift would refuse, in the words that scripts match.
-    #[error("invalid value for --node-selector. Use --node-selector=key:val instead.")]
-    NodeSelector,
-    /// An option of another command.
-    #[error("--{option} is invalid option for {command}")]
-    OfAnotherCommand {
-        /// Name without dashes.
-        option: &'static str,
-        /// The command at hand.
-        command: &'static str,
-    },
-    /// A feature of the original that is not built yet.
-    #[error("--{0} is not there yet: leave it out")]
-    NotThere(&'static str),
-    /// All packets of all nodes.
-    #[error(
-        "At least one eBPF filter must be set for packet capture to avoid high resource consumption. \
-         Use netobserv packets help to list filters"
-    )]
-    NoFilter,
-    /// A query of packets.
-    #[error("--query goes with flows only, as yet: packets are chosen by filters, such as --protocol=TCP --port=80")]
-    FlowsOnlyYet,
-    /// An option that makes sense in a cluster only.
-    #[error("--{0} goes with a cluster only: leave it out, or leave out --local")]
-    ClusterOnly(&'static str),
-    /// An option that makes sense on the machine itself only.
-    #[error("--{0} goes with --local only: in a cluster the collector is reached through its service")]
-    LocalOnly(&'static str),
-    /// Nodes of a cluster cannot be examined yet.
-    #[error("doctor looks at this machine only: use --local")]
-    DoctorNeedsLocal,
-    /// A query that is none, with the place that is wrong.
-    #[error("--query: {0}")]
-    Query(#[from] netobserv_query::QueryError),
-    /// A query without text.
-    #[error("missing value for --query")]
-    EmptyQuery,
-    /// A mapping from here to here.
-    #[error("-o {0} needs the registry to mirror to: use --registry=HOST[/PATH] as well")]
-    NoMirror(&'static str),
-    /// The command does not exist yet.
-    #[error("metrics are not there yet: use 'flows' or 'packets'")]
-    Metrics,
-    /// A file that an option names cannot be read.
-    #[error("--{option}={value}: {reason}")]
-    Unreadable {
-        /// Name without dashes.
-        option: &'static str,
-        /// As typed.
-        value: String,
-        /// What the system says.
-        reason: String,
-    },
-}
 
 /// What every capture has, in a cluster or on this machine; every value is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
