@@ -195,7 +195,19 @@ def run_plugin(plugin, words):
         env = {name: value for name, value in os.environ.items() if not name.startswith("NETOBSERV_")}
         env |= {"NETOBSERV_K8S_CLI": "/bin/true", "NETOBSERV_AGENT_BIN": "/nonexistent", "SSLKEYLOGFILE": str(keys)}
         words = [word.replace("$SSLKEYLOGFILE", str(keys)) for word in words]
+        if any(word.startswith("--programs=") for word in words):
+            words = [word if not word.startswith("--programs=") else f"--programs={image(Path(folder))}" for word in words]
         return subprocess.run([plugin, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+def image(folder):
+    """An image of programs that do nothing."""
+    for program in ("netobserv-agent", "netobserv-collector"):
+        (folder / program).write_text("")
+    archive = folder / "image.oci.tar"
+    packer = [sys.executable, ROOT / "scripts/oci-image.py", "--name=x:1", f"--output={archive}", f"amd64={folder}"]
+    subprocess.run(packer, env={"SOURCE_DATE_EPOCH": "0"}, stdout=subprocess.DEVNULL, check=True)
+    return archive
 
 
 def commands(body, fenced):

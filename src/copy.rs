@@ -12,6 +12,8 @@ use crate::say::{self, Steps, warn};
 
 mod part;
 
+pub(crate) use part::sha256;
+
 /// Tries for one file. One that brings new bytes does not count.
 const TRIES: u32 = 5;
 /// Longest time of one transfer: a gigabyte over a slow line.

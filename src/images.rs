@@ -22,6 +22,8 @@ pub struct Images {
     pub pull_policy: Option<PullPolicy>,
     /// Credentials of the registry.
     pub pull_secret: Option<PullSecret>,
+    /// They hold a shell and not our programs, which are handed over to each pod.
+    pub bare: bool,
 }
 
 impl Default for Images {
@@ -35,7 +37,14 @@ impl Images {
     #[must_use]
     pub fn in_registry(registry: &str) -> Self {
         let image = format!("{}/{REPOSITORY}:{}", registry.trim_end_matches('/'), env!("CARGO_PKG_VERSION"));
-        Self { collector: image.clone(), agent: image, pull_policy: None, pull_secret: None }
+        Self { collector: image.clone(), agent: image, pull_policy: None, pull_secret: None, bare: false }
+    }
+
+    /// An image that is on the nodes already, for both.
+    #[must_use]
+    pub fn bare(image: String) -> Self {
+        let pull_policy = Some(PullPolicy::IfNotPresent);
+        Self { collector: image.clone(), agent: image, pull_policy, pull_secret: None, bare: true }
     }
 
     /// When a node asks the registry for the collector's image.

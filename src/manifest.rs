@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::certificates::{Certificates, Pair};
+use crate::handover;
 use crate::images::PullSecret;
 use crate::plan::{Kind, Plan};
 use crate::template::{self, TemplateError, Values};
@@ -203,7 +204,8 @@ pub fn agents(plan: &Plan) -> Made {
         ("node_selector", node_selector(plan)),
         ("target_host", json!(plan.collector_host())),
         ("plaintext", json!(!plan.tls)),
-        ("volumes", json!(plan.tls || plan.privileged)),
+        ("volumes", json!(plan.tls || plan.privileged || plan.images.bare)),
+        ("wait_for_program", json!(handover::wait_for(handover::AGENT))),
         ("flows", json!(plan.command == Kind::Flows)),
         ("packets", json!(plan.command == Kind::Packets)),
     ]);
@@ -226,6 +228,9 @@ pub fn collector(plan: &Plan) -> Made {
         ("command", json!(plan.pod_command())),
         ("deadline", json!(plan.deadline())),
         ("output", json!({ "sizeLimit": plan.file_space().to_string() })),
+        ("wait_for_program", json!(handover::wait_for(handover::COLLECTOR))),
+        // Our own image has a user; OpenShift gives one of the namespace's own range.
+        ("user_wanted", json!(plan.images.bare && !plan.scc)),
     ];
     document(plan, Stage::Collector, "Pod", "collector", include_str!("../yaml/collector.yml"), more)
 }
@@ -265,7 +270,10 @@ fn document<'a>(
 fn common(plan: &Plan) -> Values<'static> {
     let pull_secrets: Vec<_> = plan.images.pull_secret.iter().map(|_| json!({ "name": PullSecret::NAME })).collect();
     let owner = |uid| json!({ "apiVersion": "v1", "kind": "Namespace", "name": plan.namespace, "uid": uid });
-    let scc_volumes = if plan.privileged { json!(["secret", "hostPath"]) } else { json!(["secret"]) };
+    let scc_volumes: Vec<&str> = [("secret", true), ("hostPath", plan.privileged), ("emptyDir", plan.images.bare)]
+        .into_iter()
+        .filter_map(|(volume, wanted)| wanted.then_some(volume))
+        .collect();
     Values::from([
         ("namespace", json!(plan.namespace)),
         ("namespaces", json!([plan.namespace])),
@@ -277,7 +285,8 @@ fn common(plan: &Plan) -> Values<'static> {
         ("pull_secrets", json!(pull_secrets)),
         ("privileged", json!(plan.privileged)),
         ("scc", json!(plan.scc)),
-        ("scc_volumes", scc_volumes),
+        ("scc_volumes", json!(scc_volumes)),
+        ("bare", json!(plan.images.bare)),
         ("tls", json!(plan.tls)),
     ])
 }

@@ -123,7 +123,12 @@ impl Plan {
     /// What the collector's pod runs: the capture in the background, else a keeper that waits for `oc exec`.
     #[must_use]
     pub fn pod_command(&self) -> Vec<String> {
-        if self.background { self.collector_command() } else { ["sleep", "infinity"].map(str::to_owned).to_vec() }
+        match (self.background, self.images.bare) {
+            (true, _) => self.collector_command(),
+            // What `sleep infinity` is in our own image.
+            (false, true) => [COLLECTOR, "keeper"].map(str::to_owned).to_vec(),
+            (false, false) => ["sleep", "infinity"].map(str::to_owned).to_vec(),
+        }
     }
 
     /// Seconds after which Kubernetes ends the collector's pod, whatever else has failed.

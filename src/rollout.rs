@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::handover::{Handover, HandoverError};
 use crate::oc::{COLLECTOR, Call, Oc, OcError, seconds};
 use crate::say::{self, Steps, warn};
 
@@ -46,6 +47,9 @@ pub enum RolloutError {
         /// The time.
         after: Duration,
     },
+    /// A pod has no program.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
     /// No node takes an agent.
     #[error("Daemonset pods failed to start: no node of the cluster takes an agent; see --node-selector")]
     NoNodes,
@@ -60,7 +64,13 @@ fn words(lines: &[String]) -> String {
 /// # Errors
 ///
 /// They do not become ready.
-pub fn wait(oc: &Oc, namespace: &str, session: &str, timeout: Duration, steps: Steps) -> Result<u64, RolloutError> {
+pub(crate) fn wait(
+    oc: &Oc,
+    (namespace, session): (&str, &str),
+    timeout: Duration,
+    steps: Steps,
+    mut handover: Option<Handover<'_>>,
+) -> Result<u64, RolloutError> {
     steps.say("Waiting for daemonset pods to be ready...");
     let start = Instant::now();
     let bar = say::spinner("");
@@ -69,7 +79,11 @@ pub fn wait(oc: &Oc, namespace: &str, session: &str, timeout: Duration, steps: S
     loop {
         let list: Option<Value> = oc.json(&call)?;
         let items = list.as_ref().and_then(|list| list["items"].as_array());
-        let state = State::of(items.ok_or_else(|| oc.garbage(&call, "there is no list of items"))?);
+        let items = items.ok_or_else(|| oc.garbage(&call, "there is no list of items"))?;
+        if let Some(handover) = &mut handover {
+            bar.suspend(|| handover.give(items))?;
+        }
+        let state = State::of(items);
         if state.is_done() {
             bar.finish_and_clear();
             steps.say(&state.to_string());

@@ -88,6 +88,12 @@ pub struct ClusterArgs {
     /// Where the images come from.
     #[command(flatten)]
     pub sources: SourceArgs,
+    /// Take this image, which is on the nodes already and has a shell, and hand our programs over to it
+    #[arg(long = "no-registry", alias = "no_registry", value_name = "IMAGE")]
+    pub no_registry: Option<String>,
+    /// The programs for --no-registry: the release's netobserv-cli-VERSION.oci.tar [default: beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub programs: Option<PathBuf>,
     /// Always, IfNotPresent or Never [default: IfNotPresent for a version or a digest, else Always]
     #[arg(long = "image-pull-policy", aliases = ["image_pull_policy", "pull-policy"], value_name = "POLICY")]
     pub image_pull_policy: Option<String>,
@@ -130,6 +136,8 @@ impl ClusterArgs {
             ("collector-image", self.sources.collector_image.is_some()),
             ("agent-image", self.sources.agent_image.is_some()),
             ("registry", self.sources.registry.is_some()),
+            ("no-registry", self.no_registry.is_some()),
+            ("programs", self.programs.is_some()),
             ("image-pull-policy", self.image_pull_policy.is_some()),
             ("pull-secret", self.pull_secret.is_some()),
             ("namespace", access.namespace.is_some()),

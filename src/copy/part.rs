@@ -53,8 +53,16 @@ pub(super) fn is_whole(path: &Path, size: u64, sha256: &str) -> io::Result<bool>
         }
         hash.update(&block[..read]);
     }
-    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(digest.eq_ignore_ascii_case(sha256))
+    Ok(hexadecimal(hash).eq_ignore_ascii_case(sha256))
+}
+
+/// The digest of these bytes, in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(Sha256::new().chain_update(bytes))
+}
+
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

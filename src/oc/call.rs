@@ -14,6 +14,9 @@ pub(crate) const PROGRAM: &str = "/network-observability-cli";
 
 const SEE_POD: &str = "'oc describe pod collector' in that namespace tells more";
 const TRY_AGAIN: &str = "try 'cleanup' again when the cluster answers";
+const NEEDS_SHELL: &str = "the image of --no-registry needs sh, cat, chmod, mv, sleep, uname and wc";
+/// Some 20 MB over a slow line.
+const LONGEST_HANDOVER: Duration = Duration::from_secs(300);
 const MAY_YOU: &str = "nothing was created after it";
 
 /// One call of `oc` or `kubectl`.
@@ -191,6 +194,20 @@ impl Call {
             args.push("--previous");
         }
         Self::new(format!("read the log of {pod}"), args)
+    }
+
+    /// The machine that a waiting pod runs on, as `uname -m` calls it.
+    pub(crate) fn machine(namespace: &str, pod: &str, container: &str) -> Self {
+        let words = ["exec", "-n", namespace, pod, "-c", container, "--", "uname", "-m"];
+        Self::new(format!("ask pod {pod} for its machine"), words).advice(NEEDS_SHELL)
+    }
+
+    /// Writes a program into a waiting pod; `script` reads it from its standard input.
+    pub(crate) fn hand_over(namespace: &str, pod: &str, container: &str, script: &[String], program: &[u8]) -> Self {
+        let words = ["exec", "-i", "-n", namespace, pod, "-c", container, "--"].map(str::to_owned);
+        let note = "the program".to_owned();
+        let call = Self::new(format!("hand our program to pod {pod}"), words.into_iter().chain(script.iter().cloned()));
+        Self { input: Some(program.to_vec()), note, ..call }.advice(NEEDS_SHELL).limit(LONGEST_HANDOVER)
     }
 
     // ---- capture ----

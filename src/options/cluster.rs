@@ -8,6 +8,7 @@ use super::{Capture, Keylog, OptionError, did_you_mean, duration, images, not_al
 use crate::cli::{AccessArgs, CommandArgs, FlowsArgs};
 use crate::images::Images;
 use crate::plan::{DEFAULT_NAMESPACE, Kind};
+use crate::programs::Programs;
 
 mod told;
 
@@ -73,6 +74,8 @@ pub struct Settings {
     pub output_dir: PathBuf,
     /// What runs.
     pub images: Images,
+    /// Our programs, for images that do not hold them.
+    pub programs: Option<Programs>,
     /// Label of the nodes.
     pub node_selector: Option<(String, String)>,
     /// Agents as privileged containers.
@@ -134,6 +137,7 @@ impl Settings {
             background,
             copy: copy(cluster.copy.as_deref())?,
             yaml: yaml(cluster.yaml.as_deref())?,
+            programs: images::programs(cluster)?,
             images: images::images(cluster)?,
             node_selector: cluster.node_selector.as_deref().map(node_selector).transpose()?,
             privileged: switch("privileged", cluster.privileged.as_deref(), false)?,

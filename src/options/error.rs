@@ -47,6 +47,22 @@ pub enum OptionError {
     /// A query of packets.
     #[error("--query goes with flows only, as yet: packets are chosen by filters, such as --protocol=TCP --port=80")]
     FlowsOnlyYet,
+    /// An option that means nothing without another.
+    #[error("--{option} goes with --{other} only")]
+    Needs {
+        /// Name without dashes.
+        option: &'static str,
+        /// The one that is missing.
+        other: &'static str,
+    },
+    /// Two options that contradict each other.
+    #[error("--{option} does not go with --{other}: leave one of them out")]
+    Excludes {
+        /// Name without dashes.
+        option: &'static str,
+        /// The other.
+        other: &'static str,
+    },
     /// An option that makes sense in a cluster only.
     #[error("--{0} goes with a cluster only: leave it out, or leave out --local")]
     ClusterOnly(&'static str),

@@ -5,6 +5,7 @@ use super::{OptionError, did_you_mean, not_allowed};
 use crate::cli::{ClusterArgs, ImagesArgs, SourceArgs};
 use crate::images::{self as kinds, Images, PullPolicy, PullSecret};
 use crate::mirror::Format;
+use crate::programs::{Programs, ProgramsError};
 
 pub(super) const COLLECTOR_IMAGE: &str = "NETOBSERV_COLLECTOR_IMAGE";
 pub(super) const AGENT_IMAGE: &str = "NETOBSERV_AGENT_IMAGE";
@@ -65,10 +66,34 @@ fn named(words: &SourceArgs, mut images: Images) -> Result<Images, OptionError> 
 
 /// The same, with how the cluster gets them.
 pub(super) fn images(words: &ClusterArgs) -> Result<Images, OptionError> {
-    let mut images = sources(&words.sources)?;
-    images.pull_policy = words.image_pull_policy.as_deref().map(pull_policy).transpose()?;
+    let mut images = match &words.no_registry {
+        Some(image) => Images::bare(reference("no-registry", image.clone())?),
+        None => sources(&words.sources)?,
+    };
+    images.pull_policy = words.image_pull_policy.as_deref().map(pull_policy).transpose()?.or(images.pull_policy);
     images.pull_secret = words.pull_secret.as_deref().map(pull_secret).transpose()?;
     Ok(images)
+}
+
+/// Our programs, where the image does not hold them.
+pub(super) fn programs(words: &ClusterArgs) -> Result<Option<Programs>, OptionError> {
+    if words.no_registry.is_none() {
+        return match words.programs {
+            Some(_) => Err(OptionError::Needs { option: "programs", other: "no-registry" }),
+            None => Ok(None),
+        };
+    }
+    let others = ["collector-image", "agent-image", "registry", "yaml"];
+    if let Some(other) = words.typed().into_iter().find(|option| others.contains(option)) {
+        return Err(OptionError::Excludes { option: "no-registry", other });
+    }
+    let path = words.programs.clone().unwrap_or_else(Programs::beside_us);
+    let unreadable = |error: ProgramsError| OptionError::Unreadable {
+        option: "programs",
+        value: path.display().to_string(),
+        reason: error.to_string(),
+    };
+    Programs::open(&path).map(Some).map_err(unreadable)
 }
 
 fn in_registry(registry: String) -> Result<Images, OptionError> {

@@ -140,7 +140,9 @@ fn trouble(pod: &Value) -> Option<Trouble> {
         Some(Trouble { pod, node, reason: text(reason), message: text(message), hopeless, crashed })
     };
     let status = &pod["status"];
-    for container in status["containerStatuses"].as_array().into_iter().flatten() {
+    let containers = |list: &str, first| status[list].as_array().into_iter().flatten().map(move |one| (one, first));
+    for (container, is_first) in containers("initContainerStatuses", true).chain(containers("containerStatuses", false))
+    {
         let (waiting, ended) = (&container["state"]["waiting"], &container["state"]["terminated"]);
         let last = &container["lastState"]["terminated"];
         let reason = waiting["reason"].as_str().unwrap_or_default();
@@ -151,7 +153,8 @@ fn trouble(pod: &Value) -> Option<Trouble> {
         if !reason.is_empty() && !USUAL.contains(&reason) {
             return made(&waiting["reason"], &waiting["message"], HOPELESS.contains(&reason), false);
         }
-        if ended.is_object() {
+        // A container that prepares the pod is to end.
+        if ended.is_object() && !(is_first && ended["exitCode"] == 0) {
             return made(&ended["reason"], &ended["message"], true, true);
         }
     }
@@ -236,6 +239,15 @@ mod tests {
         let ended = pod(&json!({"containerStatuses": [{"state": {"terminated": {"reason": "Error", "exitCode": 1}}}]}));
         let state = State::of(&[set(1, 0), ended]);
         assert!(state.troubles[0].hopeless && state.troubles[0].crashed);
+    }
+
+    #[test]
+    fn a_container_before_the_others_may_fail_and_is_to_end() {
+        let first = |state: Value| State::of(&[set(1, 0), pod(&json!({"initContainerStatuses": [{"state": state}]}))]);
+        assert!(first(json!({"terminated": {"reason": "Completed", "exitCode": 0}})).troubles.is_empty());
+        assert!(first(json!({"running": {}})).troubles.is_empty());
+        let failed = first(json!({"waiting": {"reason": "RunContainerError", "message": "/bin/sh: not found"}}));
+        assert!(failed.troubles[0].hopeless, "{failed:?}");
     }
 
     #[test]

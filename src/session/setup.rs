@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Session, SessionError};
 use crate::certificates::Certificates;
+use crate::handover::{self, Handover};
 use crate::manifest::{self, Document, Stage};
 use crate::oc::{Call, OcError};
 use crate::plan::Kind;
@@ -38,7 +39,9 @@ pub(super) fn run(session: &mut Session<'_>, certificates: &Certificates) -> Res
     // It starts while the agents do; what is said of it comes in the usual order.
     let started = session.oc.run(&collector_call(session)?)?;
     let timeout = session.settings.access.timeout;
-    let nodes = rollout::wait(&session.oc, &session.plan.namespace, &session.plan.session, timeout, session.steps)?;
+    let (oc, namespace, steps) = (&session.oc, session.plan.namespace.as_str(), session.steps);
+    let handover = session.settings.programs.as_ref().map(|programs| Handover::new(oc, namespace, programs, steps));
+    let nodes = rollout::wait(oc, (namespace, &session.plan.session), timeout, steps, handover)?;
     session.steps.say(&format!("Running collector {}... ", session.command()));
     session.steps.answer(&started);
     let ready =
@@ -98,6 +101,9 @@ pub(super) fn dry(session: &mut Session<'_>, certificates: &Certificates) -> Res
     }
     oc.run(&collector_call(session)?)?;
     oc.run(&Call::rollout(namespace, &session.plan.session))?;
+    if session.settings.programs.is_some() {
+        handover::dry(oc, namespace)?;
+    }
     oc.run(&Call::wait_for_collector(namespace, session.settings.access.timeout))?;
     Ok(())
 }

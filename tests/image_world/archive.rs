@@ -27,13 +27,12 @@ impl Image {
     /// The archive, if it was built and runc is here to start it; else says that the test is skipped.
     #[track_caller]
     pub fn find(test: &str) -> Option<Self> {
-        let why = match path() {
-            path if !path.exists() => format!("needs the image: run scripts/build-images.sh ({})", path.display()),
-            _ if which::which("runc").is_err() => "needs runc".to_owned(),
-            path => return Some(Self::unpack(&path)),
-        };
-        privilege::skip(test, &why);
-        None
+        let path = find(test)?;
+        if which::which("runc").is_err() {
+            privilege::skip(test, "needs runc");
+            return None;
+        }
+        Some(Self::unpack(&path))
     }
 
     #[track_caller]
@@ -69,9 +68,17 @@ impl Image {
     }
 }
 
-fn path() -> PathBuf {
+/// The archive itself, if it was built; else says that the test is skipped.
+#[track_caller]
+pub fn find(test: &str) -> Option<PathBuf> {
     let built = concat!("target/images/netobserv-cli-", env!("CARGO_PKG_VERSION"), ".oci.tar");
-    std::env::var_os(IMAGE).map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(built), PathBuf::from)
+    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join(built);
+    let path = std::env::var_os(IMAGE).map_or_else(built, PathBuf::from);
+    if path.exists() {
+        return Some(path);
+    }
+    privilege::skip(test, &format!("needs the image: run scripts/build-images.sh ({})", path.display()));
+    None
 }
 
 fn is_native(entry: &Value) -> bool {

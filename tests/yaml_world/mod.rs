@@ -36,7 +36,7 @@ pub(crate) fn plan(command: Kind) -> Plan {
 
 /// One plan for each combination of what changes the manifests.
 pub(crate) fn every_plan() -> impl Iterator<Item = Plan> {
-    (0..1 << 7).flat_map(|bits: u32| {
+    (0..1 << 8).flat_map(|bits: u32| {
         let bit = |n: u32| bits & (1 << n) != 0;
         [Kind::Flows, Kind::Packets].map(|kind| {
             let mut plan = plan(kind);
@@ -46,6 +46,9 @@ pub(crate) fn every_plan() -> impl Iterator<Item = Plan> {
             plan.background = bit(3);
             plan.namespace_uid = bit(4).then(|| "7a0c".into());
             plan.node_selector = bit(5).then(|| ("role".into(), "infra".into()));
+            if bit(7) {
+                plan.images = Images::bare("registry.example.com/tools/shell:9".into());
+            }
             plan.images.pull_secret = bit(6).then(|| PullSecret(r#"{"auths":{"r":{"auth":"YTpi"}}}"#.into()));
             plan
         })

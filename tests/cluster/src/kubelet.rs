@@ -78,6 +78,8 @@ struct State {
 struct Running {
     /// `None`: it ended, and is to be started again.
     process: Option<Process>,
+    /// It is that of the first container, which prepares the others.
+    prepares: bool,
     uid: String,
     address: String,
     /// Kept for pods with a network of their own.
@@ -184,6 +186,7 @@ impl State {
         let grace = pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30);
         let mut running = Running {
             process: None,
+            prepares: pod["spec"]["initContainers"].is_array(),
             uid: text(&pod["metadata"]["uid"]).to_owned(),
             address: address.to_string(),
             own,
@@ -205,18 +208,20 @@ impl State {
 
     fn process(&self, pod: &Value, node: &Node, running: &Running) -> Process {
         let (namespace, name) = name_of(pod);
-        let container = &pod["spec"]["containers"][0];
-        let root = self.world.dir().join("roots").join(format!("{namespace}_{name}_{}", running.restarts));
+        let container = container(pod, running.prepares);
+        let part = if running.prepares { "first" } else { "main" };
+        let root = self.world.dir().join("roots").join(format!("{namespace}_{name}_{part}_{}", running.restarts));
         let bins = binaries();
-        lay_out(&root, &bins.collector, &bins.agent);
+        let ours = text(&container["image"]).contains("netobserv-cli");
+        lay_out(&root, ours.then_some((bins.collector.as_path(), bins.agent.as_path())));
         let user = &container["securityContext"]["runAsUser"];
         let uid = u32::try_from(user.as_u64().unwrap_or(IMAGE_USER)).expect("a user id");
         let init = Init {
-            volumes: self.volumes(pod, &root, uid),
+            volumes: self.volumes(pod, container, &root, uid),
             root,
             uid,
             command: strings(&container["command"]).into_iter().chain(strings(&container["args"])).collect(),
-            env: self.env(pod, node, running),
+            env: self.env(pod, container, node, running),
             log: self.world.log_file(&namespace, &name),
         };
         let file = self.world.dir().join("roots").join(format!("{namespace}_{name}.json"));
@@ -229,13 +234,13 @@ impl State {
         process
     }
 
-    fn env(&self, pod: &Value, node: &Node, running: &Running) -> Vec<(String, String)> {
+    fn env(&self, pod: &Value, container: &Value, node: &Node, running: &Running) -> Vec<(String, String)> {
         let mut env = vec![
             ("PATH".to_owned(), "/bin:/".to_owned()),
             ("HOME".to_owned(), "/".to_owned()),
             ("NETOBSERV_KUBE_URL".to_owned(), self.url.clone()),
         ];
-        for entry in pod["spec"]["containers"][0]["env"].as_array().into_iter().flatten() {
+        for entry in container["env"].as_array().into_iter().flatten() {
             let value = match text(&entry["valueFrom"]["fieldRef"]["fieldPath"]) {
                 "spec.nodeName" => node.name.clone(),
                 "status.hostIP" => node.address.to_string(),
@@ -249,29 +254,38 @@ impl State {
         env
     }
 
-    /// The pod's volumes, made in a folder of their own beside its root.
-    fn volumes(&self, pod: &Value, root: &Path, uid: u32) -> Vec<(PathBuf, PathBuf)> {
+    /// The container's volumes. Those that begin empty belong to the pod: its containers see the same files.
+    fn volumes(&self, pod: &Value, container: &Value, root: &Path, uid: u32) -> Vec<(PathBuf, PathBuf)> {
         let hosts = self.world.dir().join("hosts");
         let mut volumes = vec![(hosts, PathBuf::from("/etc/hosts"))];
         fs::write(root.join("etc/hosts"), "").expect("a file to bind over");
         let sources = pod["spec"]["volumes"].as_array().cloned().unwrap_or_default();
-        for mounted in pod["spec"]["containers"][0]["volumeMounts"].as_array().into_iter().flatten() {
+        for mounted in container["volumeMounts"].as_array().into_iter().flatten() {
             let source =
                 sources.iter().find(|source| source["name"] == mounted["name"]).expect("a volume of that name");
-            let dir = root.with_extension(format!("volume-{}", text(&mounted["name"])));
+            let volume = format!("{}_{}", text(&pod["metadata"]["uid"]), text(&mounted["name"]));
+            let dir = self.world.dir().join("roots").join(volume);
             let place = text(&mounted["mountPath"]);
             let host = text(&source["hostPath"]["path"]);
             let from = if host.is_empty() { self.filled(&dir, source, &name_of(pod).0, uid) } else { host.into() };
-            fs::create_dir_all(root.join(place.trim_start_matches('/'))).expect("a place for a volume");
+            let inside = root.join(place.trim_start_matches('/'));
+            let from = match mounted["subPath"].as_str() {
+                Some(file) => {
+                    fs::write(inside, "").expect("a file to bind over");
+                    from.join(file)
+                }
+                None => {
+                    fs::create_dir_all(inside).expect("a place for a volume");
+                    from
+                }
+            };
             volumes.push((from, place.into()));
         }
         volumes
     }
 
-    /// An empty folder, or one with the values of a Secret.
+    /// A folder that was empty when the pod began, or one with the values of a Secret.
     fn filled(&self, dir: &Path, source: &Value, namespace: &str, uid: u32) -> PathBuf {
-        // An earlier pod of this name may have had one, too.
-        let _ = fs::remove_dir_all(dir);
         fs::create_dir_all(dir).expect("a volume");
         std::os::unix::fs::chown(dir, Some(uid), Some(uid)).expect("a volume's owner");
         let secret = text(&source["secret"]["secretName"]);
@@ -295,6 +309,14 @@ impl State {
             let done = running.process.take().expect("it was just there").wait(Duration::from_secs(1));
             (running.exit, running.ended) = (Some(done.code()), Instant::now());
             let _ = fs::remove_file(self.world.pod_file(&name.0, &name.1));
+        }
+        if running.process.is_none() && running.prepares && running.exit == Some(0) {
+            let mut running = self.pods.remove(&name).expect("a pod that was started");
+            running.prepares = false;
+            let node = self.node_of(pod).expect("the node of a pod that ran");
+            running.process = Some(self.process(pod, node, &running));
+            self.pods.insert(name.clone(), running);
+            return self.tell_pod(pod, &name);
         }
         let again = running.process.is_none() && pod["spec"]["restartPolicy"] != "Never";
         if again && running.ended.elapsed() > BACK_OFF {
@@ -321,6 +343,9 @@ impl State {
 
     fn status(&self, pod: &Value, running: &Running) -> Value {
         let runs = running.process.is_some();
+        if runs && running.prepares {
+            return self.status_before(pod, running);
+        }
         let phase = match (runs, running.exit, pod["spec"]["restartPolicy"] == "Never") {
             (true, ..) | (_, _, false) => "Running",
             (_, Some(0), _) => "Succeeded",
@@ -335,10 +360,26 @@ impl State {
         };
         let ready = if runs { "True" } else { "False" };
         let host = self.node_of(pod).map(|node| node.address.to_string());
+        let first = container(pod, true)["name"].as_str();
+        let first: Vec<_> = first
+            .map(|name| json!({"name": name, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}))
+            .into_iter()
+            .collect();
         json!({"phase": phase, "podIP": running.address, "podIPs": [{"ip": running.address}], "hostIP": host,
+            "initContainerStatuses": first,
             "conditions": [{"type": "Ready", "status": ready}, {"type": "PodScheduled", "status": "True"}],
             "containerStatuses": [{"name": text(&pod["spec"]["containers"][0]["name"]), "ready": runs, "state": state,
                 "restartCount": running.restarts}]})
+    }
+
+    /// While the first container prepares the others.
+    fn status_before(&self, pod: &Value, running: &Running) -> Value {
+        let host = self.node_of(pod).map(|node| node.address.to_string());
+        json!({"phase": "Pending", "podIP": running.address, "podIPs": [{"ip": running.address}], "hostIP": host,
+            "conditions": [{"type": "Ready", "status": "False"}, {"type": "PodScheduled", "status": "True"}],
+            "initContainerStatuses": [{"name": text(&container(pod, true)["name"]), "state": {"running": {}}}],
+            "containerStatuses": [{"name": text(&container(pod, false)["name"]), "ready": false,
+                "state": {"waiting": {"reason": "PodInitializing"}}}]})
     }
 
     fn tell_daemonsets(&self) {
@@ -380,6 +421,11 @@ impl State {
             fs::write(file, hosts).expect("write the names of services");
         }
     }
+}
+
+/// The pod's container, or the one before it.
+fn container(pod: &Value, first: bool) -> &Value {
+    &pod["spec"][if first { "initContainers" } else { "containers" }][0]
 }
 
 fn daemon_pod(set: &Value, node: &Node) -> Value {

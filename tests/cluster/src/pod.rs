@@ -34,14 +34,33 @@ pub struct Init {
     pub log: PathBuf,
 }
 
-/// Lays out the image in a folder; what an earlier pod of the same name has left there goes.
+/// Lays out an image in a folder: ours with collector and agent, or one with the machine's own shell and tools. What an
+/// earlier pod of the same name has left there goes.
 ///
 /// # Panics
 /// When that fails.
-pub fn lay_out(root: &Path, collector: &Path, agent: &Path) {
+pub fn lay_out(root: &Path, ours: Option<(&Path, &Path)>) {
     let _ = fs::remove_dir_all(root);
     let make = |folder: &str| fs::create_dir_all(root.join(folder)).expect("a folder of a pod");
-    ["bin", "etc", "output", "run", "tmp", "etc/netobserv/tls"].into_iter().for_each(make);
+    ["etc", "output", "programs", "run", "tmp", "etc/netobserv/tls"].into_iter().for_each(make);
+    match ours {
+        Some((collector, agent)) => {
+            make("bin");
+            copy_programs(root, collector, agent);
+        }
+        None => symlink("usr/bin", root.join("bin")).expect("a link of a pod"),
+    }
+    for place in HOST {
+        let (host, inside) = (Path::new(place), root.join(place.trim_start_matches('/')));
+        match fs::read_link(host) {
+            Ok(target) => symlink(target, inside).expect("a link of a pod"),
+            Err(_) if host.is_dir() => fs::create_dir_all(inside).expect("a folder of a pod"),
+            Err(_) => {}
+        }
+    }
+}
+
+fn copy_programs(root: &Path, collector: &Path, agent: &Path) {
     for (name, program) in [
         ("network-observability-cli", collector),
         ("netobserv-collector", collector),
@@ -51,14 +70,6 @@ pub fn lay_out(root: &Path, collector: &Path, agent: &Path) {
     ] {
         // A copy: a bind mount would follow a program that is built anew during the test.
         fs::copy(program, root.join(name)).unwrap_or_else(|error| panic!("copy {}: {error}", program.display()));
-    }
-    for place in HOST {
-        let (host, inside) = (Path::new(place), root.join(place.trim_start_matches('/')));
-        match fs::read_link(host) {
-            Ok(target) => symlink(target, inside).expect("a link of a pod"),
-            Err(_) if host.is_dir() => fs::create_dir_all(inside).expect("a folder of a pod"),
-            Err(_) => {}
-        }
     }
 }
 
