@@ -132,13 +132,11 @@ fn transfer(oc: &Oc, namespace: &str, file: &Listed, temporary: &Path) -> Result
     let failed = |source| CopyError::Write { path: temporary.to_owned(), source };
     let mut options = OpenOptions::new();
     let mut part = options.read(true).append(true).create(true).open(temporary).map_err(failed)?;
-    let bar = say::bytes(&file.path, file.size);
     let (mut tries, mut reason) = (0, String::new());
     while tries < TRIES {
         let have = part.metadata().map_err(failed)?.len();
         if have == file.size {
             if part::is_whole(temporary, file.size, &file.sha256).map_err(failed)? {
-                bar.finish_and_clear();
                 return Ok(());
             }
             "its SHA-256 is another one".clone_into(&mut reason);
@@ -151,7 +149,6 @@ fn transfer(oc: &Oc, namespace: &str, file: &Listed, temporary: &Path) -> Result
             }
         }
         let offset = part.metadata().map_err(failed)?.len();
-        bar.set_position(offset);
         match fetch(oc, namespace, file, offset, &mut part).map_err(failed)? {
             Ok(0) if file.size > offset => tries += 1,
             Ok(_) => {}

@@ -51,16 +51,6 @@ pub fn spinner(text: &str) -> ProgressBar {
     bar
 }
 
-/// The same for a number of bytes.
-#[must_use]
-pub fn bytes(text: &str, total: u64) -> ProgressBar {
-    let template = "{msg} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}";
-    let bar = ProgressBar::with_draw_target(Some(total), target());
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_message(text.to_owned());
-    bar
-}
-
 fn target() -> ProgressDrawTarget {
     if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
 }
