@@ -4,6 +4,8 @@
 # tshark. Installs what is missing (Debian, Ubuntu), needs root or sudo, and leaves nothing but the files in ./output.
 #
 #   scripts/demo.sh              everything
+#   scripts/demo.sh --cluster    another show, of a minute: a cluster of three nodes on this machine, a policy that keeps a pod
+#                                from its database, and one capture from `Setting up...` to cleaned up. On a terminal it is live
 #   scripts/demo.sh --no-build   with the programs that are built already
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,12 +14,14 @@ cd "$(dirname "$0")/.."
 seconds=10
 packet_seconds=5
 programs=target/release
-build=true
+build=true cluster=false folder=output
 for arg in "$@"; do
   case $arg in
     --no-build) build=false ;;
+    --cluster) cluster=true ;;
+    --output-dir=?*) folder=${arg#*=} ;; # with --cluster: where the test of this script wants the files
     *)
-      echo "usage: $0 [--no-build]" >&2
+      echo "usage: $0 [--cluster] [--no-build]" >&2
       exit 2
       ;;
   esac
@@ -31,16 +35,34 @@ if $build; then
   need python3 python3
   need curl curl
   need sqlite3 sqlite3
-  need tshark tshark
+  if $cluster; then need nft nftables; else need tshark tshark; fi
   apt_install "${missing_packages[@]}"
   heading 'Building'
-  cargo build --release --locked --package oc-netobserv --package netobserv-agent --package netobserv-collector
+  if $cluster; then
+    cargo build --locked --workspace --bins
+  else
+    cargo build --release --locked --package oc-netobserv --package netobserv-agent --package netobserv-collector
+  fi
 fi
 if ((EUID != 0)); then
   $can_be_root || die 'loading eBPF programs needs root: run this as root, or as a user who may use sudo'
-  exec sudo -n env "PATH=$PATH:/usr/sbin:/sbin" "NO_COLOR=${NO_COLOR-}" "TERM=${TERM-dumb}" "$0" --no-build
+  exec sudo -n env "PATH=$PATH:/usr/sbin:/sbin" "NO_COLOR=${NO_COLOR-}" "TERM=${TERM-dumb}" "COLORTERM=${COLORTERM-}" "$0" --no-build "$@"
 fi
 has_btf || die 'this kernel does not describe its types (/sys/kernel/btf/vmlinux is missing): a kernel with CONFIG_DEBUG_INFO_BTF is needed'
+
+# The show takes down its cluster itself, however it ends, with Ctrl-C too.
+if $cluster; then
+  programs=${NETOBSERV_BIN_DIR:-$(realpath "${CARGO_TARGET_DIR:-target}/debug")}
+  [[ -x $programs/netobserv-test-show ]] || die "there is no $programs/netobserv-test-show: run $0 --cluster without --no-build"
+  trap ':' INT
+  status=0
+  words=()
+  if [[ $folder != output ]]; then words+=("$folder"); fi
+  NETOBSERV_BIN_DIR=$programs "$programs/netobserv-test-show" "${words[@]}" || status=$?
+  restore_netns_mount
+  if [[ -n ${SUDO_UID-} && -d $folder ]]; then chown -R "$SUDO_UID:${SUDO_GID-}" "$folder"; fi
+  exit "$status"
+fi
 
 client=nodemo-$$-a
 server=nodemo-$$-b

@@ -109,6 +109,7 @@ install_tools() {
   need kill procps
   need runc runc
   need openssl openssl
+  need sqlite3 sqlite3
   need rpmbuild rpm
   need curl curl
   python3 -c 'import yaml' 2>/dev/null || missing_packages+=(python3-yaml)

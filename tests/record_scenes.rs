@@ -2,73 +2,30 @@
 //! corrected, and a wrong name. With `NETOBSERV_RECORD_SCENES=DIR` what was captured is kept, as scripts/record-scenes.sh
 //! wants it: the collector's tests and the pictures play it.
 
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use netobserv_test_cluster::{Cluster, Workload};
-use netobserv_testkit::{Files, Process, Signal, require_privileged, wait_for};
+use netobserv_test_cluster::scene::{NO_POLICY, Scene, WRONG_POLICY};
+use netobserv_testkit::{Files, Signal, require_privileged, wait_for};
 use serde_json::Value;
 
 /// How long the policy is wrong, and then right.
 const EACH: Duration = Duration::from_secs(12);
-/// The policy, on the node of the database.
-const POLICY: &str = "add table bridge scene; add chain bridge scene pods { type filter hook forward priority 0; }; \
-     add rule bridge scene pods tcp dport 5432 drop";
-const APP: &str = "sample-app";
-
-struct World {
-    workloads: Vec<Workload>,
-    // Programs end before their namespaces.
-    _programs: Vec<Process>,
-    cluster: Cluster,
-}
-
-impl World {
-    #[track_caller]
-    fn open() -> Self {
-        let cluster = Cluster::start(2);
-        let workloads = [
-            (APP, "nodejs", 0),
-            (APP, "postgresql", 1),
-            ("openshift-ingress", "router", 1),
-            ("openshift-dns", "dns", 0),
-        ]
-        .map(|(namespace, name, node)| cluster.deploy(namespace, name, node));
-        let [nodejs, postgresql, router, dns] = &workloads;
-        let run = |pod: &Workload, role: &str, others: &[Ipv4Addr]| {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenes_world/workload.py");
-            let others = others.iter().map(Ipv4Addr::to_string);
-            pod.netns.run("python3").arg(script).arg(role).args(others).dir(cluster.home()).start()
-        };
-        let programs = vec![
-            run(postgresql, "postgresql", &[]),
-            run(dns, "dns", &[]),
-            run(nodejs, "nodejs", &[postgresql.address, dns.address]),
-            run(router, "router", &[nodejs.address, dns.address]),
-        ];
-        Self { workloads: workloads.into(), _programs: programs, cluster }
-    }
-
-    /// The flows between the pods: not those of the capture itself, and of no neighbour protocol.
-    fn flows(&self) -> Vec<Value> {
-        let files = Files::of(&self.cluster.home().join("output"));
-        let pods: Vec<String> = self.workloads.iter().map(|pod| pod.address.to_string()).collect();
-        let between = |flow: &Value| {
-            ["SrcAddr", "DstAddr"]
-                .iter()
-                .all(|end| flow[*end].as_str().is_some_and(|end| pods.contains(&end.to_owned())))
-        };
-        files.flows().into_iter().filter(between).collect()
-    }
+/// The flows between the pods: not those of the capture itself, and of no neighbour protocol.
+fn flows(scene: &Scene) -> Vec<Value> {
+    let files = Files::of(&scene.cluster.home().join("output"));
+    let pods: Vec<String> = scene.workloads.iter().map(|pod| pod.address.to_string()).collect();
+    let between = |flow: &Value| {
+        ["SrcAddr", "DstAddr"].iter().all(|end| flow[*end].as_str().is_some_and(|end| pods.contains(&end.to_owned())))
+    };
+    files.flows().into_iter().filter(between).collect()
 }
 
 #[test]
 fn the_scenes_of_the_article() {
     require_privileged!("the_scenes_of_the_article");
-    let world = World::open();
-    let database = &world.cluster.nodes()[1].netns;
-    database.run("nft").arg(POLICY).output();
+    let world = Scene::open(2);
+    world.nft(WRONG_POLICY);
     let words = [
         "flows",
         "--enable_all",
@@ -85,14 +42,14 @@ fn the_scenes_of_the_article() {
         world.cluster.user("oc").args(words).finish().stdout.contains("\"capturing\"")
     });
     passes(EACH);
-    database.run("nft").args(["delete", "table", "bridge", "scene"]).output();
+    world.nft(NO_POLICY);
     let fixed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
     passes(EACH);
     plugin.signal_group(Signal::SIGINT);
     let done = plugin.wait(Duration::from_secs(60));
     assert!(done.success(), "{done}\n{}", world.cluster.logs());
 
-    let flows = world.flows();
+    let flows = flows(&world);
     let count = |wanted: &dyn Fn(&Value) -> bool| flows.iter().filter(|flow| wanted(flow)).count();
     let to_database = |flow: &Value| flow["SrcK8S_Name"] == "nodejs-1" && flow["DstK8S_Name"] == "postgresql-1";
     let cause = "SKB_DROP_REASON_NETFILTER_DROP";

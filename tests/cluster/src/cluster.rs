@@ -135,6 +135,7 @@ impl Cluster {
         write(&world.netns_file(), &fabric.path().to_string_lossy());
         let standin = binaries().collector.with_file_name("netobserv-test-oc");
         symlink(&standin, dir.path().join("bin/oc")).expect("a link to oc");
+        symlink(&binaries().plugin, dir.path().join("bin/oc-netobserv")).expect("a link to the plugin");
         let kubelet = Kubelet::start(world, server.clone(), nodes.clone(), standin, format!("http://{API}"));
         Self { kubelet, nodes, server, fabric, dir }
     }
@@ -178,10 +179,15 @@ impl Cluster {
 
     /// The same, for a terminal, in UTF-8.
     pub fn plugin_on_terminal(&self, words: &[&str]) -> OnTerminal {
+        self.user_on_terminal(&binaries().plugin).args(words)
+    }
+
+    /// As [`Cluster::user`], for a terminal, in UTF-8.
+    pub fn user_on_terminal(&self, program: impl AsRef<std::ffi::OsStr>) -> OnTerminal {
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{path}", self.dir.path().join("bin").display());
-        let plugin = OnTerminal::new(&binaries().plugin).args(words).dir(&self.home());
-        plugin.env("PATH", path).env(VARIABLE, self.dir.path()).env("LANG", "C.UTF-8")
+        let program = OnTerminal::new(program).dir(&self.home());
+        program.env("PATH", path).env(VARIABLE, self.dir.path()).env("LANG", "C.UTF-8")
     }
 
     /// `oc WORDS`; gives its output.

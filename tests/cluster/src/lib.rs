@@ -11,6 +11,7 @@ mod cluster;
 mod kubelet;
 pub mod oc;
 pub mod pod;
+pub mod scene;
 pub mod world;
 
 pub use cluster::{Cluster, Node, Workload};

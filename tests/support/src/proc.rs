@@ -212,6 +212,11 @@ impl Process {
         self.status.is_some()
     }
 
+    /// Whether it ended well, once it has ended.
+    pub fn succeeded(&mut self) -> Option<bool> {
+        self.ended().then(|| self.status.is_some_and(|status| status.success()))
+    }
+
     /// Process ids of its direct children that run a program of this name.
     pub fn children(&self, name: &str) -> Vec<i32> {
         children_of(self.pid()).into_iter().filter(|pid| program_of(*pid).as_deref() == Some(name)).collect()

@@ -175,6 +175,16 @@ impl Terminal {
         self.seen.lock().unwrap().bytes.clone()
     }
 
+    /// Bytes that came out since the first so many.
+    pub fn bytes_since(&self, count: usize) -> Vec<u8> {
+        self.seen.lock().unwrap().bytes[count..].to_vec()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("wait for a child")
+    }
+
     /// When some of them came.
     pub fn times(&self) -> Vec<Instant> {
         self.seen.lock().unwrap().times.clone()
