@@ -144,7 +144,8 @@ impl Shower {
                     scene.resize(area.width, area.height);
                     scene.draw(frame);
                 })?;
-                due = Instant::now() + FRAME;
+                // At a steady pace; one that the terminal does not keep leaves time for keys.
+                due = (due + FRAME).max(Instant::now() + KEY_FRAME);
                 pressed = false;
             }
             let wait = due.saturating_duration_since(Instant::now());

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use netobserv_wire::Flow;
 use netobserv_wire::flow::HolderRef;
 
@@ -55,8 +56,8 @@ pub(in crate::tui) struct End {
 /// All of them.
 #[derive(Debug, Default)]
 pub(in crate::tui) struct Talkers {
-    talks: HashMap<Key, Talk>,
-    index: HashMap<IpAddr, u32>,
+    talks: HashMap<Key, Talk, RandomState>,
+    index: HashMap<IpAddr, u32, RandomState>,
     ends: Vec<End>,
     /// Flows that were let go, and what they had.
     pub(in crate::tui) let_go: (u64, Sums),
@@ -111,11 +112,15 @@ impl Talkers {
             self.let_half_go();
         }
         let key = Key::of(flow);
-        let talk = self.talks.entry(key).or_insert_with(|| Talk { first: now, ends: [NOBODY; 2], ..Talk::default() });
+        let mut is_new = false;
+        let talk = self.talks.entry(key).or_insert_with(|| {
+            is_new = true;
+            Talk { first: now, ends: [NOBODY; 2], ..Talk::default() }
+        });
         talk.sums.add(Sums::of(flow));
         talk.flags |= flow.flags.unwrap_or(0);
         talk.last = now;
-        if !talk.named {
+        if is_new || (!talk.named && flow.k8s.is_some()) {
             talk.named = flow.k8s.is_some();
             let names = flow.k8s.as_deref();
             let sides = [
@@ -166,7 +171,7 @@ impl Talkers {
 }
 
 fn intern(
-    index: &mut HashMap<IpAddr, u32>,
+    index: &mut HashMap<IpAddr, u32, RandomState>,
     ends: &mut Vec<End>,
     address: Option<IpAddr>,
     holder: Option<&HolderRef>,
