@@ -83,12 +83,14 @@ fn a_flowlogs_pipeline_can_feed_it() {
     });
     pipeline.send_generic(&record.to_string()).unwrap();
     assert_eq!(pipeline.send_generic("no json").unwrap_err().code(), tonic::Code::InvalidArgument);
+    let endless = format!("{{\"Endless\": [{}0]}}", "0,".repeat(1 << 20));
+    assert_eq!(pipeline.send_generic(&endless).unwrap_err().code(), tonic::Code::InvalidArgument);
     let ended = collector.stop(Signal::SIGINT);
     assert_eq!(ended.files().flows(), [record]);
     let other = "SELECT Other ->> 'Flags' || SrcK8S_Name FROM flow";
     let text: String = ended.files().database().query_row(other, [], |row| row.get(0)).unwrap();
     assert_eq!(text, r#"["SYN","ACK"]client"#);
-    assert_eq!(ended.said("lost_unreadable_flows"), "1");
+    assert_eq!(ended.said("lost_unreadable_flows"), "2");
 }
 
 #[test]

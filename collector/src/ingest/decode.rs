@@ -13,6 +13,9 @@ const ENTRIES: u32 = 1;
 const AGENT: u32 = 1000;
 const SEQUENCE: u32 = 1001;
 
+/// A longer record is nobody's: some hundred bytes are usual, and lists in it take up to thirty times as much memory.
+const LONGEST_RECORD: usize = 64 << 10;
+
 /// What a message holds, looked at without decoding its records.
 #[derive(Debug, Default)]
 pub(super) struct Outline {
@@ -41,6 +44,20 @@ impl Outline {
         }
         Ok(outline)
     }
+}
+
+/// How often a message has one of these fields.
+///
+/// # Errors
+/// When it is not a protobuf message.
+pub(super) fn count(mut message: &[u8], fields: &[u32]) -> Result<usize, DecodeError> {
+    let mut count = 0;
+    while message.has_remaining() {
+        if let Part::Bytes(field, _) = next(&mut message)? {
+            count += usize::from(fields.contains(&field));
+        }
+    }
+    Ok(count)
 }
 
 /// A field of a message: its number, and what is in it.
@@ -85,7 +102,7 @@ impl<'a> Records<'a> {
         for _ in 0..records {
             let Some(entry) = self.next_entry() else { break };
             self.record.clear();
-            if self.record.merge(entry).is_ok() {
+            if entry.len() <= LONGEST_RECORD && self.record.merge(entry).is_ok() {
                 flows.push(Flow::from_record(&self.record, self.now_s));
             }
         }
@@ -201,6 +218,16 @@ mod tests {
         assert_eq!(Records::new(&message, 9).take(301).len(), 300);
         message.push(0x0a);
         assert!(Outline::of(&message).is_err());
+    }
+
+    #[test]
+    fn a_record_of_endless_lists_is_left_out() {
+        let dup_list = vec![pbflow::DupMapEntry::default(); LONGEST_RECORD];
+        let endless = Record { dup_list, ..Record::default() };
+        let records = vec![Record::default(), endless, Record::default()];
+        let message = pbflow::Records { entries: records, ..Default::default() }.encode_to_vec();
+        assert_eq!(Outline::of(&message).unwrap().records, 3);
+        assert_eq!(Records::new(&message, 9).take(3).len(), 2);
     }
 
     #[test]

@@ -30,6 +30,9 @@ use message::{Body as MessageBody, Unit};
 /// Rows that go to the sinks together.
 const CHUNK: usize = 512;
 
+/// A longer record of a flowlogs-pipeline is nobody's: it becomes a tree that may take thirty times as much memory.
+const LONGEST_GENERIC: usize = 1 << 20;
+
 /// Accepts `pbflow.Collector/Send` and `genericmap.Collector/Send`.
 pub type Ingest = Grpc<Flows>;
 
@@ -120,6 +123,9 @@ impl Flows {
     fn decode_generic(&self, bytes: &[u8]) -> Result<Flow, Status> {
         let message = genericmap::Flow::decode(bytes).map_err(unreadable)?;
         let json = message.generic_map.map(|any| any.value).unwrap_or_default();
+        if json.len() > LONGEST_GENERIC {
+            return Err(Status::invalid_argument(format!("a record may have {LONGEST_GENERIC} bytes at most")));
+        }
         Flow::from_generic(&json, now_s()).map_err(unreadable)
     }
 

@@ -12,12 +12,19 @@ use prost::bytes::Bytes;
 use tonic::Status;
 use tonic::body::Body;
 
+use super::decode::count;
 use super::grpc::{Desk, Grpc, PATIENCE, Receiver, busy, closed, unreadable};
 use super::message::Unit;
 use crate::counts::Counts;
 use crate::packets::intake::{Delivery, Intake};
 use crate::packets::places::Source;
 use crate::packets::tally::Tally;
+
+/// Fields of a batch that are lists of messages or texts: `interfaces` and `causes`. An empty one takes two bytes of a message,
+/// and fifty times as much memory.
+const LISTS: [u32; 2] = [3, 4];
+/// More than this no node has.
+const MOST_ITEMS: usize = 100_000;
 
 /// Accepts `netobserv.Packets/Send`.
 pub type PacketIngest = Grpc<Packets>;
@@ -53,11 +60,20 @@ impl Receiver for Packets {
     }
 }
 
+/// Reads a batch whose lists are not endless.
+fn decode(message: Bytes) -> Result<PacketBatch, Status> {
+    let items = count(&message, &LISTS).map_err(unreadable)?;
+    if items > MOST_ITEMS {
+        return Err(Status::invalid_argument(format!("a batch may have {MOST_ITEMS} interfaces and causes at most")));
+    }
+    PacketBatch::decode(message).map_err(unreadable)
+}
+
 impl Packets {
     async fn batch(&self, body: Body) -> Result<Bytes, Status> {
         let deadline = Instant::now() + PATIENCE;
         let message = self.desk.read(body, Unit::Message, deadline).await?;
-        let mut batch = PacketBatch::decode(message.bytes).map_err(unreadable)?;
+        let mut batch = decode(message.bytes)?;
         let agent = batch.agent.take().unwrap_or_default();
         if agent.node.is_empty() {
             return Err(Status::invalid_argument("a batch must name its node"));
@@ -78,5 +94,20 @@ impl Packets {
         let delivery = Delivery { source, interfaces: batch.interfaces, packets };
         self.intake.deliver(delivery, room).map_err(|_| closed())?;
         Ok(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netobserv_wire::netobserv::PacketInterface;
+
+    #[test]
+    fn a_batch_of_endless_lists_is_refused() {
+        let batch =
+            |interfaces| PacketBatch { interfaces: vec![PacketInterface::default(); interfaces], ..Default::default() };
+        assert_eq!(decode(batch(100).encode_to_vec().into()).unwrap().interfaces.len(), 100);
+        let refused = decode(batch(MOST_ITEMS + 1).encode_to_vec().into()).unwrap_err();
+        assert!(refused.message().contains("at most"), "{refused}");
     }
 }
