@@ -4,6 +4,9 @@
 #   scripts/test.sh                installs what is missing, then runs everything
 #   scripts/test.sh --no-install   with what is there; what is missing is skipped and said
 #
+# Other scripts do more than CI has time for: scripts/soak.sh (half an hour of load), scripts/smoke.sh
+# (a real cluster).
+#
 # Tests that load kernel programs need root (or sudo); without it they say that they were skipped. With CI=true a skip is
 # a failure. The last line is "N passed, M failed, K skipped"; a check that fails counts as one failed.
 set -euo pipefail
@@ -232,6 +235,9 @@ else
   note 'SKIPPED: air gap: this distribution has no docker-registry'
   skipped=$((skipped + 1))
 fi
+
+# What `scripts/soak.sh` does for half an hour, and with kernel programs only where they can be loaded.
+check 'soak, a minute' scripts/soak.sh --for-tests --seconds 60
 
 tests_ended=0
 step 'tests' run_tests || tests_ended=$?

@@ -4,6 +4,7 @@
 //! `cargo bench -p netobserv-collector --bench ingest -- --seconds 30`
 //! `cargo bench -p netobserv-collector --bench ingest -- --names`: what names of a large cluster cost.
 
+mod large;
 mod names;
 #[path = "../tests/support/mod.rs"]
 mod support;

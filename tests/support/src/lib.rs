@@ -8,6 +8,7 @@ pub mod blast;
 pub mod bpf;
 pub mod capture;
 pub mod ethtool;
+pub mod follow;
 pub mod frame;
 pub mod https;
 pub mod link;
