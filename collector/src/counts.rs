@@ -60,6 +60,8 @@ pub struct Agent {
     /// Losses of its earlier lives.
     before: Losses,
     instance: u64,
+    /// Earlier lives that ended without a last word.
+    broken_off: u64,
     heard: Instant,
     last: bool,
 }
@@ -120,6 +122,8 @@ pub struct Totals {
     pub agents: u64,
     /// Agents that did not say that nothing follows.
     pub agents_without_last_word: u64,
+    /// How often an agent broke off without a last word and was started anew.
+    pub agents_started_anew: u64,
     /// Agents that counted for longer than they should, because this collector was slow.
     pub stretched_agents: u64,
     /// The longest such time, in milliseconds.
@@ -218,6 +222,7 @@ impl Counts {
             sqlite_unnamed: self.sqlite.unnamed.load(Relaxed),
             agents: agents.len() as u64,
             agents_without_last_word: agents.values().filter(|agent| !agent.last).count() as u64,
+            agents_started_anew: agents.values().map(|agent| agent.broken_off).sum(),
             stretched_agents: agents.values().filter(|agent| agent.stretched_ms > 0).count() as u64,
             stretched_ms: agents.values().map(|agent| agent.stretched_ms).max().unwrap_or(0),
             filter_changes: self.pushed.changes(),
@@ -239,6 +244,7 @@ impl Agent {
             losses,
             before: Losses::default(),
             instance: status.instance,
+            broken_off: 0,
             heard: now,
             last: status.last,
         }
@@ -251,6 +257,7 @@ impl Agent {
 
     fn update(&mut self, status: &AgentStatus, now: Instant) {
         let losses = Losses::of(status);
+        self.broken_off += u64::from(self.instance != status.instance && !self.last);
         if self.instance != status.instance || losses.plus(self.before).any_below(self.losses) {
             self.before = self.losses;
             self.instance = status.instance;
@@ -382,6 +389,15 @@ mod tests {
             counts.heard(&AgentStatus { instance, ..status("a", kernel, false) }, 0, now);
         }
         assert_eq!(counts.totals().losses.kernel_packets, 11);
+    }
+
+    #[test]
+    fn a_life_without_a_last_word_is_counted_when_the_next_begins() {
+        let (counts, now) = (Counts::default(), Instant::now());
+        for (instance, last, broken_off) in [(1, false, 0), (2, false, 1), (2, true, 1), (3, false, 1), (4, true, 2)] {
+            counts.heard(&AgentStatus { instance, ..status("a", 0, last) }, 0, now);
+            assert_eq!(counts.totals().agents_started_anew, broken_off, "life {instance}");
+        }
     }
 
     #[test]

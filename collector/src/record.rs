@@ -119,6 +119,7 @@ fn lines(story: &Story, totals: &Totals, pushed: String) -> Vec<(&'static str, V
         ("end_reason", reason),
         ("agents", number(totals.agents)),
         ("agents_without_last_word", number(totals.agents_without_last_word)),
+        ("agents_started_anew", number(totals.agents_started_anew)),
         ("flows", number(totals.flows)),
         ("packets", number(totals.packets)),
         ("bytes", number(totals.bytes)),

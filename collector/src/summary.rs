@@ -97,11 +97,14 @@ pub(crate) fn or_nothing(lost: &[String]) -> String {
     if lost.is_empty() { "nothing".into() } else { lost.join(", ") }
 }
 
-/// Says that `what` may be missing of agents whose last word did not come.
-pub(crate) fn silence(totals: &Totals, what: &str) -> Option<String> {
-    let silent = totals.agents_without_last_word;
-    let line = format!("  {silent} of the agents did not say that this is all: {what} of them may be missing");
-    (silent > 0).then_some(line)
+/// Says that `what` may be missing of agents whose last word did not come, at the end or before they were started anew.
+pub(crate) fn silence(totals: &Totals, what: &str) -> Vec<String> {
+    let (silent, anew) = (totals.agents_without_last_word, totals.agents_started_anew);
+    let silent_line = format!("  {silent} of the agents did not say that this is all: {what} of them may be missing");
+    let anew_line =
+        format!("  {anew} agents broke off and were started anew: {what} of the moments between are missing");
+    let lines = [(silent, silent_line), (anew, anew_line)];
+    lines.into_iter().filter(|(number, _)| *number > 0).map(|(_, line)| line).collect()
 }
 
 /// Refused is not lost: an agent keeps it and sends it again. A flowlogs-pipeline does not, so it is told.
@@ -134,6 +137,7 @@ mod tests {
             refused_flows: 3,
             agents: 2,
             agents_without_last_word: 1,
+            agents_started_anew: 2,
             json_unnamed: 1_200,
             losses,
             ..Totals::default()
@@ -146,6 +150,7 @@ mod tests {
             "  output/flow/a.db: 1 flows",
             "  lost: in the kernel 7 packets, not in the SQLite file 1 flows; refused 3 flows for want of room",
             "  1 of the agents did not say that this is all: flows of them may be missing",
+            "  2 agents broke off and were started anew: flows of the moments between are missing",
             "  names came late, and the time to fill them in did not do: 1,200 flows of the JSON file and 0 of the SQLite file may lack some",
         ];
         assert_eq!(account(Duration::from_millis(1500), "interrupted", &totals, &paths), wanted);
