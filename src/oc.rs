@@ -22,6 +22,8 @@ const VARIABLE: &str = "NETOBSERV_K8S_CLI";
 /// A call that takes longer has lost its way; shorter when `--timeout` is.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
 
+/// A signal is noticed within this time.
+const TICK: Duration = Duration::from_millis(25);
 /// Between the death of a program by a signal and our own hearing of that signal.
 const SETTLING: Duration = Duration::from_millis(250);
 
@@ -231,6 +233,22 @@ impl Oc {
         while !self.is_interrupted() && start.elapsed() < SETTLING {
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Waits, unless the user wants to stop; `what` is what the waiting is for.
+    ///
+    /// # Errors
+    ///
+    /// The user wants to stop.
+    pub fn rest(&self, time: Duration, what: &str) -> Result<(), OcError> {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            if self.is_interrupted() {
+                return Err(OcError::Interrupted { what: what.to_owned() });
+            }
+            std::thread::sleep(TICK.min(time));
+        }
+        Ok(())
     }
 
     /// Makes a call whose output is kept in a file; `progress` is told how many bytes there are.

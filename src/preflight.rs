@@ -90,7 +90,7 @@ pub fn look(oc: &Oc, settings: &Settings, steps: Steps) -> Result<Cluster, Prefl
     if let Some(user) = answers.user {
         steps.answer(&user);
     }
-    let left = holder::judge(oc, settings, answers.namespace?)?;
+    let left = holder::judge(oc, settings, answers.namespace?, steps)?;
     version::check(oc, settings, openshift, answers.version, steps)?;
     permissions::check(oc, settings, scc, &answers.permissions.unwrap_or_default())?;
     if let Some((label, nodes)) = answers.nodes {

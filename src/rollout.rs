@@ -1,6 +1,5 @@
 //! Waits until every agent runs, and says why one does not as soon as the cluster knows.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,8 +15,6 @@ use state::{State, Trouble};
 /// Between two looks: at first short, as images may be there already.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A signal is noticed within this time.
-const TICK: Duration = Duration::from_millis(25);
 /// Looks that find no pod at all, or a silent one, before the cluster is asked why.
 const PATIENCE: u32 = 3;
 
@@ -111,7 +108,7 @@ pub(crate) fn wait(
             let trouble = state.troubles.first().map(|trouble| format!(": {trouble}")).unwrap_or_default();
             return Err(RolloutError::TooLong { state: state.to_string(), trouble, after: timeout });
         }
-        rest(oc, pause.min(timeout.saturating_sub(start.elapsed())))?;
+        oc.rest(pause.min(timeout.saturating_sub(start.elapsed())), "watch the agents start")?;
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
     }
 }
@@ -130,18 +127,6 @@ fn are_broken(oc: &Oc, nodes: &[String]) -> Result<bool, OcError> {
         .map(|(name, _)| name)
         .collect();
     Ok(nodes.iter().all(|node| broken.contains(&node.as_str())))
-}
-
-/// Waits, unless the user wants to stop.
-fn rest(oc: &Oc, time: Duration) -> Result<(), OcError> {
-    let start = Instant::now();
-    while start.elapsed() < time {
-        if oc.is_interrupted() {
-            return Err(OcError::Interrupted { what: "watch the agents start".to_owned() });
-        }
-        thread::sleep(TICK.min(time));
-    }
-    Ok(())
 }
 
 fn give_up_if_hopeless(oc: &Oc, namespace: &str, state: &State) -> Result<(), RolloutError> {

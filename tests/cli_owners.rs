@@ -71,6 +71,53 @@ fn what_a_dead_session_left_is_cleared_first() {
     assert_eq!(world.objects(), [""; 0]);
 }
 
+/// Between the namespace and the agents there is nothing yet that works.
+#[test]
+fn a_session_in_its_setup_is_not_taken_for_a_dead_one() {
+    let begun = || {
+        let now = chrono::Utc::now().to_rfc3339();
+        let world = World::new().file("session", "0badcafe").file("by", "ann@laptop").file("started", now);
+        world.file("objects/namespace.netobserv-cli", "")
+    };
+    let world = begun();
+    let plugin = world.start(&["flows"]);
+    world.wait_for_call_number("get namespace#2");
+    let world = world.file("objects/daemonset.netobserv-cli", "");
+    let outcome = plugin.outcome();
+    assert_eq!(outcome.code, Some(1), "{outcome:#?}");
+    assert!(outcome.stderr.contains("It holds session 0badcafe of ann@laptop"), "{outcome:#?}");
+    assert_eq!(world.objects(), ["daemonset.netobserv-cli", "namespace.netobserv-cli"]);
+
+    let world = begun();
+    let outcome = world.run(&["cleanup"]);
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("is in use"), "{outcome:#?}");
+    assert_eq!(world.objects(), ["namespace.netobserv-cli"]);
+
+    // One that goes away by itself makes room.
+    let world = begun();
+    let plugin = world.start(&["flows"]);
+    world.wait_for_call_number("get namespace#2");
+    std::fs::remove_file(world.cluster().join("objects/namespace.netobserv-cli")).unwrap();
+    assert_eq!(plugin.outcome().code, Some(0));
+    assert_eq!(world.objects(), [""; 0]);
+}
+
+#[test]
+fn a_session_that_died_in_its_setup_is_cleared_after_a_while() {
+    let now = chrono::Utc::now().to_rfc3339();
+    let world = World::new().file("session", "0badcafe").file("by", "ann@laptop").file("started", now);
+    let world = world.file("objects/namespace.netobserv-cli", "").file("pod/flow/t.json", "[]");
+    let outcome = world.run(&["flows"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome:#?}");
+    for line in [
+        "session 0badcafe of ann@laptop has just begun: looking whether it goes on\n",
+        "removing what session 0badcafe of ann@laptop has left in netobserv-cli\n",
+    ] {
+        assert!(outcome.stdout.contains(line), "{outcome:#?}");
+    }
+    assert_eq!(world.objects(), [""; 0]);
+}
+
 #[test]
 fn cleanup_of_a_live_session_of_another_person_needs_force() {
     let world = held(World::new(), "ann@laptop");

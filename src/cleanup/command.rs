@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 
+use chrono::Utc;
 use serde_json::Value;
 
 use super::{CLUSTER_ROLES, CleanupError, SCC, session};
@@ -86,7 +87,11 @@ fn has_scc(oc: &Oc) -> Result<bool, OcError> {
 /// Sessions of other people are removed only when somebody says so.
 fn may_go(oc: &Oc, access: &Access, holder: &Holder) -> Result<(), CommandError> {
     let namespace = access.namespace.as_str();
-    if access.force || holder.going || holder.by == user_and_host() || !holder.is_alive(oc, namespace)? {
+    if access.force || holder.going || holder.by == user_and_host() {
+        return Ok(());
+    }
+    // One that has just begun may have nothing that works yet.
+    if !holder.is_young(Utc::now()) && !holder.is_alive(oc, namespace)? {
         return Ok(());
     }
     let question = format!("{}. Remove it all the same? [yes/no] ", holder.told());

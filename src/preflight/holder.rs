@@ -1,10 +1,21 @@
 //! Who has the namespace: nobody, a session that is over, a session that is alive, or something else altogether.
 
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::PreflightError;
 use crate::oc::{Call, Oc, OcError, SESSION};
 use crate::options::Settings;
+use crate::say::Steps;
+
+/// From the namespace to the agents a setup takes a few calls, each of a second or more on a slow line.
+const SETTING_UP: Duration = Duration::from_secs(20);
+/// How often a session that may be in its setup is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// A session that began longer ago than this is not in its setup. Clocks of two users may differ by less.
+const YOUNG: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
 
 /// The session that a namespace was made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +50,13 @@ impl Holder {
         format!("It holds session {} of {}, since {}", self.session, self.by, self.since)
     }
 
+    /// It began a moment ago, as far as two clocks can tell.
+    #[must_use]
+    pub fn is_young(&self, now: DateTime<Utc>) -> bool {
+        let since = DateTime::parse_from_rfc3339(&self.since);
+        since.is_ok_and(|since| (now - since.to_utc()).abs() < YOUNG)
+    }
+
     /// Something of it still works: agents, or a collector with files.
     ///
     /// # Errors
@@ -52,17 +70,62 @@ impl Holder {
     }
 }
 
-/// What is left of a session that is over, if anything is there at all.
-pub(super) fn judge(oc: &Oc, settings: &Settings, namespace: Option<Value>) -> Result<Option<Holder>, PreflightError> {
+/// What is left of a session that is over, if anything is there at all. One that began a moment ago, and of which nothing works
+/// yet, is looked at until it does, or has not for long enough.
+pub(super) fn judge(
+    oc: &Oc,
+    settings: &Settings,
+    namespace: Option<Value>,
+    steps: Steps,
+) -> Result<Option<Holder>, PreflightError> {
     let name = settings.access.namespace.as_str();
-    let Some(namespace) = namespace else { return Ok(None) };
+    let (mut namespace, start, mut told) = (namespace, Instant::now(), false);
+    loop {
+        let Some(found) = namespace else { return Ok(None) };
+        let holder = holder(oc, name, &found)?;
+        if !holder.going && holder.is_alive(oc, name)? {
+            let told = holder.told();
+            return Err(PreflightError::Held { namespace: name.to_owned(), cli: oc.name(), holder: told });
+        }
+        if holder.going || !holder.is_young(Utc::now()) || start.elapsed() >= SETTING_UP {
+            return Ok(Some(holder));
+        }
+        if !std::mem::replace(&mut told, true) {
+            steps.say(&format!(
+                "session {} of {} has just begun: looking whether it goes on",
+                holder.session, holder.by
+            ));
+        }
+        oc.rest(LOOK, "see whether another session goes on")?;
+        namespace = oc.json(&Call::namespace(name))?;
+    }
+}
+
+fn holder(oc: &Oc, name: &str, namespace: &Value) -> Result<Holder, PreflightError> {
     if namespace["metadata"]["name"].as_str() != Some(name) {
         return Err(oc.garbage(&Call::namespace(name), "this is not the namespace").into());
     }
-    let holder = Holder::of(&namespace).ok_or_else(|| PreflightError::Foreign(name.to_owned()))?;
-    if !holder.going && holder.is_alive(oc, name)? {
-        let told = holder.told();
-        return Err(PreflightError::Held { namespace: name.to_owned(), cli: oc.name(), holder: told });
+    Holder::of(namespace).ok_or_else(|| PreflightError::Foreign(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn young_is_who_began_a_moment_ago_by_clocks_that_may_differ() {
+        let now = "2024-03-06T16:19:22Z".parse().unwrap();
+        let began =
+            |since: &str| Holder { session: String::new(), by: String::new(), since: since.into(), going: false };
+        for (since, young) in [
+            ("2024-03-06T16:19:20Z", true),
+            ("2024-03-06T16:10:00Z", true),
+            ("2024-03-06T16:25:00Z", true),
+            ("2024-03-06T15:19:20Z", false),
+            ("2024-03-07T16:19:20Z", false),
+            ("unknown", false),
+        ] {
+            assert_eq!(began(since).is_young(now), young, "{since}");
+        }
     }
-    Ok(Some(holder))
 }
