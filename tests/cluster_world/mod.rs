@@ -1,12 +1,20 @@
 //! A shop in the cluster: a client that asks a server on another node, and the plugin that watches them.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod clock;
+pub(crate) mod inside;
+
 use std::time::Duration;
 
 use netobserv_test_cluster::{Cluster, Workload};
 use netobserv_testkit::proc::{Finished, Process};
 use netobserv_testkit::{Files, wait_for};
 use serde_json::Value;
+
+/// A cluster in which captures have left nothing.
+pub(crate) const NOTHING: Vec<String> = Vec::new();
+/// Longer than all that is waited for.
+pub(crate) const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// Port of the server.
 pub(crate) const PORT: u16 = 8080;

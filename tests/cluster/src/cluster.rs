@@ -50,7 +50,7 @@ impl Node {
     }
 
     /// Programs of agents at its interfaces, as Program/NAME.
-    fn programs(&self) -> Vec<String> {
+    pub fn programs(&self) -> Vec<String> {
         let links = self.netns.ip("-o link show");
         // 7: name@peer: <FLAGS> ...
         let names =
@@ -120,7 +120,7 @@ impl Cluster {
     #[track_caller]
     pub fn start(nodes: u8) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        for folder in ["pods", "logs", "roots", "bin", "home"] {
+        for folder in ["pods", "logs", "roots", "bin", "home", "volumes", "shared"] {
             fs::create_dir(dir.path().join(folder)).expect("a folder of the cluster");
         }
         let fabric = Netns::new("fabric");
@@ -226,6 +226,16 @@ impl Cluster {
         let state = PodState { pid, uid: 0, log: world.log_file(namespace, pod), env: Vec::new() };
         let text = serde_json::to_string(&state).expect("a state can be written");
         write(&world.pod_file(namespace, pod), &text);
+    }
+
+    /// Volumes of this name are this folder from now on, in pods that start then.
+    pub fn mount(&self, volume: &str, folder: &Path) {
+        symlink(folder, self.world().volume(volume)).expect("a link to a volume");
+    }
+
+    /// Pods that start from now on have these in their environment; `{pod}` is the name of the pod.
+    pub fn pod_env(&self, env: &[(&str, &str)]) {
+        write(&self.world().env_file(), &serde_json::to_string(env).expect("names and values can be written"));
     }
 
     /// Waits until something is so.

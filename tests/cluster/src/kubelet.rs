@@ -251,13 +251,20 @@ impl State {
             };
             env.push((text(&entry["name"]).to_owned(), value));
         }
+        let more = fs::read(self.world.env_file()).unwrap_or_default();
+        let more: Vec<(String, String)> = serde_json::from_slice(&more).unwrap_or_default();
+        let pod = name_of(pod).1;
+        env.extend(more.into_iter().map(|(name, value)| (name, value.replace("{pod}", &pod))));
         env
     }
 
     /// The container's volumes. Those that begin empty belong to the pod: its containers see the same files.
     fn volumes(&self, pod: &Value, container: &Value, root: &Path, uid: u32) -> Vec<(PathBuf, PathBuf)> {
         let hosts = self.world.dir().join("hosts");
-        let mut volumes = vec![(hosts, PathBuf::from("/etc/hosts"))];
+        // Under the same name as outside: programs that enter a pod find it on either side.
+        let shared = self.world.shared();
+        fs::create_dir_all(inside_of(root, &shared)).expect("a place for a volume");
+        let mut volumes = vec![(hosts, PathBuf::from("/etc/hosts")), (shared.clone(), shared)];
         fs::write(root.join("etc/hosts"), "").expect("a file to bind over");
         let sources = pod["spec"]["volumes"].as_array().cloned().unwrap_or_default();
         for mounted in container["volumeMounts"].as_array().into_iter().flatten() {
@@ -267,8 +274,13 @@ impl State {
             let dir = self.world.dir().join("roots").join(volume);
             let place = text(&mounted["mountPath"]);
             let host = text(&source["hostPath"]["path"]);
-            let from = if host.is_empty() { self.filled(&dir, source, &name_of(pod).0, uid) } else { host.into() };
-            let inside = root.join(place.trim_start_matches('/'));
+            let given = fs::read_link(self.world.volume(text(&mounted["name"])));
+            let from = match given {
+                Ok(folder) => owned_by(folder, uid),
+                Err(_) if host.is_empty() => self.filled(&dir, source, &name_of(pod).0, uid),
+                Err(_) => host.into(),
+            };
+            let inside = inside_of(root, Path::new(place));
             let from = match mounted["subPath"].as_str() {
                 Some(file) => {
                     fs::write(inside, "").expect("a file to bind over");
@@ -287,7 +299,7 @@ impl State {
     /// A folder that was empty when the pod began, or one with the values of a Secret.
     fn filled(&self, dir: &Path, source: &Value, namespace: &str, uid: u32) -> PathBuf {
         fs::create_dir_all(dir).expect("a volume");
-        std::os::unix::fs::chown(dir, Some(uid), Some(uid)).expect("a volume's owner");
+        owned_by(dir.to_owned(), uid);
         let secret = text(&source["secret"]["secretName"]);
         let object = self.server.object(&format!("/api/v1/namespaces/{namespace}/secrets/{secret}"));
         let object = object.unwrap_or_default();
@@ -439,6 +451,15 @@ fn daemon_pod(set: &Value, node: &Node) -> Value {
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": name,
                 "uid": set["metadata"]["uid"], "controller": true}]},
         "spec": spec})
+}
+
+fn inside_of(root: &Path, place: &Path) -> PathBuf {
+    root.join(place.strip_prefix("/").unwrap_or(place))
+}
+
+fn owned_by(folder: PathBuf, uid: u32) -> PathBuf {
+    std::os::unix::fs::chown(&folder, Some(uid), Some(uid)).expect("a volume's owner");
+    folder
 }
 
 fn own_network(node: &Node, label: &str) -> (Option<Netns>, std::net::Ipv4Addr) {

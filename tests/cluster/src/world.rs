@@ -58,6 +58,21 @@ impl World {
         self.dir.join("netns")
     }
 
+    /// Link to the folder that volumes of this name are, instead of a fresh one.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.dir.join("volumes").join(name)
+    }
+
+    /// Folder that every pod has, too, under the same name.
+    pub fn shared(&self) -> PathBuf {
+        self.dir.join("shared")
+    }
+
+    /// File with what every pod has in its environment, beside what its object says.
+    pub fn env_file(&self) -> PathBuf {
+        self.dir.join("env.json")
+    }
+
     /// File of a pod that has a process.
     pub fn pod_file(&self, namespace: &str, name: &str) -> PathBuf {
         self.dir.join("pods").join(format!("{namespace}_{name}.json"))

@@ -7,6 +7,7 @@
 pub mod blast;
 pub mod bpf;
 pub mod capture;
+pub mod dice;
 pub mod ethtool;
 pub mod follow;
 pub mod frame;
@@ -26,6 +27,7 @@ pub mod wait;
 
 pub use blast::{Blast, Sender, Sent};
 pub use capture::Files;
+pub use dice::Dice;
 pub use frame::Frame;
 pub use link::{Counters, Veth, link_counters};
 pub use netns::Netns;

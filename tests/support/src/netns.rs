@@ -4,13 +4,15 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::Signal;
 
-use crate::proc::Run;
+use crate::proc::{Run, signal};
 
 /// Where iproute2, and our agent, look for named namespaces.
 const NETNS_DIR: &str = "/run/netns";
@@ -104,6 +106,7 @@ impl Netns {
 }
 
 impl Drop for Netns {
+    /// With the programs that are still in it: what a test had others start must not outlive it.
     fn drop(&mut self) {
         remove(&self.name);
     }
@@ -138,7 +141,20 @@ fn letters(mut number: u32) -> String {
 }
 
 fn remove(name: &str) {
+    processes_in(&Path::new(NETNS_DIR).join(name)).into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
     let _ = Run::new("ip").args(["netns", "del", name]).finish();
+}
+
+/// Programs in a namespace, this one apart: its threads may be in several.
+fn processes_in(path: &Path) -> Vec<i32> {
+    let Ok(wanted) = fs::metadata(path).map(|namespace| (namespace.dev(), namespace.ino())) else { return Vec::new() };
+    let is_in = |pid: &i32| {
+        let namespace = fs::metadata(format!("/proc/{pid}/ns/net"));
+        namespace.is_ok_and(|namespace| (namespace.dev(), namespace.ino()) == wanted)
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| *pid != std::process::id().cast_signed()).filter(is_in).collect()
 }
 
 /// Removes namespaces whose test process is gone (killed, so that nothing was dropped).

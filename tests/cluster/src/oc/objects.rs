@@ -146,19 +146,37 @@ pub(crate) fn create(oc: &Oc, words: &Words) -> Done {
     Ok(0)
 }
 
+/// One document that cannot be applied does not keep the others from it.
 pub(crate) fn apply(oc: &Oc, words: &Words) -> Done {
+    let mut failed = Vec::new();
     for document in documents(words)? {
-        let collection = place(&document, words)?;
-        let name = document["metadata"]["name"].as_str().unwrap_or_default();
-        let path = format!("{collection}/{name}");
-        let (method, path, done) = match oc.api.get(&path)? {
-            Some(_) => ("PATCH", path, "configured"),
-            None => ("POST", collection, "created"),
-        };
-        let made = oc.api.call(method, &path, &generation(document))?.unwrap_or_default();
-        println!("{} {done}", title(&made));
+        match apply_one(oc, words, document) {
+            Ok(line) => println!("{line}"),
+            Err(error) => failed.push(error),
+        }
     }
-    Ok(0)
+    if failed.is_empty() { Ok(0) } else { Err(failed.join("\n")) }
+}
+
+fn apply_one(oc: &Oc, words: &Words, document: Value) -> Result<String, String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (name, kind, version) =
+        (text(&document["metadata"]["name"]), text(&document["kind"]), text(&document["apiVersion"]));
+    let file = words.get("f").unwrap_or("STDIN");
+    let unknown = |_| {
+        format!(
+            "error: resource mapping not found for name: \"{name}\" namespace: \"\" from \"{file}\": no matches for kind \
+             \"{kind}\" in version \"{version}\"\nensure CRDs are installed first"
+        )
+    };
+    let collection = place(&document, words).map_err(unknown)?;
+    let path = format!("{collection}/{name}");
+    let (method, path, done) = match oc.api.get(&path)? {
+        Some(_) => ("PATCH", path, "configured"),
+        None => ("POST", collection, "created"),
+    };
+    let made = oc.api.call(method, &path, &generation(document))?.unwrap_or_default();
+    Ok(format!("{} {done}", title(&made)))
 }
 
 fn generation(mut object: Value) -> Value {
