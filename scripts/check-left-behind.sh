@@ -32,11 +32,11 @@ dead_processes() {
   for name in $(dead_namespaces); do
     PATH=$PATH:/usr/sbin:/sbin "${as_root[@]}" ip netns pids "$name" 2>/dev/null || true
   done
-  for environ in /proc/[0-9]*/environ; do
-    run=$("${as_root[@]}" cat "$environ" 2>/dev/null | tr '\0' '\n' | sed -n 's/^NETOBSERV_TEST_RUN=//p') || continue
+  # /proc/PID/environ:NETOBSERV_TEST_RUN=PID, with a zero behind it.
+  while IFS=: read -r -d '' environ run; do
     pid=${environ#/proc/}
-    if [[ -n $run ]] && is_dead "$run"; then echo "${pid%/environ}"; fi
-  done
+    if is_dead "${run#*=}"; then echo "${pid%/environ}"; fi
+  done < <("${as_root[@]}" grep -asHoz '^NETOBSERV_TEST_RUN=[0-9]*' /proc/[0-9]*/environ || true)
 }
 
 dead_mounts() {

@@ -15,7 +15,7 @@ test=ctrl_c_copies_and_cleans_up
 work=$(mktemp -d)
 running=''
 clean_up() {
-  if [[ -n $running ]]; then kill -KILL -- "-$running" 2>/dev/null || true; fi
+  if [[ -n $running ]]; then "${as_root[@]}" kill -KILL -- "-$running" 2>/dev/null || true; fi
   scripts/check-left-behind.sh --remove >/dev/null
   rm -rf "$work"
 }
@@ -53,7 +53,7 @@ for ((round = 0; round < rounds; round++)); do
   tenths=$((RANDOM % 90 + 5))
   begin
   sleep "$((tenths / 10)).$((tenths % 10))" # The moment of the fault.
-  kill "-$signal" -- "-$running" 2>/dev/null || true
+  "${as_root[@]}" kill "-$signal" -- "-$running" 2>/dev/null || true
   wait "$running" 2>/dev/null || true
   running=''
   removed=$(scripts/check-left-behind.sh --remove)

@@ -24,24 +24,15 @@ for arg in "$@"; do
   esac
 done
 
+# What is made here, and by tests, lies in one folder and knows whose it is: see scripts/check-left-behind.sh.
+export NETOBSERV_TEST_RUN=$$
+TMPDIR=$(mktemp -d "/tmp/netobserv-run.$$.XXXX")
+chmod 711 "$TMPDIR"
+export TMPDIR
 log=$(mktemp)
 image_dir='' package_dir=''
 child=''
 passed=0 failed=0 skipped=0
-
-# Namespaces of tests that were killed: their name tells the process that made them.
-remove_dead_namespaces() {
-  local path name pid
-  for path in /run/netns/nst*; do
-    name=${path##*/}
-    pid=${name#nst}
-    pid=${pid%%x*}
-    if [[ -e $path && $pid =~ ^[0-9]+$ && ! -d /proc/$pid ]]; then
-      echo "$name"
-      "${as_root[@]}" ip netns del "$name" || true
-    fi
-  done
-}
 
 end_step() {
   if [[ -n $child ]]; then
@@ -57,11 +48,9 @@ end_step() {
 clean_up() {
   trap '' INT TERM HUP
   end_step
-  remove_dead_namespaces >/dev/null
+  scripts/check-left-behind.sh --remove >/dev/null
   restore_netns_mount
-  rm -f "$log"
-  if [[ -n $image_dir ]]; then rm -rf "$image_dir"; fi
-  if [[ -n $package_dir ]]; then rm -rf "$package_dir"; fi
+  rm -rf --one-file-system "$TMPDIR" 2>/dev/null || "${as_root[@]}" rm -rf --one-file-system "$TMPDIR"
 }
 trap clean_up EXIT
 trap 'exit 130' INT
@@ -194,6 +183,9 @@ summary() {
 }
 
 ask_for_root
+# Of runs that were killed themselves.
+scripts/check-left-behind.sh --remove
+scripts/check-left-behind.sh --note "$TMPDIR/before"
 install_tools
 check 'build' cargo build --workspace --locked
 check 'format' check_format
@@ -244,11 +236,12 @@ step 'tests' run_tests || tests_ended=$?
 count_tests
 # A test program that does not compile, crashes or hangs has no line of its own to be counted.
 if ((tests_ended && failed == 0)); then failed=1; fi
-left=$(remove_dead_namespaces)
-if [[ -n $left ]]; then
-  bad "the tests left these namespaces behind: $left"
-  failed=$((failed + 1))
+if $can_be_root && has_btf && command -v tshark >/dev/null; then
+  check 'interrupted runs leave nothing behind' scripts/test-interrupted.sh
+else
+  skip 'interrupted runs' 'needs root, kernel BTF and tshark'
 fi
+check 'nothing is left behind' scripts/check-left-behind.sh --since "$TMPDIR/before"
 heading "all of it: $((SECONDS / 60)) min $((SECONDS % 60)) s"
 summary
 ((failed == 0))

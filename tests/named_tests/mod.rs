@@ -50,7 +50,9 @@ fn unit(name: &str) -> Result<(), String> {
     if !path.exists() {
         return Err(format!("unit {name}: there is no {}", path.display()));
     }
-    let source = read(&path);
+    // Tests may have a file of their own: module/tests.rs.
+    let own = path.with_extension("").join("tests.rs");
+    let source = read(&path) + &if own.exists() { read(&own) } else { String::new() };
     let found = test.map_or_else(|| source.contains("#[test]"), |test| has_test(&source, test));
     if found { Ok(()) } else { Err(format!("unit {name}: no such test")) }
 }
@@ -61,7 +63,7 @@ fn file_of(name: &str) -> PathBuf {
     folder.join("tests").join(rest).with_extension("rs")
 }
 
-/// `file`, `file::test`, or `test` in the file that was named before it in the same cell.
+/// `file`, `file::test`, `test` in the file that was named before it in the same cell, or a script.
 fn integration<'a>(name: &'a str, file: &mut Option<&'a str>) -> Result<(), String> {
     let test = match name.split_once("::") {
         Some((before, test)) => {
@@ -74,6 +76,9 @@ fn integration<'a>(name: &'a str, file: &mut Option<&'a str>) -> Result<(), Stri
         }
         None => Some(name),
     };
+    if name.starts_with("scripts/") {
+        return root().join(name).exists().then_some(()).ok_or_else(|| format!("{name}: no such script"));
+    }
     let path = file_of(file.unwrap_or_default());
     let found = path.exists() && test.is_none_or(|test| has_test(&read(&path), test));
     if found { Ok(()) } else { Err(format!("{name}: no such test")) }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use netobserv_testkit::link::Counters;
 use netobserv_testkit::netns::names;
-use netobserv_testkit::{Blast, Frame, Netns, Run, Sender, Veth, bpf, link_counters, require_privileged};
+use netobserv_testkit::proc::alive;
+use netobserv_testkit::{Blast, Frame, Netns, Run, Sender, Veth, bpf, link_counters, require_privileged, wait_for};
 
 #[test]
 fn blasted_packets_are_those_that_the_interface_counts() {
@@ -46,6 +47,18 @@ fn a_dropped_namespace_is_gone() {
     assert!(names().contains(&name));
     drop(ns);
     assert!(!names().contains(&name));
+}
+
+/// Also those that others have started in it, which are no children of this test.
+#[test]
+fn a_dropped_namespace_takes_its_programs_along() {
+    require_privileged!("a_dropped_namespace_takes_its_programs_along");
+    let ns = Netns::new("busy");
+    let line = "setsid sleep 600 </dev/null >/dev/null 2>&1 & echo $!";
+    let pid: i32 = ns.run("sh").args(["-c", line]).output().trim().parse().expect("a process");
+    assert!(alive(pid));
+    drop(ns);
+    assert!(wait_for(Duration::from_secs(20), || !alive(pid)), "it outlives its namespace");
 }
 
 #[test]
