@@ -97,7 +97,7 @@ fn the_signal_that_ended_the_capture_does_not_end_the_cleanup() {
     world.wait_for_call("get-flows");
     plugin.signal("TERM");
     world.wait_for_call("delete pod");
-    thread::sleep(NEW_SIGNAL);
+    thread::sleep(NEW_SIGNAL); // Not a wait for something: sooner, it would count as an echo.
     plugin.signal("TERM");
     let outcome = plugin.outcome();
     assert_eq!(outcome.code, Some(1), "{outcome:#?}");

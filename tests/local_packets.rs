@@ -95,7 +95,9 @@ fn the_file_has_the_frames_that_tcpdump_has() {
     let theirs = dir.path().join("tcpdump.pcap");
     let tcpdump = tcpdump(&pair, &theirs);
     traffic(&pair);
-    std::thread::sleep(Duration::from_millis(300));
+    // What is sent last goes to a socket in one piece.
+    let has_all = || std::fs::metadata(&theirs).is_ok_and(|file| file.len() > 300_000);
+    assert!(wait_for(SOON, has_all), "{}", tcpdump.stderr());
     tcpdump.signal(Signal::SIGINT);
     tcpdump.wait(SOON);
     let ended = capture.stop();
@@ -131,7 +133,6 @@ fn only_what_the_filter_wants_and_no_more_of_it_than_asked() {
     let pair = Pair::addressed();
     let capture = LocalCapture::packets(&pair.right, pair.captured(), &["udp,9000", "--snaplen=64"]);
     traffic(&pair);
-    std::thread::sleep(Duration::from_millis(300));
     let ended = capture.stop();
     let file = ended.packets();
     let lengths = tshark(&file, &["-n"], &["frame.len", "frame.cap_len", "udp.dstport"]);
@@ -150,7 +151,6 @@ fn https_is_read_with_the_secrets_in_the_file() {
     let capture = LocalCapture::packets(&pair.right, pair.captured(), &["tcp,443", &keylog]);
     let client = https::ask(&pair.left, "10.0.0.2", &keys);
     assert!(client.success(), "{client}");
-    std::thread::sleep(Duration::from_millis(500));
     let ended = capture.stop();
     let file = ended.packets();
     let requests = tshark(&file, &["-n", "-Y", "http.request"], &["http.request.uri"]);
@@ -166,7 +166,11 @@ fn a_killed_collector_leaves_a_file_that_reads() {
     let pair = Pair::addressed();
     let capture = LocalCapture::packets(&pair.right, pair.captured(), &["--all"]);
     traffic(&pair);
-    std::thread::sleep(Duration::from_millis(1_000));
+    let written = || {
+        let files = std::fs::read_dir(capture.dir().join("output/pcap")).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).any(|file| file.len() > 200_000)
+    };
+    assert!(wait_for(SOON, written), "nothing is written");
     netobserv_testkit::proc::signal(capture.child("netobserv-collector"), Signal::SIGKILL);
     let ended = capture.ended();
     assert!(!ended.finished.success(), "{}", ended.finished);

@@ -149,6 +149,7 @@ fn without_the_right_to_it_is_told_and_left() {
 fn a_session_that_is_renewed_or_has_not_begun_is_left_alone() {
     let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));
     let keeper = keeper(dir.path(), &server);
+    // Not waits for something: nothing is to happen in a time that would do for all of it.
     std::thread::sleep(Duration::from_millis(2_500));
     ended_capture(dir.path(), 0);
     for _ in 0..12 {

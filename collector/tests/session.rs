@@ -58,7 +58,7 @@ fn a_capture_that_nobody_renews_ends_by_itself() {
     while start.elapsed() < Duration::from_millis(2_500) {
         renewed = Instant::now();
         assert_eq!(beside(&collector, "renew")["state"], "capturing");
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(300)); // The beat at which it is renewed.
     }
     let ended = collector.ended();
     assert!(ended.finished.success(), "{}", ended.finished);
