@@ -11,6 +11,8 @@ use super::facts::{Identity, Node, Pod, Secondary, Service};
 
 /// What multus and OVN-Kubernetes note on a pod: its interfaces.
 pub(super) const NETWORKS: &str = "k8s.v1.cni.cncf.io/network-status";
+/// What OVN-Kubernetes notes on a pod: its addresses by network, of user-defined networks too.
+pub(super) const OVN_NETWORKS: &str = "k8s.ovn.org/pod-networks";
 /// What OVN-Kubernetes notes on a node: its part of the cluster's network.
 pub(super) const SUBNETS: &str = "k8s.ovn.org/node-subnets";
 /// The label of a node's zone.
@@ -131,7 +133,7 @@ struct Network {
 }
 
 /// What a pod says.
-pub(super) fn pod(identity: Identity, networks: Option<&str>, spec: PodSpec, status: PodStatus) -> Pod {
+pub(super) fn pod(identity: Identity, secondary: Vec<Secondary>, spec: PodSpec, status: PodStatus) -> Pod {
     let host_ip = status.host_ip.parse().ok();
     let mut addresses = parse(status.pod_ips.iter().map(|address| &address.ip).chain([&status.pod_ip]));
     if spec.host_network {
@@ -146,7 +148,7 @@ pub(super) fn pod(identity: Identity, networks: Option<&str>, spec: PodSpec, sta
         identity,
         host_ip,
         addresses,
-        secondary: networks.map(secondary).unwrap_or_default(),
+        secondary,
         host_ports: host_ports.collect(),
         started_ms: millis(&status.start_time),
         finished_ms: finished(&status),
@@ -211,7 +213,18 @@ fn parse<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<IpAddr> {
     addresses
 }
 
-fn secondary(status: &str) -> Vec<Secondary> {
+/// The addresses that a pod's annotations [`NETWORKS`] and [`OVN_NETWORKS`] give it beside that of its status, each once.
+pub(super) fn secondary(multus: Option<&str>, ovn: Option<&str>) -> Vec<Secondary> {
+    let mut all = multus.map(of_multus).unwrap_or_default();
+    for other in ovn.map(of_ovn).unwrap_or_default() {
+        if !all.iter().any(|known| (known.address, known.mac) == (other.address, other.mac)) {
+            all.push(other);
+        }
+    }
+    all
+}
+
+fn of_multus(status: &str) -> Vec<Secondary> {
     let networks: Vec<Network> = serde_json::from_str(status).unwrap_or_default();
     let of = |network: &Network| {
         let (mac, name) = (mac(&network.mac)?, network.name.clone());
@@ -219,6 +232,27 @@ fn secondary(status: &str) -> Vec<Secondary> {
         Some(addresses.into_iter().map(move |address| Secondary { address, mac, network: name.clone() }))
     };
     networks.iter().filter(|network| !network.default).filter_map(of).flatten().collect()
+}
+
+/// A network in OVN's note, by its name; `default` is the cluster's. Addresses have the length of their prefix behind them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct OvnNetwork {
+    ip_addresses: Vec<String>,
+    ip_address: String,
+    mac_address: String,
+}
+
+fn of_ovn(note: &str) -> Vec<Secondary> {
+    let networks: BTreeMap<String, OvnNetwork> = serde_json::from_str(note).unwrap_or_default();
+    let of = |(name, network): (String, OvnNetwork)| {
+        let mac = mac(&network.mac_address)?;
+        let texts = network.ip_addresses.iter().chain([&network.ip_address]);
+        let addresses: Vec<_> = texts.filter_map(|text| text.split('/').next().map(str::to_owned)).collect();
+        let secondary = move |address| Secondary { address, mac, network: name.clone() };
+        Some(parse(addresses.iter()).into_iter().map(secondary))
+    };
+    networks.into_iter().filter(|(name, _)| name != "default").filter_map(of).flatten().collect()
 }
 
 fn mac(text: &str) -> Option<Mac> {
@@ -245,7 +279,7 @@ mod tests {
     use serde_json::{Value, from_value, json};
 
     fn read(spec: Value, status: Value, networks: Option<&str>) -> Pod {
-        pod(Identity::default(), networks, from_value(spec).unwrap(), from_value(status).unwrap())
+        pod(Identity::default(), secondary(networks, None), from_value(spec).unwrap(), from_value(status).unwrap())
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -265,6 +299,24 @@ mod tests {
         let mac = [2, 0, 0, 0, 0, 7];
         assert_eq!(pod.secondary, [Secondary { address: ip("192.168.7.5"), mac, network: "shop/storage".into() }]);
         assert_eq!((pod.started_ms, pod.finished_ms), (Some(1_772_359_200_000), None));
+    }
+
+    #[test]
+    fn user_defined_networks_of_ovn_are_known_too() {
+        let multus = r#"[{"name": "shop/blue", "ips": ["10.200.0.12"], "mac": "0a:58:0a:c8:00:0c"}]"#;
+        let ovn = r#"{"default": {"ip_addresses": ["10.128.0.5/23"], "mac_address": "0a:58:0a:80:00:05", "role": "primary"},
+            "shop/blue": {"ip_addresses": ["10.200.0.12/24", "fd20::c/64"], "mac_address": "0a:58:0a:c8:00:0c"},
+            "shop/old": {"ip_address": "10.201.0.1/24", "mac_address": "0a:58:0a:c9:00:01"},
+            "shop/none": {"ip_addresses": ["10.202.0.1/24"]}}"#;
+        let found = |multus, ovn| {
+            let all = secondary(multus, ovn)
+                .into_iter()
+                .map(|one| format!("{} {} {:x}", one.network, one.address, one.mac[5]));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(found(None, Some(ovn)), ["shop/blue 10.200.0.12 c", "shop/blue fd20::c c", "shop/old 10.201.0.1 1"]);
+        assert_eq!(found(Some(multus), Some(ovn)).len(), 3);
+        assert_eq!(found(Some("?"), Some("[]")), [""; 0]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::Names;
 use super::facts::{Fact, Identity, Owner, Workload};
 use super::index::Kind;
 use super::objects::{
-    self, NETWORKS, NodeSpec, NodeStatus, PodSpec, PodStatus, SUBNETS, ServiceSpec, ServiceStatus, ZONE,
+    self, NETWORKS, NodeSpec, NodeStatus, OVN_NETWORKS, PodSpec, PodStatus, SUBNETS, ServiceSpec, ServiceStatus, ZONE,
 };
 use super::state::Trouble;
 
@@ -175,8 +175,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn pod(pod: Pods) -> Fact {
-    let networks = annotation(&pod.metadata, NETWORKS);
-    Fact::Pod(objects::pod(identity(&pod.metadata), networks, pod.spec, pod.status.unwrap_or_default()))
+    let note = |name| annotation(&pod.metadata, name);
+    let secondary = objects::secondary(note(NETWORKS), note(OVN_NETWORKS));
+    Fact::Pod(objects::pod(identity(&pod.metadata), secondary, pod.spec, pod.status.unwrap_or_default()))
 }
 
 fn node(node: Nodes) -> Fact {
