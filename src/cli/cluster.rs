@@ -85,6 +85,9 @@ pub struct ClusterArgs {
     /// Longest time that files of a capture nobody looks after wait for a copy [default: 1h]
     #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
     pub keep: Option<String>,
+    /// How long the capture goes on when this terminal is gone, and an agent without the collector [default: 1m]
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
+    pub lease: Option<String>,
     /// Where the images come from.
     #[command(flatten)]
     pub sources: SourceArgs,
@@ -133,6 +136,7 @@ impl ClusterArgs {
             ("privileged", self.privileged.is_some()),
             ("yaml", self.yaml.is_some()),
             ("keep", self.keep.is_some()),
+            ("lease", self.lease.is_some()),
             ("collector-image", self.sources.collector_image.is_some()),
             ("agent-image", self.sources.agent_image.is_some()),
             ("registry", self.sources.registry.is_some()),

@@ -15,8 +15,10 @@ mod told;
 const NAMESPACE: &str = "NETOBSERV_NAMESPACE";
 const DEFAULT_TIMEOUT: &str = "10m";
 const DEFAULT_KEEP: &str = "1h";
-/// A session that nobody renews for so long is over.
-const LEASE: &str = "60s";
+/// How long a capture goes on without its user, and an agent without the collector.
+const DEFAULT_LEASE: &str = "60s";
+/// Renewals get lost, and a reconnection takes its time.
+const SHORTEST_LEASE: Duration = Duration::from_secs(4);
 
 /// Which cluster, and how to talk to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +100,8 @@ pub struct Settings {
     pub limits: (String, String),
     /// How long files wait.
     pub keep: Duration,
+    /// How long the capture goes on without its user.
+    pub lease: Duration,
     /// What was typed, for the record.
     pub typed: String,
     /// The capture itself is written to standard output.
@@ -126,6 +130,7 @@ impl Settings {
         let cluster = &words.cluster;
         let access = access(&cluster.access, words.verbose)?;
         let keep = time("keep", cluster.keep.as_deref().unwrap_or(DEFAULT_KEEP))?;
+        let lease = lease(cluster.lease.as_deref().unwrap_or(DEFAULT_LEASE))?;
         let background = switch("background", cluster.background.as_deref(), false)?;
         let keylog = capture.packets.as_ref().and_then(|packets| packets.keylog.clone());
         if let Some(typed) = words.packets.tls_keylog.as_deref().filter(|_| background || cluster.yaml.is_some()) {
@@ -143,13 +148,14 @@ impl Settings {
             privileged: switch("privileged", cluster.privileged.as_deref(), false)?,
             get_subnets: switch("get-subnets", cluster.get_subnets.as_deref(), false)?,
             drops: capture.drops,
-            agent_env: agent_env(&capture),
-            collector_args: collector_args(&capture, background),
+            agent_env: agent_env(&capture, lease),
+            collector_args: collector_args(&capture, (!background).then_some(lease)),
             max_time: duration::parse(&capture.max_time).unwrap_or_default(),
             max_bytes: capture.max_bytes.get(),
             limits: (capture.max_time, capture.max_bytes.to_string()),
             keep,
             keylog,
+            lease,
             typed: words.typed.join(" "),
             data_on_stdout: (capture.lines == Some("json") && !background) || to_stdout,
             told: told::environment_lines(cluster, &access),
@@ -209,6 +215,11 @@ fn time(option: &'static str, text: &str) -> Result<Duration, OptionError> {
     time.ok_or_else(|| not_allowed(option, text, "a time of more than zero such as 30s, 5m or 1h30m"))
 }
 
+fn lease(text: &str) -> Result<Duration, OptionError> {
+    let lease = duration::parse(text).filter(|lease| *lease >= SHORTEST_LEASE);
+    lease.ok_or_else(|| not_allowed("lease", text, "a time of at least 4s such as 30s or 10m"))
+}
+
 fn copy(text: Option<&str>) -> Result<CopyChoice, OptionError> {
     match text {
         None | Some("prompt") => Ok(CopyChoice::Ask),
@@ -240,13 +251,14 @@ fn node_selector(text: &str) -> Result<(String, String), OptionError> {
     if good { Ok((key.to_owned(), value.to_owned())) } else { Err(OptionError::NodeSelector) }
 }
 
-fn agent_env(capture: &Capture) -> Vec<(String, String)> {
+fn agent_env(capture: &Capture, lease: Duration) -> Vec<(String, String)> {
     let mut env = vec![
         ("INTERFACES", capture.interfaces.clone()),
         ("EXCLUDE_INTERFACES", capture.exclude_interfaces.clone()),
         ("LOG_LEVEL", capture.log_level.clone()),
         ("SAMPLING", capture.sampling.to_string()),
         ("ENABLE_PKT_DROPS", capture.drops.to_string()),
+        ("COLLECTOR_LOST_TIMEOUT", format!("{}s", lease.as_secs())),
     ];
     env.extend(capture.rules.json.clone().map(|rules| ("FLOW_FILTER_RULES", rules)));
     match &capture.packets {
@@ -256,14 +268,12 @@ fn agent_env(capture: &Capture) -> Vec<(String, String)> {
     env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn collector_args(capture: &Capture, background: bool) -> Vec<String> {
+fn collector_args(capture: &Capture, lease: Option<Duration>) -> Vec<String> {
     let mut args = capture.collector_args();
     if capture.packets.as_ref().is_some_and(|packets| packets.keylog.is_some()) {
         args.push("--tls-keylog-sent".to_owned());
     }
-    if !background {
-        args.push(format!("--lease={LEASE}"));
-    }
+    args.extend(lease.map(|lease| format!("--lease={}s", lease.as_secs())));
     args
 }
 

@@ -15,7 +15,7 @@ use crate::process::job::Done;
 use crate::process::terminal::Terminal;
 use crate::say::{self, warn};
 
-/// A third of the lease would do; this leaves room for two that get lost.
+/// Longest time between renewals.
 const RENEWAL: Duration = Duration::from_secs(15);
 /// From the moment the files are finished until the program in the pod has ended, too.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -45,12 +45,14 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
     // Secrets of the last moments are still wanted when the user has asked for the end.
     let mut steady = session.oc.quiet();
     steady.shield();
+    // A third of the lease would do; this leaves room for two that get lost.
+    let pause = RENEWAL.min(session.settings.lease / 4);
     let (end_renewals, over) = channel::<()>();
     let (end_secrets, no_more) = channel::<()>();
     let (mut finished, mut secrets_missing) = (None, None);
     let done = thread::scope(|scope| {
         let (quiet, steady, namespace) = (&quiet, &steady, namespace.as_str());
-        scope.spawn(move || renew(quiet, namespace, &over));
+        scope.spawn(move || renew(quiet, namespace, pause, &over));
         let secrets = keylog.map(|keylog| scope.spawn(move || Reader::new(keylog).run(steady, namespace, &no_more)));
         let mut watch = Watch { session, finished: &mut finished, since: None };
         let done = watch.session.oc.attend(&call, terminal, &mut || watch.is_over());
@@ -133,9 +135,9 @@ fn judge(session: &mut Session<'_>, call: &Call, done: &Done, finished: Option<F
 
 /// Tells the collector that somebody is still there, until `over` is closed. A renewal that fails is tried again next
 /// time: when they all do, the collector ends the capture by itself, as it should.
-fn renew(oc: &Oc, namespace: &str, over: &Receiver<()>) {
+fn renew(oc: &Oc, namespace: &str, pause: Duration, over: &Receiver<()>) {
     let call = Call::collector("renew the session", namespace, &["renew"]);
-    while over.recv_timeout(RENEWAL) == Err(RecvTimeoutError::Timeout) {
+    while over.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         let _ = oc.run(&call);
     }
 }
