@@ -228,3 +228,29 @@ fn a_terminal_shows_the_conversations_of_pods() {
     assert_eq!(std::fs::read_dir(shop.cluster.home().join("output/pcap")).unwrap().count(), 1);
     assert_eq!(shop.cluster.left_behind(), Vec::<String>::new());
 }
+
+/// Names come over HTTPS for the token of the pod's service account, and go on when that is replaced: the file is read anew.
+#[test]
+fn a_token_that_is_replaced_is_read_anew() {
+    require_privileged!("a_token_that_is_replaced_is_read_anew");
+    let shop = Shop::open(1);
+    let plugin = capture(&shop, &["flows", "--max-time=5m", "--copy=true"]);
+    shop.wait_capturing();
+    shop.wait_flows();
+    shop.cluster.rotate_token("the second one");
+    let before = shop.cluster.api().requests().len();
+    let late = shop.cluster.deploy("shop", "late", 0);
+    // A client may believe in its token for a minute.
+    let again = wait_for(Duration::from_secs(120), || {
+        let requests = shop.cluster.api().requests().split_off(before);
+        requests.iter().any(|request| request.starts_with("GET /api/v1/pods?") && request.contains("watch"))
+    });
+    assert!(again, "no watch with the new token\n{}", shop.cluster.logs());
+    late.netns.run("ping").args(["-c", "3", "-i", "0.2", "10.77.0.1"]).output();
+    plugin.signal_group(Signal::SIGINT);
+    let done = plugin.wait(Duration::from_secs(60));
+    assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+    let named = files(&shop).number("SELECT count(*) FROM flow WHERE SrcK8S_Name = 'late-1'");
+    assert!(named > 0, "{done}\n{}", shop.cluster.logs());
+    assert_eq!(shop.cluster.left_behind(), Vec::<String>::new());
+}

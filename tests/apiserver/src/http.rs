@@ -32,8 +32,16 @@ impl Words {
     }
 }
 
-/// Answers a request.
-pub(crate) async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+/// Answers a request. One that came over TLS must show a token.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+    secure: bool,
+) -> Result<Response<Body>, Infallible> {
+    let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    if secure && !shown.is_some_and(|token| shared.admits(token)) {
+        return Ok(Refused::new(401, "Unauthorized").answer());
+    }
     shared.note(format!("{} {}", request.method(), request.uri()));
     let faults = shared.faults();
     tokio::time::sleep(faults.delay).await;

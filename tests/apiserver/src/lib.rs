@@ -12,6 +12,7 @@ mod path;
 mod select;
 mod server;
 mod store;
+mod tls;
 mod verbs;
 mod watch;
 

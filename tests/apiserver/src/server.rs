@@ -1,5 +1,6 @@
 //! The server as a test holds it.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,15 +8,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::faults::Faults;
 use crate::path::{Key, Target};
 use crate::store::Store;
-use crate::{http, store};
+use crate::{http, store, tls};
 
 /// What all requests share.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub(crate) struct Shared {
     store: Mutex<Store>,
     faults: Mutex<Faults>,
     requests: Mutex<Vec<String>>,
+    /// What who comes over TLS may show.
+    tokens: Mutex<HashSet<String>>,
     changes: watch::Sender<u64>,
     expiries: watch::Sender<u64>,
     cuts: watch::Sender<u64>,
@@ -39,6 +44,10 @@ impl Shared {
 
     pub(crate) fn note(&self, request: String) {
         lock(&self.requests).push(request);
+    }
+
+    pub(crate) fn admits(&self, token: &str) -> bool {
+        lock(&self.tokens).contains(token)
     }
 
     pub(crate) fn changed(&self) {
@@ -64,7 +73,20 @@ pub struct Server {
     shared: Arc<Shared>,
     runtime: Runtime,
     address: SocketAddr,
-    listening: Mutex<Option<JoinHandle<()>>>,
+    places: Mutex<Vec<Place>>,
+}
+
+/// An address, with or without TLS, and the task that listens there.
+struct Place {
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").field("address", &self.address).field("tls", &self.tls.is_some()).finish()
+    }
 }
 
 impl Server {
@@ -85,14 +107,31 @@ impl Server {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let listener = runtime.block_on(TcpListener::bind(address)).expect("a free address");
         let address = listener.local_addr().expect("its address");
-        let server = Self { shared: Arc::default(), runtime, address, listening: Mutex::default() };
-        server.listen(listener);
+        let server = Self { shared: Arc::default(), runtime, address, places: Mutex::default() };
+        server.listen(listener, None);
         server
     }
 
-    fn listen(&self, listener: TcpListener) {
-        let task = self.runtime.spawn(accept(listener, self.shared.clone()));
-        *lock(&self.listening) = Some(task);
+    /// Listens at one more address, over TLS and for tokens only. Returns the certificate of the authority, as PEM.
+    ///
+    /// # Panics
+    /// When the address is taken.
+    pub fn secure_on(&self, address: SocketAddr) -> String {
+        let (authority, acceptor) = tls::acceptor(address.ip());
+        let listener = self.runtime.block_on(TcpListener::bind(address)).expect("a free address");
+        self.listen(listener, Some(acceptor));
+        authority
+    }
+
+    /// From now on this token, and no other, is good.
+    pub fn only_token(&self, token: &str) {
+        *lock(&self.shared.tokens) = HashSet::from([token.to_owned()]);
+    }
+
+    fn listen(&self, listener: TcpListener, tls: Option<TlsAcceptor>) {
+        let address = listener.local_addr().expect("its address");
+        let task = Some(self.runtime.spawn(accept(listener, tls.clone(), self.shared.clone())));
+        lock(&self.places).push(Place { address, tls, task });
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -130,11 +169,19 @@ impl Server {
     /// When there is none.
     #[track_caller]
     pub fn patch(&self, path: &str, patch: &Value) {
-        let mut object = self.object(path).unwrap_or_else(|| panic!("no {path}"));
+        assert!(self.patch_if_there(path, patch), "no {path}");
+    }
+
+    /// As [`Server::patch`], of an object that somebody else may just delete; whether it was there.
+    pub fn patch_if_there(&self, path: &str, patch: &Value) -> bool {
+        let Some(key) = Target::read(path).and_then(|target| target.key()) else { return false };
+        let mut store = self.shared.store();
+        let Some(mut object) = store.get(&key).map(|object| Value::clone(object)) else { return false };
         store::merge(&mut object, patch);
-        let key = Target::read(path).and_then(|target| target.key()).expect("the path of an object");
-        self.shared.store().put(key, object);
+        store.put(key, object);
+        drop(store);
         self.shared.changed();
+        true
     }
 
     /// The object of this path.
@@ -155,9 +202,15 @@ impl Server {
     /// When there is none.
     #[track_caller]
     pub fn delete(&self, path: &str) {
-        let key = Target::read(path).and_then(|target| target.key()).expect("the path of an object");
-        assert!(self.shared.store().delete(&key).is_some(), "no {path}");
+        assert!(self.delete_if_there(path), "no {path}");
+    }
+
+    /// As [`Server::delete`], of an object that somebody else may just delete; whether it was there.
+    pub fn delete_if_there(&self, path: &str) -> bool {
+        let Some(key) = Target::read(path).and_then(|target| target.key()) else { return false };
+        let there = self.shared.store().delete(&key).is_some();
         self.shared.changed();
+        there
     }
 
     /// Changes what goes wrong from now on.
@@ -183,8 +236,8 @@ impl Server {
 
     /// Cuts every open connection and refuses new ones.
     pub fn down(&self) {
-        let task = lock(&self.listening).take();
-        if let Some(task) = task {
+        let tasks: Vec<_> = lock(&self.places).iter_mut().filter_map(|place| place.task.take()).collect();
+        for task in tasks {
             task.abort();
             // The port is free once the task is gone.
             let _ = self.runtime.block_on(task);
@@ -192,12 +245,14 @@ impl Server {
         self.cut();
     }
 
-    /// Listens again after [`Server::down`], at the same address.
+    /// Listens again after [`Server::down`], at the same addresses.
     ///
     /// # Panics
-    /// When somebody else took the address.
+    /// When somebody else took one.
     pub fn up(&self) {
-        self.listen(self.runtime.block_on(TcpListener::bind(self.address)).expect("the same address"));
+        for place in std::mem::take(&mut *lock(&self.places)) {
+            self.listen(self.runtime.block_on(TcpListener::bind(place.address)).expect("the same address"), place.tls);
+        }
     }
 
     /// Method and path with query of every request until now.
@@ -206,15 +261,25 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(converse(stream, shared.clone()));
+        let (tls, shared) = (tls.clone(), shared.clone());
+        tokio::spawn(async move {
+            match tls {
+                None => converse(stream, false, shared).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        converse(stream, true, shared).await;
+                    }
+                }
+            }
+        });
     }
 }
 
-async fn converse(stream: TcpStream, shared: Arc<Shared>) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, secure: bool, shared: Arc<Shared>) {
     let mut cuts = shared.cuts.subscribe();
-    let answer = service_fn(move |request| http::serve(shared.clone(), request));
+    let answer = service_fn(move |request| http::serve(shared.clone(), request, secure));
     tokio::select! {
         _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer) => {}
         _ = cuts.changed() => {}

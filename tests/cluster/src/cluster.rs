@@ -20,8 +20,10 @@ use tempfile::TempDir;
 use crate::kubelet::Kubelet;
 use crate::world::{PodState, VARIABLE, World};
 
-/// Where the API server listens, in a namespace of its own.
-const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)), 6443);
+/// Where the API server listens, in a namespace of its own: for pods, over TLS and with tokens.
+pub(crate) const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)), 6443);
+/// The same for `oc`, in the clear.
+const PLAIN: SocketAddr = SocketAddr::new(API.ip(), 8080);
 
 /// A machine of the cluster: a network namespace with a bridge.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Node {
     /// Its address.
     pub address: Ipv4Addr,
     bridge: String,
+    /// The other end of its cable, in the fabric.
+    port: String,
     number: u8,
     pods: std::sync::atomic::AtomicU8,
 }
@@ -43,10 +47,15 @@ impl Node {
         let netns = Netns::new(&name);
         let address = Ipv4Addr::new(10, 77, number, 1);
         let bridge = bridge(&netns, &[]);
-        join(fabric, switch, &netns, &bridge);
+        let port = join(fabric, switch, &netns, &bridge);
         netns.ip(&format!("address add {address}/16 dev {bridge}"));
         netns.ip("link set lo up");
-        Self { name, netns, address, bridge, number, pods: 10.into() }
+        Self { name, netns, address, bridge, port, number, pods: 10.into() }
+    }
+
+    /// The interface that has its address.
+    pub fn bridge(&self) -> &str {
+        &self.bridge
     }
 
     /// Programs of agents at its interfaces, as Program/NAME.
@@ -85,12 +94,13 @@ impl Node {
     }
 }
 
-/// Joins the bridges of two namespaces by a cable.
-fn join(a: &Netns, bridge_a: &str, b: &Netns, bridge_b: &str) {
+/// Joins the bridges of two namespaces by a cable; returns its end in the first.
+fn join(a: &Netns, bridge_a: &str, b: &Netns, bridge_b: &str) -> String {
     let (end_a, end_b) = (unique_interface("u"), unique_interface("v"));
     a.ip(&format!("link add {end_a} type veth peer name {end_b} netns {}", b.name()));
     a.ip(&format!("link set {end_a} master {bridge_a} up"));
     b.ip(&format!("link set {end_b} master {bridge_b} up"));
+    end_a
 }
 
 /// A pod that has work to do: an object with an owner, and a namespace in which the test runs programs.
@@ -127,22 +137,48 @@ impl Cluster {
         let switch = bridge(&fabric, &[]);
         fabric.ip(&format!("address add {}/16 dev {switch}", API.ip()));
         fabric.ip("link set lo up");
-        let server = Arc::new(fabric.enter(|| Server::start_on(API)));
+        let server = Arc::new(fabric.enter(|| Server::start_on(PLAIN)));
         let nodes: Arc<Vec<_>> = Arc::new((1..=nodes).map(|number| Node::new(number, &fabric, &switch)).collect());
         server.put_all(nodes.iter().map(Node::object));
         let world = World::at(dir.path());
-        write(&world.address_file(), &API.to_string());
+        write(&world.address_file(), &PLAIN.to_string());
+        let authority = fabric.enter(|| server.secure_on(API));
+        fs::create_dir(world.account()).expect("a folder of the cluster");
+        write(&world.account().join("ca.crt"), &authority);
+        write(&world.account().join("namespace"), "netobserv-cli");
         write(&world.netns_file(), &fabric.path().to_string_lossy());
         let standin = binaries().collector.with_file_name("netobserv-test-oc");
         symlink(&standin, dir.path().join("bin/oc")).expect("a link to oc");
         symlink(&binaries().plugin, dir.path().join("bin/oc-netobserv")).expect("a link to the plugin");
-        let kubelet = Kubelet::start(world, server.clone(), nodes.clone(), standin, format!("http://{API}"));
-        Self { kubelet, nodes, server, fabric, dir }
+        let kubelet = Kubelet::start(world, server.clone(), nodes.clone(), standin);
+        let cluster = Self { kubelet, nodes, server, fabric, dir };
+        cluster.rotate_token("the first one");
+        cluster
     }
 
     /// The API server, for objects and faults.
     pub fn api(&self) -> &Server {
         &self.server
+    }
+
+    /// Pulls the cable of a node.
+    pub fn unplug(&self, node: &Node) {
+        self.fabric.ip(&format!("link set {} down", node.port));
+    }
+
+    /// Plugs it in again.
+    pub fn plug(&self, node: &Node) {
+        self.fabric.ip(&format!("link set {} up", node.port));
+    }
+
+    /// Gives all pods another token, as a kubelet does every hour or so. The old one is good for nothing any more, which no real
+    /// API server is so quick to say.
+    pub fn rotate_token(&self, token: &str) {
+        let account = self.world().account();
+        write(&account.join("token.new"), token);
+        fs::rename(account.join("token.new"), account.join("token")).expect("another token");
+        self.server.only_token(token);
+        self.server.cut();
     }
 
     /// The nodes, in order.

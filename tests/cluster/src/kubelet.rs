@@ -16,7 +16,7 @@ use netobserv_testkit::proc::binaries;
 use netobserv_testkit::{Netns, Process, Run, Signal};
 use serde_json::{Value, json};
 
-use crate::cluster::Node;
+use crate::cluster::{API, Node};
 use crate::pod::{Init, lay_out};
 use crate::world::{PodState, World};
 
@@ -24,6 +24,8 @@ use crate::world::{PodState, World};
 const ROUND: Duration = Duration::from_millis(20);
 /// The user of an image that names none.
 const IMAGE_USER: u64 = 65532;
+/// Where pods find their token.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// A pod that failed is started again after this.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
@@ -35,15 +37,9 @@ pub(crate) struct Kubelet {
 }
 
 impl Kubelet {
-    pub(crate) fn start(
-        world: World,
-        server: Arc<Server>,
-        nodes: Arc<Vec<Node>>,
-        program: PathBuf,
-        url: String,
-    ) -> Self {
+    pub(crate) fn start(world: World, server: Arc<Server>, nodes: Arc<Vec<Node>>, program: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let state = State { world, server, nodes, program, url, pods: BTreeMap::new(), said: HashMap::new() };
+        let state = State { world, server, nodes, program, pods: BTreeMap::new(), said: HashMap::new() };
         state.tell_hosts();
         let told = stop.clone();
         let thread = std::thread::spawn(move || state.run(&told));
@@ -68,8 +64,6 @@ struct State {
     nodes: Arc<Vec<Node>>,
     /// What becomes the first process of a pod.
     program: PathBuf,
-    /// Of the API server.
-    url: String,
     pods: BTreeMap<Name, Running>,
     /// The status that each pod was given last.
     said: HashMap<Name, Value>,
@@ -126,10 +120,7 @@ impl State {
 
     fn delete_pod(&self, pod: &Value) {
         let (namespace, name) = name_of(pod);
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
-        if self.server.object(&path).is_some() {
-            self.server.delete(&path);
-        }
+        self.server.delete_if_there(&format!("/api/v1/namespaces/{namespace}/pods/{name}"));
     }
 
     fn follow_pods(&mut self) {
@@ -238,7 +229,8 @@ impl State {
         let mut env = vec![
             ("PATH".to_owned(), "/bin:/".to_owned()),
             ("HOME".to_owned(), "/".to_owned()),
-            ("NETOBSERV_KUBE_URL".to_owned(), self.url.clone()),
+            ("KUBERNETES_SERVICE_HOST".to_owned(), API.ip().to_string()),
+            ("KUBERNETES_SERVICE_PORT".to_owned(), API.port().to_string()),
         ];
         for entry in container["env"].as_array().into_iter().flatten() {
             let value = match text(&entry["valueFrom"]["fieldRef"]["fieldPath"]) {
@@ -266,6 +258,10 @@ impl State {
         fs::create_dir_all(inside_of(root, &shared)).expect("a place for a volume");
         let mut volumes = vec![(hosts, PathBuf::from("/etc/hosts")), (shared.clone(), shared)];
         fs::write(root.join("etc/hosts"), "").expect("a file to bind over");
+        if pod["spec"]["automountServiceAccountToken"] != false {
+            fs::create_dir_all(root.join(ACCOUNT.trim_start_matches('/'))).expect("a place for a volume");
+            volumes.push((self.world.account(), ACCOUNT.into()));
+        }
         let sources = pod["spec"]["volumes"].as_array().cloned().unwrap_or_default();
         for mounted in container["volumeMounts"].as_array().into_iter().flatten() {
             let source =
@@ -347,8 +343,7 @@ impl State {
             return;
         }
         let path = format!("/api/v1/namespaces/{}/pods/{}", name.0, name.1);
-        if self.server.object(&path).is_some() {
-            self.server.patch(&path, &json!({"status": status}));
+        if self.server.patch_if_there(&path, &json!({"status": status})) {
             self.said.insert(name.clone(), status);
         }
     }
@@ -408,8 +403,8 @@ impl State {
                 "numberReady": ready, "observedGeneration": set["metadata"]["generation"].as_u64().unwrap_or(1)});
             let (namespace, name) = name_of(&set);
             let path = format!("/apis/apps/v1/namespaces/{namespace}/daemonsets/{name}");
-            if set["status"] != status && self.server.object(&path).is_some() {
-                self.server.patch(&path, &json!({"status": status}));
+            if set["status"] != status {
+                self.server.patch_if_there(&path, &json!({"status": status}));
             }
         }
     }

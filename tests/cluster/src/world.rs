@@ -73,6 +73,11 @@ impl World {
         self.dir.join("env.json")
     }
 
+    /// Folder of what pods show to the API server: token, certificate, namespace.
+    pub fn account(&self) -> PathBuf {
+        self.dir.join("account")
+    }
+
     /// File of a pod that has a process.
     pub fn pod_file(&self, namespace: &str, name: &str) -> PathBuf {
         self.dir.join("pods").join(format!("{namespace}_{name}.json"))
