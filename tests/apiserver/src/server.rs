@@ -250,7 +250,9 @@ impl Server {
     /// # Panics
     /// When somebody else took one.
     pub fn up(&self) {
-        for place in std::mem::take(&mut *lock(&self.places)) {
+        // In the loop's head the lock would be held until its end.
+        let places = std::mem::take(&mut *lock(&self.places));
+        for place in places {
             self.listen(self.runtime.block_on(TcpListener::bind(place.address)).expect("the same address"), place.tls);
         }
     }
