@@ -78,9 +78,10 @@ impl Shop {
     pub(crate) fn wait_flows(&self) {
         self.cluster.wait_until("a flow in the file", || {
             self.ask();
-            let words =
-                ["exec", "-n", "netobserv-cli", "collector", "--", "/usr/bin/grep", "-rlq", "SrcAddr", "/output/flow"];
-            self.cluster.user("oc").args(words).finish().success()
+            // As JSON writes it: the database has the name from the beginning.
+            let grep = ["/usr/bin/grep", "-rlq", "\"SrcAddr\":", "/output/flow"];
+            let words = ["exec", "-n", "netobserv-cli", "collector", "--"];
+            self.cluster.user("oc").args(words).args(grep).finish().success()
         });
     }
 }

@@ -6,7 +6,10 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::thread::yield_now;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
@@ -16,6 +19,9 @@ use serde::{Deserialize, Serialize};
 
 /// Folders of the machine that programs with shared libraries, and programs that look at the kernel, need.
 const HOST: [&str; 7] = ["/usr", "/lib", "/lib64", "/proc", "/sys", "/dev", "/etc/ssl"];
+
+/// Longest time for other threads to start their processes.
+const SOON: Duration = Duration::from_secs(10);
 
 /// How to start the first process of a pod.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -106,8 +112,15 @@ fn enter(init: &Init) -> Result<Infallible, Box<dyn std::error::Error>> {
     set_pdeathsig(Signal::SIGKILL)?;
     let words = strings(init.command.iter().cloned())?;
     let env = strings(init.env.iter().map(|(name, value)| format!("{name}={value}")))?;
-    let program = find(&init.command[0]);
-    Ok(execve(&CString::new(program)?, &words, &env)?)
+    let program = CString::new(find(&init.command[0]))?;
+    let started = Instant::now();
+    loop {
+        match execve(&program, &words, &env) {
+            // A process that another thread of the test starts at this moment holds the copy open for writing until its own exec.
+            Err(Errno::ETXTBSY) if started.elapsed() < SOON => yield_now(),
+            result => return Ok(result?),
+        }
+    }
 }
 
 /// A word without a slash is looked for where the image's PATH says.
