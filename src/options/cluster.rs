@@ -310,6 +310,17 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_is_for_the_collector_and_for_the_agents() {
+        let settings = settings(&["flows", "--lease=10m"]).unwrap();
+        assert_eq!(settings.collector_args.last().map(String::as_str), Some("--lease=600s"));
+        assert!(settings.agent_env.contains(&("COLLECTOR_LOST_TIMEOUT".into(), "600s".into())));
+        assert_eq!(
+            refused(&["flows", "--lease=3s"]),
+            "--lease=3s is not valid: use a time of at least 4s such as 30s or 10m"
+        );
+    }
+
+    #[test]
     fn packets_need_a_filter_and_have_no_features() {
         assert!(refused(&["packets"]).starts_with("At least one eBPF filter must be set for packet capture"));
         for option in ["enable_dns", "enable_rtt", "enable_ipsec"] {
