@@ -4,7 +4,7 @@
 #   scripts/test.sh                installs what is missing, then runs everything
 #   scripts/test.sh --no-install   with what is there; what is missing is skipped and said
 #
-# Other scripts do more than CI has time for: scripts/soak.sh (half an hour of load), scripts/smoke.sh
+# Other scripts do more than CI has time for: scripts/fuzz.sh (parsers), scripts/soak.sh (half an hour of load), scripts/smoke.sh
 # (a real cluster).
 #
 # Tests that load kernel programs need root (or sudo); without it they say that they were skipped. With CI=true a skip is
@@ -118,6 +118,7 @@ install_tools() {
         note 'kubernetes-validate and check-jsonschema could not be installed: their tests will say that they were skipped'
     fi
     unpack_registry
+    install_machete
   elif ((${#missing_packages[@]})); then
     note "missing, and not installed because of --no-install: ${missing_packages[*]}"
   fi
@@ -133,6 +134,14 @@ unpack_registry() {
     { (cd target/registry && apt-get download -qq docker-registry) && dpkg-deb -x target/registry/*.deb target/registry; } ||
       note 'docker-registry could not be unpacked: its test will say that it was skipped'
   fi
+}
+
+# Small enough to be compiled here; cargo-deny, which check-crates.py stands in for, takes minutes.
+machete=target/tools/bin/cargo-machete
+install_machete() {
+  [[ -x $machete ]] && return
+  cargo install --quiet --locked --root target/tools --version 0.9.2 cargo-machete ||
+    note 'cargo-machete could not be installed: unused dependencies will be skipped'
 }
 
 check_format() {
@@ -195,6 +204,14 @@ if command -v shellcheck >/dev/null; then
 else
   skip 'shellcheck' 'not installed'
 fi
+check 'crates: licences, sources, advisories' scripts/check-crates.py
+if [[ -x $machete ]]; then
+  # Each by itself: it takes no member of a workspace for a dependency of another.
+  check 'unused dependencies' "$machete" --with-metadata
+else
+  skip 'unused dependencies' 'cargo-machete is not installed'
+fi
+check 'public documents' env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 check_bpf
 
 check 'documents' scripts/check-docs.py "${CARGO_TARGET_DIR:-target}/debug/oc-netobserv"

@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 pub enum FilterWord {
     /// `or`.
     Or,
-    /// Another bare word; none is left behind [`FilterArgs::expand`].
+    /// Another bare word; none is left behind `FilterArgs::expand`.
     Bare(String),
     /// Name without dashes, with underscores; and the value.
     Option(&'static str, String),

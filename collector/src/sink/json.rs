@@ -1,7 +1,7 @@
 //! The JSON array: one object a line, a valid array on disk after every write.
 //!
 //! The rows of a write go over the closing bracket, with a new bracket behind them, in one write that a kill of
-//! this program does not cut ([`super::shield`]). Should the whole machine fail, every row still is a line: cutting the file
+//! this program does not cut (`shield.rs`). Should the whole machine fail, every row still is a line: cutting the file
 //! after its last whole line and adding `]` repairs it.
 
 mod late;

@@ -2,7 +2,7 @@
 //!
 //! - `flow`: one row a flow, one column for each field of the field table, lists as JSON text, `Other`: the JSON object of
 //!   what a flowlogs-pipeline sent and the table has no field for, and `rowid`: its number. It is a view of the tables
-//!   `flow_data` and `endpoint` ([`schema`]).
+//!   `flow_data` and `endpoint` (`schema.rs`).
 //! - `capture`: `name` and `value` of what is known of the capture as a whole, counts of every stage included. Kept up to
 //!   date about once a second, so that it is there after a kill too; `end` is empty then.
 //! - `agent`: one row for each agent, with its own counts.

@@ -1,4 +1,4 @@
-//! The live screen. State ([`app`]), keys, drawing and the terminal are apart; so is the data, which a thread of its own collects.
+//! The live screen. State (`app.rs`), keys, drawing and the terminal are apart; so is the data, which a thread of its own collects.
 
 mod app;
 mod columns;
