@@ -11,6 +11,8 @@ pub mod cli;
 pub mod completion;
 pub mod copy;
 mod error;
+#[doc(hidden)]
+pub mod foreign;
 mod handover;
 pub mod images;
 pub mod local;

@@ -7,6 +7,8 @@ pub mod counts;
 pub mod enrich;
 pub mod fetch;
 pub mod files;
+#[doc(hidden)]
+pub mod foreign;
 pub mod human;
 pub mod ingest;
 pub mod keeper;

@@ -174,6 +174,15 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What an object says that is read as one of each kind of which names are made; nothing of one that is none.
+pub(crate) fn facts(json: &[u8]) -> Vec<Fact> {
+    fn read<T: DeserializeOwned>(json: &[u8], fact: fn(T) -> Fact) -> Option<Fact> {
+        serde_json::from_slice(json).ok().map(fact)
+    }
+    let facts = [read(json, pod), read(json, node), read(json, service), read(json, replica_set), read(json, job)];
+    facts.into_iter().flatten().collect()
+}
+
 fn pod(pod: Pods) -> Fact {
     let note = |name| annotation(&pod.metadata, name);
     let secondary = objects::secondary(note(NETWORKS), note(OVN_NETWORKS));

@@ -18,13 +18,13 @@ const LONGEST_RECORD: usize = 64 << 10;
 
 /// What a message holds, looked at without decoding its records.
 #[derive(Debug, Default)]
-pub(super) struct Outline {
+pub(crate) struct Outline {
     /// Number of records.
-    pub(super) records: usize,
+    pub(crate) records: usize,
     /// What the agent said of itself, if that can be read.
-    pub(super) agent: Option<AgentStatus>,
+    pub(crate) agent: Option<AgentStatus>,
     /// Number of the message, or 0.
-    pub(super) sequence: u64,
+    pub(crate) sequence: u64,
 }
 
 impl Outline {
@@ -32,7 +32,7 @@ impl Outline {
     ///
     /// # Errors
     /// When it is not a protobuf message.
-    pub(super) fn of(mut message: &[u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn of(mut message: &[u8]) -> Result<Self, DecodeError> {
         let mut outline = Self::default();
         while message.has_remaining() {
             match next(&mut message)? {
@@ -50,7 +50,7 @@ impl Outline {
 ///
 /// # Errors
 /// When it is not a protobuf message.
-pub(super) fn count(mut message: &[u8], fields: &[u32]) -> Result<usize, DecodeError> {
+pub(crate) fn count(mut message: &[u8], fields: &[u32]) -> Result<usize, DecodeError> {
     let mut count = 0;
     while message.has_remaining() {
         if let Part::Bytes(field, _) = next(&mut message)? {
@@ -83,7 +83,7 @@ fn next<'a>(message: &mut &'a [u8]) -> Result<Part<'a>, DecodeError> {
 }
 
 /// The records of a message that [`Outline::of`] has been over.
-pub(super) struct Records<'a> {
+pub(crate) struct Records<'a> {
     message: &'a [u8],
     now_s: u64,
     /// Used again and again, so that its texts and lists keep their memory.
@@ -92,12 +92,12 @@ pub(super) struct Records<'a> {
 
 impl<'a> Records<'a> {
     /// `now_s` is when the message arrived, in seconds since 1970.
-    pub(super) fn new(message: &'a [u8], now_s: u64) -> Self {
+    pub(crate) fn new(message: &'a [u8], now_s: u64) -> Self {
         Self { message, now_s, record: Record::default() }
     }
 
     /// Looks at the next `records` records and returns those that can be read.
-    pub(super) fn take(&mut self, records: usize) -> Vec<Flow> {
+    pub(crate) fn take(&mut self, records: usize) -> Vec<Flow> {
         let mut flows = Vec::with_capacity(records);
         for _ in 0..records {
             let Some(entry) = self.next_entry() else { break };
@@ -123,7 +123,7 @@ impl<'a> Records<'a> {
 
 /// Counts the records of a message that comes in pieces and is not kept.
 #[derive(Debug, Default)]
-pub(super) struct EntryCounter {
+pub(crate) struct EntryCounter {
     count: u64,
     state: State,
     number: u64,
@@ -142,12 +142,12 @@ enum State {
 
 impl EntryCounter {
     /// Records so far; one that has begun counts.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// Goes over the next piece.
-    pub(super) fn feed(&mut self, mut piece: &[u8]) {
+    pub(crate) fn feed(&mut self, mut piece: &[u8]) {
         while let [byte, rest @ ..] = piece {
             if let State::Skip(length) = self.state {
                 let part = length.min(piece.len() as u64);

@@ -4,7 +4,7 @@
 //! message before it asks whether there is room for it. Here a message waits on the wire until there is
 //! memory for its bytes, then until there is room for its rows, and becomes rows piece by piece.
 
-mod decode;
+pub(crate) mod decode;
 pub mod door;
 mod grpc;
 pub mod listen;

@@ -47,11 +47,18 @@ impl Keylog {
     /// # Errors
     /// When the file is there and cannot be read.
     pub fn new_secrets(&mut self) -> io::Result<&[u8]> {
+        let mut more = Vec::new();
+        if let Some(file) = self.file()? {
+            file.take(MOST_BYTES as u64).read_to_end(&mut more)?;
+        }
+        Ok(self.read(&more))
+    }
+
+    /// The secrets that are new in what the file has grown by.
+    pub(crate) fn read(&mut self, more: &[u8]) -> &[u8] {
         let before = self.secrets.len();
         let mut text = std::mem::take(&mut self.part);
-        if let Some(file) = self.file()? {
-            file.take(MOST_BYTES as u64).read_to_end(&mut text)?;
-        }
+        text.extend_from_slice(more);
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         self.part = text.split_off(whole);
         if self.part.len() > LONGEST_LINE {
@@ -60,7 +67,7 @@ impl Keylog {
         for line in text.split(|byte| *byte == b'\n') {
             self.take(line.trim_ascii());
         }
-        Ok(&self.secrets[before..])
+        &self.secrets[before..]
     }
 
     /// All secrets so far.

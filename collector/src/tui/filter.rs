@@ -12,7 +12,7 @@ mod kernel;
 
 /// One filter, as it was typed and as it is meant.
 #[derive(Clone, Debug)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     pub(super) text: String,
     not: bool,
     scope: Scope,
@@ -74,7 +74,7 @@ const ALIASES: &[(&str, &[&str])] = &[
 ];
 
 impl Filter {
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let (not, rest) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
         let (mut scope, value) = scope(rest);
         let network = Network::parse(value);
@@ -94,7 +94,7 @@ impl Filter {
     }
 
     /// Whether a flow is shown; `row` is its row in small letters.
-    pub(super) fn passes(&self, row: &str, flow: &Flow) -> bool {
+    pub(crate) fn passes(&self, row: &str, flow: &Flow) -> bool {
         let found = match &self.scope {
             Scope::Row => self.what.is_in(row, false),
             Scope::Fields(fields) => fields.iter().any(|field| self.what.is_in_field(field, flow)),

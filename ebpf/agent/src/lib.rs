@@ -10,6 +10,8 @@ pub mod drain;
 pub mod drops;
 pub mod export;
 pub mod filter;
+#[doc(hidden)]
+pub mod foreign;
 pub mod interfaces;
 mod job;
 pub mod kernel;

@@ -7,6 +7,7 @@
 pub mod blast;
 pub mod bpf;
 pub mod capture;
+pub mod corpus;
 pub mod dice;
 pub mod ethtool;
 pub mod follow;

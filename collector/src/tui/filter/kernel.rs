@@ -29,7 +29,7 @@ impl Filter {
     ///
     /// # Errors
     /// Why the kernel cannot do that.
-    pub(in crate::tui) fn kernel_rules(&self) -> Result<String, String> {
+    pub(crate) fn kernel_rules(&self) -> Result<String, String> {
         let (key, value) = self.condition()?;
         let action = if self.not { "Reject" } else { "Accept" };
         Ok(json!([{ "action": action, key: value }]).to_string())

@@ -5,7 +5,7 @@
 mod app;
 mod columns;
 mod data;
-mod decode;
+pub(crate) mod decode;
 mod draw;
 mod keys;
 mod refresh;

@@ -12,15 +12,15 @@ const MOST_LAYERS: usize = 16;
 
 /// One header, or what follows the last one that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layer {
+pub(crate) struct Layer {
     /// Its protocol.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// What matters, on one line.
-    pub(super) info: String,
+    pub(crate) info: String,
     /// Its bytes in the frame.
-    pub(super) bytes: Range<usize>,
+    pub(crate) bytes: Range<usize>,
     /// Fields and values.
-    pub(super) fields: Vec<(&'static str, String)>,
+    pub(crate) fields: Vec<(&'static str, String)>,
 }
 
 /// What stands behind a header.
@@ -47,7 +47,7 @@ struct Decoder<'a> {
 }
 
 /// The layers of a frame that begins with its Ethernet header; a cut header ends them.
-pub(super) fn layers(frame: &[u8]) -> Vec<Layer> {
+pub(crate) fn layers(frame: &[u8]) -> Vec<Layer> {
     let mut decoder = Decoder { bytes: frame, at: 0, layers: Vec::new() };
     let mut next = decoder.ethernet();
     while let Some(what) = next.filter(|_| decoder.layers.len() < MOST_LAYERS) {
@@ -64,7 +64,7 @@ pub(super) fn layers(frame: &[u8]) -> Vec<Layer> {
 }
 
 /// Protocol and meaning of a frame: what its last layer that is known says.
-pub(super) fn summary(frame: &[u8]) -> (&'static str, String) {
+pub(crate) fn summary(frame: &[u8]) -> (&'static str, String) {
     let layers = layers(frame);
     let last = layers.iter().rev().find(|layer| layer.name != DATA).or(layers.last());
     last.map_or(("?", String::new()), |layer| (layer.name, layer.info.clone()))
