@@ -48,8 +48,10 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 flags=(--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1)
 for option in level=4 inline-8bit-counters pc-table trace-compares; do flags+=("-Cllvm-args=-sanitizer-coverage-$option"); done
 heading 'Building'
+# The versions of the workspace; libFuzzer's wrapper is added to them.
+cp Cargo.lock fuzz/Cargo.lock
 CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}" | sed 's/\x1f$//') \
-  cargo build --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --target "$host" --release --locked
+  cargo build --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --target "$host" --release
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
