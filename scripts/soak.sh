@@ -3,7 +3,7 @@
 # and SQLite, with names; and beside it a local capture, agent included, of real packets. In the end memory must have stayed
 # where it was, nothing may be lost without being told, and the files must be whole.
 #
-#   scripts/soak.sh                        half an hour, optimised programs; needs 24 GB of disk meanwhile, and keeps nothing
+#   scripts/soak.sh                        half an hour, optimised programs; needs 35 GB of disk meanwhile, and keeps nothing
 #   scripts/soak.sh --seconds 60           shorter: the disk needed is less in proportion
 #   scripts/soak.sh --rate 20000           flows a second
 #   scripts/soak.sh --for-tests            with the programs that `cargo build` makes
