@@ -45,7 +45,8 @@ fn without_root_it_says_what_is_missing() {
     require_privileged!("without_root_it_says_what_is_missing");
     let dir = tempfile::tempdir().expect("a folder");
     chown(dir.path(), Some(NOBODY), Some(NOBODY)).expect("hand over the folder");
-    let run = command(dir.path(), &[]).own_group().uid(NOBODY);
+    // The folder of the tests may be closed to others.
+    let run = command(dir.path(), &[]).env("TMPDIR", dir.path()).own_group().uid(NOBODY);
     let finished = run.start().wait(Duration::from_secs(30));
     assert_error(&finished, 1, &["root"]);
 }
