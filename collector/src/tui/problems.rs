@@ -21,7 +21,7 @@ pub(super) struct ProblemRow {
 
 /// All rows, the gravest first.
 pub(super) fn rows(data: &Data, now: Duration) -> Vec<ProblemRow> {
-    let list = data.problems.list(&data.talkers, now);
+    let list = data.problems(now);
     let row = |(kind, what, problem): (Kind, compact_str::CompactString, Problem)| ProblemRow {
         kind,
         count: problem.count,

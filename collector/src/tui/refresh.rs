@@ -51,7 +51,7 @@ impl Refresh {
     /// The view.
     pub(super) fn data(&mut self, app: &mut App, data: &Data) {
         app.shown.seen = data.seen;
-        app.shown.missed = data.missed;
+        app.shown.missed = data.not_shown();
         app.shown.has_names |= data.has_names;
         app.shown.news = app.paused.as_ref().map_or(0, |paused| data.kept.end() - paused.end());
         match app.view {

@@ -92,7 +92,7 @@ fn collect_data(intake: &Intake, data: &Mutex<Data>, stop: &AtomicBool, started:
             Next::Nothing => locked(data).idle(started.elapsed()),
             Next::End => return,
         }
-        locked(data).missed = intake.missed();
+        locked(data).set_missed(intake.missed(), started.elapsed());
     }
 }
 

@@ -131,21 +131,30 @@ impl Problems {
     }
 
     /// All causes, and the connections of `talkers` that nobody answers; the gravest kind first, in it the most frequent.
-    pub(in crate::tui) fn list(&self, talkers: &Talkers, now: Duration) -> Vec<(Kind, CompactString, Problem)> {
+    /// What was asked before the last `gap`, rows that the talkers did not see, may have been answered in it.
+    pub(super) fn list(
+        &self,
+        talkers: &Talkers,
+        gap: Option<Duration>,
+        now: Duration,
+    ) -> Vec<(Kind, CompactString, Problem)> {
         let seen = self.0.iter().map(|((kind, what), problem)| (*kind, what.clone(), problem.clone()));
         let mut all: Vec<_> = seen.collect();
-        all.extend(unanswered(talkers, now).map(|problem| (Kind::Unanswered, "SYN without an answer".into(), problem)));
+        all.extend(
+            unanswered(talkers, gap, now).map(|problem| (Kind::Unanswered, "SYN without an answer".into(), problem)),
+        );
         all.sort_by(|a, b| (a.0, std::cmp::Reverse(a.2.count), &a.1).cmp(&(b.0, std::cmp::Reverse(b.2.count), &b.1)));
         all
     }
 }
 
 /// Connections that were asked for and had no answer.
-fn unanswered(talkers: &Talkers, now: Duration) -> Option<Problem> {
+fn unanswered(talkers: &Talkers, gap: Option<Duration>, now: Duration) -> Option<Problem> {
     let mut problem = Problem::default();
     for (key, talk) in talkers.iter() {
         let asked = talk.flags & (SYN | ACK) == SYN && talk.flags & (RST | RST_ACK) == 0;
-        if asked && now.saturating_sub(talk.first) >= UNANSWERED && talkers.get(key.reversed()).is_none() {
+        let known = gap.is_none_or(|gap| talk.first > gap);
+        if asked && known && now.saturating_sub(talk.first) >= UNANSWERED && talkers.get(key.reversed()).is_none() {
             // Without packets it was dropped on the way out.
             problem.add(pair_of(key), talk.sums.packets.max(talk.sums.drops).max(1), talk.last);
         }
@@ -196,7 +205,11 @@ mod tests {
             problems.add(flow, at(1));
             talkers.add(flow, at(1));
         }
-        problems.list(&talkers, at(10)).into_iter().map(|(kind, what, it)| (kind, what.into(), it.count)).collect()
+        problems
+            .list(&talkers, None, at(10))
+            .into_iter()
+            .map(|(kind, what, it)| (kind, what.into(), it.count))
+            .collect()
     }
 
     #[test]
@@ -245,7 +258,7 @@ mod tests {
             problems.add(&Flow { dns: Some(Box::new(dns)), ..Flow::default() }, at(1));
         }
         assert!(problems.0.len() <= MOST_CAUSES + 1);
-        let all: u64 = problems.list(&Talkers::default(), at(2)).iter().map(|(.., problem)| problem.count).sum();
+        let all: u64 = problems.list(&Talkers::default(), None, at(2)).iter().map(|(.., problem)| problem.count).sum();
         assert_eq!(all, 10_000);
     }
 }
