@@ -14,7 +14,12 @@ shift || true
 first=${NETOBSERV_TEST_SEED:-$((RANDOM * 10))}
 export NETOBSERV_REQUIRE_PRIVILEGED=1
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+images=$(mktemp -d)
+trap 'rm -rf "$log" "$images"' EXIT
+if [[ -z ${NETOBSERV_IMAGE-} ]]; then
+  export NETOBSERV_IMAGE=$images/tested.oci.tar
+  scripts/build-images.sh --for-tests --output "$NETOBSERV_IMAGE" >"$log" 2>&1 || { cat "$log" >&2; die 'the image was not built'; }
+fi
 failed=()
 for ((seed = first; seed < first + number; seed++)); do
   start=$SECONDS

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use chrono::Utc;
 use serde_json::Value;
@@ -31,6 +31,10 @@ mod yaml;
 pub(crate) use identity::user_and_host;
 pub(crate) use question::ask;
 pub use yaml::YamlError;
+
+/// So long the news of a pod's end may be on its way from its node, and how often the cluster is asked for them.
+const NEWS_OF_A_POD: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Why a session ends without success.
 #[derive(Debug, thiserror::Error)]
@@ -228,7 +232,7 @@ impl Session<'_> {
 
     /// The files are worth more than a tidy cluster: the agents go, the collector waits for another try.
     fn keep_the_files(self, error: SessionError) -> Result<(), SessionError> {
-        if self.collector_is_gone() {
+        if self.collector_is_gone(&error) {
             self.clean_up().err().into_iter().for_each(|error| warn(&format!("error: {error}")));
             return Err(match error {
                 SessionError::Copy(error, _) => SessionError::Lost(error),
@@ -241,12 +245,21 @@ impl Session<'_> {
         Err(error)
     }
 
-    /// The cluster says so; when it says nothing, the collector may be there.
-    fn collector_is_gone(&self) -> bool {
-        let workload: Result<Option<Value>, OcError> = self.oc.json(&Call::workload(&self.plan.namespace));
-        let Ok(Some(list)) = workload else { return false };
-        let runs = |item: &Value| item["metadata"]["name"] == COLLECTOR && item["status"]["phase"] == "Running";
-        list["items"].as_array().is_some_and(|items| !items.iter().any(runs))
+    /// The cluster says so; when it says nothing, the collector may be there. Of a pod that has just ended nobody could be reached, and
+    /// the cluster hears of it from the node a moment later.
+    fn collector_is_gone(&self, error: &SessionError) -> bool {
+        let start = Instant::now();
+        let unreached = matches!(error, SessionError::Copy(CopyError::Oc(_), _));
+        loop {
+            let workload: Result<Option<Value>, OcError> = self.oc.json(&Call::workload(&self.plan.namespace));
+            let Ok(Some(list)) = workload else { return false };
+            let runs = |item: &Value| item["metadata"]["name"] == COLLECTOR && item["status"]["phase"] == "Running";
+            let gone = list["items"].as_array().is_some_and(|items| !items.iter().any(runs));
+            let again = !gone && unreached && start.elapsed() < NEWS_OF_A_POD;
+            if !again || self.oc.rest(LOOK, "see whether the collector is still there").is_err() {
+                return gone;
+            }
+        }
     }
 
     fn copy(&mut self) -> Result<(), SessionError> {
