@@ -1,5 +1,7 @@
 //! The command line: words to a checked [`Options`]. Nothing below this file knows clap.
 
+mod values;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,9 +11,10 @@ use netobserv_query::{Query, QueryError};
 use tracing::level_filters::LevelFilter;
 
 use crate::enrich::subnets::Subnets;
-use crate::enrich::watch;
 use crate::packets::options::{PacketOptions, PacketWords};
 use crate::tui::Look;
+pub(crate) use values::duration;
+use values::{file_name, keep_rows, kube, listen, log_level, session, subnets};
 
 /// The programs of the image that `multicall` is.
 const IN_THE_POD: &str = "The image has no other program, so this one is also: files, fetch, renew, finish, keylog and keeper (each with --help), tar and sleep.";
@@ -281,67 +284,12 @@ fn security(dir: Option<PathBuf>, insecure: bool, listen: &Listen) -> Result<Sec
     }
 }
 
-fn kube(word: &str) -> Result<bool, String> {
-    match word {
-        "auto" => Ok(watch::in_cluster()),
-        "off" => Ok(false),
-        _ => Err("use auto or off".into()),
-    }
-}
-
-fn subnets(word: &str) -> Result<String, String> {
-    Subnets::default().add(word).map(|()| word.to_owned())
-}
-
 /// Each word is one that [`subnets`] took.
 fn all_subnets(words: &[String]) -> Subnets {
     words.iter().fold(Subnets::default(), |mut all, word| {
         let _ = all.add(word);
         all
     })
-}
-
-fn log_level(word: &str) -> Result<LevelFilter, String> {
-    match word {
-        "trace" => Ok(LevelFilter::TRACE),
-        "debug" => Ok(LevelFilter::DEBUG),
-        "info" => Ok(LevelFilter::INFO),
-        "warn" | "warning" => Ok(LevelFilter::WARN),
-        "error" | "fatal" | "panic" => Ok(LevelFilter::ERROR),
-        _ => Err("use trace, debug, info, warn or error".into()),
-    }
-}
-
-fn listen(word: &str) -> Result<Listen, String> {
-    match word.strip_prefix("unix:") {
-        Some("") => Err("name the socket: unix:/path/of/socket".into()),
-        Some(path) => Ok(Listen::Unix(path.into())),
-        None => word.parse().map(Listen::Tcp).map_err(|_| "use ADDRESS:PORT or unix:/path/of/socket".into()),
-    }
-}
-
-fn keep_rows(word: &str) -> Result<u32, String> {
-    word.parse().ok().filter(|rows| (100..=10_000_000).contains(rows)).ok_or_else(|| "use 100 to 10000000".into())
-}
-
-/// A duration as Go writes them.
-pub(crate) fn duration(word: &str) -> Result<Duration, String> {
-    netobserv_wire::duration::parse(word).map_err(|_| "use a duration such as 30s, 5m or 1h30m".into())
-}
-
-fn session(word: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let good = (1..=63).contains(&word.len()) && word.chars().all(plain);
-    if good { Ok(word.into()) } else { Err("use the value of the label netobserv.io/session".into()) }
-}
-
-/// A name that stays in the folder and is not hidden.
-fn file_name(word: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+:@".contains(c);
-    if word.is_empty() || word.starts_with('.') || !word.chars().all(plain) {
-        return Err("use letters, digits and - _ . only, no folder".into());
-    }
-    Ok(word.to_owned())
 }
 
 #[cfg(test)]
