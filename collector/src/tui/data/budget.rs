@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 /// Rows a second, and rows at once.
-const RATE: u64 = 50_000;
-const BURST: f64 = 100_000.0;
+const RATE: u64 = 30_000;
+const BURST: f64 = 60_000.0;
 
 /// A bucket that fills by [`RATE`] a second.
 #[derive(Debug)]
