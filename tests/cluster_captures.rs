@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use cluster_world::{Shop, capture, files, state};
 use netobserv_testkit::proc::binaries;
-use netobserv_testkit::{Run, Signal, https, require_privileged, wait_for};
+use netobserv_testkit::{Dice, Run, Signal, https, require_privileged, wait_for};
 
 /// What the original captures too, with the names of both ends, and an empty cluster afterwards.
 #[test]
 fn flows_carry_the_names_of_both_ends_and_nothing_stays() {
     require_privileged!("flows_carry_the_names_of_both_ends_and_nothing_stays");
-    let shop = Shop::open(2);
+    let shop = Shop::cast(&mut Dice::of("flows_carry_the_names_of_both_ends_and_nothing_stays"));
     let plugin = capture(&shop, &["flows", "--max-time=6s", "--enable_rtt", "--copy=true"]);
     let done = shop.browse_until_end(plugin);
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
     let flows = files(&shop).flows();
     let named = |flow: &&serde_json::Value| {
-        flow["SrcK8S_Name"] == "client-1" && flow["DstK8S_Name"] == "server-1" && flow["DstPort"] == 8080
+        flow["SrcK8S_Name"] == "client-1" && flow["DstK8S_Name"] == "server-1" && flow["DstPort"] == shop.port
     };
     let found: Vec<_> = flows.iter().filter(named).collect();
     assert!(!found.is_empty(), "no flow from client to server of {}\n{}", flows.len(), shop.cluster.logs());
@@ -27,13 +27,13 @@ fn flows_carry_the_names_of_both_ends_and_nothing_stays() {
         ("SrcK8S_OwnerName", "client"),
         ("SrcK8S_OwnerType", "Deployment"),
         ("SrcK8S_HostName", "node1"),
-        ("DstK8S_HostName", "node2"),
-        ("DstK8S_Zone", "zone-b"),
+        ("DstK8S_HostName", &shop.last().name),
+        ("DstK8S_Zone", &format!("zone-{}", ["b", "c", "d"][shop.cluster.nodes().len() - 2])),
     ] {
         assert_eq!(found[0][field], value, "{}", found[0]);
     }
     // Both nodes saw it, each from its side.
-    for (agent, direction) in [("10.77.1.1", 1), ("10.77.2.1", 0)] {
+    for (agent, direction) in [("10.77.1.1", 1), (&*shop.last().address.to_string(), 0)] {
         let seen = found.iter().any(|flow| flow["AgentIP"] == agent && flow["FlowDirection"] == direction);
         assert!(seen, "not seen on {agent}: {found:?}");
     }
@@ -44,11 +44,13 @@ fn flows_carry_the_names_of_both_ends_and_nothing_stays() {
 #[test]
 fn ctrl_c_copies_and_cleans_up() {
     require_privileged!("ctrl_c_copies_and_cleans_up");
-    let shop = Shop::open(2);
+    let mut dice = Dice::of("ctrl_c_copies_and_cleans_up");
+    let shop = Shop::cast(&mut dice);
     let plugin = capture(&shop, &["flows", "--max-time=5m"]);
     shop.wait_capturing();
-    shop.browse(5);
     shop.wait_flows();
+    shop.browse(dice.number(0..=10) as usize);
+    std::thread::sleep(dice.millis(0..=1_500)); // The moment of the end.
     plugin.signal_group(Signal::SIGINT);
     let done = plugin.wait(Duration::from_secs(60));
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
@@ -61,8 +63,9 @@ fn ctrl_c_copies_and_cleans_up() {
 #[test]
 fn packets_come_home_with_names() {
     require_privileged!("packets_come_home_with_names");
-    let shop = Shop::open(2);
-    let plugin = capture(&shop, &["packets", "--protocol=TCP", "--port=8080", "--max-time=6s"]);
+    let shop = Shop::cast(&mut Dice::of("packets_come_home_with_names"));
+    let port = format!("--port={}", shop.port);
+    let plugin = capture(&shop, &["packets", "--protocol=TCP", &port, "--max-time=6s"]);
     let done = shop.browse_until_end(plugin);
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
     let folder = shop.cluster.home().join("output/pcap");
@@ -70,8 +73,8 @@ fn packets_come_home_with_names() {
     assert_eq!(files.len(), 1, "{files:?}");
     let words = ["-n", "-T", "fields", "-e", "frame.interface_name", "-e", "tcp.dstport", "-r"];
     let packets = Run::new("tshark").args(words).arg(&files[0]).output();
-    assert!(packets.lines().any(|line| line.ends_with("\t8080")), "{packets}");
-    for node in ["node1/", "node2/"] {
+    assert!(packets.lines().any(|line| line.ends_with(&format!("\t{}", shop.port))), "{packets}");
+    for node in ["node1/", &format!("{}/", shop.last().name)] {
         assert!(packets.lines().any(|line| line.starts_with(node)), "no packet of {node}: {packets}");
     }
     // The names that the file brings along: -N n takes those, and no name server is asked.
@@ -101,8 +104,10 @@ fn cleanup_after_a_killed_plugin() {
 #[test]
 fn background_follow_copy_cleanup() {
     require_privileged!("background_follow_copy_cleanup");
-    let shop = Shop::open(1);
-    let done = shop.cluster.plugin(&["flows", "--background", "--max-time=5s"]).start().wait(Duration::from_secs(60));
+    let mut dice = Dice::of("background_follow_copy_cleanup");
+    let shop = Shop::cast(&mut dice);
+    let time = format!("--max-time={}s", dice.number(5..=8));
+    let done = shop.cluster.plugin(&["flows", "--background", &time]).start().wait(Duration::from_secs(60));
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
     assert!(done.stdout.contains("Background capture started. Use:"), "{done}");
     shop.browse(10);

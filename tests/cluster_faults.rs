@@ -30,8 +30,10 @@ fn seen(flow: &Value, node: &str, time: impl Fn(i64) -> bool) -> bool {
 #[test]
 fn a_killed_agent_is_started_again_and_what_it_took_along_is_told() {
     require_privileged!("a_killed_agent_is_started_again_and_what_it_took_along_is_told");
-    let shop = Shop::open(2);
-    let (node, address) = (&shop.cluster.nodes()[1], shop.cluster.nodes()[1].address.to_string());
+    let mut dice = Dice::of("a_killed_agent_is_started_again_and_what_it_took_along_is_told");
+    let shop = Shop::cast(&mut dice);
+    let (node, address) = (shop.last(), shop.last().address.to_string());
+    let victim = format!("netobserv-cli-{}", node.name);
     let plugin = capture(&shop, &CAPTURE);
     shop.wait_capturing();
     let comes = |what: &str, since: i64| {
@@ -41,10 +43,11 @@ fn a_killed_agent_is_started_again_and_what_it_took_along_is_told() {
         });
     };
     comes("flows of the node", 0);
-    let (programs, pid) = (node.programs(), shop.cluster.pid("netobserv-cli", "netobserv-cli-node2"));
+    std::thread::sleep(dice.millis(0..=1_000)); // The moment of the fault.
+    let (programs, pid) = (node.programs(), shop.cluster.pid("netobserv-cli", &victim));
     signal(pid.expect("an agent"), Signal::SIGKILL);
     shop.cluster.wait_until("another agent in its place", || {
-        let other = shop.cluster.pid("netobserv-cli", "netobserv-cli-node2");
+        let other = shop.cluster.pid("netobserv-cli", &victim);
         other.is_some() && other != pid && node.programs() == programs
     });
     comes("flows of the new agent", now_ms());

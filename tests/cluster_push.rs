@@ -2,7 +2,7 @@
 
 mod cluster_world;
 
-use cluster_world::{PORT, Shop, files};
+use cluster_world::{Shop, files};
 use netobserv_testkit::{Signal, require_privileged, wait_for};
 
 #[test]
@@ -12,9 +12,9 @@ fn every_node_filters_also_one_that_comes_later() {
     let mut screen = shop.cluster.plugin_on_terminal(&["flows", "--max-time=5m", "--copy=true"]).start((140, 40));
     screen.wait_for("2 of 2 nodes");
     shop.browse(2);
-    screen.press(&format!("port:{PORT}\r"));
+    screen.press(&format!("port:{}\r", shop.port));
     screen.press("\x06");
-    screen.wait_for(&format!("Files get only: port:{PORT} (2 of 2 nodes)"));
+    screen.wait_for(&format!("Files get only: port:{} (2 of 2 nodes)", shop.port));
 
     let agent = |cluster: &netobserv_test_cluster::Cluster| {
         let pods = cluster.api().objects("/api/v1/pods");
@@ -30,7 +30,7 @@ fn every_node_filters_also_one_that_comes_later() {
     // What it says of itself when it has the filter; until then the screen counts one node less.
     shop.cluster
         .wait_until("its word", || shop.cluster.logs().matches("filter from the collector in force").count() >= 3);
-    screen.wait_for(&format!("Files get only: port:{PORT} (2 of 2 nodes)"));
+    screen.wait_for(&format!("Files get only: port:{} (2 of 2 nodes)", shop.port));
 
     screen.press("F");
     screen.wait_until("no filter", |text| !text.contains("Files get only") && !text.contains("captured again"));

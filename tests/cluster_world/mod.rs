@@ -6,9 +6,9 @@ pub(crate) mod inside;
 
 use std::time::Duration;
 
-use netobserv_test_cluster::{Cluster, Workload};
+use netobserv_test_cluster::{Cluster, Node, Workload};
 use netobserv_testkit::proc::{Finished, Process};
-use netobserv_testkit::{Files, wait_for};
+use netobserv_testkit::{Dice, Files, wait_for};
 use serde_json::Value;
 
 /// A cluster in which captures have left nothing.
@@ -16,35 +16,51 @@ pub(crate) const NOTHING: Vec<String> = Vec::new();
 /// Longer than all that is waited for.
 pub(crate) const A_MINUTE: Duration = Duration::from_secs(60);
 
-/// Port of the server.
-pub(crate) const PORT: u16 = 8080;
-
 /// The cluster and who lives in it.
 pub(crate) struct Shop {
     pub(crate) client: Workload,
     pub(crate) server: Workload,
+    /// Of the server.
+    pub(crate) port: u16,
     _http: Process,
     // Last: the pods' namespaces end before the nodes'.
     pub(crate) cluster: Cluster,
 }
 
 impl Shop {
-    /// Client on the first node, server on the last.
+    /// Client on the first node, server on the last, at port 8080.
     #[track_caller]
     pub(crate) fn open(nodes: u8) -> Self {
+        Self::with(nodes, 8080)
+    }
+
+    /// Two nodes or more, and any port.
+    #[track_caller]
+    pub(crate) fn cast(dice: &mut Dice) -> Self {
+        // Below those that the system gives to clients.
+        Self::with(dice.number(2..=4) as u8, dice.number(1_024..=9_900) as u16)
+    }
+
+    #[track_caller]
+    fn with(nodes: u8, port: u16) -> Self {
         let cluster = Cluster::start(nodes);
         let client = cluster.deploy("shop", "client", 0);
         let server = cluster.deploy("shop", "server", usize::from(nodes) - 1);
-        let words = ["-m", "http.server", &PORT.to_string()].map(str::to_owned);
+        let words = ["-m", "http.server", &port.to_string()].map(str::to_owned);
         let http = server.netns.run("python3").args(words).dir(cluster.home()).start();
-        let shop = Self { client, server, _http: http, cluster };
+        let shop = Self { client, server, port, _http: http, cluster };
         assert!(wait_for(Duration::from_secs(20), || shop.ask()), "the server does not answer");
         shop
     }
 
+    /// The node of the server.
+    pub(crate) fn last(&self) -> &Node {
+        self.cluster.nodes().last().expect("a node")
+    }
+
     /// One request.
     pub(crate) fn ask(&self) -> bool {
-        let url = format!("http://{}:{PORT}/", self.server.address);
+        let url = format!("http://{}:{}/", self.server.address, self.port);
         let code = format!("import urllib.request as u; u.urlopen('{url}', timeout=3).read()");
         self.client.netns.run("python3").args(["-c", &code]).finish().success()
     }
