@@ -8,6 +8,7 @@ mod large;
 mod names;
 #[path = "../tests/support/mod.rs"]
 mod support;
+mod warm;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -306,6 +307,7 @@ fn take_for(batches: &[Bytes], time: Duration) -> Taken {
 /// As [`take_for`], by a collector that is run with some changes.
 fn take_for_with(batches: &[Bytes], time: Duration, change: impl FnOnce(Run) -> Run) -> Taken {
     let collector = Bench::start_with(change);
+    warm::memory(time);
     let cpu = |collector: &Bench| process_cpu("self") + process_cpu(&collector.process.pid().to_string());
     let (start, ours, all) = (Instant::now(), cpu(&collector), machine_cpu());
     let sent = runtime().block_on(offer_closed(&collector.socket(), batches, start + time));

@@ -100,7 +100,7 @@ impl Page {
 
 /// `16:19:22.017 TCP  10.0.0.1:40000  -> 10.0.0.2:443  10.1KB  12 eth0 RTT 1.2ms`.
 pub(crate) fn line(flow: &Flow, widths: &mut [usize; 2]) -> String {
-    let names = flow.k8s.as_deref();
+    let names = flow.k8s.as_ref();
     let src = names.and_then(|k8s| k8s.src.holder.as_deref());
     let dst = names.and_then(|k8s| k8s.dst.holder.as_deref());
     let ends =

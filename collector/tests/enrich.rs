@@ -245,3 +245,38 @@ fn a_late_name_and_a_kill_leave_whole_files() {
     ended.files().assert_whole();
     assert!(ended.files().flows()[0]["DstK8S_Name"].is_null(), "a kill leaves no time for late names");
 }
+
+#[test]
+fn a_second_ctrl_c_does_not_wait_for_late_names() {
+    const FLOWS: usize = 40_000;
+    let server = small();
+    let mut collector = collector(&server, &[]);
+    let agent = collector.client();
+    for _ in 0..20 {
+        agent.send("n1", vec![flow("10.1.0.1", "10.1.0.9", 0); FLOWS / 20], false).unwrap();
+    }
+    collector.wait_for_flows(FLOWS);
+    server.put(pod("late", "10.1.0.9", 1));
+    until_named(&collector, &agent, "10.1.0.1", "10.1.0.9", "late");
+    agent.send("n1", Vec::new(), true).unwrap();
+    collector.process.signal(Signal::SIGINT);
+    // While names are filled in, a copy of the file stands beside it.
+    let folder = collector.files().json.parent().unwrap().to_owned();
+    let is_copy = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".names");
+    let filling = || std::fs::read_dir(&folder).unwrap().flatten().any(is_copy);
+    assert!(wait_for(SOON, || filling() || collector.process.ended()));
+    collector.process.signal(Signal::SIGINT);
+    let ended = collector.ended();
+    assert!(ended.finished.success(), "{}", ended.finished);
+    ended.files().assert_whole();
+    let unnamed = ended.files().flows().iter().filter(|flow| flow["DstK8S_Name"].is_null()).count();
+    assert_eq!(ended.said("unnamed_json_flows"), unnamed.to_string(), "{}", ended.finished);
+    let unnamed = ended.files().number("SELECT count(*) FROM flow WHERE DstK8S_Name IS NULL");
+    assert_eq!(ended.said("unnamed_sqlite_flows"), unnamed.to_string(), "{}", ended.finished);
+    assert!(
+        ended.finished.stdout.contains("names came late, and the time to fill them in did not do"),
+        "{}",
+        ended.finished
+    );
+    assert!(ended.files().flows().len() > FLOWS && !filling());
+}

@@ -22,7 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use netobserv_wire::Flow;
-use netobserv_wire::flow::{Endpoint, Enrichment, Holder, HolderRef};
+use netobserv_wire::flow::{Endpoint, Enrichment, Holder, HolderRef, Layer};
 
 use facts::Fact;
 use index::{Index, Kind, Question};
@@ -64,7 +64,7 @@ impl Names {
         for (flow, found) in flows.iter_mut().zip(found) {
             if let Some(found) = found {
                 let named = self.ends(flow, found);
-                flow.k8s = describe(&index, flow, named).map(Box::new);
+                flow.k8s = describe(&index, flow, named);
             }
         }
         self.used.store(true, Relaxed);
@@ -92,8 +92,8 @@ impl Names {
         let mut after = describe(&index, flow, ends).unwrap_or_default();
         after.flow_direction = before.flow_direction.or(after.flow_direction);
         after.pipeline.clone_from(&before.pipeline);
-        let new = after != *before;
-        flow.k8s = (after != Enrichment::default()).then(|| Box::new(after));
+        let new = after != before;
+        flow.k8s = (after != Enrichment::default()).then_some(after);
         new
     }
 
@@ -187,7 +187,7 @@ fn describe(index: &Index, flow: &Flow, [(src, src_marks), (dst, dst_marks)]: [E
     }
     let flow_direction = direction(index, flow, src_marks.as_ref(), dst_marks.as_ref());
     let layer = layer(src_marks.as_ref(), dst_marks.as_ref());
-    Some(Enrichment { src, dst, flow_direction, layer: layer.unwrap_or_default().into(), pipeline: None })
+    Some(Enrichment { src, dst, flow_direction, layer, pipeline: None })
 }
 
 /// 2 within one node; else 1 out of the agent's node or 0 into it.
@@ -213,11 +213,10 @@ fn direction(index: &Index, flow: &Flow, src: Option<&Marks>, dst: Option<&Marks
     }
 }
 
-/// "app" when an end is in a namespace of the user's, "infra" otherwise.
-fn layer(src: Option<&Marks>, dst: Option<&Marks>) -> Option<&'static str> {
+fn layer(src: Option<&Marks>, dst: Option<&Marks>) -> Option<Layer> {
     let mut ends = src.into_iter().chain(dst).peekable();
     ends.peek()?;
-    Some(if ends.any(Marks::is_app) { "app" } else { "infra" })
+    Some(if ends.any(Marks::is_app) { Layer::App } else { Layer::Infra })
 }
 
 fn now_ms() -> u64 {

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 use super::index::number;
 
 /// Bits of an address, and those before an IPv4 address in it.
@@ -17,7 +19,7 @@ pub struct Subnets(Vec<Subnet>);
 struct Subnet {
     network: u128,
     mask: u128,
-    label: Arc<str>,
+    label: Arc<CompactString>,
 }
 
 impl Subnets {
@@ -29,7 +31,7 @@ impl Subnets {
         let form =
             || format!("\"{word}\" is not of the form NAME=CIDR[,CIDR...], such as Pods=10.128.0.0/14,fd01::/48");
         let (label, list) = word.split_once('=').filter(|(label, _)| !label.is_empty()).ok_or_else(form)?;
-        let label: Arc<str> = label.into();
+        let label: Arc<CompactString> = Arc::new(label.into());
         for text in list.split(',') {
             let (network, mask) = cidr(text.trim()).ok_or_else(form)?;
             self.0.push(Subnet { network: network & mask, mask, label: label.clone() });
@@ -44,7 +46,7 @@ impl Subnets {
     }
 
     /// The label of the smallest subnet that contains the address.
-    pub fn label(&self, address: IpAddr) -> Option<&Arc<str>> {
+    pub fn label(&self, address: IpAddr) -> Option<&Arc<CompactString>> {
         if self.0.is_empty() {
             return None;
         }
@@ -79,7 +81,7 @@ mod tests {
             ("fd02::9", None),
         ];
         for (address, label) in wanted {
-            assert_eq!(subnets.label(address.parse().unwrap()).map(AsRef::as_ref), label, "{address}");
+            assert_eq!(subnets.label(address.parse().unwrap()).map(|label| label.as_str()), label, "{address}");
         }
     }
 

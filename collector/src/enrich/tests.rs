@@ -34,7 +34,7 @@ fn flow(src: &str, dst: &str, agent: &str) -> Flow {
     Flow { start_ms: NOW, src_addr: ends.0, dst_addr: ends.1, agent_ip: Some(ip(agent)), ..Flow::default() }
 }
 
-fn named(names: &Names, src: &str, dst: &str, agent: &str) -> Option<Box<Enrichment>> {
+fn named(names: &Names, src: &str, dst: &str, agent: &str) -> Option<Enrichment> {
     let mut flows = [flow(src, dst, agent)];
     names.name(&mut flows);
     let [flow] = flows;
@@ -56,20 +56,20 @@ fn direction_is_seen_from_the_agent_and_within_a_node_from_nobody() {
 #[test]
 fn the_layer_is_that_of_the_user_when_one_end_is() {
     let names = names();
-    let layer = |src, dst| named(&names, src, dst, "10.0.0.1").map(|k8s| k8s.layer.to_string());
-    assert_eq!(layer("10.1.0.3", "10.1.0.1"), Some("app".into()));
-    assert_eq!(layer("10.1.0.3", "8.8.8.8"), Some("infra".into()));
+    let layer = |src, dst| named(&names, src, dst, "10.0.0.1").map(|k8s| k8s.layer);
+    assert_eq!(layer("10.1.0.3", "10.1.0.1"), Some(Some(Layer::App)));
+    assert_eq!(layer("10.1.0.3", "8.8.8.8"), Some(Some(Layer::Infra)));
     assert_eq!(layer("8.8.8.8", "9.9.9.9"), None, "nothing is known of it");
-    assert_eq!(layer("10.1.9.9", "8.8.8.8"), Some(String::new()), "a subnet has no layer");
+    assert_eq!(layer("10.1.9.9", "8.8.8.8"), Some(None), "a subnet has no layer");
 }
 
 #[test]
 fn what_a_pipeline_named_stays() {
     let names = names();
     let mut flows = [flow("10.1.0.1", "10.1.0.2", "10.0.0.1")];
-    flows[0].k8s = Some(Box::new(Enrichment { layer: "theirs".into(), ..Enrichment::default() }));
+    flows[0].k8s = Some(Enrichment { flow_direction: Some(2), ..Enrichment::default() });
     names.name(&mut flows);
-    assert_eq!(flows[0].k8s.as_ref().map(|k8s| k8s.layer.as_str()), Some("theirs"));
+    assert_eq!(flows[0].k8s.as_ref().map(|k8s| (k8s.flow_direction, k8s.layer)), Some((Some(2), None)));
 }
 
 #[test]

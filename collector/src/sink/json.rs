@@ -18,17 +18,15 @@ use std::time::Instant;
 use netobserv_wire::Flow;
 use tokio::sync::Notify;
 
+use self::objects::AHEAD;
 pub use self::objects::Objects;
-
 use super::shield::Shield;
 use super::{LATE_TIME, Sink, SinkError};
 use crate::counts::Counts;
 use crate::enrich::Names;
 
 /// Bytes of rows after which they are written.
-const WRITE: usize = 128 << 10;
-/// Rows that are made ready together.
-const AHEAD: usize = 32;
+const WRITE: usize = 1 << 20;
 const EMPTY: &[u8] = b"[]\n";
 const OPEN: &[u8] = b"[\n";
 const NEXT: &[u8] = b",\n";

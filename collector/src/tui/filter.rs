@@ -243,7 +243,7 @@ mod tests {
             dst_port: Some(8_080),
             proto: Some(6),
             dns: Some(Box::new(dns)),
-            k8s: Some(Box::new(k8s)),
+            k8s: Some(k8s),
             ..Flow::default()
         }
     }

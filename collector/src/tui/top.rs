@@ -177,7 +177,7 @@ mod tests {
             proto: Some(6),
             bytes,
             packets: 1,
-            k8s: Some(Box::new(Enrichment { src: end(src), dst: end(dst), ..Enrichment::default() })),
+            k8s: Some(Enrichment { src: end(src), dst: end(dst), ..Enrichment::default() }),
             ..Flow::default()
         }
     }

@@ -78,8 +78,8 @@ pub struct Flow {
     pub ipsec: Option<Box<Ipsec>>,
     /// Network policy events, as the text of a JSON array of objects.
     pub network_events: Option<Box<str>>,
-    /// What the cluster knows of the two ends.
-    pub k8s: Option<Box<Enrichment>>,
+    /// What the cluster knows of the two ends. In a cluster every flow has it, so it needs no box.
+    pub k8s: Option<Enrichment>,
     /// What a flowlogs-pipeline sent and this table has no field for.
     pub other: Option<Box<serde_json::Map<String, serde_json::Value>>>,
 }
@@ -190,10 +190,34 @@ pub struct Enrichment {
     pub dst: Endpoint,
     /// 0 into the node, 1 out of it, 2 within it.
     pub flow_direction: Option<u8>,
-    /// "app" or "infra".
-    pub layer: CompactString,
+    /// Whose traffic it is.
+    pub layer: Option<Layer>,
     /// What only a pipeline adds.
     pub pipeline: Option<Box<PipelineMarks>>,
+}
+
+/// Whose traffic a flow is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// An end is in a namespace of the user's.
+    App,
+    /// It is the platform's own.
+    Infra,
+}
+
+impl Layer {
+    /// As files have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Infra => "infra",
+        }
+    }
+
+    /// By its name.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        [Self::App, Self::Infra].into_iter().find(|layer| layer.name() == name)
+    }
 }
 
 /// What a flowlogs-pipeline adds to a flow and this program does not.
@@ -213,7 +237,7 @@ pub struct Endpoint {
     /// Who has the address.
     pub holder: Option<HolderRef>,
     /// Label of the subnet that contains the address.
-    pub subnet: Option<Arc<str>>,
+    pub subnet: Option<Arc<CompactString>>,
 }
 
 impl Endpoint {
@@ -298,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_flow_stays_small() {
-        assert!(size_of::<Flow>() <= 384, "{} bytes", size_of::<Flow>());
-        assert!(size_of::<Enrichment>() <= 112, "{} bytes", size_of::<Enrichment>());
+        assert!(size_of::<Flow>() <= 432, "{} bytes", size_of::<Flow>());
+        assert!(size_of::<Enrichment>() <= 64, "{} bytes", size_of::<Enrichment>());
     }
 }

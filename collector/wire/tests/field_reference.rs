@@ -18,7 +18,7 @@ Lists are arrays in JSON and their JSON text in SQLite.
 ";
 
 /// What the groups have in common, in their order.
-const TITLES: [&str; 8] = [
+const TITLES: [&str; 9] = [
     "The flow",
     "DNS (`--enable_dns`)",
     "Dropped packets (`--enable_pkt_drop`)",
@@ -27,6 +27,7 @@ const TITLES: [&str; 8] = [
     "QUIC (from other agents)",
     "IPsec (from other agents)",
     "Names of the cluster",
+    "Marks of a flowlogs-pipeline",
 ];
 
 fn types(kind: Kind) -> (&'static str, &'static str) {

@@ -147,6 +147,7 @@ impl ToSql for Utf8<'_> {
 mod tests {
     use super::*;
     use netobserv_wire::FIELDS;
+    use netobserv_wire::flow::Enrichment;
 
     #[test]
     fn a_parameter_fits_in_the_mask_and_a_group_in_the_shape() {
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_holder_is_one_column() {
-        let flow = Flow { k8s: Some(Box::default()), ..Flow::default() };
+        let flow = Flow { k8s: Some(Enrichment::default()), ..Flow::default() };
         let text = sql(shape(&flow));
         assert!(text.contains("\"SrcEnd\",\"SrcSubnetLabel\",\"DstEnd\"") && !text.contains("_Name\""), "{text}");
     }

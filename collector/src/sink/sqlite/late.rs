@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use netobserv_wire::field::{Side, by_name};
-use netobserv_wire::flow::HolderRef;
+use netobserv_wire::flow::{HolderRef, Layer};
 use netobserv_wire::{Field, Flow};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
@@ -85,8 +85,8 @@ pub(super) fn fill(
             };
             let (src, dst) = (id(src, row.ends[0])?, id(dst, row.ends[1])?);
             let k8s = row.flow.k8s.unwrap_or_default();
-            let subnets = [&k8s.src, &k8s.dst].map(|end| end.subnet.as_deref());
-            let layer = Some(k8s.layer.as_str()).filter(|layer| !layer.is_empty());
+            let subnets = [&k8s.src, &k8s.dst].map(|end| end.subnet.as_ref().map(|label| label.as_str()));
+            let layer = k8s.layer.map(Layer::name);
             update.execute(params![src, dst, subnets[0], subnets[1], k8s.flow_direction, layer, row.rowid])?;
             filled.rows += 1;
         }

@@ -52,7 +52,7 @@ impl Data {
             if whole {
                 self.talkers.add(flow, now);
                 let named = |k8s: &Enrichment| k8s.src.holder.is_some() || k8s.dst.holder.is_some();
-                self.has_names |= flow.k8s.as_deref().is_some_and(named);
+                self.has_names |= flow.k8s.as_ref().is_some_and(named);
             }
         }
         if whole {

@@ -122,7 +122,7 @@ impl Talkers {
         talk.last = now;
         if is_new || (!talk.named && flow.k8s.is_some()) {
             talk.named = flow.k8s.is_some();
-            let names = flow.k8s.as_deref();
+            let names = flow.k8s.as_ref();
             let sides = [
                 (key.src, names.and_then(|k8s| k8s.src.holder.as_ref())),
                 (key.dst, names.and_then(|k8s| k8s.dst.holder.as_ref())),
@@ -224,7 +224,7 @@ mod tests {
         let mut named = flow(1, 6);
         let mut k8s = netobserv_wire::flow::Enrichment::default();
         k8s.src.holder = Some(Holder { name: "web".into(), ..Holder::default() }.into());
-        named.k8s = Some(Box::new(k8s));
+        named.k8s = Some(k8s);
         talkers.add(&named, Duration::from_secs(1));
         let talk = talkers.get(Key::of(&named)).unwrap();
         assert_eq!((talk.sums.bytes, talk.first, talk.last), (11, Duration::ZERO, Duration::from_secs(1)));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netobserv_wire::Flow;
-use netobserv_wire::flow::{Dns, Drops, Endpoint, Enrichment, Holder, Interface};
+use netobserv_wire::flow::{Dns, Drops, Endpoint, Enrichment, Holder, Interface, Layer};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -125,7 +125,7 @@ fn pod(number: usize) -> (Endpoint, &'static str) {
         network: "primary".into(),
         ..Holder::default()
     };
-    (Endpoint { holder: Some(holder.into()), subnet: Some("Pods".into()) }, address)
+    (Endpoint { holder: Some(holder.into()), subnet: Some(Arc::new("Pods".into())) }, address)
 }
 
 /// A flow between two pods.
@@ -147,13 +147,13 @@ pub(super) fn between(src: usize, dst: usize, ports: (u16, u16), second: u64) ->
         packets: 10 + second,
         interfaces: [eth0(0), Interface { name: "br-ex".into(), ..eth0(1) }].into_iter().collect(),
         sampling: 1,
-        k8s: Some(Box::new(Enrichment {
+        k8s: Some(Enrichment {
             src: src_end,
             dst: dst_end,
             flow_direction: Some((second % 2) as u8),
-            layer: "app".into(),
+            layer: Some(Layer::App),
             ..Enrichment::default()
-        })),
+        }),
         ..Flow::default()
     }
 }

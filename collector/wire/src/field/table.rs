@@ -1,10 +1,12 @@
 //! The table itself, and how each kind of value is read from a record and put into it.
 
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use serde_json::Value as Json;
 
 use super::{Field, Set};
-use crate::flow::{Endpoint, Enrichment, Flow, Holder, Interface, PipelineMarks};
+use crate::flow::{Endpoint, Enrichment, Flow, Holder, Interface, Layer, PipelineMarks};
 use crate::names::TLS_TYPES;
 use crate::value::Value;
 
@@ -197,7 +199,10 @@ fields! {
         "DstSubnetLabel" Text "" "label of the destination subnet":
             |f| subnet(f, |k| &k.dst), |f, v| put_subnet(&mut f.k8s_mut().dst, v);
         "K8S_FlowLayer" Text "" "app or infra":
-            |f| f.k8s.as_ref().map_or(Value::Absent, |k| text(&k.layer)), |f, v| put_text(&mut f.k8s_mut().layer, v);
+            |f| f.k8s.as_ref().and_then(|k| k.layer).map_or(Value::Absent, |layer| Value::Text(layer.name())), put_layer;
+    }
+
+    |f| f.k8s.as_ref().is_some_and(|k| k.pipeline.is_some()) => {
         "K8S_ClusterName" Text "" "cluster the flow was seen in":
             |f| mark(f, |m| &m.cluster), |f, v| put_text(&mut f.marks_mut().cluster, v);
         "_RecordType" Text "" "kind of record, where connections are tracked":
@@ -259,7 +264,7 @@ fn dst(flow: &Flow, part: fn(&Holder) -> &CompactString) -> Value<'_> {
 
 fn subnet(flow: &Flow, end: fn(&Enrichment) -> &Endpoint) -> Value<'_> {
     let subnet = flow.k8s.as_ref().and_then(|k8s| end(k8s).subnet.as_deref());
-    subnet.map_or(Value::Absent, Value::Text)
+    subnet.map_or(Value::Absent, |subnet| Value::Text(subnet))
 }
 
 // Writing. Each answers whether the value fits.
@@ -296,8 +301,16 @@ fn put_ip(flow: &mut Flow, value: &str, end: fn(&mut Enrichment) -> &mut Endpoin
 }
 
 fn put_subnet(end: &mut Endpoint, value: &str) -> bool {
-    end.subnet = Some(value.into());
+    end.subnet = Some(Arc::new(value.into()));
     true
+}
+
+fn put_layer(flow: &mut Flow, value: &str) -> bool {
+    let layer = Layer::of(value);
+    if layer.is_some() {
+        flow.k8s_mut().layer = layer;
+    }
+    layer.is_some()
 }
 
 fn parse_mac(place: &mut Option<crate::flow::Mac>, value: &str) -> bool {
