@@ -17,8 +17,9 @@ const PAGE: usize = 4096;
 pub(crate) fn memory(time: Duration) {
     let wanted = (time.as_secs_f64() * RATE as f64) as u64;
     let mut bytes = Vec::<u8>::with_capacity(wanted.min(free().saturating_sub(SPARE)) as usize);
-    let room = bytes.spare_capacity_mut();
-    room.iter_mut().step_by(PAGE).for_each(|byte| drop(byte.write(1)));
+    for byte in bytes.spare_capacity_mut().iter_mut().step_by(PAGE) {
+        byte.write(1);
+    }
     black_box(bytes);
 }
 

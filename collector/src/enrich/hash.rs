@@ -1,4 +1,4 @@
-//! A quick hash, for keys that nobody from outside can choose: places that come from the API server, and places in memory.
+//! A quick hash, for keys that nobody from outside can choose: places that come from the API server.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -28,10 +28,6 @@ impl Hasher for Quick {
 
     fn write_u16(&mut self, number: u16) {
         self.mix(u64::from(number));
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.mix(number as u64);
     }
 
     fn write_isize(&mut self, number: isize) {

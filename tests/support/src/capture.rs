@@ -2,11 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::proc::Run;
+use crate::wait::wait_for;
+
+/// No write to a file takes longer.
+const A_WRITE: Duration = Duration::from_secs(5);
 
 /// Packets and bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,18 +56,27 @@ impl Files {
     /// When it is not one.
     #[track_caller]
     pub fn flows(&self) -> Vec<Value> {
+        let mut flows = Err(String::new());
+        // Whoever reads while the last page is written sees a part of it, and neither size nor time of the file say so.
+        let _ = wait_for(A_WRITE, || {
+            flows = serde_json::from_slice(&self.text()).map_err(|error| error.to_string());
+            flows.is_ok()
+        });
+        flows.unwrap_or_else(|error| panic!("{}: {error}", self.json.display()))
+    }
+
+    fn text(&self) -> Vec<u8> {
         let state =
             || fs::metadata(&self.json).and_then(|file| Ok((file.len(), file.modified()?))).expect("the JSON file");
         let mut before = state();
-        let text = loop {
+        loop {
             // A reader that takes several reads sees a part of the next write.
             let text = fs::read(&self.json).expect("the JSON file");
             let after = state();
             if std::mem::replace(&mut before, after) == after {
                 break text;
             }
-        };
-        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", self.json.display()))
+        }
     }
 
     /// Opens the database, which also recovers what a killed writer left in its write-ahead log.

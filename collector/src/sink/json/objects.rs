@@ -63,7 +63,7 @@ impl Objects {
         let mut holders = SmallVec::<[(Side, &Holder); 2 * AHEAD]>::new();
         for flow in flows {
             for side in [Side::Src, Side::Dst] {
-                if let Some(HolderRef::Lasting(holder)) = flow.holder(side) {
+                if let Some(HolderRef::Lasting(holder, _)) = flow.holder(side) {
                     holders.push((side, holder));
                 }
             }
@@ -108,7 +108,7 @@ impl Part {
             Self::Holder(side, parts) => {
                 let Some(holder) = flow.holder(*side) else { return };
                 let make = |out: &mut Vec<u8>| parts.iter().for_each(|part| part.append(flow, out));
-                let HolderRef::Lasting(holder) = holder else { return make(out) };
+                let HolderRef::Lasting(holder, _) = holder else { return make(out) };
                 out.extend_from_slice(holder.ready.text(*side, || {
                     let mut text = Vec::new();
                     make(&mut text);

@@ -9,7 +9,6 @@ use netobserv_wire::flow::{Holder, HolderRef};
 use rusqlite::{Connection, Row};
 
 use super::schema::parts;
-use crate::enrich::hash::QuickHash;
 
 /// Holders that are remembered. One that is forgotten is written again: then two rows say the same, which does no harm.
 const MOST: usize = 65_536;
@@ -17,8 +16,8 @@ const MOST: usize = 65_536;
 /// Numbers of holders.
 #[derive(Default)]
 pub(super) struct Endpoints {
-    /// By where a lasting holder is in memory: found without reading it.
-    by_address: HashMap<usize, i64, QuickHash>,
+    /// By the number of a lasting holder, which is not read for it; 0 where it has no row yet.
+    by_number: Vec<i64>,
     /// By what it says: a flowlogs-pipeline tells it anew in every flow.
     by_content: HashMap<Content, i64>,
 }
@@ -26,13 +25,14 @@ pub(super) struct Endpoints {
 impl Endpoints {
     /// The number of a holder, which is written if it is new. To be called in a transaction.
     pub(super) fn id(&mut self, db: &Connection, holder: &HolderRef) -> rusqlite::Result<i64> {
-        let HolderRef::Lasting(lasting) = holder else { return self.learn(db, holder) };
-        let address = std::ptr::from_ref::<Holder>(lasting) as usize;
-        if let Some(id) = self.by_address.get(&address) {
+        let HolderRef::Lasting(_, number) = holder else { return self.learn(db, holder) };
+        let number = *number as usize;
+        if let Some(id) = self.by_number.get(number).filter(|id| **id != 0) {
             return Ok(*id);
         }
         let id = self.learn(db, holder)?;
-        self.by_address.insert(address, id);
+        self.by_number.resize(self.by_number.len().max(number + 1), 0);
+        self.by_number[number] = id;
         Ok(id)
     }
 

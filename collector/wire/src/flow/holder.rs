@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use compact_str::CompactString;
@@ -75,8 +76,8 @@ impl std::fmt::Debug for Ready {
 /// to look the holder up. So one that many flows have is kept for good, and nothing is counted.
 #[derive(Clone, Debug)]
 pub enum HolderRef {
-    /// It stays as long as the program.
-    Lasting(&'static Holder),
+    /// It stays as long as the program. The number is its own, from 0: writers keep what they know of it in a list.
+    Lasting(&'static Holder, u32),
     /// It goes with the last who has it.
     Counted(Arc<Holder>),
 }
@@ -84,8 +85,9 @@ pub enum HolderRef {
 impl HolderRef {
     /// Keeps a holder for good. The caller sees to it that there are not too many.
     pub fn lasting(holder: Arc<Holder>) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         let holder: &'static Arc<Holder> = Box::leak(Box::new(holder));
-        Self::Lasting(holder)
+        Self::Lasting(holder, NEXT.fetch_add(1, Relaxed))
     }
 
     /// Whether both are the same in memory.
@@ -94,12 +96,12 @@ impl HolderRef {
     }
 
     pub(super) fn to_mut(&mut self) -> &mut Holder {
-        if let Self::Lasting(holder) = self {
+        if let Self::Lasting(holder, _) = self {
             *self = holder.clone().into();
         }
         match self {
             Self::Counted(holder) => Arc::make_mut(holder),
-            Self::Lasting(_) => unreachable!("it was replaced by a copy"),
+            Self::Lasting(..) => unreachable!("it was replaced by a copy"),
         }
     }
 }
@@ -109,7 +111,7 @@ impl Deref for HolderRef {
 
     fn deref(&self) -> &Holder {
         match self {
-            Self::Lasting(holder) => holder,
+            Self::Lasting(holder, _) => holder,
             Self::Counted(holder) => holder,
         }
     }
