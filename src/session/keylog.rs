@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::oc::{Call, Oc, OcError};
 use crate::options::Keylog;
 
-/// Between two looks at a file of this machine, and at one in a pod. The collector holds packets back for 5 s.
+/// Between two looks at a file of this machine, and at one in a pod. The collector holds packets back for 10 s.
 const LOOK: Duration = Duration::from_millis(250);
 const LOOK_INTO_POD: Duration = Duration::from_millis(500);
 /// Bytes that are handed over at once, and all that the collector takes.

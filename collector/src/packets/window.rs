@@ -11,8 +11,9 @@ use netobserv_wire::packet::{HEAD, Packet};
 
 /// How long a packet waits: agents send at least every 100 ms, the rest is for the way.
 pub const WAIT: Duration = Duration::from_millis(300);
-/// The same where secrets come from a pod, by way of a user's machine: they are to stand before the packets they belong to.
-pub const LONG_WAIT: Duration = Duration::from_secs(5);
+/// The same where secrets come from a pod, by way of a user's machine: they are to stand before the packets they belong to, also
+/// when two calls of `oc` take seconds.
+pub const LONG_WAIT: Duration = Duration::from_secs(10);
 /// Bytes of packets that may wait; from there on the older half goes, whatever its age.
 pub const MOST_BYTES: usize = 24 << 20;
 

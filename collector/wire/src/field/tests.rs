@@ -8,6 +8,7 @@ fn sample(field: &Field) -> Json {
         (Kind::Int, _) => json!(42),
         (Kind::Text, name) if name.ends_with("Mac") => json!("0a:58:00:00:00:ff"),
         (Kind::Text, name) if name.ends_with("Addr") || name.ends_with("IP") => json!("fd00::7"),
+        (Kind::Text, "K8S_FlowLayer") => json!("infra"),
         (Kind::Text, _) => json!("some \"text\""),
         (Kind::List, "IfDirections") => json!([1, 3]),
         (Kind::List, "TLSTypes") => json!(["ServerHello", "Alert"]),
@@ -35,6 +36,7 @@ fn a_value_of_another_kind_is_refused() {
     }
     assert!(!by_name("SrcPort").unwrap().set(&mut Flow::default(), &json!(65536)));
     assert!(!by_name("SrcMac").unwrap().set(&mut Flow::default(), &json!("0a:58:00:00:00")));
+    assert!(!by_name("K8S_FlowLayer").unwrap().set(&mut Flow::default(), &json!("other")));
     assert!(by_name("Bytes").unwrap().set(&mut Flow::default(), &json!(1.5e3)));
 }
 
