@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use netobserv_wire::Flow;
-use netobserv_wire::flow::{Dns, Drops, Holder};
+use netobserv_wire::flow::{Dns, Drops, Holder, Process, Processes};
 use tracing::warn;
 
 use crate::cli::Format;
@@ -143,7 +143,17 @@ fn end(names: Option<&Holder>, address: Option<IpAddr>, port: Option<u16>, mac: 
 fn extras(flow: &Flow) -> String {
     let rtt = (flow.rtt_ns > 0).then(|| format!(" RTT {}", text::micros(flow.rtt_ns / 1_000)));
     let drops = flow.drops.as_deref().filter(|drops| drops.packets > 0).map(drops);
-    [rtt, flow.dns.as_deref().map(dns), drops].into_iter().flatten().collect()
+    let processes = flow.processes.as_deref().map(processes);
+    [processes, rtt, flow.dns.as_deref().map(dns), drops].into_iter().flatten().collect()
+}
+
+fn processes(processes: &Processes) -> String {
+    let one = |process: &Process| match (process.comm.as_str(), process.pid) {
+        ("", _) => "?".to_owned(),
+        (name, 0) => name.to_owned(),
+        (name, pid) => format!("{name}({pid})"),
+    };
+    format!(" PROC {} -> {}", one(&processes.src), one(&processes.dst))
 }
 
 fn dns(dns: &Dns) -> String {
@@ -188,7 +198,10 @@ mod tests {
         let drops = Drops { packets: 3, cause: "SKB_DROP_REASON_NO_SOCKET".into(), ..Drops::default() };
         let nx = Dns { rcode: "NXDomain".into(), name: "a.example".into(), latency_ms: Some(7), ..Dns::default() };
         let full = Flow { drops: Some(Box::new(drops)), dns: Some(Box::new(nx)), rtt_ns: 1_500_000, ..flow() };
-        let wanted = format!("{plain} RTT 1.5ms DNS NXDomain a.example 7ms DROP 3 NO_SOCKET");
+        let curl = Process { pid: 42, comm: "curl".into(), ..Process::default() };
+        let processes = Some(Box::new(Processes { src: curl, ..Processes::default() }));
+        let full = Flow { processes, ..full };
+        let wanted = format!("{plain} PROC curl(42) -> ? RTT 1.5ms DNS NXDomain a.example 7ms DROP 3 NO_SOCKET");
         assert_eq!(line(&full, &mut widths), wanted);
     }
 

@@ -64,8 +64,8 @@ fields! {
     Address: "XlatSrcAddr" "XlatDstAddr";
     Text: "TLSVersion" "TLSCipherSuite" "TLSGroup" "QuicVersion";
     Texts: "TLSTypes";
-    Number: "QuicSeenLongHdr" "QuicSeenShortHdr" "IPSecRetCode" "FlowDirection";
-    Text: "IPSecStatus"
+    Number: "QuicSeenLongHdr" "QuicSeenShortHdr" "IPSecRetCode" "FlowDirection" "SrcPid" "DstPid";
+    Text: "IPSecStatus" "SrcComm" "SrcCgroup" "SrcContainer" "DstComm" "DstCgroup" "DstContainer"
         "SrcK8S_Name" "SrcK8S_Namespace" "SrcK8S_Type" "SrcK8S_OwnerName" "SrcK8S_OwnerType" "SrcK8S_HostIP" "SrcK8S_HostName"
         "SrcK8S_Zone" "SrcK8S_NetworkName" "SrcSubnetLabel"
         "DstK8S_Name" "DstK8S_Namespace" "DstK8S_Type" "DstK8S_OwnerName" "DstK8S_OwnerType" "DstK8S_HostIP" "DstK8S_HostName"

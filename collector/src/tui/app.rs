@@ -92,6 +92,8 @@ pub(super) struct Shown {
     pub(super) searching: bool,
     /// Some flow had names.
     pub(super) has_names: bool,
+    /// Some flow had a process.
+    pub(super) has_processes: bool,
     pub(super) top: Vec<TopRow>,
     /// Flows that Top let go.
     pub(super) let_go: u64,
@@ -168,7 +170,11 @@ impl App {
 
     /// The enrichment: without a choice, names where there are any.
     pub(super) fn names(&self) -> Names {
-        self.names.unwrap_or(if self.shown.has_names { Names::Resource } else { Names::Ports })
+        self.names.unwrap_or(match &self.shown {
+            Shown { has_names: true, .. } => Names::Resource,
+            Shown { has_processes: true, .. } => Names::Process,
+            _ => Names::Ports,
+        })
     }
 
     pub(super) fn columns(&self) -> Vec<&'static Column> {

@@ -67,7 +67,7 @@ const fn column(
     Column { field, title, short, rank, least, shape, source: OnceLock::new() }
 }
 
-static COLUMNS: [Column; 52] = [
+static COLUMNS: [Column; 60] = [
     column("TimeFlowEndMs", "End Time", "Time", 0, 8, Shape::Time),
     column("SrcAddr", "Src IP", "Src IP", 0, 15, Shape::Plain),
     column("SrcPort", "Src Port", "SPort", 0, 5, Shape::Plain),
@@ -90,6 +90,14 @@ static COLUMNS: [Column; 52] = [
     column("SrcK8S_Name", "Src Name", "Src Name", 0, 16, Shape::Plain),
     column("DstK8S_Type", "Dst Kind", "DKind", 5, 5, Shape::Plain),
     column("DstK8S_Name", "Dst Name", "Dst Name", 0, 16, Shape::Plain),
+    column("SrcComm", "Src Process", "SrcProc", 0, 10, Shape::Plain),
+    column("SrcPid", "Src PID", "SPID", 2, 6, Shape::Plain),
+    column("DstComm", "Dst Process", "DstProc", 0, 10, Shape::Plain),
+    column("DstPid", "Dst PID", "DPID", 2, 6, Shape::Plain),
+    column("SrcContainer", "Src Container", "SrcCont", 3, 12, Shape::Plain),
+    column("DstContainer", "Dst Container", "DstCont", 3, 12, Shape::Plain),
+    column("SrcCgroup", "Src Cgroup", "SrcCgrp", 4, 12, Shape::Plain),
+    column("DstCgroup", "Dst Cgroup", "DstCgrp", 4, 12, Shape::Plain),
     column("SrcSubnetLabel", "Src Subnet", "Src Subnet", 1, 10, Shape::Plain),
     column("DstSubnetLabel", "Dst Subnet", "Dst Subnet", 1, 10, Shape::Plain),
     column("SrcK8S_NetworkName", "Src Network", "Src Net", 6, 8, Shape::Plain),

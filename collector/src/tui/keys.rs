@@ -216,7 +216,7 @@ pub(super) fn next_names(app: &mut App, steps: isize) {
     match app.view {
         View::Top => app.group = app.group.step(steps),
         View::Problems | View::Graph | View::Raw => return,
-        _ => app.names = Some(app.names().step(steps)),
+        _ => app.names = Some(app.names().next(steps, app.shown.has_processes)),
     }
     switch_view(app, app.view);
 }

@@ -53,6 +53,7 @@ impl Refresh {
         app.shown.seen = data.seen;
         app.shown.missed = data.not_shown();
         app.shown.has_names |= data.has_names;
+        app.shown.has_processes |= data.has_processes;
         app.shown.news = app.paused.as_ref().map_or(0, |paused| data.kept.end() - paused.end());
         match app.view {
             View::Top | View::Problems => self.slowly(app, data),

@@ -45,6 +45,7 @@ choices! {
     Names {
         None "None",
         Ports "IP & Port",
+        Process "Process",
         Zone "Zone",
         Host "Host",
         Namespace "Namespace",
@@ -84,6 +85,8 @@ impl View {
 }
 
 const ADDRESSES: &[&str] = &["SrcAddr", "SrcPort", "DstAddr", "DstPort"];
+const PROCESS: &[&str] = &["SrcComm", "SrcPid", "SrcAddr", "SrcPort", "DstComm", "DstPid", "DstAddr", "DstPort"];
+const CONTAINER: &[&str] = &["SrcContainer", "SrcCgroup", "DstContainer", "DstCgroup"];
 const ZONE: &[&str] = &["SrcK8S_Zone", "DstK8S_Zone"];
 const HOST: &[&str] = &["SrcK8S_HostIP", "SrcK8S_HostName", "DstK8S_HostIP", "DstK8S_HostName"];
 const NAMESPACE: &[&str] = &["SrcK8S_Namespace", "DstK8S_Namespace"];
@@ -111,10 +114,17 @@ const MORE: &[&str] =
     &["NetworkEvents", "ZoneId", "XlatSrcAddr", "XlatSrcPort", "XlatDstAddr", "XlatDstPort", "Udns", "IPSecStatus"];
 
 impl Names {
+    /// The one that is `steps` further; captures of a cluster have no processes.
+    pub(super) fn next(self, steps: isize, has_processes: bool) -> Self {
+        let next = self.step(steps);
+        if next == Self::Process && !has_processes { next.step(steps.signum()) } else { next }
+    }
+
     /// Fields of the two ends, source first. Resource and Owner also have the ports' place when there are no names.
     fn fields(self) -> Vec<&'static str> {
         let parts: &[&[&str]] = match self {
             Names::None | Names::Ports => &[ADDRESSES],
+            Names::Process => &[PROCESS, CONTAINER],
             Names::Zone => &[ZONE],
             Names::Host => &[HOST, DIRECTION],
             Names::Namespace => &[NAMESPACE],
@@ -196,6 +206,8 @@ mod tests {
     fn choices_go_around() {
         assert_eq!((View::Standard.step(-1), View::Graph.step(1)), (View::Graph, View::Standard));
         assert_eq!(Names::Resource.step(1), Names::Subnet);
+        assert_eq!([true, false].map(|has| Names::Ports.next(1, has)), [Names::Process, Names::Zone]);
+        assert_eq!(Names::Zone.next(-1, false), Names::Ports);
         assert!(View::Raw.is_table() && !View::Top.is_table());
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use prost_types::{Duration, Timestamp};
 use serde_json::json;
 
-use crate::flow::{Dns, Drops, Flow, Interface, Ipsec, Mac, Quic, Tls, Xlat};
+use crate::flow::{Dns, Drops, Flow, Interface, Ipsec, Mac, Process, Processes, Quic, Tls, Xlat};
 use crate::names;
 use crate::pbflow::{self, DropCause, Record, ip::IpFamily};
 
@@ -41,6 +41,7 @@ impl Flow {
             quic: record.quic.as_ref().map(quic),
             ipsec: ipsec(record),
             network_events: network_events(record),
+            processes: processes(record),
             ..Flow::default()
         };
         interfaces(record, &mut flow);
@@ -187,6 +188,20 @@ fn network_events(record: &Record) -> Option<Box<str>> {
         return None;
     }
     serde_json::to_string(&events).ok().map(Into::into)
+}
+
+fn processes(record: &Record) -> Option<Box<Processes>> {
+    let end = |process: &Option<pbflow::Process>| {
+        let known = |p: &pbflow::Process| Process {
+            pid: p.pid,
+            comm: p.comm.as_str().into(),
+            cgroup: p.cgroup.as_str().into(),
+            container: p.container.as_str().into(),
+        };
+        process.as_ref().map(known).unwrap_or_default()
+    };
+    let named = record.src_process.is_some() || record.dst_process.is_some();
+    named.then(|| Box::new(Processes { src: end(&record.src_process), dst: end(&record.dst_process) }))
 }
 
 fn millis(time: &Timestamp) -> u64 {

@@ -78,6 +78,8 @@ pub struct Flow {
     pub ipsec: Option<Box<Ipsec>>,
     /// Network policy events, as the text of a JSON array of objects.
     pub network_events: Option<Box<str>>,
+    /// The processes at the two ends, on a lone host.
+    pub processes: Option<Box<Processes>>,
     /// What the cluster knows of the two ends. In a cluster every flow has it, so it needs no box.
     pub k8s: Option<Enrichment>,
     /// What a flowlogs-pipeline sent and this table has no field for.
@@ -179,6 +181,28 @@ pub struct Ipsec {
     pub ret_code: Option<i32>,
     /// "success" or "error".
     pub status: CompactString,
+}
+
+/// The processes that send and receive a flow.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Processes {
+    /// The sender.
+    pub src: Process,
+    /// The receiver.
+    pub dst: Process,
+}
+
+/// A process on the agent's machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Process {
+    /// Its number, as the whole machine counts.
+    pub pid: u32,
+    /// Its name.
+    pub comm: CompactString,
+    /// Path of its control group.
+    pub cgroup: CompactString,
+    /// Number of its container.
+    pub container: CompactString,
 }
 
 /// What the cluster knows of a flow.
@@ -297,6 +321,11 @@ impl Flow {
         self.ipsec.get_or_insert_default()
     }
 
+    /// The processes, made when they are not there.
+    pub(crate) fn processes_mut(&mut self) -> &mut Processes {
+        self.processes.get_or_insert_default()
+    }
+
     /// The enrichment group, made when it is not there.
     pub(crate) fn k8s_mut(&mut self) -> &mut Enrichment {
         self.k8s.get_or_insert_default()
@@ -322,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_flow_stays_small() {
-        assert!(size_of::<Flow>() <= 432, "{} bytes", size_of::<Flow>());
+        assert!(size_of::<Flow>() <= 440, "{} bytes", size_of::<Flow>());
         assert!(size_of::<Enrichment>() <= 64, "{} bytes", size_of::<Enrichment>());
     }
 }

@@ -18,7 +18,7 @@ Lists are arrays in JSON and their JSON text in SQLite.
 ";
 
 /// What the groups have in common, in their order.
-const TITLES: [&str; 9] = [
+const TITLES: [&str; 10] = [
     "The flow",
     "DNS (`--enable_dns`)",
     "Dropped packets (`--enable_pkt_drop`)",
@@ -28,6 +28,7 @@ const TITLES: [&str; 9] = [
     "IPsec (from other agents)",
     "Names of the cluster",
     "Marks of a flowlogs-pipeline",
+    "Processes (on a lone host)",
 ];
 
 fn types(kind: Kind) -> (&'static str, &'static str) {

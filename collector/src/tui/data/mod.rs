@@ -34,6 +34,8 @@ pub(super) struct Data {
     budget: Budget,
     /// Some flow had names of the cluster.
     pub(super) has_names: bool,
+    /// Some flow had a process.
+    pub(super) has_processes: bool,
 }
 
 impl Data {
@@ -52,6 +54,7 @@ impl Data {
             if whole {
                 self.talkers.add(flow, now);
                 let named = |k8s: &Enrichment| k8s.src.holder.is_some() || k8s.dst.holder.is_some();
+                self.has_processes |= flow.processes.is_some();
                 self.has_names |= flow.k8s.as_ref().is_some_and(named);
             }
         }

@@ -157,6 +157,13 @@ fn tls_quic_and_ipsec_are_named() {
 }
 
 #[test]
+fn processes_are_told_where_they_are_known() {
+    let process = pbflow::Process { pid: 42, comm: "curl".into(), cgroup: "/a".into(), container: "7f".into() };
+    let record = Record { src_process: Some(process), ..Record::default() };
+    check(&record, json!({"SrcPid": 42, "SrcComm": "curl", "SrcCgroup": "/a", "SrcContainer": "7f"}));
+}
+
+#[test]
 fn network_events_are_a_list_of_objects() {
     let event = NetworkEvent { events: [("Action".to_owned(), "drop".to_owned())].into() };
     check(

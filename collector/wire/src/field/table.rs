@@ -6,7 +6,7 @@ use compact_str::CompactString;
 use serde_json::Value as Json;
 
 use super::{Field, Set};
-use crate::flow::{Endpoint, Enrichment, Flow, Holder, Interface, Layer, PipelineMarks};
+use crate::flow::{Endpoint, Enrichment, Flow, Holder, Interface, Layer, PipelineMarks, Processes};
 use crate::names::TLS_TYPES;
 use crate::value::Value;
 
@@ -210,6 +210,25 @@ fields! {
         "_HashId" Text "" "connection hash, where connections are tracked":
             |f| mark(f, |m| &m.hash_id), |f, v| put_text(&mut f.marks_mut().hash_id, v);
     }
+
+    |f| f.processes.is_some() => {
+        "SrcPid" Int "" "process that sends":
+            |f| process(f, |p| nonzero(p.src.pid.into())), |f, v| put(&mut f.processes_mut().src.pid, v);
+        "SrcComm" Text "" "its name":
+            |f| process(f, |p| text(&p.src.comm)), |f, v| put_text(&mut f.processes_mut().src.comm, v);
+        "SrcCgroup" Text "" "its control group":
+            |f| process(f, |p| text(&p.src.cgroup)), |f, v| put_text(&mut f.processes_mut().src.cgroup, v);
+        "SrcContainer" Text "" "number of its container":
+            |f| process(f, |p| text(&p.src.container)), |f, v| put_text(&mut f.processes_mut().src.container, v);
+        "DstPid" Int "" "process that receives":
+            |f| process(f, |p| nonzero(p.dst.pid.into())), |f, v| put(&mut f.processes_mut().dst.pid, v);
+        "DstComm" Text "" "its name":
+            |f| process(f, |p| text(&p.dst.comm)), |f, v| put_text(&mut f.processes_mut().dst.comm, v);
+        "DstCgroup" Text "" "its control group":
+            |f| process(f, |p| text(&p.dst.cgroup)), |f, v| put_text(&mut f.processes_mut().dst.cgroup, v);
+        "DstContainer" Text "" "number of its container":
+            |f| process(f, |p| text(&p.dst.container)), |f, v| put_text(&mut f.processes_mut().dst.container, v);
+    }
 }
 
 // Reading.
@@ -240,6 +259,10 @@ fn ip<'a>(address: Option<std::net::IpAddr>) -> Value<'a> {
 
 fn mac<'a>(address: Option<crate::flow::Mac>) -> Value<'a> {
     address.map_or(Value::Absent, Value::Mac)
+}
+
+fn process(flow: &Flow, part: fn(&Processes) -> Value<'_>) -> Value<'_> {
+    flow.processes.as_deref().map_or(Value::Absent, part)
 }
 
 fn list<'a>(interfaces: &'a [Interface], part: fn(&'a [Interface]) -> Value<'a>) -> Value<'a> {
