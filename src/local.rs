@@ -195,6 +195,7 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
         ("ENABLE_RTT", capture.rtt.to_string().into()),
         ("ENABLE_PKT_DROPS", capture.drops.to_string().into()),
         ("ENABLE_PCA", capture.packets.is_some().to_string().into()),
+        ("ENABLE_PROCESS", capture.packets.is_none().to_string().into()),
         (DIE_WITH_PARENT, std::process::id().to_string().into()),
     ];
     env.extend(capture.rules.json.as_ref().map(|rules| ("FLOW_FILTER_RULES", rules.into())));

@@ -61,6 +61,7 @@ fn defaults_reach_both_programs() {
         "agent env ENABLE_DNS_TRACKING=false",
         "agent env ENABLE_RTT=false",
         "agent env ENABLE_PKT_DROPS=false",
+        "agent env ENABLE_PROCESS=true",
         "agent env LOG_LEVEL=info",
         "agent env REQUIRE_INTERFACES=true",
     ] {

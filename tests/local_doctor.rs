@@ -9,7 +9,13 @@ fn doctor_says_what_this_machine_can_do() {
     let doctor = Run::new(&binaries.plugin).args(["doctor", "--local"]).env("NETOBSERV_AGENT_BIN", &binaries.agent);
     let said = doctor.finish();
     assert!(said.success(), "{said}");
-    for line in ["yes count flows", "yes round-trip times", "yes dropped packets", "Flows can be captured"] {
+    for line in [
+        "yes count flows",
+        "yes round-trip times",
+        "yes dropped packets",
+        "yes names of processes",
+        "Flows can be captured",
+    ] {
         assert!(said.stdout.contains(line), "{line}: {said}");
     }
     let nobody = Run::new(&binaries.plugin).args(["doctor", "--local"]).env("NETOBSERV_AGENT_BIN", &binaries.agent);

@@ -321,6 +321,12 @@ mod tests {
     }
 
     #[test]
+    fn processes_are_of_a_lone_host() {
+        let settings = settings(&["flows", "--enable_all"]).unwrap();
+        assert!(!settings.agent_env.iter().any(|(name, _)| name == "ENABLE_PROCESS"));
+    }
+
+    #[test]
     fn packets_need_a_filter_and_have_no_features() {
         assert!(refused(&["packets"]).starts_with("At least one eBPF filter must be set for packet capture"));
         for option in ["enable_dns", "enable_rtt", "enable_ipsec"] {

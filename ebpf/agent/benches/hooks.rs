@@ -40,6 +40,7 @@ const ON: Switches = Switches {
     rtt: false,
     drops: false,
     snaplen: None,
+    sockets: false,
 };
 
 fn main() -> Result<()> {

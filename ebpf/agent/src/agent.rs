@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use aya::Ebpf;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
@@ -23,7 +24,7 @@ use crate::{
     drain::KernelLosses,
     filter::Filter,
     interfaces::{Names, Place, Selection},
-    job::{self, Job, Signals, Work},
+    job::{self, Job, NO_NAMES, Signals, Work},
     kernel::{self, KernelError, Switches},
     netns,
     pushed::Pushed,
@@ -66,7 +67,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     // Signals that come while the kernel programs are being loaded must not kill half-way.
     let mut end = EndSignals::new()?;
     let follow_netns = netns::may_enter_others();
-    let switches = Switches {
+    let mut switches = Switches {
         max_flows: settings.max_flows,
         sampling: settings.sampling,
         follow_netns,
@@ -76,10 +77,11 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         rtt: settings.rtt,
         drops: settings.drops,
         snaplen: settings.snaplen,
+        sockets: settings.process,
     };
-    let mut ebpf = kernel::load(switches)?;
+    let mut ebpf = load(&mut switches)?;
     let scope = Scope::new(own_netns(follow_netns)?, settings.selection.wants_all());
-    let shared = Arc::new(Shared::new(scope, follow_netns));
+    let shared = Arc::new(Shared::new(scope, follow_netns, switches.sockets));
     let (job, hooks) = match settings.snaplen {
         Some(snaplen) => job::packets(&settings, &mut ebpf, &shared, snaplen)?,
         None => job::flows(&settings, &mut ebpf, &shared)?,
@@ -109,6 +111,20 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         end.wait().await;
     }
     Ok(())
+}
+
+/// Loads the kernel programs. Where the machine does not tell whose its sockets are, there are no names of processes, and all
+/// else is as it would be.
+fn load(switches: &mut Switches) -> Result<Ebpf, KernelError> {
+    let loaded = kernel::load(*switches);
+    let Err(error) = loaded else { return loaded };
+    if !switches.sockets {
+        return Err(error);
+    }
+    switches.sockets = false;
+    let ebpf = kernel::load(*switches)?;
+    warn!("{NO_NAMES}: {error}");
+    Ok(ebpf)
 }
 
 /// The number of this process's network namespace; None if all are followed.
@@ -201,6 +217,8 @@ impl Told<'_> {
 pub(crate) struct Shared {
     /// Whether other network namespaces are followed.
     follow_netns: bool,
+    /// The kernel programs tell whose sockets are.
+    pub(crate) knows_sockets: bool,
     pub(crate) names: Names,
     pub(crate) scope: Scope,
     /// Interfaces watched now.
@@ -209,9 +227,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(scope: Scope, follow_netns: bool) -> Self {
+    fn new(scope: Scope, follow_netns: bool, knows_sockets: bool) -> Self {
         let (names, watched, losses) = Default::default();
-        Self { follow_netns, names, scope, watched, losses }
+        Self { follow_netns, knows_sockets, names, scope, watched, losses }
     }
 }
 

@@ -34,6 +34,7 @@ const ENUM: u32 = 6;
 const FWD: u32 = 7;
 const TYPEDEF: u32 = 8;
 const RESTRICT: u32 = 11;
+const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
 const VAR: u32 = 14;
 const DATASEC: u32 = 15;
@@ -106,6 +107,11 @@ impl Btf {
         let function = self.u32(self.at(self.u32(self.at(id)? + 8)?)? + 8)?;
         let arguments = self.u32(self.at(function)? + 4)? & 0xffff;
         Ok(Some((id, arguments.saturating_sub(1))))
+    }
+
+    /// Type number of a function; None if this kernel does not have it.
+    pub fn function(&self, name: &str) -> Result<Option<u32>, BtfError> {
+        self.find(FUNC, name)
     }
 
     fn find(&self, kind: u32, name: &str) -> Result<Option<u32>, BtfError> {
@@ -190,14 +196,24 @@ impl Btf {
 ///
 /// aya asks for the kernel's whole BTF to look up one number, and would take tens of MiB for it.
 pub fn stub(name: &str, id: u32) -> Vec<u8> {
+    lone(TYPEDEF, name, id)
+}
+
+/// The same with nothing but the function `name`.
+pub fn function_stub(name: &str, id: u32) -> Vec<u8> {
+    lone(FUNC, name, id)
+}
+
+/// Types that are told by a name, a kind and the number of another type.
+fn lone(kind: u32, name: &str, id: u32) -> Vec<u8> {
     let strings = [b"\0", name.as_bytes(), b"\0"].concat();
     // A forward declaration is the shortest type: name, kind, nothing.
     let filler = [1u32, FWD << 24, 0];
-    // The typedef is of type 0, void.
-    let typedef = [1u32, TYPEDEF << 24, 0];
+    // Of type 0, void.
+    let lone = [1u32, kind << 24, 0];
     let types = 12 * id;
     let header = [u32::from(MAGIC) | 1 << 16, HEADER as u32, 0, types, types, strings.len() as u32];
-    let words = header.into_iter().chain(std::iter::repeat_n(filler, id as usize - 1).flatten()).chain(typedef);
+    let words = header.into_iter().chain(std::iter::repeat_n(filler, id as usize - 1).flatten()).chain(lone);
     words.flat_map(u32::to_ne_bytes).chain(strings).collect()
 }
 
@@ -229,6 +245,8 @@ mod tests {
         let btf = Btf::parse(stub("btf_trace_x", 7)).unwrap();
         assert_eq!(btf.types.len(), 8);
         assert_eq!(btf.find(TYPEDEF, "btf_trace_x").unwrap(), Some(7));
+        let btf = Btf::parse(function_stub("bpf_iter_x", 7)).unwrap();
+        assert_eq!((btf.function("bpf_iter_x").unwrap(), btf.function("btf_trace_x").unwrap()), (Some(7), None));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{
     interfaces::Place,
     kernel::{self, KernelError, OLDEST, Switches},
     netns::{self, Netns},
+    process::sockets::Sockets,
     rtt,
     settings::{AttachMode, DEFAULT_MAX_FLOWS, Direction},
     tracepoint,
@@ -121,6 +122,7 @@ pub fn examine() -> Report {
         ("DNS", try_load(Switches { dns_port: 53, ..basics }, |_| Ok(()))),
         ("round-trip times", rtt(basics)),
         ("dropped packets", dropped(basics, btf.as_ref().ok())),
+        ("names of processes", named(basics)),
     ];
     findings.extend(features.map(|(about, tried)| Finding::of_feature(about, tried)));
     Report { findings, good }
@@ -188,6 +190,16 @@ fn dropped(basics: Switches, btf: Option<&Btf>) -> Result<String, KernelError> {
     let memory = try_load(Switches { drops: true, ..basics }, hook)?;
     let causes = btf.and_then(|btf| Causes::find(btf).ok()).flatten().unwrap_or_default();
     Ok(format!("{memory}; tracepoint {} with {} reasons by name", drops::TRACEPOINT, causes.count()))
+}
+
+fn named(basics: Switches) -> Result<String, KernelError> {
+    let mut count = 0;
+    let walk = |ebpf: &mut aya::Ebpf| {
+        let walked = Sockets::start(ebpf)?.open(|_| count += 1);
+        walked.map_err(|error| KernelError::Load(error.to_string()))
+    };
+    let memory = try_load(Switches { sockets: true, ..basics }, walk)?;
+    Ok(format!("{memory}; {count} sockets have one now"))
 }
 
 fn namespaces() -> Finding {

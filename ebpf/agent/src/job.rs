@@ -10,6 +10,7 @@ use aya::Ebpf;
 use futures_util::future::BoxFuture;
 use netobserv_wire::netobserv::Encoding;
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::{
     agent::Shared,
@@ -22,6 +23,7 @@ use crate::{
         flows::{FlowOutbox, Queue},
     },
     kernel::KernelError,
+    merge::FlowRecord,
     pace::Pace,
     packets::{
         self,
@@ -31,6 +33,7 @@ use crate::{
         queue::Queue as PacketQueue,
         reader::{Parts, Reader, Ring},
     },
+    process::{Naming, sockets::Sockets},
     pushed::Pushed,
     record::{Recorder, own_address},
     rtt::{self, Rtt},
@@ -70,12 +73,19 @@ pub(crate) struct Signals {
     pub(crate) pushed: Pushed,
 }
 
+/// Said before why.
+pub(crate) const NO_NAMES: &str = "flows have no names of processes";
+
 /// Counting flows.
 pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Result<(Job, Hooks), KernelError> {
     let maps = Maps::take(ebpf)?;
     let dns = (settings.dns_port != 0).then(|| Dns::new(ebpf, settings.dns_patience)).transpose()?;
     let (maps, hooks) = hook(settings, ebpf, maps.with_dns(dns), &shared.scope)?;
     let queue = Arc::new(Queue::new(QUEUE));
+    let named = queue.clone();
+    let sockets = shared.knows_sockets.then(|| Sockets::start(ebpf));
+    let sockets = sockets.and_then(|sockets| sockets.inspect_err(|error| warn!("{NO_NAMES}: {error}")).ok());
+    let naming = sockets.map(|sockets| Naming::start(sockets, move |records| named.push(records)));
     let outbox = FlowOutbox {
         recorder: Recorder::new(shared.names.clone(), settings.agent_ip.or_else(own_address)),
         queue: queue.clone(),
@@ -85,14 +95,26 @@ pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Re
     let mut drainer = Drainer::new(maps, settings.max_flows, shared.losses.clone());
     let mut pace = Pace::new(settings.window);
     let work = Box::new(move |stop: &AtomicBool| {
-        drainer.run(pace.window(), stop, |records| {
-            queue.push(records);
+        let drained = drainer.run(pace.window(), stop, |records| {
+            pass_on(records, naming.as_ref(), &queue);
             let window = pace.next(queue.fill());
             queue.tell_window(window, pace.is_stretched());
             window
-        })
+        });
+        naming.iter().for_each(Naming::flush);
+        drained
     });
     Ok((Job { work, send: sender(settings, shared, outbox) }, hooks))
+}
+
+/// To the queue, by way of the names if there are any to be had.
+fn pass_on(records: Vec<FlowRecord>, naming: Option<&Naming>, queue: &Queue) {
+    let nameless = match naming {
+        Some(naming) => naming.pass(records),
+        None => Err(records),
+    };
+    // Where names are late, these come before those that wait for them, which harms nobody.
+    nameless.unwrap_or_else(|records| queue.push(records));
 }
 
 /// Copying packets, at most `snaplen` bytes of each.

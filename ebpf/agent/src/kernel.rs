@@ -8,7 +8,9 @@ use aya::{
 
 use crate::{
     btf::{Btf, BtfError},
-    drops, packets, rtt, tracepoint,
+    drops, packets,
+    process::sockets,
+    rtt, tracepoint,
 };
 
 /// Built by scripts/build-bpf.sh; a test below fails when it is older than its sources.
@@ -42,6 +44,8 @@ pub struct Switches {
     pub drops: bool,
     /// Packets instead of flows: most bytes of each.
     pub snaplen: Option<u32>,
+    /// Whose the sockets of flows are.
+    pub sockets: bool,
 }
 
 /// Why the kernel programs are not running.
@@ -81,6 +85,7 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     } else {
         (0, 0, 0)
     };
+    let sockets = switches.sockets.then(|| sockets::Offsets::find(&btf)).transpose()?;
     let rtt = switches.rtt.then(|| rtt_offsets(&btf)).transpose()?;
     let drops = switches.drops.then(|| drop_constants(&btf)).transpose()?;
     let follow = u32::from(switches.follow_netns);
@@ -118,6 +123,9 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     if !switches.filter {
         loader.map_max_entries("FILTER_PORTS", 1).map_max_entries("FILTER_VERDICTS", 1);
     }
+    if let Some(offsets) = &sockets {
+        offsets.set(&mut loader);
+    }
     if let Some(offsets) = &rtt {
         offsets.set(&mut loader);
         for map in rtt::MAPS {
@@ -145,6 +153,9 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     if switches.drops {
         let program = if switches.snaplen.is_some() { packets::DROPS_PROGRAM } else { drops::PROGRAM };
         tracepoint::load(&mut ebpf, &btf, program, drops::TRACEPOINT)?;
+    }
+    if let Some(offsets) = &sockets {
+        offsets.load(&mut ebpf, &btf)?;
     }
     Ok(ebpf)
 }

@@ -19,6 +19,7 @@ pub mod merge;
 pub mod netns;
 pub mod pace;
 pub mod packets;
+pub mod process;
 pub mod pushed;
 pub mod record;
 pub mod rtt;

@@ -9,12 +9,12 @@
 //! after: with totals, the late one only catches up. And a flow may move to another path: a place that sees a flow
 //! long after it began, or again after a pause, starts from the total that was reported, not from nothing.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use netobserv_ebpf_common::{FlowCount, Key6, Point, mapped};
 use smallvec::SmallVec;
 
-use crate::{dns::Transaction, drain::Counted, drops::Dropped, interfaces::Place};
+use crate::{dns::Transaction, drain::Counted, drops::Dropped, interfaces::Place, process::Process};
 
 /// A flow: the five-tuple, the same at all places. IPv4 addresses are mapped. For frames without IP see
 /// [`netobserv_ebpf_common::Key6`].
@@ -70,6 +70,8 @@ pub struct FlowRecord {
     pub bytes: u64,
     /// OR of all packets' flags.
     pub tcp_flags: u32,
+    /// Of the socket that sent the first packet; 0 = not known, [`SEVERAL`] = not the same at all places.
+    pub cookie: u64,
     /// 1 in so many packets was counted.
     pub sampling: u32,
     /// As first seen.
@@ -84,6 +86,9 @@ pub struct FlowRecord {
     pub extra: Option<Box<Extra>>,
 }
 
+/// Stands for the cookies of several sockets.
+pub const SEVERAL: u64 = u64::MAX;
+
 /// What features beyond counting found out in one window.
 #[derive(Clone, Debug, Default)]
 pub struct Extra {
@@ -93,6 +98,10 @@ pub struct Extra {
     pub dns: Vec<Transaction>,
     /// Packets that were dropped, each cause once.
     pub drops: Vec<Dropped>,
+    /// Who sends.
+    pub src: Option<Arc<Process>>,
+    /// Who receives.
+    pub dst: Option<Arc<Process>>,
 }
 
 /// A place that joins later than this after the flow's first packet was not on its path from the beginning.
@@ -135,6 +144,7 @@ struct Flow {
     first_ns: u64,
     last_ns: u64,
     tcp_flags: u32,
+    cookie: u64,
     sampling: u32,
     src_mac: [u8; 6],
     dst_mac: [u8; 6],
@@ -242,6 +252,7 @@ impl Flow {
             first_ns: 0,
             last_ns: 0,
             tcp_flags: 0,
+            cookie: 0,
             sampling: count.sampling,
             src_mac: count.src_mac,
             dst_mac: count.dst_mac,
@@ -252,7 +263,7 @@ impl Flow {
     }
 
     fn begin_window(&mut self, count: &FlowCount) {
-        (self.first_ns, self.last_ns, self.tcp_flags, self.idle) = (u64::MAX, 0, 0, 0);
+        (self.first_ns, self.last_ns, self.tcp_flags, self.cookie, self.idle) = (u64::MAX, 0, 0, 0, 0);
         self.sampling = count.sampling;
     }
 
@@ -267,6 +278,12 @@ impl Flow {
             self.dscp = count.dscp;
         }
         self.tcp_flags |= count.tcp_flags;
+        self.cookie = match (self.cookie, count.cookie) {
+            (known, 0) => known,
+            (0, new) => new,
+            (known, new) if known == new => known,
+            _ => SEVERAL,
+        };
         let index = self.seen.iter().position(|seen| seen.at == at).unwrap_or_else(|| {
             self.seen.push(Seen::new(at));
             self.seen.len() - 1
@@ -334,6 +351,7 @@ impl Flow {
             packets: new_packets,
             bytes: new_bytes,
             tcp_flags: self.tcp_flags,
+            cookie: self.cookie,
             sampling: most.map(|most| self.seen[most].sampling).filter(|s| *s > 0).unwrap_or(self.sampling),
             src_mac: self.src_mac,
             dst_mac: self.dst_mac,

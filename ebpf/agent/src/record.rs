@@ -7,7 +7,7 @@ use std::{
 
 use netobserv_ebpf_common::{ETH_IPV4, NO_IP};
 use netobserv_wire::pbflow::{
-    DataLink, Direction, DropCause, DupMapEntry, Ip, Network, Record, Transport, ip::IpFamily,
+    self, DataLink, Direction, DropCause, DupMapEntry, Ip, Network, Record, Transport, ip::IpFamily,
 };
 use nix::time::{ClockId, clock_gettime};
 use prost_types::Timestamp;
@@ -17,6 +17,7 @@ use crate::{
     drops::Dropped,
     interfaces::Names,
     merge::{FlowId, FlowRecord},
+    process::Process,
 };
 
 /// Protocols whose "ports" are a type and a code.
@@ -60,6 +61,8 @@ impl Recorder {
         let Some(extra) = &flow.extra else { return vec![rest] };
         rest.time_flow_rtt = (extra.rtt_ns > 0).then(|| duration(extra.rtt_ns));
         set_drops(&mut rest, &extra.drops);
+        rest.src_process = extra.src.as_deref().map(process);
+        rest.dst_process = extra.dst.as_deref().map(process);
         let mut records = Vec::with_capacity(extra.dns.len().max(1));
         if let Some((last, others)) = extra.dns.split_last() {
             for transaction in others {
@@ -118,6 +121,11 @@ impl Recorder {
         };
         flow.sightings.iter().map(entry).collect()
     }
+}
+
+fn process(process: &Process) -> pbflow::Process {
+    let Process { pid, name, cgroup, container, .. } = process.clone();
+    pbflow::Process { pid, comm: name, cgroup, container }
 }
 
 fn set_drops(record: &mut Record, drops: &[Dropped]) {
@@ -207,6 +215,7 @@ mod tests {
             last_ns: 2_000_000_001,
             packets: 3,
             bytes: 300,
+            cookie: 0,
             tcp_flags: 0x112,
             sampling: 1,
             src_mac: [2, 0, 0, 0, 0, 1],

@@ -106,11 +106,13 @@ pub struct Settings {
     pub drops: bool,
     /// ENABLE_PCA and SNAPLEN: packets are captured instead of flows, this many bytes of each.
     pub snaplen: Option<u32>,
+    /// ENABLE_PROCESS: the processes at the ends of flows, for a machine that is no cluster's.
+    pub process: bool,
     /// STALE_ENTRIES_EVICT_TIMEOUT: a DNS query without an answer for so long is reported as such.
     pub dns_patience: Duration,
 }
 
-/// Two maps of each family take about 34 MiB of kernel memory at this size, on every node.
+/// Two maps of each family take about 36 MiB of kernel memory at this size, on every node.
 pub const DEFAULT_MAX_FLOWS: u32 = 50_000;
 impl Settings {
     /// Reads a set of variables, such as `std::env::vars()`.
@@ -145,6 +147,7 @@ impl Settings {
             rtt: env.flag("ENABLE_RTT")?,
             drops: env.flag("ENABLE_PKT_DROPS")?,
             snaplen: env.snaplen()?,
+            process: env.flag("ENABLE_PROCESS")?,
             dns_patience: env.duration("STALE_ENTRIES_EVICT_TIMEOUT", "5s")?,
         };
         env.check_packets(&settings)?;

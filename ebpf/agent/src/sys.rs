@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 use aya::Pod;
@@ -12,6 +12,8 @@ use aya::Pod;
 const BPF_PROG_TEST_RUN: i64 = 10;
 const BPF_MAP_LOOKUP_AND_DELETE_BATCH: i64 = 25;
 const BPF_MAP_UPDATE_BATCH: i64 = 26;
+const BPF_LINK_CREATE: i64 = 28;
+const BPF_ITER_CREATE: i64 = 33;
 
 #[repr(C)]
 #[derive(Default)]
@@ -47,11 +49,21 @@ struct TestRunAttr {
     _pad: u32,
 }
 
-fn bpf<A>(command: i64, attr: &mut A) -> io::Result<()> {
+fn bpf<A>(command: i64, attr: &mut A) -> io::Result<i64> {
     // SAFETY: attr is a live, correctly sized prefix of union bpf_attr; every address in it points into
     // buffers that the callers below keep alive over the call.
     let rc = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) };
-    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(rc) }
+}
+
+/// Begins a walk of an iterator's program, over all that there is: what it writes is to be read from the descriptor.
+pub fn iterate(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const BPF_TRACE_ITER: u32 = 28;
+    // SAFETY: the kernel has just made the descriptor for us.
+    let owned = |fd: i64| unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    // Program, target, type, flags, and where the walk is to go: nowhere in particular.
+    let link = owned(bpf(BPF_LINK_CREATE, &mut [program.as_raw_fd() as u32, 0, BPF_TRACE_ITER, 0, 0, 0, 0, 0])?);
+    bpf(BPF_ITER_CREATE, &mut [link.as_raw_fd() as u32, 0]).map(owned)
 }
 
 /// Reads and empties a hash map (not per-CPU) in chunks, and keeps its buffers for the next time.
@@ -125,7 +137,7 @@ pub fn write_batch<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]
         map_fd: map.as_raw_fd() as u32,
         ..Default::default()
     };
-    bpf(BPF_MAP_UPDATE_BATCH, &mut attr)
+    bpf(BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
 }
 
 /// Waits until every program that was running when this was called has ended.
@@ -153,4 +165,24 @@ pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Resul
     };
     bpf(BPF_PROG_TEST_RUN, &mut attr)?;
     Ok((attr.retval, attr.duration))
+}
+
+/// Opens the folder of a control group by its number, `root` being any folder of its file system (open_by_handle_at(2);
+/// FILEID_KERNFS of include/linux/exportfs.h). Needs CAP_DAC_READ_SEARCH.
+pub fn open_by_id(root: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Handle {
+        bytes: u32,
+        kind: i32,
+        id: [u8; 8],
+    }
+    let mut handle = Handle { bytes: 8, kind: 0xfe, id: id.to_ne_bytes() };
+    let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_DIRECTORY;
+    // SAFETY: the handle is a struct file_handle with eight bytes behind its head, alive over the call.
+    let fd = unsafe { libc::syscall(libc::SYS_open_by_handle_at, root.as_raw_fd(), &raw mut handle, flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

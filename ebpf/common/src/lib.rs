@@ -85,6 +85,8 @@ pub struct FlowCount {
     pub bytes: u64,
     /// Packets on the wire: a GSO or GRO super-packet counts its segments.
     pub packets: u64,
+    /// Of the socket that sent the first packet; 0 = unknown, or not asked for.
+    pub cookie: u64,
     /// Interface index, valid in its namespace.
     pub ifindex: u32,
     /// Inode number of the network namespace, 0 when only one is followed.
@@ -247,6 +249,41 @@ impl DropOffsets {
     };
 }
 
+/// [`SocketSeen::what`]: a process made the socket.
+pub const MADE: u32 = 1;
+/// The kernel made it: a connection came in.
+pub const CAME_IN: u32 = 2;
+/// A connection that a process began came to nothing: the last moment at which its flow is known.
+pub const FAILED: u32 = 3;
+/// A process has it open.
+pub const HELD: u32 = 4;
+/// A process, the last that had it open, closed it.
+pub const CLOSED: u32 = 5;
+
+/// What was seen of a socket of TCP or UDP, and of the process that made, has or closed it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SocketSeen {
+    /// The flow that it receives; zeros for what it does not have. The device is the inode number of its network namespace.
+    pub flow: Key6,
+    /// No two sockets have the same one.
+    pub cookie: u64,
+    /// CLOCK_MONOTONIC, ns.
+    pub time_ns: u64,
+    /// When the process started, CLOCK_MONOTONIC in ns: with its number, that names it for good.
+    pub started_ns: u64,
+    /// The same, CLOCK_BOOTTIME.
+    pub started_boot_ns: u64,
+    /// Number of the process's control group in the unified hierarchy: the inode of the folder.
+    pub cgroup: u64,
+    /// Number of the process, as the whole machine counts; 0 = nobody, or the kernel.
+    pub pid: u32,
+    /// [`MADE`], [`CAME_IN`], [`FAILED`], [`HELD`] or [`CLOSED`].
+    pub what: u32,
+    /// Name of the process, zeros behind it (TASK_COMM_LEN).
+    pub name: [u8; 16],
+}
+
 /// Names the fragments of one IP packet (RFC 791, RFC 8200: addresses, protocol, identification).
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -295,12 +332,13 @@ const _: () = {
     assert!(size_of::<Point>() == 16);
     assert!(size_of::<Key4>() == 24);
     assert!(size_of::<Key6>() == 48);
-    assert!(size_of::<FlowCount>() == 64);
-    assert!(size_of::<Overflow>() == 112);
+    assert!(size_of::<FlowCount>() == 72);
+    assert!(size_of::<Overflow>() == 120);
     assert!(size_of::<DnsMessage>() == 72 + DNS_MOST);
     assert!(size_of::<DropKey>() == 56);
     assert!(size_of::<DropCount>() == 56);
     assert!(size_of::<FragmentKey>() == 40);
+    assert!(size_of::<SocketSeen>() == 112);
 };
 
 #[cfg(feature = "user")]

@@ -20,6 +20,7 @@ use crate::{
     filter::{self, Rules, chance},
     packet::{self, Key},
     settings::SAMPLING,
+    sockets,
     verdicts::{Place, Words},
 };
 
@@ -212,6 +213,7 @@ fn first(packet: &Packet, sampling: u32) -> FlowCount {
         last_ns: now,
         bytes: packet.bytes,
         packets: packet.packets,
+        cookie: sockets::cookie(packet.ctx.skb.skb),
         ifindex: unsafe { (*packet.ctx.skb.skb).ifindex },
         netns: device::netns(packet.ctx),
         tcp_flags: packet.tcp_flags,

@@ -13,12 +13,13 @@ mod packet;
 mod packets;
 mod rtt;
 mod settings;
+mod sockets;
 mod verdicts;
 
 use aya_ebpf::{
     bindings::TC_ACT_UNSPEC,
-    macros::{btf_tracepoint, classifier},
-    programs::{BtfTracePointContext, TcContext},
+    macros::{btf_tracepoint, cgroup_sock, classifier},
+    programs::{BtfTracePointContext, SockContext, TcContext},
 };
 use netobserv_ebpf_common::{EGRESS, INGRESS};
 
@@ -68,6 +69,35 @@ pub fn rtt_received(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn drop_seen(ctx: BtfTracePointContext) -> i32 {
     drops::record(&ctx);
+    0
+}
+
+/// Sees each TCP socket that changes its state, in all network namespaces.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn socket_changed(ctx: BtfTracePointContext) -> i32 {
+    sockets::changed(&ctx);
+    0
+}
+
+/// Sees each socket that a process makes. The verdict says "go on".
+#[cgroup_sock(sock_create)]
+pub fn socket_made(ctx: SockContext) -> i32 {
+    sockets::made(&ctx);
+    1
+}
+
+/// Sees each socket that a process closes.
+#[cgroup_sock(sock_release)]
+pub fn socket_closed(ctx: SockContext) -> i32 {
+    sockets::closed(&ctx);
+    1
+}
+
+/// Sees each open file of each process, when the agent asks. aya has no macro for iterators.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub extern "C" fn socket_open(at: *mut sockets::OpenFile) -> i32 {
+    sockets::open(unsafe { &*at });
     0
 }
 

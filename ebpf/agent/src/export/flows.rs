@@ -158,6 +158,7 @@ mod tests {
             last_ns: 0,
             packets,
             bytes: packets * 10,
+            cookie: 0,
             tcp_flags: 0,
             sampling: 1,
             src_mac,

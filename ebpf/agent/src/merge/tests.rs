@@ -34,6 +34,20 @@ fn the_sampling_is_that_of_the_place_that_counted() {
     assert_eq!((records[0].packets, records[0].sampling), (100, 1));
 }
 
+#[test]
+fn the_socket_is_that_of_the_window_if_all_places_say_the_same() {
+    let at = |device| Point { src_port: 1, dst_port: 2, eth_proto: 0x800, proto: 17, direction: EGRESS, device };
+    let mut merger = Merger::default();
+    // What a packet loses on its way, such as into another namespace, is not another socket.
+    for (cookies, wanted) in [([7, 7], 7), ([0, 7], 7), ([7, 0], 7), ([0, 0], 0), ([7, 8], SEVERAL), ([0, 9], 9)] {
+        for (ifindex, cookie) in (1..).zip(cookies) {
+            let count = FlowCount { first_ns: MS, last_ns: MS, packets: 1, ifindex, cookie, ..Default::default() };
+            merger.add(Counted::V4(&Key4 { src: 1, dst: 2, at: at(ifindex.into()) }, &count));
+        }
+        assert_eq!(merger.end_window()[0].cookie, wanted);
+    }
+}
+
 fn totals(records: &[FlowRecord]) -> (u64, u64) {
     records.iter().fold((0, 0), |(p, b), r| (p + r.packets, b + r.bytes))
 }

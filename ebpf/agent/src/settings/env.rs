@@ -111,7 +111,12 @@ impl Env {
             let why = "capturing packets needs a rule, or PCA_ALL=true to capture each and every one";
             return Err(self.error("FLOW_FILTER_RULES", why));
         }
-        for (name, on) in [("ENABLE_RTT", settings.rtt), ("ENABLE_DNS_TRACKING", settings.dns_port != 0)] {
+        let of_flows = [
+            ("ENABLE_RTT", settings.rtt),
+            ("ENABLE_DNS_TRACKING", settings.dns_port != 0),
+            ("ENABLE_PROCESS", settings.process),
+        ];
+        for (name, on) in of_flows {
             if on {
                 return Err(self.error(name, "is of flows, not of packets (ENABLE_PCA=true)"));
             }

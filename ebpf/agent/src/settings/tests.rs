@@ -90,8 +90,11 @@ fn packets_need_a_rule_or_all() {
     let rule = ("FLOW_FILTER_RULES", r#"[{"port":80}]"#);
     assert_eq!(read(&[pca, rule, ("SNAPLEN", "128")]).unwrap().snaplen, Some(128));
     assert_eq!(read(&[("SNAPLEN", "128")]).unwrap().snaplen, None);
-    let error = read(&[pca, rule, ("ENABLE_RTT", "true")]).unwrap_err();
-    assert_eq!(error, "ENABLE_RTT=true: is of flows, not of packets (ENABLE_PCA=true)");
+    for feature in ["ENABLE_RTT", "ENABLE_PROCESS"] {
+        let error = read(&[pca, rule, (feature, "true")]).unwrap_err();
+        assert_eq!(error, format!("{feature}=true: is of flows, not of packets (ENABLE_PCA=true)"));
+    }
+    assert!(read(&[("ENABLE_PROCESS", "true")]).unwrap().process && !read(&[]).unwrap().process);
 }
 
 #[test]
