@@ -158,6 +158,7 @@ fn https_between_pods_is_read_with_the_secrets_in_the_file() {
         let mut plugin = capture(&shop, &words);
         shop.cluster.wait_until("a capture", || plugin.ended() || state(&shop.cluster) == "capturing");
         assert!(!plugin.ended(), "{}", plugin.wait(Duration::from_secs(5)));
+        shop.wait_capturing();
         let asked = https::ask(&shop.client.netns, shop.server.address, &keys);
         assert!(asked.success(), "{asked}");
         // They are on their way for a moment; this one is written last.

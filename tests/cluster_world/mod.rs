@@ -4,6 +4,7 @@
 pub(crate) mod clock;
 pub(crate) mod inside;
 
+use std::fs;
 use std::time::Duration;
 
 use netobserv_test_cluster::{Cluster, Node, Workload};
@@ -83,10 +84,21 @@ impl Shop {
         plugin.wait(Duration::from_secs(5))
     }
 
-    /// Until the collector captures.
+    /// Until the collector captures, and all agents watch interfaces: what comes before that nobody sees.
     #[track_caller]
     pub(crate) fn wait_capturing(&self) {
-        self.cluster.wait_until("a capture", || state(&self.cluster) == "capturing");
+        self.cluster.wait_until("a capture", || state(&self.cluster) == "capturing" && self.agents_watch());
+    }
+
+    fn agents_watch(&self) -> bool {
+        let (pods, world) = (self.cluster.api().objects("/api/v1/pods"), self.cluster.world());
+        let of_agents = pods.iter().filter(|pod| pod["metadata"]["ownerReferences"][0]["kind"] == "DaemonSet");
+        let log = |pod: &Value| {
+            let part = |name: &str| pod["metadata"][name].as_str().unwrap_or_default();
+            fs::read_to_string(world.log_file(part("namespace"), part("name"))).unwrap_or_default()
+        };
+        let mut watching = of_agents.map(|pod| log(pod).contains("watching ")).peekable();
+        watching.peek().is_some() && watching.all(|watches| watches)
     }
 
     /// Until the collector has written a flow, requests meanwhile.
