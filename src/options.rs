@@ -24,7 +24,6 @@ pub use packets::{Keylog, PacketSettings};
 const DEFAULT_MAX_TIME: &str = "5m";
 /// Bytes of JSON; scripts of the original rely on this figure.
 const DEFAULT_MAX_BYTES: &str = "50000000";
-const DEFAULT_EXCLUDED: &str = "lo";
 const DEFAULT_OUTPUT_DIR: &str = "./output";
 const SUBNETS: &str = "a name and its networks, such as Pods=10.128.0.0/14,fd01::/48";
 const LOG_LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "fatal", "panic"];
@@ -75,16 +74,17 @@ impl Capture {
     fn new(words: &FlowsArgs) -> Result<Self, OptionError> {
         let all = switch("enable_all", words.enable_all.as_deref(), false)?;
         let rules = filter::rules(&words.filter.0)?;
+        let interfaces = interfaces::check("interfaces", words.interfaces.as_deref().unwrap_or_default())?;
         Ok(Self {
             dns: switch("enable_dns", words.enable_dns.as_deref(), all)?,
             rtt: switch("enable_rtt", words.enable_rtt.as_deref(), all)?,
             drops: switch("enable_pkt_drop", words.enable_pkt_drop.as_deref(), all)? || rules.drops,
             rules,
-            interfaces: interfaces::check("interfaces", words.interfaces.as_deref().unwrap_or_default())?,
             exclude_interfaces: interfaces::check(
                 "exclude_interfaces",
-                words.exclude_interfaces.as_deref().unwrap_or(DEFAULT_EXCLUDED),
+                words.exclude_interfaces.as_deref().unwrap_or(interfaces::left_out(&interfaces)),
             )?,
+            interfaces,
             sampling: number("sampling", words.sampling.as_deref().unwrap_or("1"), NonZeroU32::MAX)?,
             max_time: max_time(words.max_time.as_deref().unwrap_or(DEFAULT_MAX_TIME))?,
             max_bytes: max_bytes(words.max_bytes.as_deref().unwrap_or(DEFAULT_MAX_BYTES))?,
@@ -303,6 +303,10 @@ mod tests {
         let capture = Capture::new(&local()).unwrap();
         assert_eq!(capture.interfaces, "");
         assert_eq!(capture.exclude_interfaces, "lo");
+        for (wanted, excluded) in [("eth0,lo", ""), ("lo", ""), ("/lo/", "lo"), ("lo0", "lo")] {
+            let words = FlowsArgs { interfaces: Some(wanted.into()), ..local() };
+            assert_eq!(Capture::new(&words).unwrap().exclude_interfaces, excluded, "{wanted}");
+        }
         assert_eq!(capture.sampling.get(), 1);
         assert_eq!(capture.max_time, "5m");
         assert_eq!(capture.max_bytes.get(), 50_000_000);

@@ -19,7 +19,7 @@ pub struct FlowsArgs {
     /// Interfaces to watch, separated by commas: names, or /regular expressions/ [default: all]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
     pub interfaces: Option<String>,
-    /// Interfaces to leave out, also where --interfaces names them [default: lo]
+    /// Interfaces to leave out, also where --interfaces names them [default: lo, unless named there]
     #[arg(long = "exclude_interfaces", alias = "exclude-interfaces", value_name = "LIST", allow_hyphen_values = true)]
     pub exclude_interfaces: Option<String>,
     /// DNS: latency, response code and name of each query

@@ -7,6 +7,13 @@ use super::{OptionError, not_allowed};
 
 const ALLOWED: &str = "interface names and /regular expressions/ separated by commas, such as eth0,/^veth/";
 
+const LOOPBACK: &str = "lo";
+
+/// What is left out of these interfaces if nothing is said: whoever names `lo` wants it.
+pub(super) fn left_out(interfaces: &str) -> &'static str {
+    if interfaces.split(',').any(|name| name == LOOPBACK) { "" } else { LOOPBACK }
+}
+
 /// The list as it goes to the agent: `text` with blanks around the items taken away. Empty text is an empty list.
 pub(super) fn check(option: &'static str, text: &str) -> Result<String, OptionError> {
     if text.is_empty() {
