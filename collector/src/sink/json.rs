@@ -25,7 +25,7 @@ use super::{LATE_TIME, Sink, SinkError};
 use crate::counts::Counts;
 use crate::enrich::Names;
 
-/// Bytes of rows after which they are written.
+/// Bytes of rows after which they are written: each write takes the start of a process (`shield.rs`).
 const WRITE: usize = 1 << 20;
 const EMPTY: &[u8] = b"[]\n";
 const OPEN: &[u8] = b"[\n";
