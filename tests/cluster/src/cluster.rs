@@ -24,6 +24,8 @@ use crate::world::{PodState, VARIABLE, World};
 pub(crate) const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)), 6443);
 /// The same for `oc`, in the clear.
 const PLAIN: SocketAddr = SocketAddr::new(API.ip(), 8080);
+/// Longest time for an agent to end.
+const ENDING: Duration = Duration::from_secs(20);
 
 /// A machine of the cluster: a network namespace with a bridge.
 #[derive(Debug)]
@@ -307,8 +309,17 @@ impl Cluster {
         let objects = kinds.iter().flat_map(|path| self.server.objects(path));
         let ours = objects.filter(|object| object["metadata"]["labels"]["app"] == "netobserv-cli");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let objects = ours.map(|object| format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"])));
-        objects.chain(self.nodes.iter().flat_map(Node::programs)).collect()
+        let mut left: Vec<_> =
+            ours.map(|object| format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))).collect();
+        // An agent whose pod is gone may be ending still; one that stays is found all the same.
+        let patience = if left.is_empty() { ENDING } else { Duration::ZERO };
+        let mut programs = Vec::new();
+        let _ = wait_for(patience, || {
+            programs = self.nodes.iter().flat_map(Node::programs).collect();
+            programs.is_empty()
+        });
+        left.append(&mut programs);
+        left
     }
 
     /// Process of a pod.
