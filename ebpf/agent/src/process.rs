@@ -2,8 +2,8 @@
 //! (ENABLE_PROCESS); in a cluster the pods have better names.
 //!
 //! The kernel says which socket sends a flow, once a flow and window, and whose a socket is when it is made, comes in and is
-//! closed ([`sockets`]). A walk over all open files at the end of each window says who has it in between. A name is given if all
-//! of that agrees ([`lives`]), else none.
+//! closed (`sockets.rs`). A walk over all open files at the end of each window says who has it in between. A name is given if all
+//! of that agrees (`lives.rs`), else none.
 //!
 //! All this is done on a thread of its own, between the draining of the maps and the queue to the collector.
 
