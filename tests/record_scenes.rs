@@ -36,14 +36,16 @@ fn the_scenes_of_the_article() {
         "--protocol=UDP",
         "--port=53",
     ];
-    let plugin = world.cluster.plugin(&words).own_group().start();
+    let mut plugin = world.cluster.plugin(&words).own_group().start();
     world.cluster.wait_until("a capture", || {
         let words = ["exec", "-n", "netobserv-cli", "collector", "--", "/network-observability-cli", "renew"];
-        world.cluster.user("oc").args(words).finish().stdout.contains("\"capturing\"")
+        plugin.ended() || world.cluster.user("oc").args(words).finish().stdout.contains("\"capturing\"")
     });
+    assert!(!plugin.ended(), "{}\n{}", plugin.wait(Duration::from_secs(1)), world.cluster.logs());
     passes(EACH);
+    let wrong_until = now();
     world.nft(NO_POLICY);
-    let fixed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+    let right_from = now();
     passes(EACH);
     plugin.signal_group(Signal::SIGINT);
     let done = plugin.wait(Duration::from_secs(60));
@@ -56,9 +58,13 @@ fn the_scenes_of_the_article() {
     let dropped = |flow: &Value| to_database(flow) && flow["PktDropLatestDropCause"] == cause;
     let end = |flow: &Value| flow["TimeFlowEndMs"].as_u64().unwrap_or(0);
     assert!(count(&dropped) >= 5, "{} of {} flows are dropped", count(&dropped), flows.len());
-    assert_eq!(count(&|flow| dropped(flow) && end(flow) > fixed + 1_000), 0, "dropped after the policy was corrected");
+    assert_eq!(
+        count(&|flow| dropped(flow) && end(flow) > right_from + 1_000),
+        0,
+        "dropped after the policy was corrected"
+    );
     let answered = |flow: &Value| flow["SrcK8S_Name"] == "postgresql-1" && flow["Bytes"].as_u64() > Some(1_000);
-    assert_eq!(count(&|flow| answered(flow) && end(flow) < fixed), 0, "answered in spite of the policy");
+    assert_eq!(count(&|flow| answered(flow) && end(flow) < wrong_until), 0, "answered in spite of the policy");
     assert!(count(&answered) >= 5, "the database answers after the policy was corrected");
     let wrong =
         |flow: &Value| flow["DnsFlagsResponseCode"] == "NXDomain" && flow["DnsName"] == "postgres.sample-app.svc";
@@ -82,6 +88,12 @@ fn keep(flows: &[Value], folder: &Path) {
     write("policy-drop.json", &|flow| !dns(flow));
     write("nxdomain.json", &dns);
     write("nodejs.json", &|_| true);
+}
+
+/// As flows have it: milliseconds since 1970.
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970");
+    u64::try_from(since.as_millis()).expect("milliseconds")
 }
 
 /// Lets time pass: the pods do what they do.

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::kubelet::Kubelet;
+use crate::pod::keep_programs;
 use crate::world::{PodState, VARIABLE, World};
 
 /// Where the API server listens, in a namespace of its own: for pods, over TLS and with tokens.
@@ -132,7 +133,7 @@ impl Cluster {
     #[track_caller]
     pub fn start(nodes: u8) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        for folder in ["pods", "logs", "roots", "bin", "home", "volumes", "shared"] {
+        for folder in ["pods", "logs", "roots", "bin", "home", "volumes", "shared", "programs"] {
             fs::create_dir(dir.path().join(folder)).expect("a folder of the cluster");
         }
         let fabric = Netns::new("fabric");
@@ -152,6 +153,7 @@ impl Cluster {
         let standin = binaries().collector.with_file_name("netobserv-test-oc");
         symlink(&standin, dir.path().join("bin/oc")).expect("a link to oc");
         symlink(&binaries().plugin, dir.path().join("bin/oc-netobserv")).expect("a link to the plugin");
+        keep_programs(&world.programs());
         let kubelet = Kubelet::start(world, server.clone(), nodes.clone(), standin);
         let cluster = Self { kubelet, nodes, server, fabric, dir };
         cluster.rotate_token("the first one");
@@ -285,7 +287,7 @@ impl Cluster {
         assert!(wait_for(Duration::from_secs(60), condition), "waited for: {what}\n{}", self.logs());
     }
 
-    /// What all pods said.
+    /// What all pods said, and how those ended that should not have.
     pub fn logs(&self) -> String {
         let entries = fs::read_dir(self.dir.path().join("logs")).into_iter().flatten().flatten();
         let text = |path: PathBuf| format!("--- {}\n{}", name(&path), fs::read_to_string(&path).unwrap_or_default());

@@ -1,24 +1,24 @@
 //! What makes the objects come true: DaemonSets get a pod for each node, pods get a process, and what is deleted ends.
 //! All on one thread, because a test's programs end with the thread that started them.
 
+mod container;
 mod status;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use netobserv_test_apiserver::Server;
-use netobserv_testkit::proc::binaries;
+use netobserv_testkit::proc::program_of;
 use netobserv_testkit::{Netns, Process, Run, Signal};
 use serde_json::{Value, json};
 
-use crate::cluster::{API, Node};
+use crate::cluster::Node;
 use crate::pod::{Init, lay_out};
 use crate::world::{PodState, World};
 
@@ -26,8 +26,6 @@ use crate::world::{PodState, World};
 const ROUND: Duration = Duration::from_millis(20);
 /// The user of an image that names none.
 const IMAGE_USER: u64 = 65532;
-/// Where pods find their token.
-const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// A pod that failed is started again after this.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
@@ -204,9 +202,9 @@ impl State {
         let container = container(pod, running.prepares);
         let part = if running.prepares { "first" } else { "main" };
         let root = self.world.dir().join("roots").join(format!("{namespace}_{name}_{part}_{}", running.restarts));
-        let bins = binaries();
         let ours = text(&container["image"]).contains("netobserv-cli");
-        lay_out(&root, ours.then_some((bins.collector.as_path(), bins.agent.as_path())));
+        let programs = self.world.programs();
+        lay_out(&root, ours.then_some(programs.as_path()));
         let user = &container["securityContext"]["runAsUser"];
         let uid = u32::try_from(user.as_u64().unwrap_or(IMAGE_USER)).expect("a user id");
         let init = Init {
@@ -227,96 +225,15 @@ impl State {
         process
     }
 
-    fn env(&self, pod: &Value, container: &Value, node: &Node, running: &Running) -> Vec<(String, String)> {
-        let mut env = vec![
-            ("PATH".to_owned(), "/bin:/".to_owned()),
-            ("HOME".to_owned(), "/".to_owned()),
-            ("KUBERNETES_SERVICE_HOST".to_owned(), API.ip().to_string()),
-            ("KUBERNETES_SERVICE_PORT".to_owned(), API.port().to_string()),
-        ];
-        for entry in container["env"].as_array().into_iter().flatten() {
-            let value = match text(&entry["valueFrom"]["fieldRef"]["fieldPath"]) {
-                "spec.nodeName" => node.name.clone(),
-                "status.hostIP" => node.address.to_string(),
-                "status.podIP" => running.address.clone(),
-                "metadata.namespace" => name_of(pod).0,
-                "metadata.name" => name_of(pod).1,
-                _ => text(&entry["value"]).to_owned(),
-            };
-            env.push((text(&entry["name"]).to_owned(), value));
-        }
-        let more = fs::read(self.world.env_file()).unwrap_or_default();
-        let more: Vec<(String, String)> = serde_json::from_slice(&more).unwrap_or_default();
-        let pod = name_of(pod).1;
-        env.extend(more.into_iter().map(|(name, value)| (name, value.replace("{pod}", &pod))));
-        env
-    }
-
-    /// The container's volumes. Those that begin empty belong to the pod: its containers see the same files.
-    fn volumes(&self, pod: &Value, container: &Value, root: &Path, uid: u32) -> Vec<(PathBuf, PathBuf)> {
-        let hosts = self.world.dir().join("hosts");
-        // Under the same name as outside: programs that enter a pod find it on either side.
-        let shared = self.world.shared();
-        fs::create_dir_all(inside_of(root, &shared)).expect("a place for a volume");
-        let mut volumes = vec![(hosts, PathBuf::from("/etc/hosts")), (shared.clone(), shared)];
-        fs::write(root.join("etc/hosts"), "").expect("a file to bind over");
-        if pod["spec"]["automountServiceAccountToken"] != false {
-            fs::create_dir_all(root.join(ACCOUNT.trim_start_matches('/'))).expect("a place for a volume");
-            volumes.push((self.world.account(), ACCOUNT.into()));
-        }
-        let sources = pod["spec"]["volumes"].as_array().cloned().unwrap_or_default();
-        for mounted in container["volumeMounts"].as_array().into_iter().flatten() {
-            let source =
-                sources.iter().find(|source| source["name"] == mounted["name"]).expect("a volume of that name");
-            let volume = format!("{}_{}", text(&pod["metadata"]["uid"]), text(&mounted["name"]));
-            let dir = self.world.dir().join("roots").join(volume);
-            let place = text(&mounted["mountPath"]);
-            let host = text(&source["hostPath"]["path"]);
-            let given = fs::read_link(self.world.volume(text(&mounted["name"])));
-            let from = match given {
-                Ok(folder) => owned_by(folder, uid),
-                Err(_) if host.is_empty() => self.filled(&dir, source, &name_of(pod).0, uid),
-                Err(_) => host.into(),
-            };
-            let inside = inside_of(root, Path::new(place));
-            let from = match mounted["subPath"].as_str() {
-                Some(file) => {
-                    fs::write(inside, "").expect("a file to bind over");
-                    from.join(file)
-                }
-                None => {
-                    fs::create_dir_all(inside).expect("a place for a volume");
-                    from
-                }
-            };
-            volumes.push((from, place.into()));
-        }
-        volumes
-    }
-
-    /// A folder that was empty when the pod began, or one with the values of a Secret.
-    fn filled(&self, dir: &Path, source: &Value, namespace: &str, uid: u32) -> PathBuf {
-        fs::create_dir_all(dir).expect("a volume");
-        owned_by(dir.to_owned(), uid);
-        let secret = text(&source["secret"]["secretName"]);
-        let object = self.server.object(&format!("/api/v1/namespaces/{namespace}/secrets/{secret}"));
-        let object = object.unwrap_or_default();
-        for (name, value) in object["data"].as_object().into_iter().flatten() {
-            let bytes = BASE64_STANDARD.decode(text(value)).expect("base64 in a Secret");
-            fs::write(dir.join(name), bytes).expect("a value of a Secret");
-        }
-        for (name, value) in object["stringData"].as_object().into_iter().flatten() {
-            fs::write(dir.join(name), text(value)).expect("a value of a Secret");
-        }
-        dir.to_owned()
-    }
-
     /// Starts again what should run, and says how it is.
     fn look_after(&mut self, pod: &Value) {
         let name = name_of(pod);
         let running = self.pods.get_mut(&name).expect("a pod that was started");
         if running.process.as_mut().is_some_and(Process::ended) {
             let done = running.process.take().expect("it was just there").wait(Duration::from_secs(1));
+            if !running.prepares {
+                note(&self.world.ends_file(), &format!("{}/{}: {done}\n", name.0, name.1));
+            }
             (running.exit, running.ended) = (Some(done.code()), Instant::now());
             let _ = fs::remove_file(self.world.pod_file(&name.0, &name.1));
         }
@@ -369,13 +286,15 @@ fn daemon_pod(set: &Value, node: &Node) -> Value {
         "spec": spec})
 }
 
-fn inside_of(root: &Path, place: &Path) -> PathBuf {
-    root.join(place.strip_prefix("/").unwrap_or(place))
+/// Whether a pod's process has become the pod's program: until then there is nothing in the pod, and `exec` finds the machine.
+fn has_begun(process: &Process, init: &Path) -> bool {
+    program_of(process.pid()).is_some_and(|program| init.file_name().is_none_or(|init| *init != *program))
 }
 
-fn owned_by(folder: PathBuf, uid: u32) -> PathBuf {
-    std::os::unix::fs::chown(&folder, Some(uid), Some(uid)).expect("a volume's owner");
-    folder
+/// Adds a line or more to a file.
+fn note(file: &Path, text: &str) {
+    let file = fs::File::options().create(true).append(true).open(file);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("write down what happened");
 }
 
 fn own_network(node: &Node, label: &str) -> (Option<Netns>, std::net::Ipv4Addr) {

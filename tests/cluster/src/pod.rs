@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
+use netobserv_testkit::proc::binaries;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -19,6 +20,10 @@ use serde::{Deserialize, Serialize};
 
 /// Folders of the machine that programs with shared libraries, and programs that look at the kernel, need.
 const HOST: [&str; 7] = ["/usr", "/lib", "/lib64", "/proc", "/sys", "/dev", "/etc/ssl"];
+
+/// The programs in the image's root.
+const COLLECTOR: &str = "network-observability-cli";
+const AGENT: &str = "netobserv-agent";
 
 /// Longest time for other threads to start their processes.
 const SOON: Duration = Duration::from_secs(10);
@@ -40,19 +45,41 @@ pub struct Init {
     pub log: PathBuf,
 }
 
-/// Lays out an image in a folder: ours with collector and agent, or one with the machine's own shell and tools. What an
-/// earlier pod of the same name has left there goes.
+/// Copies of the programs for the pods of a cluster. Mounts would follow a program that is built anew during the test, and a
+/// copy for each pod is so much to write that a slow disk keeps pods from starting for many seconds.
+///
+/// # Panics
+/// When they cannot be made.
+pub fn keep_programs(folder: &Path) {
+    let bins = binaries();
+    for (program, name) in [(&bins.collector, COLLECTOR), (&bins.agent, AGENT)] {
+        fs::copy(program, folder.join(name)).unwrap_or_else(|error| panic!("copy {}: {error}", program.display()));
+    }
+}
+
+/// Lays out an image in a folder: ours, with those [programs](keep_programs), or one with the machine's own shell and tools.
+/// What an earlier pod of the same name has left there goes.
 ///
 /// # Panics
 /// When that fails.
-pub fn lay_out(root: &Path, ours: Option<(&Path, &Path)>) {
+pub fn lay_out(root: &Path, ours: Option<&Path>) {
     let _ = fs::remove_dir_all(root);
     let make = |folder: &str| fs::create_dir_all(root.join(folder)).expect("a folder of a pod");
     ["etc", "output", "programs", "run", "tmp", "etc/netobserv/tls"].into_iter().for_each(make);
     match ours {
-        Some((collector, agent)) => {
+        Some(programs) => {
             make("bin");
-            copy_programs(root, collector, agent);
+            for (program, place) in [
+                (COLLECTOR, COLLECTOR),
+                (COLLECTOR, "netobserv-collector"),
+                (COLLECTOR, "bin/tar"),
+                (COLLECTOR, "bin/sleep"),
+            ]
+            .into_iter()
+            .chain([(AGENT, AGENT)])
+            {
+                fs::hard_link(programs.join(program), root.join(place)).expect("a program of a pod");
+            }
         }
         None => symlink("usr/bin", root.join("bin")).expect("a link of a pod"),
     }
@@ -63,19 +90,6 @@ pub fn lay_out(root: &Path, ours: Option<(&Path, &Path)>) {
             Err(_) if host.is_dir() => fs::create_dir_all(inside).expect("a folder of a pod"),
             Err(_) => {}
         }
-    }
-}
-
-fn copy_programs(root: &Path, collector: &Path, agent: &Path) {
-    for (name, program) in [
-        ("network-observability-cli", collector),
-        ("netobserv-collector", collector),
-        ("netobserv-agent", agent),
-        ("bin/tar", collector),
-        ("bin/sleep", collector),
-    ] {
-        // A copy: a bind mount would follow a program that is built anew during the test.
-        fs::copy(program, root.join(name)).unwrap_or_else(|error| panic!("copy {}: {error}", program.display()));
     }
 }
 

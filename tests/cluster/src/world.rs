@@ -68,6 +68,11 @@ impl World {
         self.dir.join("shared")
     }
 
+    /// Folder of the programs in the pods' image.
+    pub fn programs(&self) -> PathBuf {
+        self.dir.join("programs")
+    }
+
     /// File with what every pod has in its environment, beside what its object says.
     pub fn env_file(&self) -> PathBuf {
         self.dir.join("env.json")
@@ -86,6 +91,11 @@ impl World {
     /// File with the output of a pod; it outlives the process.
     pub fn log_file(&self, namespace: &str, name: &str) -> PathBuf {
         self.dir.join("logs").join(format!("{namespace}_{name}.log"))
+    }
+
+    /// File with the ends of processes that were to go on.
+    pub fn ends_file(&self) -> PathBuf {
+        self.dir.join("logs").join("ends.log")
     }
 
     /// The state of a pod, if it has a process.

@@ -4,48 +4,44 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{Running, State, container, matches, name_of, text};
+use super::{Running, State, container, has_begun, matches, name_of, text};
 
 impl State {
     pub(super) fn status(&self, pod: &Value, running: &Running) -> Value {
-        let runs = running.process.is_some();
-        if runs && running.prepares {
-            return self.status_before(pod, running);
-        }
-        let phase = match (runs, running.exit, pod["spec"]["restartPolicy"] == "Never") {
-            (true, ..) | (_, _, false) => "Running",
+        let process = running.process.as_ref();
+        // Until then the first container prepares the pod, or its own is not there yet.
+        let begun = process.map(|process| !running.prepares && has_begun(process, &self.program));
+        let phase = match (begun, running.exit, pod["spec"]["restartPolicy"] == "Never") {
+            (Some(false), ..) => "Pending",
+            (Some(true), ..) | (_, _, false) => "Running",
             (_, Some(0), _) => "Succeeded",
             _ => "Failed",
         };
-        let state = match running.exit {
-            _ if runs => json!({"running": {}, "waiting": null, "terminated": null}),
-            code if phase == "Running" => {
+        let state = match (begun, running.exit) {
+            (Some(true), _) => json!({"running": {}, "waiting": null, "terminated": null}),
+            (Some(false), _) => {
+                let reason = if running.prepares { "PodInitializing" } else { "ContainerCreating" };
+                json!({"waiting": {"reason": reason}})
+            }
+            (None, code) if phase == "Running" => {
                 json!({"running": null, "waiting": {"reason": "CrashLoopBackOff", "message": format!("exit code {code:?}")}})
             }
-            code => json!({"running": null, "terminated": {"exitCode": code}}),
+            (None, code) => json!({"running": null, "terminated": {"exitCode": code}}),
         };
+        let runs = begun == Some(true);
         let ready = if runs { "True" } else { "False" };
         let host = self.node_of(pod).map(|node| node.address.to_string());
-        let first = container(pod, true)["name"].as_str();
-        let first: Vec<_> = first
-            .map(|name| json!({"name": name, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}))
-            .into_iter()
-            .collect();
+        let of_first = match running.prepares {
+            true => json!({"running": {}}),
+            false => json!({"terminated": {"exitCode": 0, "reason": "Completed"}}),
+        };
+        let first = container(pod, true)["name"].as_str().map(|name| json!({"name": name, "state": of_first}));
+        let first: Vec<_> = first.into_iter().collect();
         json!({"phase": phase, "podIP": running.address, "podIPs": [{"ip": running.address}], "hostIP": host,
             "initContainerStatuses": first,
             "conditions": [{"type": "Ready", "status": ready}, {"type": "PodScheduled", "status": "True"}],
-            "containerStatuses": [{"name": text(&pod["spec"]["containers"][0]["name"]), "ready": runs, "state": state,
+            "containerStatuses": [{"name": text(&container(pod, false)["name"]), "ready": runs, "state": state,
                 "restartCount": running.restarts}]})
-    }
-
-    /// While the first container prepares the others.
-    fn status_before(&self, pod: &Value, running: &Running) -> Value {
-        let host = self.node_of(pod).map(|node| node.address.to_string());
-        json!({"phase": "Pending", "podIP": running.address, "podIPs": [{"ip": running.address}], "hostIP": host,
-            "conditions": [{"type": "Ready", "status": "False"}, {"type": "PodScheduled", "status": "True"}],
-            "initContainerStatuses": [{"name": text(&container(pod, true)["name"]), "state": {"running": {}}}],
-            "containerStatuses": [{"name": text(&container(pod, false)["name"]), "ready": false,
-                "state": {"waiting": {"reason": "PodInitializing"}}}]})
     }
 
     pub(super) fn tell_daemonsets(&self) {
