@@ -15,6 +15,8 @@ use state::{State, Trouble};
 /// Between two looks: at first short, as images may be there already.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// An API server that is being replaced answers again a moment later: so often each look is tried.
+const TRIES: u32 = 3;
 /// Looks that find no pod at all, or a silent one, before the cluster is asked why.
 const PATIENCE: u32 = 3;
 
@@ -74,13 +76,11 @@ pub(crate) fn wait(
     let (mut pause, mut told, mut without_pods, mut silent) = (FIRST_PAUSE, String::new(), 0, 0);
     let call = Call::rollout(namespace, session);
     loop {
-        let list: Option<Value> = oc.json(&call)?;
-        let items = list.as_ref().and_then(|list| list["items"].as_array());
-        let items = items.ok_or_else(|| oc.garbage(&call, "there is no list of items"))?;
+        let items = look(oc, &call, start + timeout)?;
         if let Some(handover) = &mut handover {
-            bar.suspend(|| handover.give(items))?;
+            bar.suspend(|| handover.give(&items))?;
         }
-        let state = State::of(items);
+        let state = State::of(&items);
         if state.is_done() {
             bar.finish_and_clear();
             steps.say(&state.to_string());
@@ -110,6 +110,24 @@ pub(crate) fn wait(
         }
         oc.rest(pause.min(timeout.saturating_sub(start.elapsed())), "watch the agents start")?;
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// DaemonSet and pods.
+fn look(oc: &Oc, call: &Call, end: Instant) -> Result<Vec<Value>, OcError> {
+    for _ in 1..TRIES {
+        match oc.json::<Value>(call) {
+            Err(OcError::Failed(_)) if Instant::now() < end => oc.rest(FIRST_PAUSE * 2, "watch the agents start")?,
+            answer => return items(oc, call, answer?),
+        }
+    }
+    items(oc, call, oc.json(call)?)
+}
+
+fn items(oc: &Oc, call: &Call, answer: Option<Value>) -> Result<Vec<Value>, OcError> {
+    match answer.unwrap_or_default()["items"].take() {
+        Value::Array(items) => Ok(items),
+        _ => Err(oc.garbage(call, "there is no list of items")),
     }
 }
 
