@@ -9,6 +9,7 @@ use crate::copy::{self, CopyError};
 use crate::oc::{Call, Oc, OcError, exit_code};
 use crate::options::Access;
 use crate::preflight::Holder;
+use crate::process::job::Streams;
 use crate::say::{Steps, warn};
 use crate::signal::Wishes;
 
@@ -48,7 +49,7 @@ pub fn follow(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError>
     if oc.is_dry() {
         return Ok(oc.run(&call).map(drop)?);
     }
-    let done = oc.attend(&call, false, &mut || oc.is_interrupted())?;
+    let done = oc.attend(&call, Streams::Shown, &mut || oc.is_interrupted())?;
     if done.cut.is_some() || done.ending.is_good() {
         return Ok(());
     }

@@ -208,15 +208,14 @@ impl Oc {
         Ok(done.text())
     }
 
-    /// Makes a call with the user's terminal, or with standard output alone, and gives its exit code. `stop` may end it.
+    /// Makes a call whose streams the user follows, and gives its exit code. `stop` may end it.
     ///
     /// # Errors
     ///
     /// It cannot be started.
-    pub fn attend(&self, call: &Call, terminal: bool, stop: &mut dyn FnMut() -> bool) -> Result<Done, OcError> {
-        let streams = if terminal { Streams::Terminal } else { Streams::Shown };
+    pub fn attend(&self, call: &Call, streams: Streams, stop: &mut dyn FnMut() -> bool) -> Result<Done, OcError> {
         self.say(call);
-        let shielded = !terminal || self.heard.is_some();
+        let shielded = streams != Streams::Terminal || self.heard.is_some();
         let job = Job { args: self.words(call), input: None, streams, shielded, limit: None };
         let done = job::run(&self.program, &job, &mut |_| stop())?;
         self.settle(done.ending);

@@ -4,7 +4,7 @@ mod cluster_world;
 
 use std::time::Duration;
 
-use cluster_world::{Shop, capture, files, state};
+use cluster_world::{A_MINUTE, Shop, capture, files, state};
 use netobserv_testkit::proc::binaries;
 use netobserv_testkit::{Dice, Run, Signal, https, require_privileged, wait_for};
 
@@ -48,6 +48,9 @@ fn ctrl_c_copies_and_cleans_up() {
     let shop = Shop::cast(&mut dice);
     let plugin = capture(&shop, &["flows", "--max-time=5m"]);
     shop.wait_capturing();
+    let nodes = shop.cluster.nodes().len();
+    let told = format!("{nodes} of {nodes} nodes capture");
+    assert!(wait_for(A_MINUTE, || plugin.stderr().contains(&told)), "{}\n{}", plugin.stdout(), plugin.stderr());
     shop.wait_flows();
     shop.browse(dice.number(0..=10) as usize);
     std::thread::sleep(dice.millis(0..=1_500)); // The moment of the end.

@@ -19,6 +19,7 @@ use crate::ingest::door::Door;
 use crate::ingest::{Grpc, Ingest, Receiver, listen};
 use crate::keeper::{self, Pod};
 use crate::lines::Lines;
+use crate::nodes;
 use crate::output::{self, Paths};
 use crate::pipeline::{Pipeline, Sinks};
 use crate::query::Predicate;
@@ -103,6 +104,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     info!("Started collector on {}", options.listen);
     debug!("Ready ! Waiting for flows...");
 
+    nodes::tell_when_all_capture(options.expect_nodes, counts.clone());
     let mut running = begin(&options)?;
     let mut view = Some(View::start(&options, &paths, Source { started, counts: counts.clone(), intake })?);
     let end = until_end(&options, started, &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;

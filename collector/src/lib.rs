@@ -15,6 +15,7 @@ pub mod keeper;
 pub mod lines;
 pub mod log;
 pub mod multicall;
+mod nodes;
 pub mod output;
 pub mod packets;
 pub mod parent;

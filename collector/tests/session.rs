@@ -5,6 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use netobserv_testkit::{Run, Signal, wait_for};
+use netobserv_wire::pbflow::{AgentStatus, Records};
 use serde_json::{Value, json};
 use support::{Collector, SOON, get_flows, program, records};
 
@@ -140,6 +141,25 @@ fn a_capture_without_a_session_leaves_nothing_but_its_files() {
 fn silent_nodes_are_told() {
     let collector = Collector::start(&["--expect-nodes", "3"]);
     collector.client().send("n1", records::some(0, 7), true).unwrap();
+    assert!(!collector.process.stderr().contains("nodes capture"), "{}", collector.process.stderr());
     let ended = collector.stop(Signal::SIGTERM);
     assert!(ended.finished.stdout.contains("1 of 3 nodes sent something"), "{}", ended.finished);
+}
+
+/// A sign of life is not enough: an agent that has just started watches no interface yet.
+#[test]
+fn that_all_nodes_capture_is_told() {
+    let collector = Collector::start(&["--expect-nodes", "2"]);
+    let client = collector.client();
+    let say = |node: &str, interfaces| {
+        let agent = AgentStatus { node: node.into(), interfaces, ..AgentStatus::default() };
+        client.send_records(Records { agent: Some(agent), ..Records::default() }).unwrap();
+    };
+    let told = |time| wait_for(time, || collector.process.stderr().contains("2 of 2 nodes capture"));
+    say("n1", 3);
+    say("n2", 0);
+    assert!(!told(Duration::from_millis(500)), "{}", collector.process.stderr());
+    say("n2", 4);
+    assert!(told(SOON), "{}", collector.process.stderr());
+    collector.stop(Signal::SIGTERM);
 }

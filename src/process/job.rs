@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::echo::Echo;
 use super::{Ending, ProcessError, Program, quoted};
 
 /// Between two looks at the clock and at the signals; the end of the program itself is noticed at once.
@@ -22,6 +23,8 @@ pub enum Streams {
     Kept,
     /// Like `Kept`, but standard output goes to ours.
     Shown,
+    /// Like `Shown`, and what it writes on standard error is said again as it comes; only the end of that is kept.
+    Heard,
     /// All three are those of this program: a person sits there.
     Terminal,
 }
@@ -59,7 +62,7 @@ pub struct Done {
     pub cut: Option<Cut>,
     /// What it wrote, rewound to the start.
     pub output: File,
-    /// What it wrote on standard error.
+    /// What it wrote on standard error; the end of it where it was heard.
     pub errors: String,
 }
 
@@ -90,13 +93,24 @@ pub fn run(program: &Program, job: &Job<'_>, stop: &mut dyn FnMut(&File) -> bool
     let refused = |source| ProcessError::Refused { path: program.path.clone(), source };
     let output = tempfile::tempfile().map_err(refused)?;
     let mut errors = tempfile::tempfile().map_err(refused)?;
-    let expression = expression(program, job, &output, &errors).map_err(refused)?;
+    let mut expression = expression(program, job, &output, &errors).map_err(refused)?;
+    let mut echo = None;
+    if job.streams == Streams::Heard {
+        let (from, to) = io::pipe().map_err(refused)?;
+        expression = expression.stderr_file(to);
+        echo = Some(Echo::start(from));
+    }
     let handle = Arc::new(expression.start().map_err(refused)?);
+    // Ours is a way into the pipe, too.
+    drop(expression);
     let cut = wait(&handle, job.limit, &mut || stop(&output)).map_err(refused)?;
     if cut.is_some() {
         end(&handle);
     }
     let ending = Ending::of(handle.wait().map(|output| output.status));
+    if let Some(echo) = echo {
+        return Ok(Done { ending, cut, output, errors: echo.finish() });
+    }
     let mut said = Vec::new();
     errors.rewind().and_then(|()| errors.read_to_end(&mut said)).map_err(refused)?;
     Ok(Done { ending, cut, output, errors: String::from_utf8_lossy(&said).into_owned() })
@@ -135,6 +149,8 @@ fn expression(program: &Program, job: &Job<'_>, output: &File, errors: &File) ->
             Some(input) => expression.stdin_bytes(input),
             None => expression.stdin_null(),
         };
+    }
+    if matches!(job.streams, Streams::Kept | Streams::Shown) {
         // Unnamed files, not pipes: whoever the program leaves behind cannot hold us up.
         expression = expression.stderr_file(errors.try_clone()?);
     }

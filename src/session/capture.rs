@@ -11,7 +11,7 @@ use super::keylog::Reader;
 use super::{Session, SessionError, look};
 use crate::oc::{Call, Oc, OcError, exit_code};
 use crate::process::Ending;
-use crate::process::job::Done;
+use crate::process::job::{Done, Streams};
 use crate::process::terminal::Terminal;
 use crate::say::{self, warn};
 
@@ -38,6 +38,7 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
     session.steps.say("Executing collector command... ");
     let terminal = say::has_terminal() && !session.settings.data_on_stdout;
     let call = session.capture_call(terminal, Some(nodes));
+    let streams = if terminal { Streams::Terminal } else { Streams::Heard };
     let before = if terminal { Terminal::look() } else { Terminal::default() };
     let quiet = session.oc.quiet();
     let namespace = session.plan.namespace.clone();
@@ -55,7 +56,7 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
         scope.spawn(move || renew(quiet, namespace, pause, &over));
         let secrets = keylog.map(|keylog| scope.spawn(move || Reader::new(keylog).run(steady, namespace, &no_more)));
         let mut watch = Watch { session, finished: &mut finished, since: None };
-        let done = watch.session.oc.attend(&call, terminal, &mut || watch.is_over());
+        let done = watch.session.oc.attend(&call, streams, &mut || watch.is_over());
         drop((end_renewals, end_secrets));
         secrets_missing = secrets.and_then(|reader| reader.join().ok().flatten());
         done

@@ -22,6 +22,7 @@ use crate::control::Control;
 use crate::counts::Counts;
 use crate::enrich::Names;
 use crate::ingest::{door::Door, listen, packets::PacketIngest};
+use crate::nodes;
 use crate::output::Folder;
 use crate::signals::{Kind, Signals};
 use crate::sink::SinkError;
@@ -70,6 +71,7 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
     info!("Started collector on {}", options.listen);
     debug!("Ready ! Waiting for packets...");
 
+    nodes::tell_when_all_capture(options.expect_nodes, counts.clone());
     let mut running = begin(&options)?;
     let source =
         sightings.map(|intake| PacketSource { started, counts: counts.clone(), tally: tally.clone(), intake, who });

@@ -1,0 +1,27 @@
+//! Says when all nodes capture. What comes before that nobody sees, and who wants to show a fault waits for this line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+
+use crate::counts::Counts;
+
+/// How often the agents are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Says it in the log once so many nodes watch their interfaces; never when the number is not known.
+pub(crate) fn tell_when_all_capture(expected: u64, counts: Arc<Counts>) {
+    if expected == 0 {
+        return;
+    }
+    tokio::spawn(async move {
+        while counts.agents().values().filter(|agent| agent.interfaces > 0).count() < expected as usize {
+            tokio::time::sleep(LOOK).await;
+        }
+        match expected {
+            1 => info!("1 of 1 node captures"),
+            nodes => info!("{nodes} of {nodes} nodes capture"),
+        }
+    });
+}
