@@ -5,7 +5,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use netobserv_testkit::{Files, Process, Signal, wait_for};
@@ -214,9 +214,13 @@ fn certificates_that_are_not_there_end_the_start() {
     assert!(finished.stderr.contains("ca.crt") && finished.stderr.contains("--tls-dir names the folder"), "{finished}");
 }
 
+/// One flood at a time: both together need more files than this process may have open.
+static FLOOD: Mutex<()> = Mutex::new(());
+
 /// Ten thousand connections that say nothing, garbage, and a scan; agents come and go meanwhile.
 fn flood(lab: &Lab, agent: &dyn Fn(u64)) {
     const IDLE: usize = 10_000;
+    let _turn = FLOOD.lock().unwrap_or_else(PoisonError::into_inner);
     let mut idle = Vec::with_capacity(IDLE);
     for number in 0..IDLE {
         idle.push(TcpStream::connect(lab.address).expect("a connection"));

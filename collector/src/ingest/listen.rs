@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::transport::Server;
 
@@ -21,6 +21,9 @@ const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
 /// Requests of one connection at a time.
 const STREAMS: u32 = 16;
+/// Connections that may wait until they are taken: all agents come in the same moment. One that finds no place is tried again by the
+/// kernel, a second later. The kernel allows as many as `net.core.somaxconn`, by default 4,096.
+const BACKLOG: u32 = 1_024;
 
 /// An open place to listen. The file of a Unix socket goes with it.
 #[derive(Debug)]
@@ -63,8 +66,8 @@ fn option(listen: &Listen) -> &'static str {
 /// When it is in use, or the system refuses.
 pub async fn bind(listen: &Listen) -> Result<Listener, ListenError> {
     let bound = match listen {
-        Listen::Port(port) => bind_everywhere(*port).await.map(Listener::Tcp),
-        Listen::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+        Listen::Port(port) => bind_everywhere(*port).map(Listener::Tcp),
+        Listen::Tcp(address) => bind_tcp(*address).map(Listener::Tcp),
         Listen::Unix(path) => bind_unix(path).await,
     };
     bound.map_err(|error| match error.kind() {
@@ -74,13 +77,21 @@ pub async fn bind(listen: &Listen) -> Result<Listener, ListenError> {
 }
 
 /// IPv6 takes IPv4 as well, where there is IPv6.
-async fn bind_everywhere(port: u16) -> io::Result<TcpListener> {
-    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
+fn bind_everywhere(port: u16) -> io::Result<TcpListener> {
+    match bind_tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
+            bind_tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
         }
         bound => bound,
     }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+    // Connections of an earlier capture, which the kernel still remembers, do not hold the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A socket file that nobody listens on is left from a killed collector: it is replaced.
@@ -129,6 +140,18 @@ mod tests {
             error,
             format!("{address} is in use: end the program that listens there, or choose another with --listen")
         );
+    }
+
+    #[tokio::test]
+    async fn agents_that_come_together_do_not_wait_for_each_other() {
+        let listener = bind(&Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))).await.unwrap();
+        let Listener::Tcp(listener) = &listener else { panic!("{listener:?}") };
+        let address = listener.local_addr().unwrap();
+        // Nobody takes them. A connection that has to be tried again takes a second.
+        let soon = Duration::from_millis(900);
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, soon).expect("a place in the queue");
+        let all: Vec<_> = (0..500).map(connect).collect();
+        assert_eq!(all.len(), 500);
     }
 
     #[tokio::test]
