@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use netobserv_testkit::memory::of_process;
 use netobserv_testkit::{Files, Process, Run, Signal, wait_for};
 use prost::bytes::Bytes;
 use rusqlite::types::Value;
@@ -239,9 +240,7 @@ impl Bench {
 
     /// Most resident memory until now, MiB.
     fn memory(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).expect("its status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
-        line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
+        of_process(self.process.pid(), "VmHWM").expect("the collector") as f64 / f64::from(1 << 20)
     }
 
     /// CPU seconds of its threads until now, by name.
@@ -309,15 +308,19 @@ fn take_for_with(batches: &[Bytes], time: Duration, change: impl FnOnce(Run) -> 
     let collector = Bench::start_with(change);
     warm::memory(time);
     let cpu = |collector: &Bench| process_cpu("self") + process_cpu(&collector.process.pid().to_string());
+    // What it took to start, and to learn the names of the cluster, is no cost of a row.
+    let begun = collector.cpu();
     let (start, ours, all) = (Instant::now(), cpu(&collector), machine_cpu());
     let sent = runtime().block_on(offer_closed(&collector.socket(), batches, start + time));
     let rate = sent as f64 / start.elapsed().as_secs_f64();
     let others = (machine_cpu() - all - (cpu(&collector) - ours)) / start.elapsed().as_secs_f64();
     println!("other programs took {others:.1} cores meanwhile: the ratio means something only near 0");
     let memory = collector.memory();
-    let micros = collector.cpu().values().sum::<f64>() * 1e6 / sent as f64;
+    let mut micros = 0.0;
     for (thread, seconds) in collector.cpu() {
-        println!("thread {thread}: {:.2} us of CPU a row", seconds * 1e6 / sent as f64);
+        let each = (seconds - begun.get(&thread).unwrap_or(&0.0)) * 1e6 / sent as f64;
+        println!("thread {thread}: {each:.2} us of CPU a row");
+        micros += each;
     }
     let (end, files) = collector.stop();
     let json = count_lines(&files.json) - 2;

@@ -9,6 +9,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use netobserv_testkit::memory::of_process;
 use netobserv_testkit::{Blast, LocalCapture, Pair, Run, Signal, link_counters, wait_for};
 use netobserv_wire::netobserv::packets_client::PacketsClient;
 use netobserv_wire::netobserv::{Encoding, PacketBatch, PacketInterface};
@@ -193,11 +194,9 @@ fn told(memory: &[(&str, u64)]) -> String {
     format!("at most {}", each.collect::<Vec<_>>().join(", "))
 }
 
-/// Most memory that a process ever had: `VmHWM`, in KiB.
+/// Most memory that a process ever had.
 fn peak(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or_default() << 10
+    of_process(pid, "VmHWM").unwrap_or_default()
 }
 
 /// The same of the agent and of the collector that the plugin has started.

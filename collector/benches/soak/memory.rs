@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use netobserv_testkit::memory::of_process;
+
 /// Between two looks.
 const EACH: Duration = Duration::from_secs(1);
 /// What the last third may have more than the middle one: a part of it, and so many MiB.
@@ -33,7 +35,7 @@ impl Memory {
     /// Looks, when it is time.
     pub(crate) fn look(&mut self) {
         if self.start.elapsed() >= EACH * self.seen.len() as u32 {
-            self.seen.extend(resident(self.pid));
+            self.seen.extend(of_process(self.pid, "VmRSS").map(|bytes| bytes as f64 / f64::from(1 << 20)));
         }
     }
 
@@ -58,11 +60,4 @@ impl Memory {
         ];
         wrong.into_iter().filter(|(is, _)| *is).map(|(_, text)| text).collect()
     }
-}
-
-/// MiB; `None` when the process is gone.
-fn resident(pid: i32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
 }

@@ -7,6 +7,8 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use netobserv_testkit::memory::free;
+
 /// Bytes of files a second, as far as was seen.
 const RATE: u64 = 1 << 30;
 /// Bytes that stay free.
@@ -21,11 +23,4 @@ pub(crate) fn memory(time: Duration) {
         byte.write(1);
     }
     black_box(bytes);
-}
-
-/// Bytes of memory that nothing uses.
-fn free() -> u64 {
-    let memory = std::fs::read_to_string("/proc/meminfo").expect("what memory there is");
-    let line = memory.lines().find_map(|line| line.strip_prefix("MemFree:")).expect("MemFree");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
 }

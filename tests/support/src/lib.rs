@@ -14,6 +14,7 @@ pub mod follow;
 pub mod frame;
 pub mod https;
 pub mod link;
+pub mod memory;
 pub mod netns;
 pub mod pair;
 pub mod privilege;

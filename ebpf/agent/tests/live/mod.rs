@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use netobserv_testkit::memory::of_process;
 use netobserv_testkit::{Finished, Netns, Process, Run, Signal, bpf, wait::settled, wait_for};
 use netobserv_wire::{
     Packet,
@@ -130,9 +131,7 @@ impl Agent {
 
     /// Largest memory that it had, in bytes.
     pub fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.pid())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak memory");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        of_process(self.process.pid(), "VmHWM").expect("it runs")
     }
 
     /// Ends it; it sends what it has.
