@@ -54,8 +54,9 @@ install_cross() {
   done
 }
 
-# build_static RUST_TARGET COMPILER WORDS...: cargo, for programs with no path of this machine in them; those for Linux are
-# static, so that they run on every distribution.
+# build_static RUST_TARGET COMPILER WORDS...: cargo, for programs with no path of this machine and no time of the build in them (C code
+# may ask for __TIME__, which compilers take from SOURCE_DATE_EPOCH; a constant, as what was compiled for another commit is used
+# again); those for Linux are static, so that they run on every distribution.
 build_static() {
   local target=$1 compiler=$2 upper cargo_home=${CARGO_HOME:-$HOME/.cargo} flags encoded
   shift 2
@@ -63,7 +64,7 @@ build_static() {
   flags=("--remap-path-prefix=$PWD=/source" "--remap-path-prefix=$cargo_home=/cargo")
   if [[ $target == *-linux-* ]]; then flags+=(-Ctarget-feature=+crt-static); fi
   encoded=$(printf '%s\x1f' "${flags[@]}")
-  env "CARGO_ENCODED_RUSTFLAGS=${encoded%$'\x1f'}" \
+  env SOURCE_DATE_EPOCH=0 "CARGO_ENCODED_RUSTFLAGS=${encoded%$'\x1f'}" \
     "CFLAGS=-ffile-prefix-map=$PWD=/source -ffile-prefix-map=$cargo_home=/cargo" \
     "CARGO_TARGET_${upper}_LINKER=$compiler" "CC_${target//-/_}=$compiler" \
     cargo build --release --locked --target "$target" "$@"
