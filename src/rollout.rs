@@ -115,16 +115,16 @@ pub(crate) fn wait(
 
 /// DaemonSet and pods.
 fn look(oc: &Oc, call: &Call, end: Instant) -> Result<Vec<Value>, OcError> {
-    for _ in 1..TRIES {
+    let mut tries = 1;
+    let answer = loop {
         match oc.json::<Value>(call) {
-            Err(OcError::Failed(_)) if Instant::now() < end => oc.rest(FIRST_PAUSE * 2, "watch the agents start")?,
-            answer => return items(oc, call, answer?),
+            Err(OcError::Failed(_)) if tries < TRIES && Instant::now() < end => {
+                oc.rest(FIRST_PAUSE * 2, "watch the agents start")?;
+                tries += 1;
+            }
+            answer => break answer?,
         }
-    }
-    items(oc, call, oc.json(call)?)
-}
-
-fn items(oc: &Oc, call: &Call, answer: Option<Value>) -> Result<Vec<Value>, OcError> {
+    };
     match answer.unwrap_or_default()["items"].take() {
         Value::Array(items) => Ok(items),
         _ => Err(oc.garbage(call, "there is no list of items")),

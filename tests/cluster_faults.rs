@@ -4,23 +4,18 @@
 mod cluster_world;
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use cluster_world::clock::Clocks;
 use cluster_world::{A_MINUTE, NOTHING, Shop, capture, files, inside, state};
 use netobserv_testkit::proc::signal;
 use netobserv_testkit::tmpfs::Tmpfs;
+use netobserv_testkit::wait::now_ms;
 use netobserv_testkit::{Blast, Dice, Files, Run, Signal, require_privileged, wait_for};
 use serde_json::Value;
 
 const CAPTURE: [&str; 3] = ["flows", "--max-time=5m", "--copy=true"];
 /// What [`Blast`] sends, at the node where it is sent.
 const BLASTED: &str = "AgentIP = '10.77.1.1' AND Proto = 17 AND DstPort = 53000";
-
-/// Ms since 1970 by this machine's clock.
-fn now_ms() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis()).expect("some time")
-}
 
 /// Whether a flow was seen on this node, and began at a time for which `time` holds.
 fn seen(flow: &Value, node: &str, time: impl Fn(i64) -> bool) -> bool {
@@ -50,7 +45,7 @@ fn a_killed_agent_is_started_again_and_what_it_took_along_is_told() {
         let other = shop.cluster.pid("netobserv-cli", &victim);
         other.is_some() && other != pid && node.programs() == programs
     });
-    comes("flows of the new agent", now_ms());
+    comes("flows of the new agent", now_ms().cast_signed());
     plugin.signal_group(Signal::SIGINT);
     let done = plugin.wait(A_MINUTE);
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
@@ -101,12 +96,12 @@ fn clocks_that_are_set_change_times_and_nothing_else() {
     let collector = if dice.number(0..=1) == 0 { back } else { -back };
     clocks.set("netobserv-cli-node2", -back);
     clocks.set("collector", collector);
-    let (near, far, half) = ("10.77.1.1", "10.77.2.1", now_ms() - back * 500);
+    let (near, far, half) = ("10.77.1.1", "10.77.2.1", now_ms().cast_signed() - back * 500);
     shop.cluster.wait_until("flows by the clock that was set back", || {
         shop.ask();
         inside::flows(&shop).iter().any(|flow| seen(flow, far, |start| start < half))
     });
-    let set = now_ms();
+    let set = now_ms().cast_signed();
     shop.cluster.wait_until("flows by the clock that was not", || {
         shop.ask();
         inside::flows(&shop).iter().any(|flow| seen(flow, near, |start| start >= set))

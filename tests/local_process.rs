@@ -4,13 +4,12 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use netobserv_testkit::wait::now_ms;
 use netobserv_testkit::{Signal, require_privileged, wait_for};
 use serde_json::Value;
 
 mod process_world;
-use process_world::{
-    Cgroup, PATIENCE, PORT, RIGHT, Talk, World, kill, now_ms, pid, talks, told, visitors, wait_for_named,
-};
+use process_world::{Cgroup, PATIENCE, PORT, RIGHT, Talk, World, kill, pid, talks, told, visitors, wait_for_named};
 
 const RIGHT6: &str = "fd00::2";
 

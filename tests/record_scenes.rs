@@ -2,10 +2,14 @@
 //! corrected, and a wrong name. With `NETOBSERV_RECORD_SCENES=DIR` what was captured is kept, as scripts/record-scenes.sh
 //! wants it: the collector's tests and the pictures play it.
 
+mod cluster_world;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use cluster_world::state;
 use netobserv_test_cluster::scene::{NO_POLICY, Scene, WRONG_POLICY};
+use netobserv_testkit::wait::now_ms;
 use netobserv_testkit::{Files, Signal, require_privileged, wait_for};
 use serde_json::Value;
 
@@ -37,15 +41,12 @@ fn the_scenes_of_the_article() {
         "--port=53",
     ];
     let mut plugin = world.cluster.plugin(&words).own_group().start();
-    world.cluster.wait_until("a capture", || {
-        let words = ["exec", "-n", "netobserv-cli", "collector", "--", "/network-observability-cli", "renew"];
-        plugin.ended() || world.cluster.user("oc").args(words).finish().stdout.contains("\"capturing\"")
-    });
+    world.cluster.wait_until("a capture", || plugin.ended() || state(&world.cluster) == "capturing");
     assert!(!plugin.ended(), "{}\n{}", plugin.wait(Duration::from_secs(1)), world.cluster.logs());
     passes(EACH);
-    let wrong_until = now();
+    let wrong_until = now_ms();
     world.nft(NO_POLICY);
-    let right_from = now();
+    let right_from = now_ms();
     passes(EACH);
     plugin.signal_group(Signal::SIGINT);
     let done = plugin.wait(Duration::from_secs(60));
@@ -88,12 +89,6 @@ fn keep(flows: &[Value], folder: &Path) {
     write("policy-drop.json", &|flow| !dns(flow));
     write("nxdomain.json", &dns);
     write("nodejs.json", &|_| true);
-}
-
-/// As flows have it: milliseconds since 1970.
-fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970");
-    u64::try_from(since.as_millis()).expect("milliseconds")
 }
 
 /// Lets time pass: the pods do what they do.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use netobserv_testkit::memory::of_process;
+use netobserv_testkit::memory::{mib, of_process};
 use netobserv_testkit::{Files, Process, Run, Signal, wait_for};
 use prost::bytes::Bytes;
 use rusqlite::types::Value;
@@ -240,7 +240,7 @@ impl Bench {
 
     /// Most resident memory until now, MiB.
     fn memory(&self) -> f64 {
-        of_process(self.process.pid(), "VmHWM").expect("the collector") as f64 / f64::from(1 << 20)
+        mib(of_process(self.process.pid(), "VmHWM").expect("the collector"))
     }
 
     /// CPU seconds of its threads until now, by name.

@@ -202,6 +202,12 @@ impl Counts {
         self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
+    /// Agents that watch interfaces.
+    pub fn capturing(&self) -> u64 {
+        let agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        agents.values().filter(|agent| agent.interfaces > 0).count() as u64
+    }
+
     /// All counters now.
     pub fn totals(&self) -> Totals {
         let agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -16,7 +16,7 @@ pub(crate) fn tell_when_all_capture(expected: u64, counts: Arc<Counts>) {
         return;
     }
     tokio::spawn(async move {
-        while counts.agents().values().filter(|agent| agent.interfaces > 0).count() < expected as usize {
+        while counts.capturing() < expected {
             tokio::time::sleep(LOOK).await;
         }
         match expected {

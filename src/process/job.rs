@@ -92,14 +92,8 @@ pub fn line(program: &Path, args: &[OsString]) -> String {
 pub fn run(program: &Program, job: &Job<'_>, stop: &mut dyn FnMut(&File) -> bool) -> Result<Done, ProcessError> {
     let refused = |source| ProcessError::Refused { path: program.path.clone(), source };
     let output = tempfile::tempfile().map_err(refused)?;
-    let mut errors = tempfile::tempfile().map_err(refused)?;
-    let mut expression = expression(program, job, &output, &errors).map_err(refused)?;
-    let mut echo = None;
-    if job.streams == Streams::Heard {
-        let (from, to) = io::pipe().map_err(refused)?;
-        expression = expression.stderr_file(to);
-        echo = Some(Echo::start(from));
-    }
+    let expression = expression(program, job, &output).map_err(refused)?;
+    let (expression, errors) = Errors::of(expression, job.streams).map_err(refused)?;
     let handle = Arc::new(expression.start().map_err(refused)?);
     // Ours is a way into the pipe, too.
     drop(expression);
@@ -108,12 +102,46 @@ pub fn run(program: &Program, job: &Job<'_>, stop: &mut dyn FnMut(&File) -> bool
         end(&handle);
     }
     let ending = Ending::of(handle.wait().map(|output| output.status));
-    if let Some(echo) = echo {
-        return Ok(Done { ending, cut, output, errors: echo.finish() });
+    Ok(Done { ending, cut, output, errors: errors.text().map_err(refused)? })
+}
+
+/// Where standard error goes.
+enum Errors {
+    /// Where ours goes.
+    Ours,
+    Kept(File),
+    Heard(Echo),
+}
+
+impl Errors {
+    fn of(expression: duct::Expression, streams: Streams) -> io::Result<(duct::Expression, Self)> {
+        Ok(match streams {
+            Streams::Terminal => (expression, Self::Ours),
+            // Unnamed files, not pipes: whoever the program leaves behind cannot hold us up.
+            Streams::Kept | Streams::Shown => {
+                let file = tempfile::tempfile()?;
+                (expression.stderr_file(file.try_clone()?), Self::Kept(file))
+            }
+            Streams::Heard => {
+                let (from, to) = io::pipe()?;
+                (expression.stderr_file(to), Self::Heard(Echo::start(from)))
+            }
+        })
     }
-    let mut said = Vec::new();
-    errors.rewind().and_then(|()| errors.read_to_end(&mut said)).map_err(refused)?;
-    Ok(Done { ending, cut, output, errors: String::from_utf8_lossy(&said).into_owned() })
+
+    /// What was written, once the program has ended.
+    fn text(self) -> io::Result<String> {
+        match self {
+            Self::Ours => Ok(String::new()),
+            Self::Kept(mut file) => {
+                let mut said = Vec::new();
+                file.rewind()?;
+                file.read_to_end(&mut said)?;
+                Ok(String::from_utf8_lossy(&said).into_owned())
+            }
+            Self::Heard(echo) => Ok(echo.finish()),
+        }
+    }
 }
 
 fn wait(handle: &duct::Handle, limit: Option<Duration>, stop: &mut dyn FnMut() -> bool) -> io::Result<Option<Cut>> {
@@ -142,17 +170,13 @@ fn end(handle: &duct::Handle) {
 }
 
 #[allow(clippy::disallowed_methods, reason = "this module is the plugin's door to other programs")]
-fn expression(program: &Program, job: &Job<'_>, output: &File, errors: &File) -> io::Result<duct::Expression> {
+fn expression(program: &Program, job: &Job<'_>, output: &File) -> io::Result<duct::Expression> {
     let mut expression = duct::cmd(&program.path, &job.args).unchecked();
     if job.streams != Streams::Terminal {
         expression = match job.input {
             Some(input) => expression.stdin_bytes(input),
             None => expression.stdin_null(),
         };
-    }
-    if matches!(job.streams, Streams::Kept | Streams::Shown) {
-        // Unnamed files, not pipes: whoever the program leaves behind cannot hold us up.
-        expression = expression.stderr_file(errors.try_clone()?);
     }
     if job.streams == Streams::Kept {
         expression = expression.stdout_file(output.try_clone()?);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use netobserv_testkit::{LocalCapture, Netns, Process, Signal, Veth, wait_for};
 use serde_json::Value;
@@ -96,10 +96,6 @@ pub(crate) fn visitors(
 pub(crate) fn kill(process: Process) {
     process.signal(Signal::SIGKILL);
     process.wait(PATIENCE);
-}
-
-pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis() as u64
 }
 
 /// The number behind a word that a process printed.

@@ -8,7 +8,7 @@ use netobserv_collector::enrich::Names;
 use netobserv_collector::enrich::facts::{Fact, Identity, Owner, Pod, Service};
 use netobserv_collector::enrich::index::{Index, Question};
 use netobserv_collector::enrich::subnets::Subnets;
-use netobserv_testkit::memory::of_process;
+use netobserv_testkit::memory::{mib, of_process};
 
 use crate::large::{NODE, PODS, SERVICES, batches, cluster, host_address, name, pod_address, service_address};
 use crate::{BATCHES, RECORDS, Taken, take_for_with, verdict};
@@ -94,7 +94,7 @@ fn own_nanos() -> f64 {
 
 /// Resident memory of this process, MiB.
 fn resident() -> f64 {
-    of_process(std::process::id().cast_signed(), "VmRSS").expect("this process") as f64 / f64::from(1 << 20)
+    mib(of_process(std::process::id().cast_signed(), "VmRSS").expect("this process"))
 }
 
 fn pod(number: u64) -> Pod {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use netobserv_testkit::memory::of_process;
+use netobserv_testkit::memory::{mib, of_process};
 
 /// Between two looks.
 const EACH: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ impl Memory {
     /// Looks, when it is time.
     pub(crate) fn look(&mut self) {
         if self.start.elapsed() >= EACH * self.seen.len() as u32 {
-            self.seen.extend(of_process(self.pid, "VmRSS").map(|bytes| bytes as f64 / f64::from(1 << 20)));
+            self.seen.extend(of_process(self.pid, "VmRSS").map(mib));
         }
     }
 

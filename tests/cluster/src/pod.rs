@@ -74,10 +74,8 @@ pub fn lay_out(root: &Path, ours: Option<&Path>) {
                 (COLLECTOR, "netobserv-collector"),
                 (COLLECTOR, "bin/tar"),
                 (COLLECTOR, "bin/sleep"),
-            ]
-            .into_iter()
-            .chain([(AGENT, AGENT)])
-            {
+                (AGENT, AGENT),
+            ] {
                 fs::hard_link(programs.join(program), root.join(place)).expect("a program of a pod");
             }
         }

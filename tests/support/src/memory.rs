@@ -17,6 +17,11 @@ pub fn free() -> u64 {
     bytes("/proc/meminfo", "MemFree").expect("what memory there is")
 }
 
+/// Bytes in MiB, to be printed.
+pub fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 #[track_caller]
 fn bytes(file: impl AsRef<Path>, name: &str) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;

@@ -251,10 +251,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let (stdout, stderr) = (self.stdout(), self.stderr());
-        if std::thread::panicking() && !(stdout.is_empty() && stderr.is_empty()) {
+        if std::thread::panicking() {
             // The test has failed: what its programs said may be why.
-            eprintln!("--- `{}`\nstdout: {stdout}\nstderr: {stderr}", self.line);
+            let (stdout, stderr) = (self.stdout(), self.stderr());
+            if !(stdout.is_empty() && stderr.is_empty()) {
+                eprintln!("--- `{}`\nstdout: {stdout}\nstderr: {stderr}", self.line);
+            }
         }
         if self.own_group {
             let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL);

@@ -1,9 +1,18 @@
 //! Waiting for a condition by looking, so that no test sleeps and hopes.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often a condition is looked at.
 const STEP: Duration = Duration::from_millis(10);
+
+/// Milliseconds since 1970 by this machine's clock, as flows have them.
+///
+/// # Panics
+/// When the clock is before 1970.
+#[must_use]
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis() as u64
+}
 
 /// Looks at `condition` until it holds; false when `timeout` passed first.
 #[must_use]
