@@ -1,11 +1,13 @@
 //! The first scene of the article that began this project: a database that does not answer, why, and that it does again.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use netobserv_test_cluster::scene::{NO_POLICY, PODS, Scene, WRONG_POLICY};
 use netobserv_testkit::netns;
+use netobserv_testkit::wait::now_ms;
 
 use crate::Failure;
 use crate::capture::Capture;
@@ -51,8 +53,8 @@ pub(crate) fn play(stage: &mut Stage, folder: Option<PathBuf>) -> Result<(), Fai
     let mut play = Play { stage, scene, here: std::env::current_dir()?, folder };
     play.introduce()?;
     let before = play.files()?;
-    let corrected = play.capture()?;
-    play.ask_the_files(&before, corrected)?;
+    let correction = play.capture()?;
+    play.ask_the_files(&before, &correction)?;
     play.nothing_is_left()?;
     let Play { stage, scene, .. } = play;
     drop(scene);
@@ -81,8 +83,8 @@ impl Play<'_> {
         pass(if self.stage.is_live() { SHORT } else { Duration::ZERO })
     }
 
-    /// From `Setting up...` to `Cleaning up...`; gives the time at which the policy was corrected, ms since 1970.
-    fn capture(&mut self) -> Result<u128, Failure> {
+    /// From `Setting up...` to `Cleaning up...`; gives the time in which the policy was corrected, ms since 1970.
+    fn capture(&mut self) -> Result<RangeInclusive<u64>, Failure> {
         let mut line = CAPTURE.to_owned();
         if let Some(folder) = &self.folder {
             line += &format!(" --output-dir={}", folder.display());
@@ -98,7 +100,7 @@ impl Play<'_> {
         } else {
             Capture::lines(self.scene.cluster.user("oc").args(&words).dir(&self.here).own_group().start())
         };
-        let corrected = if live { self.on_screen(&mut capture)? } else { self.in_lines(&mut capture)? };
+        let correction = if live { self.on_screen(&mut capture)? } else { self.in_lines(&mut capture)? };
         capture.ctrl_c();
         if live {
             capture.until(self.stage, "a question", |text| text.contains("[yes/no]"))?;
@@ -106,10 +108,10 @@ impl Play<'_> {
             capture.press("yes\r");
         }
         capture.finish(self.stage, &line)?;
-        Ok(corrected)
+        Ok(correction)
     }
 
-    fn on_screen(&mut self, capture: &mut Capture) -> Result<u128, Failure> {
+    fn on_screen(&mut self, capture: &mut Capture) -> Result<RangeInclusive<u64>, Failure> {
         let stage = &mut *self.stage;
         stage.caption("Live, from three nodes: who talks to whom, by name.")?;
         capture.until(stage, "three nodes", |text| text.contains("3 of 3 nodes") && text.contains("router-1"))?;
@@ -123,7 +125,7 @@ impl Play<'_> {
         capture.press("postgresql\r");
         capture.until(stage, "the dropped packets", |text| text.contains("[postgresql") && text.contains(CAUSE))?;
         capture.look(stage, LONG)?;
-        let corrected = self.correct()?;
+        let correction = self.correct();
         let stage = &mut *self.stage;
         stage.caption(&format!(
             "The policy is corrected (on {}: nft {NO_POLICY}) while the capture goes on. 4: round-trip times.",
@@ -134,28 +136,30 @@ impl Play<'_> {
         capture.look(stage, LONG)?;
         stage.caption("nodejs and postgresql exchange bytes in both directions, and nothing is dropped any more. Ctrl-C ends the capture.")?;
         capture.look(stage, SHORT)?;
-        Ok(corrected)
+        Ok(correction)
     }
 
-    fn in_lines(&mut self, capture: &mut Capture) -> Result<u128, Failure> {
+    fn in_lines(&mut self, capture: &mut Capture) -> Result<RangeInclusive<u64>, Failure> {
         capture.until(self.stage, "a dropped packet", |text| text.contains(CAUSE))?;
         capture.look(self.stage, SHORT)?;
-        let corrected = self.correct()?;
+        let correction = self.correct();
         let text = format!("the policy is corrected, on {}: nft {NO_POLICY}", self.scene.database_node());
         self.stage.caption(&text)?;
         let before = capture.shown().len();
         capture.until(self.stage, "an answer of the database", |text| text[before..].lines().any(answers))?;
         capture.look(self.stage, SHORT)?;
         self.stage.caption("Ctrl-C")?;
-        Ok(corrected)
+        Ok(correction)
     }
 
-    fn correct(&self) -> Result<u128, Failure> {
+    /// What is sent while `nft` runs may be dropped or not.
+    fn correct(&self) -> RangeInclusive<u64> {
+        let before = now_ms();
         self.scene.nft(NO_POLICY);
-        Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_err(std::io::Error::other)?.as_millis())
+        before..=now_ms()
     }
 
-    fn ask_the_files(&self, before: &BTreeSet<PathBuf>, corrected: u128) -> Result<(), Failure> {
+    fn ask_the_files(&self, before: &BTreeSet<PathBuf>, correction: &RangeInclusive<u64>) -> Result<(), Failure> {
         let new: Vec<PathBuf> = self.files()?.difference(before).cloned().collect();
         let [db] = &new[..] else { return Err(Failure::Files(format!("{new:?} instead of one database"))) };
         let db = db.display().to_string();
@@ -168,10 +172,11 @@ impl Play<'_> {
         ))?;
         self.stage
             .note("(The three nodes are one kernel here, so each of the two nodes on the way tells of every drop.)")?;
+        let (begun, done) = (correction.start(), correction.end());
         let table = self.shell(&format!(
-            "sqlite3 -header -column {db} \"\n  SELECT CASE WHEN TimeFlowStartMs < {corrected} THEN 'wrong' ELSE 'corrected' END AS policy,\n    \
+            "sqlite3 -header -column {db} \"\n  SELECT CASE WHEN TimeFlowStartMs < {begun} THEN 'wrong' ELSE 'corrected' END AS policy,\n    \
              coalesce(sum(PktDropPackets), 0) AS dropped, coalesce(sum(Bytes) FILTER (WHERE SrcK8S_Name = 'postgresql-1'), 0) AS answered\n    \
-             FROM flow WHERE 5432 IN (SrcPort, DstPort) GROUP BY 1 ORDER BY 1 DESC\""
+             FROM flow WHERE 5432 IN (SrcPort, DstPort) AND TimeFlowStartMs NOT BETWEEN {begun} AND {done}\n    GROUP BY 1 ORDER BY 1 DESC\""
         ))?;
         let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         let is = |row: &Vec<&str>, policy: &str, drops: bool| {
