@@ -1,5 +1,6 @@
 //! `netobserv-collector`: receives flows from agents, shows them and writes them to files.
 
+mod ahead;
 pub mod capture;
 pub mod cli;
 pub mod control;

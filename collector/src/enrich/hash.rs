@@ -10,6 +10,13 @@ pub(crate) type QuickHash = BuildHasherDefault<Quick>;
 pub(crate) struct Quick(u64);
 
 impl Quick {
+    /// The hash of a number.
+    pub(crate) fn of(number: u128) -> u64 {
+        let mut hash = Self::default();
+        hash.write_u128(number);
+        hash.finish()
+    }
+
     fn mix(&mut self, word: u64) {
         // An odd number near 2^64 divided by the golden ratio: Knuth, The Art of Computer Programming, 6.4.
         self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);

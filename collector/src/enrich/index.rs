@@ -9,7 +9,8 @@ use netobserv_wire::flow::{Holder, HolderRef, Mac};
 use super::facts::{Fact, Identity, Node, Owner, Pod, Service, Workload};
 use super::hash::QuickHash;
 use super::marks::Marks;
-use super::tenure::{End, Rank, Tenure, Tenures};
+use super::only::Only;
+use super::tenure::{End, Rank, Seat, Tenure, Tenures};
 
 /// Tenures that are over and still known: some 15 MB.
 const PAST: usize = 50_000;
@@ -65,6 +66,8 @@ type WorkloadKey = (String, Owner);
 #[derive(Debug, Default)]
 pub struct Index {
     places: HashMap<Place, Tenures, QuickHash>,
+    /// What `places` knows of most addresses, for a quick look.
+    only: Only,
     objects: HashMap<(Kind, String), Object>,
     /// Owners of ReplicaSets and Jobs; by uid, so that one that is deleted is found.
     owners: HashMap<WorkloadKey, Option<Owner>>,
@@ -132,35 +135,45 @@ impl Index {
     }
 
     /// Who is at this end.
-    pub fn find(&self, question: &Question) -> Option<&Arc<Holder>> {
-        self.holding(question).map(|tenure| &tenure.holder)
+    pub fn find(&self, question: &Question) -> Option<&HolderRef> {
+        self.holding(question).map(|seat| &seat.holder)
     }
 
-    /// The tenure of who is at this end.
-    pub(super) fn holding(&self, question: &Question) -> Option<&Tenure> {
+    /// The seat of who is at this end.
+    pub(super) fn holding(&self, question: &Question) -> Option<&Seat> {
         let address = number(question.address);
         if let Some(mac) = question.mac.filter(|_| self.secondaries)
-            && let Some(tenure) = self.tenure(Place::Secondary(address, mac), question.at_ms)
+            && let Some(tenure) =
+                self.places.get(&Place::Secondary(address, mac)).and_then(|all| all.at(question.at_ms))
         {
-            return Some(tenure);
+            return Some(&tenure.seat);
         }
-        let plain = self.tenure(Place::Address(address), question.at_ms);
-        if plain.is_some_and(|tenure| tenure.rank != Rank::Node) || !self.ports {
+        let plain = self.plain(address, question.at_ms);
+        if plain.is_some_and(|seat| seat.rank != Rank::Node) || !self.ports {
             return plain;
         }
         let by_port = question.port.and_then(|(protocol, port)| {
             self.places.get(&Place::Port(address, protocol, port))?.only_one_at(question.at_ms)
         });
-        by_port.or(plain)
+        by_port.map(|tenure| &tenure.seat).or(plain)
+    }
+
+    /// Somebody will ask for this address: its place in memory is asked for now.
+    pub(super) fn expect(&self, address: IpAddr) {
+        self.only.expect(number(address));
     }
 
     /// The node that has this address.
-    pub(super) fn node(&self, address: IpAddr, at_ms: u64) -> Option<&Tenure> {
-        self.tenure(Place::Address(number(address)), at_ms).filter(|tenure| tenure.rank == Rank::Node)
+    pub(super) fn node(&self, address: IpAddr, at_ms: u64) -> Option<&Seat> {
+        self.plain(number(address), at_ms).filter(|seat| seat.rank == Rank::Node)
     }
 
-    fn tenure(&self, place: Place, at_ms: u64) -> Option<&Tenure> {
-        self.places.get(&place)?.at(at_ms)
+    /// Who has an address of the cluster's network.
+    fn plain(&self, address: u128, at_ms: u64) -> Option<&Seat> {
+        if let Some(only) = self.only.get(address) {
+            return Some(only).filter(|only| only.begun(at_ms));
+        }
+        self.places.get(&Place::Address(address))?.at(at_ms).map(|tenure| &tenure.seat)
     }
 
     fn apply_pod(&mut self, pod: Pod, now_ms: u64) -> Change {
@@ -284,12 +297,17 @@ impl Index {
             self.leave(*place, id, if end == End::Open { End::At(now_ms) } else { end });
         }
         let (mut change, mut places) = (Change::default(), Vec::with_capacity(claims.len()));
+        let mut last: Option<(Arc<Holder>, HolderRef)> = None;
         for (place, holder) in claims {
             let from_ms = if held && !known.contains(&place) { now_ms } else { from_ms };
             let tenures = self.places.entry(place).or_default();
-            let shared = tenures.shared(id, &holder).unwrap_or_else(|| share(&mut self.lasting, holder.clone()));
             let marks = Marks::of(&holder);
-            tenures.put(Tenure { id, rank, from_ms, end, holder, shared, marks });
+            let same = last.take().filter(|(last, _)| Arc::ptr_eq(last, &holder)).map(|(_, shared)| shared);
+            let shared = same.or_else(|| tenures.shared(id, &holder));
+            let shared = shared.unwrap_or_else(|| share(&mut self.lasting, holder.clone()));
+            last = Some((holder, shared.clone()));
+            tenures.put(Tenure { id, end, seat: Seat { from_ms, holder: shared, marks, rank } });
+            self.look_again(place);
             change.addresses.extend((!known.contains(&place)).then(|| place.address()));
             places.push(place);
         }
@@ -303,12 +321,21 @@ impl Index {
         if let Some(tenures) = self.places.get_mut(&place) {
             tenures.end(id, end);
         }
+        self.look_again(place);
         self.past.push_back((place, id));
         while self.past.len() > PAST {
             let Some((place, id)) = self.past.pop_front() else { return };
             if self.places.get_mut(&place).is_some_and(|tenures| tenures.forget(id)) {
                 self.places.remove(&place);
             }
+            self.look_again(place);
+        }
+    }
+
+    /// Something changed for a place.
+    fn look_again(&mut self, place: Place) {
+        if let Place::Address(address) = place {
+            self.only.update(address, self.places.get(&place));
         }
     }
 

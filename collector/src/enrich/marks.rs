@@ -7,6 +7,9 @@ use std::net::IpAddr;
 
 use netobserv_wire::flow::Holder;
 
+use super::hash::Quick;
+use super::index::number;
+
 /// Names of namespaces that belong to the platform begin so.
 const INFRA: [&str; 3] = ["openshift", "kube-", "netobserv"];
 
@@ -15,11 +18,12 @@ const INFRA: [&str; 3] = ["openshift", "kube-", "netobserv"];
 pub(super) struct Marks {
     /// A hash of the name of its node; 0 without one.
     host: u64,
-    /// Address of its node.
-    host_ip: Option<IpAddr>,
-    /// It is in a namespace of the user's.
-    app: bool,
+    /// A hash of the address of its node, 0 without one; in its lowest bit, whether it is in a namespace of the user's.
+    host_ip_and_app: u64,
 }
+
+/// The lowest bit.
+const APP: u64 = 1;
 
 impl Marks {
     /// Those of a holder.
@@ -30,8 +34,7 @@ impl Marks {
         let infra = api || INFRA.iter().any(|prefix| holder.namespace.starts_with(prefix));
         Self {
             host: if holder.host_name.is_empty() { 0 } else { host.finish() | 1 },
-            host_ip: holder.host_ip,
-            app: !holder.namespace.is_empty() && !infra,
+            host_ip_and_app: holder.host_ip.map_or(0, hash_of) | u64::from(!holder.namespace.is_empty() && !infra),
         }
     }
 
@@ -42,11 +45,16 @@ impl Marks {
 
     /// On the node with this address, by the address that pods know.
     pub(super) fn is_at(&self, address: IpAddr) -> bool {
-        self.host_ip == Some(address)
+        self.host_ip_and_app & !APP == hash_of(address)
     }
 
     /// In a namespace of the user's.
     pub(super) fn is_app(&self) -> bool {
-        self.app
+        self.host_ip_and_app & APP != 0
     }
+}
+
+/// Of an address: neither 0 nor odd.
+fn hash_of(address: IpAddr) -> u64 {
+    (Quick::of(number(address)) & !APP).max(2)
 }

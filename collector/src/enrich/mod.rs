@@ -10,6 +10,7 @@ pub mod index;
 mod marks;
 mod missed;
 mod objects;
+mod only;
 mod state;
 pub mod subnets;
 mod tenure;
@@ -18,11 +19,11 @@ pub mod watch;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use netobserv_wire::Flow;
-use netobserv_wire::flow::{Endpoint, Enrichment, Holder, HolderRef, Layer};
+use netobserv_wire::flow::{Endpoint, Enrichment, HolderRef, Layer};
 
 use facts::Fact;
 use index::{Index, Kind, Question};
@@ -30,7 +31,9 @@ use marks::Marks;
 use missed::Missed;
 use state::{State, Trouble};
 use subnets::Subnets;
-use tenure::Tenure;
+use tenure::Seat;
+
+use crate::ahead::AHEAD;
 
 /// One end of a flow, and the marks of who is there.
 type End = (Endpoint, Option<Marks>);
@@ -59,11 +62,10 @@ impl Names {
     /// Names the ends of flows that nobody has named.
     pub fn name(&self, flows: &mut [Flow]) {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        // First all look-ups, which wait for memory, and do so together when nothing is between them.
-        let found: Vec<_> = flows.iter().map(|flow| flow.k8s.is_none().then(|| held(&index, flow))).collect();
-        for (flow, found) in flows.iter_mut().zip(found) {
-            if let Some(found) = found {
-                let named = self.ends(flow, found);
+        for flows in flows.chunks_mut(AHEAD) {
+            flows.iter().flat_map(|flow| [flow.src_addr, flow.dst_addr]).flatten().for_each(|end| index.expect(end));
+            for flow in flows.iter_mut().filter(|flow| flow.k8s.is_none()) {
+                let named = self.ends(flow, held(&index, flow));
                 flow.k8s = describe(&index, flow, named);
             }
         }
@@ -71,7 +73,7 @@ impl Names {
     }
 
     /// Who is at this end.
-    pub fn find(&self, question: &Question) -> Option<Arc<Holder>> {
+    pub fn find(&self, question: &Question) -> Option<HolderRef> {
         self.index.read().unwrap_or_else(PoisonError::into_inner).find(question).cloned()
     }
 
@@ -145,21 +147,21 @@ impl Names {
     }
 
     /// The two ends, sender first.
-    fn ends(&self, flow: &Flow, held: [Option<&Tenure>; 2]) -> [End; 2] {
-        let end = |address: Option<IpAddr>, held: Option<&Tenure>| {
+    fn ends(&self, flow: &Flow, held: [Option<&Seat>; 2]) -> [End; 2] {
+        let end = |address: Option<IpAddr>, held: Option<&Seat>| {
             let Some(address) = address else { return End::default() };
             if held.is_none() {
                 self.missed.note(address);
             }
             let subnet = self.subnets.label(address).cloned();
-            (Endpoint { holder: held.map(|tenure| tenure.shared.clone()), subnet }, held.map(|tenure| tenure.marks))
+            (Endpoint { holder: held.map(|seat| seat.holder.clone()), subnet }, held.map(|seat| seat.marks))
         };
         [end(flow.src_addr, held[0]), end(flow.dst_addr, held[1])]
     }
 }
 
 /// Who held the addresses of the two ends when the flow began, sender first.
-fn held<'a>(index: &'a Index, flow: &Flow) -> [Option<&'a Tenure>; 2] {
+fn held<'a>(index: &'a Index, flow: &Flow) -> [Option<&'a Seat>; 2] {
     let at_ms = if flow.start_ms > 0 { flow.start_ms } else { flow.received_s * 1_000 };
     let at = |address: Option<IpAddr>, mac, port: Option<u16>| {
         index.holding(&Question { address: address?, mac, port: flow.proto.zip(port), at_ms })

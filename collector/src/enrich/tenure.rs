@@ -1,7 +1,5 @@
 //! Who held an address when: holders come and go, and addresses are used again.
 
-use std::sync::Arc;
-
 use netobserv_wire::flow::{Holder, HolderRef};
 use smallvec::SmallVec;
 
@@ -34,14 +32,25 @@ pub(super) enum End {
 pub(super) struct Tenure {
     /// Number of the object.
     pub(super) id: u64,
-    pub(super) rank: Rank,
-    pub(super) from_ms: u64,
     pub(super) end: End,
-    pub(super) holder: Arc<Holder>,
-    /// The same, for flows.
-    pub(super) shared: HolderRef,
+    pub(super) seat: Seat,
+}
+
+/// What a flow takes of a tenure.
+#[derive(Clone, Debug)]
+pub(super) struct Seat {
+    pub(super) from_ms: u64,
+    pub(super) holder: HolderRef,
     /// Of this holder.
     pub(super) marks: Marks,
+    pub(super) rank: Rank,
+}
+
+impl Seat {
+    /// Whether the holder may have been there already, by some clock.
+    pub(super) fn begun(&self, at_ms: u64) -> bool {
+        self.from_ms <= at_ms + SKEW_MS
+    }
 }
 
 impl Tenure {
@@ -54,11 +63,11 @@ impl Tenure {
 
     /// Whether it surely had the address then although another had it already, by the API's word.
     fn had_still(&self, at_ms: u64) -> bool {
-        self.from_ms <= at_ms && matches!(self.end, End::At(until) if at_ms <= until)
+        self.seat.from_ms <= at_ms && matches!(self.end, End::At(until) if at_ms <= until)
     }
 }
 
-/// All tenures of one address, the oldest first. Mostly there is one, which is found without a second look into memory.
+/// All tenures of one address, the oldest first. Mostly there is one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tenures(SmallVec<[Tenure; 1]>);
 
@@ -66,48 +75,55 @@ impl Tenures {
     /// Who held the address at this time.
     pub(super) fn at(&self, at_ms: u64) -> Option<&Tenure> {
         if let [only] = self.0.as_slice() {
-            return Some(only).filter(|only| only.from_ms <= at_ms + SKEW_MS && only.had(at_ms));
+            return Some(only).filter(|only| only.seat.begun(at_ms) && only.had(at_ms));
         }
         [Rank::Pod, Rank::Node, Rank::Service].into_iter().find_map(|rank| self.of_rank(rank, at_ms))
     }
 
     fn of_rank(&self, rank: Rank, at_ms: u64) -> Option<&Tenure> {
-        let mut newest_first = self.0.iter().rev().filter(|tenure| tenure.rank == rank);
-        let latest = newest_first.clone().find(|tenure| tenure.from_ms <= at_ms);
+        let mut newest_first = self.0.iter().rev().filter(|tenure| tenure.seat.rank == rank);
+        let latest = newest_first.clone().find(|tenure| tenure.seat.from_ms <= at_ms);
         let Some(latest) = latest else {
             // Nobody had it yet; by another clock, somebody may have.
             let first = newest_first.next_back()?;
-            return Some(first).filter(|first| first.from_ms <= at_ms + SKEW_MS && first.had(at_ms));
+            return Some(first).filter(|first| first.seat.begun(at_ms) && first.had(at_ms));
         };
-        let before = newest_first.find(|tenure| tenure.from_ms <= latest.from_ms && tenure.id != latest.id);
+        let before = newest_first.find(|tenure| tenure.seat.from_ms <= latest.seat.from_ms && tenure.id != latest.id);
         let held = before.filter(|before| before.had_still(at_ms)).unwrap_or(latest);
         Some(held).filter(|held| held.had(at_ms))
     }
 
     /// Who held it at this time, when that was one only.
     pub(super) fn only_one_at(&self, at_ms: u64) -> Option<&Tenure> {
-        let mut holders = self.0.iter().filter(|tenure| tenure.from_ms <= at_ms + SKEW_MS && tenure.had(at_ms));
+        let mut holders = self.0.iter().filter(|tenure| tenure.seat.begun(at_ms) && tenure.had(at_ms));
         let found = self.at(at_ms)?;
         holders.all(|other| other.id == found.id || other.end != End::Open).then_some(found)
     }
 
     /// How flows carry this holder, if the object was it before.
     pub(super) fn shared(&self, id: u64, holder: &Holder) -> Option<HolderRef> {
-        let known = self.0.iter().find(|known| known.id == id && *known.holder == *holder)?;
-        Some(known.shared.clone())
+        let known = self.0.iter().find(|known| known.id == id && *known.seat.holder == *holder)?;
+        Some(known.seat.holder.clone())
     }
 
     /// Adds a tenure, or changes that of the same object.
     pub(super) fn put(&mut self, tenure: Tenure) {
         if let Some(known) = self.0.iter_mut().find(|known| known.id == tenure.id) {
             known.end = tenure.end;
-            known.holder = tenure.holder;
-            known.shared = tenure.shared;
-            known.marks = tenure.marks;
+            known.seat.holder = tenure.seat.holder;
+            known.seat.marks = tenure.seat.marks;
             return;
         }
-        let place = self.0.partition_point(|known| known.from_ms <= tenure.from_ms);
+        let place = self.0.partition_point(|known| known.seat.from_ms <= tenure.seat.from_ms);
         self.0.insert(place, tenure);
+    }
+
+    /// Of an address that had one holder, who still has it.
+    pub(super) fn only_open(&self) -> Option<&Seat> {
+        match self.0.as_slice() {
+            [only] if only.end == End::Open => Some(&only.seat),
+            _ => None,
+        }
     }
 
     /// Ends the tenure of an object.
@@ -129,7 +145,7 @@ mod tests {
     use super::*;
 
     fn tenure(id: u64, rank: Rank, from_ms: u64, end: End) -> Tenure {
-        Tenure { id, rank, from_ms, end, holder: Arc::default(), shared: HolderRef::default(), marks: Marks::default() }
+        Tenure { id, end, seat: Seat { from_ms, holder: HolderRef::default(), marks: Marks::default(), rank } }
     }
 
     #[track_caller]

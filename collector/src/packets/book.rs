@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use netobserv_wire::flow::Holder;
+use netobserv_wire::flow::HolderRef;
 use pcap_file::PcapResult;
 
 use super::options::Format;
@@ -151,7 +150,7 @@ impl Book {
 }
 
 /// What stands for an address: a name as DNS would have it in the cluster.
-fn host_name(holder: &Arc<Holder>) -> String {
+fn host_name(holder: &HolderRef) -> String {
     let (name, namespace) = (&holder.name, &holder.namespace);
     match holder.kind.as_str() {
         _ if namespace.is_empty() => name.to_string(),
@@ -163,12 +162,13 @@ fn host_name(holder: &Arc<Holder>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use netobserv_wire::flow::Holder;
     use pcap_file::pcapng::PcapNgReader;
     use pcap_file::pcapng::blocks::Block;
 
-    fn holder(kind: &str, name: &str, namespace: &str) -> Option<Arc<Holder>> {
+    fn holder(kind: &str, name: &str, namespace: &str) -> Option<HolderRef> {
         let (name, namespace, kind) = (name.into(), namespace.into(), kind.into());
-        Some(Arc::new(Holder { name, namespace, kind, ..Holder::default() }))
+        Some(Holder { name, namespace, kind, ..Holder::default() }.into())
     }
 
     fn named(book: &Book) -> Vec<String> {

@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use netobserv_wire::flow::Holder;
+use netobserv_wire::flow::HolderRef;
 
 use super::headers::Ends;
 use super::talks::Names;
@@ -46,7 +45,7 @@ pub fn drop_cause(cause: &str) -> String {
     format!("Drop Cause: {cause}")
 }
 
-fn end(title: &str, prefix: &str, address: Option<IpAddr>, port: Option<u16>, holder: Option<&Arc<Holder>>) -> String {
+fn end(title: &str, prefix: &str, address: Option<IpAddr>, port: Option<u16>, holder: Option<&HolderRef>) -> String {
     let mut text = title.to_owned();
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
@@ -112,6 +111,7 @@ pub fn protocol(proto: u8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use netobserv_wire::flow::Holder;
 
     fn ends() -> Ends {
         let addresses = Some(("10.0.0.1".parse().unwrap(), "fd00::2".parse().unwrap()));
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn what_is_known_stands_in_three_groups() {
         let holder = Holder { name: "my-pod".into(), namespace: "ns".into(), kind: "Pod".into(), ..Holder::default() };
-        let [src, dst, common] = comments(&ends(), &[Some(Arc::new(holder)), None], 124, None);
+        let [src, dst, common] = comments(&ends(), &[Some(holder.into()), None], 124, None);
         assert_eq!(
             src,
             "Source\nSrc Name: my-pod\nSrc Kind: Pod\nSrc Namespace: ns\nSrc IP: 10.0.0.1\nSrc Port: 50000"

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use netobserv_wire::flow::Holder;
+use netobserv_wire::flow::HolderRef;
 
 use super::headers::{self, Ends};
 use crate::enrich::index::Question;
@@ -14,10 +14,10 @@ const GENERATION: usize = 32_768;
 pub const LOOK_AGAIN_NS: u64 = 1_000_000_000;
 
 /// Finds out who has an address.
-pub type Who = Arc<dyn Fn(&Question) -> Option<Arc<Holder>> + Send + Sync>;
+pub type Who = Arc<dyn Fn(&Question) -> Option<HolderRef> + Send + Sync>;
 
 /// Who is at both ends, sender first.
-pub type Names = [Option<Arc<Holder>>; 2];
+pub type Names = [Option<HolderRef>; 2];
 
 /// One flow.
 #[derive(Debug, Default)]
@@ -92,6 +92,7 @@ pub fn names(who: &Who, ends: &Ends, frame: &[u8], time_ns: u64) -> Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use netobserv_wire::flow::Holder;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     fn ends(port: u16) -> Ends {
@@ -115,7 +116,7 @@ mod tests {
         let seen = known.clone();
         let who: Who = Arc::new(move |end| {
             let holder = Holder { name: end.address.to_string().into(), ..Holder::default() };
-            seen.load(Relaxed).then(|| Arc::new(holder))
+            seen.load(Relaxed).then(|| holder.into())
         });
         let mut talks = Talks::new(Some(who));
         assert!(talks.of(&ends(1), &[], 5, 1).1);

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant, SystemTime};
 
-use netobserv_wire::flow::Holder;
+use netobserv_wire::flow::HolderRef;
 use netobserv_wire::packet::Direction;
 use tokio::sync::Notify;
 use tracing::warn;
@@ -371,7 +371,7 @@ fn label(place: &Place) -> String {
 }
 
 /// The pod at the other end of a link that has a pod at its other end: what comes in there comes from the pod.
-fn pod_behind<'a>(place: &Place, direction: Direction, names: &'a Names) -> Option<&'a Arc<Holder>> {
+fn pod_behind<'a>(place: &Place, direction: Direction, names: &'a Names) -> Option<&'a HolderRef> {
     let near = match direction {
         Direction::In => names[0].as_ref(),
         Direction::Out => names[1].as_ref(),

@@ -18,10 +18,10 @@ use std::time::Instant;
 use netobserv_wire::Flow;
 use tokio::sync::Notify;
 
-use self::objects::AHEAD;
 pub use self::objects::Objects;
 use super::shield::Shield;
 use super::{LATE_TIME, Sink, SinkError};
+use crate::ahead::AHEAD;
 use crate::counts::Counts;
 use crate::enrich::Names;
 

@@ -176,3 +176,19 @@ fn the_past_is_bounded() {
     assert_eq!((index.past.len(), index.objects.len()), (PAST, 0));
     assert!(index.places.len() <= PAST);
 }
+
+#[test]
+fn an_object_is_one_holder_at_all_its_addresses() {
+    let mut index = Index::default();
+    let mut both = pod("web", "10.1.0.1", 0);
+    both.addresses.push(ip("fd01::1"));
+    let same = |index: &Index| {
+        let [four, six] = ["10.1.0.1", "fd01::1"].map(|address| index.find(&at(address, NOW)).unwrap().clone());
+        assert!(four.is(&six));
+        four
+    };
+    index.apply(Fact::Pod(both.clone()), NOW);
+    let first = same(&index);
+    index.apply(Fact::Pod(both), NOW);
+    assert!(same(&index).is(&first), "told again, it is the same");
+}

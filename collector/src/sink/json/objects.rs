@@ -3,18 +3,13 @@
 //! Half of an object with names is what is known of the two holders, the same in all their flows: it is made into text once and
 //! copied.
 
-use std::hint::black_box;
-
 use netobserv_wire::field::Side;
 use netobserv_wire::flow::{Holder, HolderRef};
 use netobserv_wire::value::append_quoted;
 use netobserv_wire::{Field, Flow, GROUPS, Value};
 use smallvec::SmallVec;
 
-/// Flows to prepare together.
-pub(super) const AHEAD: usize = 32;
-/// Bytes.
-const CACHE_LINE: usize = 64;
+use crate::ahead::{AHEAD, CACHE_LINE, fetch};
 
 /// Writes flows as JSON objects.
 #[derive(Debug)]
@@ -64,14 +59,13 @@ impl Objects {
         for flow in flows {
             for side in [Side::Src, Side::Dst] {
                 if let Some(HolderRef::Lasting(holder, _)) = flow.holder(side) {
+                    fetch(&holder.ready);
                     holders.push((side, holder));
                 }
             }
         }
-        let texts: SmallVec<[&[u8]; 2 * AHEAD]> =
-            holders.iter().map(|(side, holder)| holder.ready.made(*side).unwrap_or_default()).collect();
-        for text in texts {
-            black_box(text.iter().step_by(CACHE_LINE).fold(0, |sum, byte| sum ^ byte));
+        for (side, holder) in holders {
+            holder.ready.made(side).into_iter().flat_map(|text| text.iter().step_by(CACHE_LINE)).for_each(fetch);
         }
     }
 

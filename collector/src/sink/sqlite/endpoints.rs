@@ -6,33 +6,37 @@ use std::net::IpAddr;
 
 use compact_str::CompactString;
 use netobserv_wire::flow::{Holder, HolderRef};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 
 use super::schema::parts;
 
 /// Holders that are remembered. One that is forgotten is written again: then two rows say the same, which does no harm.
 const MOST: usize = 65_536;
+/// Those that do not last have rows from here on: lasting ones have their own number, which is smaller.
+const COUNTED: i64 = 1 << 32;
 
 /// Numbers of holders.
 #[derive(Default)]
 pub(super) struct Endpoints {
-    /// By the number of a lasting holder, which is not read for it; 0 where it has no row yet.
-    by_number: Vec<i64>,
+    /// One bit for each lasting holder that has a row. Asked twice for each flow: a list of the rows' numbers would not stay in the
+    /// caches.
+    written: Vec<u64>,
     /// By what it says: a flowlogs-pipeline tells it anew in every flow.
     by_content: HashMap<Content, i64>,
+    /// Rows of holders that do not last.
+    counted: i64,
 }
 
 impl Endpoints {
     /// The number of a holder, which is written if it is new. To be called in a transaction.
     pub(super) fn id(&mut self, db: &Connection, holder: &HolderRef) -> rusqlite::Result<i64> {
         let HolderRef::Lasting(_, number) = holder else { return self.learn(db, holder) };
-        let number = *number as usize;
-        if let Some(id) = self.by_number.get(number).filter(|id| **id != 0) {
-            return Ok(*id);
+        let (id, word, bit) = (i64::from(*number) + 1, *number as usize / 64, 1 << (number % 64));
+        if self.written.get(word).is_none_or(|bits| bits & bit == 0) {
+            write(db, id, holder)?;
+            self.written.resize(self.written.len().max(word + 1), 0);
+            self.written[word] |= bit;
         }
-        let id = self.learn(db, holder)?;
-        self.by_number.resize(self.by_number.len().max(number + 1), 0);
-        self.by_number[number] = id;
         Ok(id)
     }
 
@@ -44,7 +48,9 @@ impl Endpoints {
         if let Some(id) = self.by_content.get(&content) {
             return Ok(*id);
         }
-        let id = write(db, holder)?;
+        let id = COUNTED + self.counted;
+        write(db, id, holder)?;
+        self.counted += 1;
         self.by_content.insert(content, id);
         Ok(id)
     }
@@ -68,12 +74,13 @@ impl Hash for Content {
     }
 }
 
-fn write(db: &Connection, holder: &Holder) -> rusqlite::Result<i64> {
+fn write(db: &Connection, id: i64, holder: &Holder) -> rusqlite::Result<()> {
     let names: Vec<_> = parts().collect();
-    let sql = format!("INSERT INTO endpoint ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", names.join(", "));
+    let sql = format!("INSERT INTO endpoint (id, {}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", names.join(", "));
     let text = |text: &CompactString| (!text.is_empty()).then(|| text.to_string());
     let host_ip = holder.host_ip.map(|address| address.to_string());
-    let values: [Option<String>; 9] = [
+    let values = params![
+        id,
         text(&holder.name),
         text(&holder.namespace),
         text(&holder.kind),
@@ -84,7 +91,7 @@ fn write(db: &Connection, holder: &Holder) -> rusqlite::Result<i64> {
         text(&holder.zone),
         text(&holder.network),
     ];
-    db.prepare_cached(&sql)?.insert(rusqlite::params_from_iter(values))
+    db.prepare_cached(&sql)?.execute(values).map(drop)
 }
 
 /// All holders of a database, by number.

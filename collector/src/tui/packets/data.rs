@@ -341,7 +341,7 @@ mod tests {
         let asked = known.clone();
         let who: Who = Arc::new(move |end| {
             let holder = Holder { name: end.address.to_string().into(), ..Holder::default() };
-            asked.load(std::sync::atomic::Ordering::Relaxed).then(|| Arc::new(holder))
+            asked.load(std::sync::atomic::Ordering::Relaxed).then(|| holder.into())
         });
         let mut data = Data::new(Some(who));
         let name = |data: &Data| data.talks().find_map(|(_, talk)| talk.flow.k8s.as_ref()?.src.holder.clone());
