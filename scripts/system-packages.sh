@@ -69,11 +69,11 @@ CONTROL
 rpm_package() {
   local top=$work/rpm-$2 arch=$2 file
   case $2 in amd64) arch=x86_64 ;; arm64) arch=aarch64 ;; esac
-  mkdir -p "$top/root/usr/share/licenses/$package_name"
-  cp -a "$1/." "$top/root/"
+  mkdir -p "$top/tree/usr/share/licenses/$package_name"
+  cp -a "$1/." "$top/tree/"
   # Fedora and its relatives look for them here.
-  mv "$top/root/usr/share/zsh/vendor-completions" "$top/root/usr/share/zsh/site-functions"
-  cp LICENSE "$top/root/usr/share/licenses/$package_name/"
+  mv "$top/tree/usr/share/zsh/vendor-completions" "$top/tree/usr/share/zsh/site-functions"
+  cp LICENSE "$top/tree/usr/share/licenses/$package_name/"
   cat >"$top/spec" <<SPEC
 Name: $package_name
 Version: ${version//-/\~}
@@ -86,10 +86,10 @@ AutoReqProv: no
 %description
 $details
 %install
-cp -a $top/root/. %{buildroot}/
+cp -a $top/tree/. %{buildroot}/
 %files
 %defattr(-,root,root)
-$(cd "$top/root" && find usr \( -type f -o -type l \) ! -path 'usr/share/licenses/*' ! -path 'usr/share/doc/*' | LC_ALL=C sort | sed 's|^|/|')
+$(cd "$top/tree" && find usr \( -type f -o -type l \) ! -path 'usr/share/licenses/*' ! -path 'usr/share/doc/*' | LC_ALL=C sort | sed 's|^|/|')
 %doc /usr/share/doc/$package_name
 %license /usr/share/licenses/$package_name
 SPEC

@@ -180,7 +180,7 @@ fn the_past_is_bounded() {
 #[test]
 fn an_object_is_one_holder_at_all_its_addresses() {
     let mut index = Index::default();
-    let mut both = pod("web", "10.1.0.1", 0);
+    let mut both = pod("web", "10.1.0.1", None);
     both.addresses.push(ip("fd01::1"));
     let same = |index: &Index| {
         let [four, six] = ["10.1.0.1", "fd01::1"].map(|address| index.find(&at(address, NOW)).unwrap().clone());

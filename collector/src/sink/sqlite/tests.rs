@@ -120,6 +120,27 @@ fn a_holder_is_written_once_and_shown_in_each_of_its_flows() {
 }
 
 #[test]
+fn a_lasting_holder_is_written_once_beside_others() {
+    use netobserv_wire::field::Side;
+    use netobserv_wire::flow::{Holder, HolderRef};
+    let (mut sink, _dir) = named(&[("a", "b")]);
+    let lasting = |name: &str| HolderRef::lasting(Arc::new(Holder { name: name.into(), ..Holder::default() }));
+    let (web, db) = (lasting("web"), lasting("db"));
+    for _ in 0..2 {
+        let mut flow = Flow::default();
+        flow.set_holder(Side::Src, web.clone());
+        flow.set_holder(Side::Dst, db.clone());
+        sink.write(&[flow]).unwrap();
+    }
+    sink.finish(true).unwrap();
+    assert_eq!(text(&sink, "SELECT group_concat(SrcK8S_Name || DstK8S_Name, ' ') FROM flow"), "ab webdb webdb");
+    assert_eq!(
+        text(&sink, "SELECT group_concat(Name, ' ') FROM (SELECT Name FROM endpoint ORDER BY Name)"),
+        "a b db web"
+    );
+}
+
+#[test]
 fn late_names_without_time_are_counted() {
     use crate::enrich::facts::{Fact, Identity, Pod};
     let names = Arc::new(Names::default());

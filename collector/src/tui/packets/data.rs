@@ -253,8 +253,8 @@ impl Talk {
         }
         if src.is_some() || dst.is_some() {
             let k8s = self.flow.k8s.get_or_insert_default();
-            k8s.src.holder = src.map(Into::into).or(k8s.src.holder.take());
-            k8s.dst.holder = dst.map(Into::into).or(k8s.dst.holder.take());
+            k8s.src.holder = src.or(k8s.src.holder.take());
+            k8s.dst.holder = dst.or(k8s.dst.holder.take());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use netobserv_testkit::Frame;
 use netobserv_wire::Packet;
-use netobserv_wire::flow::Holder;
+use netobserv_wire::flow::{Holder, HolderRef};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -80,7 +80,7 @@ fn who() -> Who {
             "10.128.0.9" => ("dns-default-8k2lp", "openshift-dns"),
             _ => return None,
         };
-        Some(Arc::new(Holder {
+        Some(HolderRef::from(Holder {
             name: name.into(),
             namespace: namespace.into(),
             kind: "Pod".into(),
