@@ -77,10 +77,10 @@ fn left(server: &Server) -> Vec<String> {
 }
 
 /// A capture that is over, in the folder of a pod. The lease was renewed just now.
-fn ended_capture(dir: &Path, keep_s: u64) {
+fn ended_capture(dir: &Path, lease_s: u64, keep_s: u64) {
     let state = dir.join("output/.capture");
     std::fs::create_dir_all(&state).unwrap();
-    let text = json!({"state": "finished", "reason": "x", "session": SESSION, "lease_s": 1, "keep_s": keep_s});
+    let text = json!({"state": "finished", "reason": "x", "session": SESSION, "lease_s": lease_s, "keep_s": keep_s});
     std::fs::write(state.join("state.json"), text.to_string()).unwrap();
     assert!(program(&["renew"]).dir(dir).finish().success());
 }
@@ -93,7 +93,7 @@ fn keeper(dir: &Path, server: &Server) -> Process {
 #[test]
 fn agents_go_at_once_and_everything_when_the_files_were_kept() {
     let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));
-    ended_capture(dir.path(), 3);
+    ended_capture(dir.path(), 1, 3);
     let mut keeper = keeper(dir.path(), &server);
     assert!(wait_for(SOON, || server.object(DAEMON_SET).is_none()), "{}", keeper.stderr());
     assert!(server.object(NAMESPACE).is_some() && !keeper.ended(), "the files are kept: {}", keeper.stderr());
@@ -106,7 +106,7 @@ fn agents_go_at_once_and_everything_when_the_files_were_kept() {
 fn a_namespace_that_was_there_before_stays() {
     let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, theirs()));
     server.put(object("v1", "Secret", Some("lab"), "precious", "other"));
-    ended_capture(dir.path(), 0);
+    ended_capture(dir.path(), 1, 0);
     let finished = keeper(dir.path(), &server).wait(SOON);
     assert!(finished.success(), "{finished}");
     assert_eq!(left(&server), ["Secret precious", "Namespace lab"], "{finished}");
@@ -115,7 +115,7 @@ fn a_namespace_that_was_there_before_stays() {
 #[test]
 fn what_bears_another_sessions_label_stays() {
     let (dir, server) = (tempfile::tempdir().unwrap(), server("ffffffff", theirs()));
-    ended_capture(dir.path(), 0);
+    ended_capture(dir.path(), 1, 0);
     let finished = keeper(dir.path(), &server).wait(SOON);
     assert!(finished.success(), "{finished}");
     assert_eq!(left(&server).len(), session(SESSION).len() + 1, "{finished}");
@@ -125,7 +125,7 @@ fn what_bears_another_sessions_label_stays() {
 fn an_api_server_that_is_down_is_waited_for() {
     let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));
     server.down();
-    ended_capture(dir.path(), 0);
+    ended_capture(dir.path(), 1, 0);
     let keeper = keeper(dir.path(), &server);
     assert!(wait_for(SOON, || keeper.stderr().contains("cannot remove")), "{}", keeper.stderr());
     server.up();
@@ -140,7 +140,7 @@ fn an_api_server_that_is_down_is_waited_for() {
 fn without_the_right_to_it_is_told_and_left() {
     let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));
     server.faults(|faults| faults.forbidden = ["daemonsets".to_owned()].into());
-    ended_capture(dir.path(), 0);
+    ended_capture(dir.path(), 1, 0);
     let finished = keeper(dir.path(), &server).wait(SOON);
     assert!(finished.stderr.contains("may not remove the session: DaemonSet netobserv-cli"), "{finished}");
 }
@@ -151,8 +151,8 @@ fn a_session_that_is_renewed_or_has_not_begun_is_left_alone() {
     let keeper = keeper(dir.path(), &server);
     // Not waits for something: nothing is to happen in a time that would do for all of it.
     std::thread::sleep(Duration::from_millis(2_500));
-    ended_capture(dir.path(), 0);
-    for _ in 0..12 {
+    ended_capture(dir.path(), 3, 0);
+    for _ in 0..16 {
         assert!(program(&["renew"]).dir(dir.path()).finish().success());
         std::thread::sleep(Duration::from_millis(250));
     }
