@@ -154,12 +154,11 @@ fn every_field_is_what_dig_and_tshark_saw() {
             "{name}: tshark"
         );
         let latency = flow["DnsLatencyMs"].as_f64().unwrap_or(-1.0);
-        // Each of the two has stamps of its own, and a machine may take the processor away between them.
-        assert!((latency - row.time_ms).abs() < 10.0, "{name}: {latency} ms, tshark says {} ms", row.time_ms);
+        assert!((latency - row.time_ms).abs() < 3.0, "{name}: {latency} ms, tshark says {} ms", row.time_ms);
         assert_eq!(flow["SrcPort"], 53, "{name}: the answer's flow has it");
     }
     let slow = only(&flows, "a.slow.test")["DnsLatencyMs"].as_u64().expect("a latency");
-    assert!(slow >= 200, "{slow} ms");
+    assert!((200..260).contains(&slow), "{slow} ms");
     assert_eq!(only(&flows, "www.good.test")["Proto"], 6);
 
     let big: Vec<_> = dns(&flows).filter(|flow| flow["DnsName"] == "big.test").collect();
