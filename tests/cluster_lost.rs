@@ -4,43 +4,25 @@
 mod cluster_world;
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cluster_world::{Shop, capture, files};
+use cluster_world::{A_MINUTE, NOTHING, Shop, capture, files, inside};
 use netobserv_test_cluster::Node;
 use netobserv_testkit::proc::{Process, alive, children_of, signal};
 use netobserv_testkit::{Files, Run, Signal, bpf, require_privileged, wait_for};
 use serde_json::Value;
 
-const NOTHING: Vec<String> = Vec::new();
-const A_MINUTE: Duration = Duration::from_secs(60);
-
-/// The output folder inside the collector's pod, seen from outside: to look at it renews no lease.
-fn output(shop: &Shop) -> Option<PathBuf> {
-    let pid = shop.cluster.pid("netobserv-cli", "collector")?;
-    Some(PathBuf::from(format!("/proc/{pid}/root/output")))
-}
-
 /// What the capture in the pod says of itself.
 fn written_state(shop: &Shop) -> String {
-    let text = output(shop).and_then(|output| fs::read(output.join(".capture/state.json")).ok()).unwrap_or_default();
+    let text =
+        inside::output(shop).and_then(|output| fs::read(output.join(".capture/state.json")).ok()).unwrap_or_default();
     let state: Value = serde_json::from_slice(&text).unwrap_or_default();
     state["state"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The JSON file as it is in the pod now.
-fn flows_in_pod(shop: &Shop) -> Vec<Value> {
-    let folder = output(shop).and_then(|output| fs::read_dir(output.join("flow")).ok());
-    let mut entries = folder.into_iter().flatten().flatten().map(|entry| entry.path());
-    let json = entries.find(|path| path.extension().is_some_and(|extension| extension == "json"));
-    let text = json.and_then(|path| fs::read(path).ok()).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
-}
-
 /// A copy of the files in the pod, which need a path that does not lead through /proc.
 fn kept_files(shop: &Shop) -> Files {
-    let (from, to) = (output(shop).expect("the pod").join("flow"), shop.cluster.home().join("kept/flow"));
+    let (from, to) = (inside::output(shop).expect("the pod").join("flow"), shop.cluster.home().join("kept/flow"));
     fs::create_dir_all(&to).expect("a folder");
     for entry in fs::read_dir(from).expect("the files").flatten() {
         fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
@@ -95,7 +77,7 @@ fn a_user_who_is_gone_leaves_nothing_behind() {
     // The lease runs out: the files are finished, and nobody needs the agents any more.
     shop.cluster.wait_until("finished files", || written_state(&shop) == "finished");
     let named = |flow: &Value| flow["SrcK8S_Name"] == "client-1" || flow["DstK8S_Name"] == "client-1";
-    assert!(flows_in_pod(&shop).iter().any(named), "{}", shop.cluster.logs());
+    assert!(inside::flows(&shop).iter().any(named), "{}", shop.cluster.logs());
     kept_files(&shop).assert_whole();
     shop.cluster.wait_until("an end of the agents", || {
         let left = shop.cluster.left_behind();
@@ -130,7 +112,7 @@ fn an_agent_without_its_network_is_off_all_interfaces_until_it_is_back() {
     shop.cluster.wait_until("an agent at work again", || hooks(far) == 2);
     shop.browse(3);
     let seen = |flow: &Value| flow["AgentIP"] == far.address.to_string();
-    shop.cluster.wait_until("flows of the node that is back", || flows_in_pod(&shop).iter().any(seen));
+    shop.cluster.wait_until("flows of the node that is back", || inside::flows(&shop).iter().any(seen));
     plugin.signal_group(Signal::SIGINT);
     let done = plugin.wait(A_MINUTE);
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
@@ -181,12 +163,12 @@ fn without_the_api_server_the_capture_goes_on_and_says_what_is_missing() {
     shop.wait_capturing();
     shop.wait_flows();
     shop.cluster.api().down();
-    let before = flows_in_pod(&shop).len();
+    let before = inside::flows(&shop).len();
     let late = shop.cluster.deploy("shop", "late", 0);
     shop.cluster.wait_until("more flows", || {
         shop.ask();
         late.netns.run("ping").args(["-c", "1", "-w", "1", "10.77.0.1"]).finish();
-        let flows = flows_in_pod(&shop);
+        let flows = inside::flows(&shop);
         flows.len() > before + 4 && flows.iter().any(|flow| flow["SrcAddr"] == late.address.to_string())
     });
     // As `stop` does, which would need the API server to get there.
@@ -223,7 +205,7 @@ fn names_are_made_up_for_when_the_api_server_is_back() {
     let late = shop.cluster.deploy("shop", "late", 0);
     shop.cluster.wait_until("a flow of the new pod", || {
         late.netns.run("ping").args(["-c", "1", "-w", "1", "10.77.0.1"]).finish();
-        flows_in_pod(&shop).iter().any(|flow| flow["SrcAddr"] == late.address.to_string())
+        inside::flows(&shop).iter().any(|flow| flow["SrcAddr"] == late.address.to_string())
     });
     let before = shop.cluster.api().requests().len();
     shop.cluster.fabric().enter(|| shop.cluster.api().up());
@@ -234,7 +216,7 @@ fn names_are_made_up_for_when_the_api_server_is_back() {
     // The change is on its way for a moment: flows of the pod that are written from now on show that it has arrived.
     shop.cluster.wait_until("the name of the new pod", || {
         late.netns.run("ping").args(["-c", "1", "-w", "1", "10.77.0.1"]).finish();
-        flows_in_pod(&shop).iter().any(|flow| flow["SrcK8S_Name"] == "late-1")
+        inside::flows(&shop).iter().any(|flow| flow["SrcK8S_Name"] == "late-1")
     });
     plugin.signal_group(Signal::SIGINT);
     let done = plugin.wait(A_MINUTE);

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cluster_world::state;
-use netobserv_test_cluster::scene::{NO_POLICY, Scene, WRONG_POLICY};
-use netobserv_testkit::wait::now_ms;
+use netobserv_test_cluster::scene::{Scene, WRONG_POLICY};
 use netobserv_testkit::{Files, Signal, require_privileged, wait_for};
 use serde_json::Value;
 
@@ -44,9 +43,7 @@ fn the_scenes_of_the_article() {
     world.cluster.wait_until("a capture", || plugin.ended() || state(&world.cluster) == "capturing");
     assert!(!plugin.ended(), "{}\n{}", plugin.wait(Duration::from_secs(1)), world.cluster.logs());
     passes(EACH);
-    let wrong_until = now_ms();
-    world.nft(NO_POLICY);
-    let right_from = now_ms();
+    let (wrong_until, right_from) = world.correct().into_inner();
     passes(EACH);
     plugin.signal_group(Signal::SIGINT);
     let done = plugin.wait(Duration::from_secs(60));

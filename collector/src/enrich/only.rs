@@ -4,7 +4,7 @@
 
 use super::hash::Quick;
 use super::tenure::{Seat, Tenures};
-use crate::ahead::fetch;
+use crate::ahead::{CACHE_LINE, fetch};
 
 /// Slots of a table that is not empty, at least.
 const LEAST: usize = 64;
@@ -25,7 +25,7 @@ struct Slot {
     seat: Option<Seat>,
 }
 
-const _: () = assert!(size_of::<Slot>() == 64);
+const _: () = assert!(size_of::<Slot>() == CACHE_LINE);
 
 impl Only {
     /// Who has this address, and had nobody before.
@@ -33,8 +33,7 @@ impl Only {
         if self.slots.is_empty() {
             return None;
         }
-        let slot = &self.slots[self.find(address)];
-        slot.seat.as_ref()
+        self.slots[self.find(address)].seat.as_ref()
     }
 
     /// Brings an address into the caches, without waiting for it.
@@ -53,7 +52,7 @@ impl Only {
     }
 
     fn put(&mut self, address: u128, seat: Seat) {
-        if self.slots.len() < LEAST || self.taken * 2 >= self.slots.len() {
+        if self.taken * 2 >= self.slots.len() {
             let larger = vec![Slot::default(); (self.slots.len() * 2).max(LEAST)];
             let old = std::mem::replace(&mut self.slots, larger);
             for slot in old.into_iter().filter(|slot| slot.seat.is_some()) {
@@ -72,22 +71,16 @@ impl Only {
         }
         self.taken -= 1;
         let mut free = self.find(address);
-        let mut at = free;
-        loop {
-            self.slots[free].seat = None;
-            // Fills the place with one that was put behind it because it was taken.
-            loop {
-                at = self.next(at);
-                if self.slots[at].seat.is_none() {
-                    return;
-                }
-                let home = self.home(self.slots[at].address);
-                if self.distance(home, at) >= self.distance(free, at) {
-                    break;
-                }
+        self.slots[free].seat = None;
+        let mut at = self.next(free);
+        while self.slots[at].seat.is_some() {
+            // One that was put behind the free slot because that was taken moves into it.
+            let home = self.home(self.slots[at].address);
+            if self.distance(home, at) >= self.distance(free, at) {
+                self.slots.swap(free, at);
+                free = at;
             }
-            self.slots.swap(free, at);
-            free = at;
+            at = self.next(at);
         }
     }
 

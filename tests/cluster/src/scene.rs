@@ -2,9 +2,11 @@
 //! server for names, some of them wrong; `router` asks `nodejs`. The recorded scenes and the show have it in common.
 
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use netobserv_testkit::Process;
+use netobserv_testkit::wait::now_ms;
 
 use crate::{Cluster, Workload};
 
@@ -56,10 +58,18 @@ impl Scene {
         Self { workloads, _programs: programs, cluster }
     }
 
-    /// Changes the rules of the node of the database: [`WRONG_POLICY`], [`NO_POLICY`].
+    /// Changes the rules of the node of the database: [`WRONG_POLICY`], or as [`Self::correct`] does.
     #[track_caller]
     pub fn nft(&self, words: &str) {
         self.cluster.nodes()[DATABASE].netns.run("nft").arg(words).output();
+    }
+
+    /// Takes the policy away. Gives the time in which that was done, ms since 1970: what is sent meanwhile may be dropped or not.
+    #[track_caller]
+    pub fn correct(&self) -> RangeInclusive<u64> {
+        let begun = now_ms();
+        self.nft(NO_POLICY);
+        begun..=now_ms()
     }
 
     /// Name of that node.

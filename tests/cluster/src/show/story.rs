@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use netobserv_test_cluster::scene::{NO_POLICY, PODS, Scene, WRONG_POLICY};
 use netobserv_testkit::netns;
-use netobserv_testkit::wait::now_ms;
 
 use crate::Failure;
 use crate::capture::Capture;
@@ -125,7 +124,7 @@ impl Play<'_> {
         capture.press("postgresql\r");
         capture.until(stage, "the dropped packets", |text| text.contains("[postgresql") && text.contains(CAUSE))?;
         capture.look(stage, LONG)?;
-        let correction = self.correct();
+        let correction = self.scene.correct();
         let stage = &mut *self.stage;
         stage.caption(&format!(
             "The policy is corrected (on {}: nft {NO_POLICY}) while the capture goes on. 4: round-trip times.",
@@ -142,7 +141,7 @@ impl Play<'_> {
     fn in_lines(&mut self, capture: &mut Capture) -> Result<RangeInclusive<u64>, Failure> {
         capture.until(self.stage, "a dropped packet", |text| text.contains(CAUSE))?;
         capture.look(self.stage, SHORT)?;
-        let correction = self.correct();
+        let correction = self.scene.correct();
         let text = format!("the policy is corrected, on {}: nft {NO_POLICY}", self.scene.database_node());
         self.stage.caption(&text)?;
         let before = capture.shown().len();
@@ -150,13 +149,6 @@ impl Play<'_> {
         capture.look(self.stage, SHORT)?;
         self.stage.caption("Ctrl-C")?;
         Ok(correction)
-    }
-
-    /// What is sent while `nft` runs may be dropped or not.
-    fn correct(&self) -> RangeInclusive<u64> {
-        let before = now_ms();
-        self.scene.nft(NO_POLICY);
-        before..=now_ms()
     }
 
     fn ask_the_files(&self, before: &BTreeSet<PathBuf>, correction: &RangeInclusive<u64>) -> Result<(), Failure> {
