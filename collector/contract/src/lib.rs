@@ -1,0 +1,3 @@
+//! What the plugin, the agent and the collector must agree on, written once. A leaf: no other crate of this project below it.
+
+pub mod plain;
