@@ -15,6 +15,9 @@ pub struct PacketArgs {
     /// Where comments stand: every packet, the first of a flow, or none [default: flow]
     #[arg(long, value_name = "WHERE")]
     pub comments: Option<String>,
+    /// Copies of a packet that crosses several interfaces: first, or all of them [default: first]
+    #[arg(long, value_name = "WHICH")]
+    pub sightings: Option<String>,
     /// Format of the files: pcapng, or pcap for programs that read no other [default: pcapng]
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
@@ -35,11 +38,12 @@ pub struct PacketArgs {
 impl PacketArgs {
     /// Names of the options without dashes, each with whether it was typed.
     #[must_use]
-    pub fn typed(&self) -> [(&'static str, bool); 8] {
+    pub fn typed(&self) -> [(&'static str, bool); 9] {
         [
             ("all", self.all.is_some()),
             ("snaplen", self.snaplen.is_some()),
             ("comments", self.comments.is_some()),
+            ("sightings", self.sightings.is_some()),
             ("format", self.format.is_some()),
             ("write", self.write.is_some()),
             ("tls-keylog", self.tls_keylog.is_some()),

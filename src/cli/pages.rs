@@ -44,6 +44,7 @@ const HEADINGS: [(&str, &[&str]); 6] = [
             "write",
             "format",
             "comments",
+            "sightings",
             "tls-keylog",
             "max-file-size",
             "max-files",
@@ -58,8 +59,8 @@ const HEADINGS: [(&str, &[&str]); 6] = [
 ];
 
 /// Options that only captures of packets have.
-const ONLY_OF_PACKETS: [&str; 8] =
-    ["all", "comments", "format", "write", "tls-keylog", "max-file-size", "max-files", "snaplen"];
+const ONLY_OF_PACKETS: [&str; 9] =
+    ["all", "comments", "sightings", "format", "write", "tls-keylog", "max-file-size", "max-files", "snaplen"];
 
 /// Commands with the options of a cluster.
 const GROUPED: [&str; 6] = ["flows", "packets", "follow", "stop", "copy", "cleanup"];

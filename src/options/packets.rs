@@ -36,6 +36,8 @@ pub struct PacketSettings {
     pub all: bool,
     /// `every`, `flow` or `none`.
     pub comments: Option<String>,
+    /// `first` or `all`.
+    pub sightings: Option<String>,
     /// `pcapng` or `pcap`.
     pub format: Option<String>,
     /// Packets go to standard output.
@@ -60,6 +62,7 @@ impl PacketSettings {
             snaplen: packets.snaplen.as_deref().map(snaplen).transpose()?,
             all: switch("all", packets.all.as_deref(), false)?,
             comments: one_of("comments", packets.comments.as_deref(), &["every", "flow", "none"])?,
+            sightings: one_of("sightings", packets.sightings.as_deref(), &["first", "all"])?,
             format: one_of("format", packets.format.as_deref(), &["pcapng", "pcap"])?,
             to_stdout: one_of("write", packets.write.as_deref(), &["-"])?.is_some(),
             keylog: packets.tls_keylog.as_deref().map(|text| keylog(text, local)).transpose()?,
@@ -91,6 +94,7 @@ impl PacketSettings {
     pub fn collector_args(&self) -> Vec<String> {
         let mut args = vec![];
         args.extend(self.comments.as_ref().map(|comments| format!("--comments={comments}")));
+        args.extend(self.sightings.as_ref().map(|sightings| format!("--sightings={sightings}")));
         args.extend(self.format.as_ref().map(|format| format!("--format={format}")));
         args.extend(self.to_stdout.then(|| "--write=-".to_owned()));
         args.extend(self.max_file_size.map(|bytes| format!("--max-file-size={bytes}")));
@@ -174,9 +178,19 @@ mod tests {
 
     #[test]
     fn the_collector_is_told_what_was_typed() {
-        let words = ["--port=80", "--comments=none", "--max-file-size=1000000", "--max-files=3", "--format=pcap"];
+        let words = [
+            "--port=80",
+            "--comments=none",
+            "--max-file-size=1000000",
+            "--max-files=3",
+            "--format=pcap",
+            "--sightings=all",
+        ];
         let told = settings(&words).unwrap().collector_args();
-        assert_eq!(told, ["--comments=none", "--format=pcap", "--max-file-size=1000000", "--max-files=3"]);
+        assert_eq!(
+            told,
+            ["--comments=none", "--sightings=all", "--format=pcap", "--max-file-size=1000000", "--max-files=3"]
+        );
         assert_eq!(settings(&["--port=80", "-w", "-"]).unwrap().collector_args(), ["--write=-"]);
     }
 
@@ -190,6 +204,7 @@ mod tests {
             (&["--tls-keylog=/no/such/folder/keys"], "--tls-keylog=/no/such/folder/keys is not valid"),
             (&["--max-file-size=5"], "from 100000 to"),
             (&["--comments=some"], "--comments=some is not valid: use every or flow or none"),
+            (&["--sightings=none"], "--sightings=none is not valid: use first or all"),
         ] {
             let words: Vec<&str> = words.iter().copied().chain(["--port=80"]).collect();
             let error = settings(&words).unwrap_err();

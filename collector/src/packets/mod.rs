@@ -1,7 +1,7 @@
 //! Packets: from the batches of the agents to files that Wireshark opens.
 //!
 //! [`intake`] takes batches in, bounded by bytes. One thread ([`writer`]) puts the packets of all agents in order
-//! ([`window`]), knows where each was seen ([`places`]) and who talks to whom ([`talks`]), and hands them to a format
+//! ([`window`]), keeps one copy of each ([`once`]), knows where each was seen ([`places`]) and who talks to whom ([`talks`]), and hands them to a format
 //! (`sink::pcapng`, `sink::pcap`).
 
 pub mod book;
@@ -10,6 +10,7 @@ pub mod comment;
 pub mod headers;
 pub mod intake;
 pub mod keylog;
+pub mod once;
 pub mod options;
 pub mod places;
 mod summary;

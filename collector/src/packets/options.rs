@@ -12,6 +12,9 @@ pub struct PacketWords {
     /// What stands at packets: a comment on the first packet of a flow and on what changes, on every packet, or none
     #[arg(long, value_enum, default_value = "flow")]
     comments: Comments,
+    /// Which sightings of a packet are written: the first, or that at each interface
+    #[arg(long, value_enum, default_value = "first")]
+    sightings: Sightings,
     /// Format of the file
     #[arg(long, value_enum, default_value = "pcapng")]
     format: Format,
@@ -41,6 +44,8 @@ const MIN_FILE_SIZE: u64 = 100_000;
 pub struct PacketOptions {
     /// Where comments stand.
     pub comments: Comments,
+    /// Which sightings are written.
+    pub sightings: Sightings,
     /// Format of the files.
     pub format: Format,
     /// Write to standard output.
@@ -63,6 +68,16 @@ pub enum Comments {
     Flow,
     /// Nowhere.
     None,
+}
+
+/// Which sightings of a packet are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Sightings {
+    /// The first: one copy of each packet.
+    #[default]
+    First,
+    /// One for each interface that a packet crosses.
+    All,
 }
 
 /// Format of the files.
@@ -94,6 +109,7 @@ impl PacketWords {
         let files = self.max_files;
         Ok(PacketOptions {
             comments: self.comments,
+            sightings: self.sightings,
             format: self.format,
             to_stdout: self.write.is_some(),
             keylog: self.tls_keylog,

@@ -24,6 +24,8 @@ pub struct Tally {
     pub unwritten: AtomicU64,
     /// Packets that came too late to be in order; they are written.
     pub late: AtomicU64,
+    /// Further sightings of packets that are written, left out.
+    pub sightings: AtomicU64,
     /// Lines of the key log that are no secrets.
     pub no_secrets: AtomicU64,
     /// Files of a ring that were removed.

@@ -17,7 +17,8 @@ use super::comment;
 use super::headers::Ends;
 use super::intake::{Delivery, Outlet};
 use super::keylog::Keylog;
-use super::options::{Comments, PacketOptions};
+use super::once::Once;
+use super::options::{Comments, PacketOptions, Sightings as Wanted};
 use super::places::{Place, Places};
 use super::talks::{Names, Talks, Who};
 use super::tally::Tally;
@@ -68,6 +69,8 @@ pub struct Writer {
     setup: Setup,
     outlet: Outlet,
     window: Window,
+    /// Chooses one sighting of each packet, unless all are wanted.
+    once: Option<Once>,
     places: Places,
     talks: Talks,
     keylog: Option<Keylog>,
@@ -93,6 +96,7 @@ impl Writer {
         let mut writer = Self {
             outlet,
             window: Window::new(if setup.options.keylog_sent { LONG_WAIT } else { WAIT }),
+            once: (setup.options.sightings == Wanted::First).then(Once::default),
             places: Places::default(),
             talks: Talks::new(setup.who.clone()),
             keylog: setup.options.keylog.clone().map(Keylog::new),
@@ -159,7 +163,8 @@ impl Writer {
     /// Writes what is due.
     fn tick(&mut self, now: Instant) -> Result<(), Failed> {
         self.read_secrets();
-        let due: Vec<Seen> = self.window.due(now).collect();
+        let due = self.window.due(now).collect();
+        let due = self.choose(due);
         self.add_all(&due)?;
         self.show(due);
         if now.duration_since(self.counted_at) >= STATISTICS {
@@ -172,10 +177,27 @@ impl Writer {
     /// Writes what is left, and the counters.
     fn finish(&mut self) -> Result<(), Failed> {
         self.read_secrets();
-        let rest: Vec<Seen> = self.window.all().collect();
+        let rest = self.window.all().collect();
+        let rest = self.choose(rest);
         self.add_all(&rest)?;
         self.statistics()?;
         self.flush()
+    }
+
+    /// Leaves out the sightings that are not wanted.
+    fn choose(&mut self, mut seen: Vec<Seen>) -> Vec<Seen> {
+        let Some(once) = &mut self.once else { return seen };
+        let (before, mut freed) = (seen.len(), 0);
+        seen.retain_mut(|seen| {
+            let keeps = once.keeps(seen);
+            if !keeps {
+                freed += cost(&seen.packet);
+            }
+            keeps
+        });
+        self.outlet.free(freed);
+        self.setup.tally.sightings.fetch_add((before - seen.len()) as u64, Relaxed);
+        seen
     }
 
     /// Lets the screen see packets, if there is one and it keeps up.

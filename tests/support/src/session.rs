@@ -56,11 +56,18 @@ impl LocalCapture {
     /// As [`LocalCapture::of`], of packets.
     #[track_caller]
     pub fn packets(ns: &Netns, interface: &str, options: &[&str]) -> Self {
+        Self::packets_at(&[(ns, interface)], options)
+    }
+
+    /// As [`LocalCapture::packets`], of several interfaces.
+    #[track_caller]
+    pub fn packets_at(interfaces: &[(&Netns, &str)], options: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let named = format!("--interfaces={interface}");
+        let names: Vec<&str> = interfaces.iter().map(|(_, name)| *name).collect();
+        let named = format!("--interfaces={}", names.join(","));
         let run = command_of("packets", dir.path(), &[&[named.as_str()], options].concat());
         let mut capture = Self::start_run(dir, run);
-        capture.wait_attached(ns, interface);
+        interfaces.iter().for_each(|(ns, name)| capture.wait_attached(ns, name));
         capture
     }
 
