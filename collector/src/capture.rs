@@ -16,6 +16,7 @@ use crate::counts::Counts;
 use crate::enrich::{self, Names};
 use crate::human;
 use crate::ingest::door::Door;
+use crate::ingest::speakers::Speakers;
 use crate::ingest::{Grpc, Ingest, Receiver, listen};
 use crate::keeper::{self, Pod};
 use crate::lines::Lines;
@@ -95,7 +96,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     let (feed, intake) = tui::queue();
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), Some(feed))?;
     let pipeline = pipeline.with_names(names.clone()).with_query(Predicate::new(&options.queries));
-    let ingest = Ingest::new(pipeline, counts.clone());
+    let ingest = Ingest::new(pipeline, counts.clone(), speakers(&options, &names));
     if let Some(names) = &names {
         // Agents that come earlier wait in the socket's queue.
         names.ready(FIRST_NAMES).await;
@@ -200,6 +201,11 @@ pub(crate) fn names(options: &Options) -> Option<Arc<Names>> {
         enrich::watch::start(&names);
     }
     (options.kube || !options.subnets.is_empty()).then_some(names)
+}
+
+/// Who may speak for a node: in a session of the plugin there is one agent on each, in another capture anybody may.
+pub(crate) fn speakers(options: &Options, names: &Option<Arc<Names>>) -> Speakers {
+    if options.session.is_some() { Speakers::strict(names.clone()) } else { Speakers::lenient() }
 }
 
 /// One sink for each file.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use netobserv_wire::Flow;
 use netobserv_wire::pbflow::AgentStatus;
 
+use crate::ingest::limits::MOST_NODES;
 use crate::pushed::Pushed;
 
 /// The counters of one capture.
@@ -21,6 +22,7 @@ pub struct Counts {
     malformed_flows: AtomicU64,
     filtered_flows: AtomicU64,
     refused_connections: AtomicU64,
+    refused_messages: AtomicU64,
     json: SinkCounts,
     sqlite: SinkCounts,
     agents: Mutex<BTreeMap<String, Agent>>,
@@ -104,6 +106,8 @@ pub struct Totals {
     pub filtered_flows: u64,
     /// Connections that were not let in.
     pub refused_connections: u64,
+    /// Messages that were refused for good: they broke a limit, or were not a node's own.
+    pub refused_messages: u64,
     /// Rows in the JSON file.
     pub json_rows: u64,
     /// Bytes of the JSON file.
@@ -134,12 +138,17 @@ pub struct Totals {
     pub losses: Losses,
 }
 
+/// Peers say the numbers: a sum stops at the largest there is.
+fn add(sum: &AtomicU64, more: u64) {
+    let _ = sum.fetch_update(Relaxed, Relaxed, |sum| Some(sum.saturating_add(more)));
+}
+
 impl Counts {
     /// Counts flows that are on their way to the sinks.
     pub fn accepted(&self, flows: &[Flow]) {
         self.flows.fetch_add(flows.len() as u64, Relaxed);
-        self.packets.fetch_add(flows.iter().map(|flow| flow.packets).fold(0, u64::wrapping_add), Relaxed);
-        self.bytes.fetch_add(flows.iter().map(|flow| flow.bytes).fold(0, u64::wrapping_add), Relaxed);
+        add(&self.packets, flows.iter().map(|flow| flow.packets).fold(0, u64::saturating_add));
+        add(&self.bytes, flows.iter().map(|flow| flow.bytes).fold(0, u64::saturating_add));
     }
 
     /// Counts flows for which there was no room.
@@ -162,6 +171,17 @@ impl Counts {
         self.refused_connections.fetch_add(1, Relaxed);
     }
 
+    /// Counts a message that was refused for good.
+    pub fn rejected(&self) {
+        self.refused_messages.fetch_add(1, Relaxed);
+    }
+
+    /// Whether there is room for what this node says of itself.
+    pub fn has_room_for(&self, node: &str) -> bool {
+        let agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        node.is_empty() || agents.len() < MOST_NODES || agents.contains_key(node)
+    }
+
     /// The counters of the JSON file.
     pub fn json(&self) -> &SinkCounts {
         &self.json
@@ -180,12 +200,14 @@ impl Counts {
     /// Notes what an agent said, and that it sent `flows` with it.
     pub fn heard(&self, status: &AgentStatus, flows: u64, now: Instant) {
         let mut agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let is_full = agents.len() >= MOST_NODES;
         match agents.get_mut(&status.node) {
             Some(agent) => agent.update(status, now),
+            None if is_full => {}
             None => drop(agents.insert(status.node.clone(), Agent::new(status, now))),
         }
         if let Some(agent) = agents.get_mut(&status.node) {
-            agent.flows += flows;
+            agent.flows = agent.flows.saturating_add(flows);
         }
     }
 
@@ -219,6 +241,7 @@ impl Counts {
             malformed_flows: self.malformed_flows.load(Relaxed),
             filtered_flows: self.filtered_flows.load(Relaxed),
             refused_connections: self.refused_connections.load(Relaxed),
+            refused_messages: self.refused_messages.load(Relaxed),
             json_rows: self.json.rows.load(Relaxed),
             json_bytes: self.json.bytes.load(Relaxed),
             json_lost: self.json.lost.load(Relaxed),
@@ -412,6 +435,23 @@ mod tests {
         let status = AgentStatus { lost_drop_events: 3, lost_dns_messages: 4, ..status("a", 0, false) };
         counts.heard(&status, 0, Instant::now());
         assert_eq!(counts.totals().lost(), ["of the drops 3 packets", "of DNS 4 messages"]);
+    }
+
+    #[test]
+    fn sums_stop_at_the_largest_number() {
+        let counts = Counts::default();
+        for bytes in [u64::MAX - 1, 5, 5] {
+            counts.accepted(&[Flow { bytes, packets: bytes, ..Flow::default() }, Flow { bytes: 1, ..Flow::default() }]);
+        }
+        assert_eq!((counts.totals().bytes, counts.totals().packets), (u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn nodes_without_end_take_no_memory_without_end() {
+        let counts = Counts::default();
+        (0..MOST_NODES + 9).for_each(|node| counts.heard(&status(&node.to_string(), 0, false), 1, Instant::now()));
+        assert_eq!(counts.totals().agents, MOST_NODES as u64);
+        assert!(counts.has_room_for("0") && !counts.has_room_for("another"));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
+use netobserv_contract::plain;
 use netobserv_query::Query;
-use netobserv_wire::netobserv::PacketBatch;
 use netobserv_wire::packet::{self, Packet};
 use netobserv_wire::{Flow, genericmap};
 use prost::Message as _;
@@ -12,12 +12,15 @@ use prost::Message as _;
 use crate::enrich::index::{Index, Kind, Question};
 use crate::enrich::watch;
 use crate::ingest::decode::{EntryCounter, Outline, Records};
+use crate::ingest::limits;
 use crate::lines;
 use crate::packets::book::Book;
 use crate::packets::comment;
 use crate::packets::headers::{self, Ends};
+use crate::packets::intake::weight;
 use crate::packets::keylog::Keylog;
 use crate::packets::options::Format;
+use crate::packets::places::{Places, Source};
 use crate::query::{Predicate, Scratch};
 use crate::sink::json::Objects;
 use crate::sink::pcapng::{Frame, Interface, Section};
@@ -31,12 +34,13 @@ const NOW_S: u64 = 1_772_359_200;
 pub type Place = (&'static str, fn(&[u8]));
 
 /// The places by name: the name of a folder in `fuzz/corpus`.
-pub const ALL: [Place; 8] = [
+pub const ALL: [Place; 9] = [
     ("records", records),
     ("generic", generic),
     ("packets", packets),
     ("frame", frame),
     ("keylog", keylog),
+    ("plain", shown),
     ("objects", objects),
     ("query", query),
     ("filter", filter),
@@ -47,6 +51,9 @@ fn records(bytes: &[u8]) {
     let mut counter = EntryCounter::default();
     bytes.chunks(7).for_each(|piece| counter.feed(piece));
     let Ok(outline) = Outline::of(bytes) else { return };
+    if let Ok(status) = limits::read_status(outline.agent) {
+        assert!(status.node.len() <= 253 && status.version.len() <= 100 && status.filter_error.len() <= 1_000);
+    }
     // What is read past without being looked at counts no more than what is looked at.
     assert!(counter.count() <= outline.records as u64, "{} of {}", counter.count(), outline.records);
     let flows = Records::new(bytes, NOW_S).take(outline.records);
@@ -71,13 +78,17 @@ fn written(flow: &Flow) {
     let value: Result<serde_json::Value, _> = serde_json::from_slice(&json);
     assert!(value.is_ok_and(|value| value.is_object()), "{}", String::from_utf8_lossy(&json));
     let line = lines::line(flow, &mut [0; 2]);
-    assert!(!line.contains(char::is_control), "{line:?}");
+    assert!(!line.contains(plain::is_hidden), "{line:?}");
 }
 
 /// A `netobserv.PacketBatch` of an agent.
 fn packets(bytes: &[u8]) {
-    let Ok(batch) = PacketBatch::decode(bytes) else { return };
+    let Ok(batch) = limits::batch(bytes.to_vec().into()) else { return };
+    let (mut places, source) = (Places::default(), Source { node: "n".into(), instance: 1 });
+    places.heard(&source, &batch.interfaces);
+    assert!(places.all().len() <= batch.interfaces.len() && weight(&batch.interfaces) <= 300 * bytes.len());
     let Ok(packets) = packet::open(&batch) else { return };
+    assert!(packets.iter().all(|packet| packet.data.len() <= packet::MAX_FRAME));
     let Ok(mut book) = Book::new(Format::Pcapng, &Section::default()) else { return };
     if book.describe(0, &Interface::default()).is_err() {
         return;
@@ -118,6 +129,14 @@ fn blocks(mut file: &[u8], packets: usize) {
         file = &file[length..];
     }
     assert_eq!(found, packets);
+}
+
+/// Text of others, as it gets onto a terminal.
+fn shown(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (line, lines) = (plain::line(text), plain::lines(text));
+    assert!(!line.contains(plain::is_hidden) && !lines.contains(|c| c != '\n' && plain::is_hidden(c)));
+    assert_eq!((line.chars().count(), lines.lines().count()), (text.chars().count(), text.lines().count()));
 }
 
 /// A frame: for the screen, and for names and comments in the file.

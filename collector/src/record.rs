@@ -128,6 +128,7 @@ fn lines(story: &Story, totals: &Totals, pushed: String) -> Vec<(&'static str, V
         ("overflow_packets", number(totals.losses.overflow_packets)),
         ("filtered_flows", number(totals.filtered_flows)),
         ("refused_connections", number(totals.refused_connections)),
+        ("refused_messages", number(totals.refused_messages)),
         ("stretched_agents", number(totals.stretched_agents)),
         ("stretched_ms", number(totals.stretched_ms.into())),
         ("refused_flows", number(totals.refused_flows)),

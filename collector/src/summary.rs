@@ -4,6 +4,8 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use netobserv_contract::plain;
+
 use crate::counts::Totals;
 use crate::human;
 use crate::output::Paths;
@@ -20,7 +22,7 @@ pub fn say(line: &str) {
     if MUTE.load(Relaxed) {
         return;
     }
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(std::io::stdout(), "{}", plain::lines(line));
 }
 
 /// Where a capture stands.
@@ -56,6 +58,7 @@ pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) 
     lines.extend((totals.filtered_flows > 0).then_some(filtered));
     let refused = format!("  {} connections were not let in", human::count(totals.refused_connections));
     lines.extend((totals.refused_connections > 0).then_some(refused));
+    lines.extend(rejected(totals));
     let stretched = human::duration(Duration::from_millis(totals.stretched_ms.into()));
     let stretched = format!(
         "  {} agents counted for up to {stretched} at a time: this collector was slower than they",
@@ -105,6 +108,13 @@ pub(crate) fn silence(totals: &Totals, what: &str) -> Vec<String> {
         format!("  {anew} agents broke off and were started anew: {what} of the moments between are missing");
     let lines = [(silent, silent_line), (anew, anew_line)];
     lines.into_iter().filter(|(number, _)| *number > 0).map(|(_, line)| line).collect()
+}
+
+/// Messages of peers that broke a rule. The log names the peers.
+pub(crate) fn rejected(totals: &Totals) -> Option<String> {
+    let number = totals.refused_messages;
+    let line = || format!("  {} messages broke a rule and were refused: the log says whose", human::count(number));
+    (number > 0).then(line)
 }
 
 /// Refused is not lost: an agent keeps it and sends it again. A flowlogs-pipeline does not, so it is told.

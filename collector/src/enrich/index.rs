@@ -129,6 +129,11 @@ impl Index {
         }
     }
 
+    /// Whether there is, or was, a node of this name.
+    pub(super) fn has_had_node(&self, name: &str) -> bool {
+        self.zones.contains_key(name)
+    }
+
     /// Number of objects of a kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.objects.keys().chain(self.workloads.keys()).filter(|(its, _)| *its == kind).count()

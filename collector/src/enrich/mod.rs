@@ -38,6 +38,17 @@ use crate::ahead::AHEAD;
 /// One end of a flow, and the marks of who is there.
 type End = (Endpoint, Option<Marks>);
 
+/// Whose an address is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The node of this name.
+    Node(String),
+    /// A pod that is not on its node's network.
+    Pod,
+    /// Nobody's that is known.
+    Unknown,
+}
+
 /// Names the ends of flows. Shared by receivers, sinks and the watch.
 #[derive(Debug, Default)]
 pub struct Names {
@@ -75,6 +86,28 @@ impl Names {
     /// Who is at this end.
     pub fn find(&self, question: &Question) -> Option<HolderRef> {
         self.index.read().unwrap_or_else(PoisonError::into_inner).find(question).cloned()
+    }
+
+    /// Whose an address is now.
+    pub fn owner(&self, address: IpAddr) -> Owner {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        match index.find(&Question { address, mac: None, port: None, at_ms: now_ms() }) {
+            Some(holder) if holder.kind == "Node" => Owner::Node(holder.name.to_string()),
+            Some(holder) if holder.kind == "Pod" => Owner::Pod,
+            _ => Owner::Unknown,
+        }
+    }
+
+    /// Whether all nodes are known, and none has this name.
+    pub fn is_no_node(&self, name: &str) -> bool {
+        self.state.is_current(Kind::Nodes)
+            && !self.index.read().unwrap_or_else(PoisonError::into_inner).has_had_node(name)
+    }
+
+    /// As a watch says once it has listed them.
+    #[cfg(test)]
+    pub(crate) fn know_all_nodes(&self) {
+        self.state.synced(Kind::Nodes);
     }
 
     /// Whether some flow may have gone without a name that is known by now.

@@ -96,6 +96,11 @@ impl State {
         }
     }
 
+    /// Whether all objects of a kind are known, those of this moment too.
+    pub(super) fn is_current(&self, kind: Kind) -> bool {
+        self.kinds().get(&kind).is_some_and(|progress| progress.synced && progress.trouble.is_none())
+    }
+
     fn is_ready(&self) -> bool {
         self.kinds().values().all(|progress| progress.synced || progress.trouble == Some(Trouble::Forbidden))
     }

@@ -3,10 +3,12 @@
 //! Decoded whole, a message of 16 MB could take a hundred times as much memory: an empty record is two bytes on the wire.
 
 use netobserv_wire::Flow;
-use netobserv_wire::pbflow::{AgentStatus, Record};
+use netobserv_wire::pbflow::Record;
 use prost::bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use prost::{DecodeError, Message};
+
+use super::limits;
 
 /// Field numbers of `Records`.
 const ENTRIES: u32 = 1;
@@ -18,26 +20,26 @@ const LONGEST_RECORD: usize = 64 << 10;
 
 /// What a message holds, looked at without decoding its records.
 #[derive(Debug, Default)]
-pub(crate) struct Outline {
+pub(crate) struct Outline<'a> {
     /// Number of records.
     pub(crate) records: usize,
-    /// What the agent said of itself, if that can be read.
-    pub(crate) agent: Option<AgentStatus>,
+    /// What the agent said of itself, encoded.
+    pub(crate) agent: &'a [u8],
     /// Number of the message, or 0.
     pub(crate) sequence: u64,
 }
 
-impl Outline {
+impl<'a> Outline<'a> {
     /// Goes over a message.
     ///
     /// # Errors
     /// When it is not a protobuf message.
-    pub(crate) fn of(mut message: &[u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn of(mut message: &'a [u8]) -> Result<Self, DecodeError> {
         let mut outline = Self::default();
         while message.has_remaining() {
             match next(&mut message)? {
                 Part::Bytes(ENTRIES, _) => outline.records += 1,
-                Part::Bytes(AGENT, agent) => outline.agent = AgentStatus::decode(agent).ok(),
+                Part::Bytes(AGENT, agent) => outline.agent = agent,
                 Part::Number(SEQUENCE, sequence) => outline.sequence = sequence,
                 _ => {}
             }
@@ -46,15 +48,15 @@ impl Outline {
     }
 }
 
-/// How often a message has one of these fields.
+/// How often a message has a field, which is a text or a message.
 ///
 /// # Errors
 /// When it is not a protobuf message.
-pub(crate) fn count(mut message: &[u8], fields: &[u32]) -> Result<usize, DecodeError> {
+pub(super) fn count(mut message: &[u8], field: u32) -> Result<usize, DecodeError> {
     let mut count = 0;
     while message.has_remaining() {
-        if let Part::Bytes(field, _) = next(&mut message)? {
-            count += usize::from(fields.contains(&field));
+        if let Part::Bytes(found, _) = next(&mut message)? {
+            count += usize::from(found == field);
         }
     }
     Ok(count)
@@ -96,13 +98,18 @@ impl<'a> Records<'a> {
         Self { message, now_s, record: Record::default() }
     }
 
+    /// Bytes that are still to be looked at.
+    pub(super) fn left(&self) -> usize {
+        self.message.len()
+    }
+
     /// Looks at the next `records` records and returns those that can be read.
     pub(crate) fn take(&mut self, records: usize) -> Vec<Flow> {
         let mut flows = Vec::with_capacity(records);
         for _ in 0..records {
             let Some(entry) = self.next_entry() else { break };
             self.record.clear();
-            if entry.len() <= LONGEST_RECORD && self.record.merge(entry).is_ok() {
+            if entry.len() <= LONGEST_RECORD && self.record.merge(entry).is_ok() && limits::is_usual(&self.record) {
                 flows.push(Flow::from_record(&self.record, self.now_s));
             }
         }
@@ -190,7 +197,7 @@ impl EntryCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netobserv_wire::pbflow;
+    use netobserv_wire::pbflow::{self, AgentStatus};
 
     fn message() -> Vec<u8> {
         let record = |bytes| Record { bytes, interface: "eth0".into(), ..Record::default() };
@@ -203,7 +210,7 @@ mod tests {
         let message = message();
         let outline = Outline::of(&message).unwrap();
         assert_eq!((outline.records, outline.sequence), (300, 77));
-        assert!(outline.agent.unwrap().last);
+        assert!(AgentStatus::decode(outline.agent).unwrap().last);
         let mut records = Records::new(&message, 9);
         let first = records.take(200);
         let rest = records.take(200);

@@ -1,6 +1,7 @@
 //! What both receivers have in common: gRPC by hand, a bounded memory for messages, and each message taken once.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,17 +12,27 @@ use http_body_util::{BodyExt, Full};
 use netobserv_wire::pbflow::{AgentStatus, CollectorReply};
 use prost::Message as _;
 use prost::bytes::{BufMut, Bytes, BytesMut};
-use tokio::sync::Semaphore;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
+use tracing::warn;
 
-use super::message::{self, Body as MessageBody, Unit};
+use super::limits::{Broken, MOST_NODES};
+use super::memory::{MAX_MESSAGE, Memory};
+use super::message::{self, Body as MessageBody, Times, Unit};
+use super::peer::Peer;
+use super::quiet::{Quiet, more_like_it};
 use super::resend::{Taken, Turn};
+use super::speakers::Speakers;
 use crate::counts::Counts;
 
 /// How long a message waits for room before it is refused.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a message may take. An agent gives up waiting for its answer after as long.
+const TIMES: Times = Times { arrival: Duration::from_secs(10), memory: PATIENCE };
+
+/// One agent more than a capture takes.
+const FULL: Broken = Broken::Many { what: "nodes", most: MOST_NODES };
 
 /// A receiver: what it does with messages, and where they are taken.
 pub trait Receiver: Send + Sync + 'static {
@@ -29,8 +40,8 @@ pub trait Receiver: Send + Sync + 'static {
     fn desk(&self) -> &Desk;
     /// Accepts nothing from now on.
     fn close(&self);
-    /// Answers a request for this method.
-    fn answer(&self, method: &str, body: Body) -> impl Future<Output = Result<Bytes, Status>> + Send;
+    /// Answers a peer's request for this method.
+    fn answer(&self, method: &str, body: Body, peer: Peer) -> impl Future<Output = Result<Bytes, Status>> + Send;
 }
 
 /// A receiver as an HTTP/2 service. Cheap to clone.
@@ -73,7 +84,9 @@ impl<R: Receiver> Service<http::Request<Body>> for Grpc<R> {
         let receiver = self.0.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let answer = receiver.answer(head.uri.path(), body).await;
+            // Over a Unix socket there is none.
+            let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
+            let answer = receiver.answer(head.uri.path(), body, peer).await;
             Ok(answer.map_or_else(Status::into_http, response))
         })
     }
@@ -83,30 +96,66 @@ impl<R: Receiver> Service<http::Request<Body>> for Grpc<R> {
 #[derive(Debug)]
 pub struct Desk {
     pub(super) counts: Arc<Counts>,
-    memory: Arc<Semaphore>,
+    pub(super) speakers: Speakers,
+    memory: Memory,
+    slow: Quiet<Option<IpAddr>>,
+    rejected: Quiet<Option<IpAddr>>,
     taken: Taken,
     stopping: AtomicBool,
 }
 
 impl Desk {
-    pub(super) fn new(counts: Arc<Counts>) -> Self {
-        let memory = Arc::new(Semaphore::new(message::MEMORY_PAGES));
-        Self { counts, memory, taken: Taken::default(), stopping: AtomicBool::new(false) }
+    pub(super) fn new(counts: Arc<Counts>, speakers: Speakers) -> Self {
+        Self {
+            counts,
+            speakers,
+            memory: Memory::default(),
+            slow: Quiet::default(),
+            rejected: Quiet::default(),
+            taken: Taken::default(),
+            stopping: AtomicBool::new(false),
+        }
     }
 
-    /// Reads the message of a request once there is memory for it.
-    pub(super) async fn read(&self, body: Body, unit: Unit, deadline: Instant) -> Result<MessageBody, message::Error> {
-        message::read(body, unit, &self.memory, deadline).await
+    /// Reads the message of a peer's request, as far as there is memory for it.
+    pub(super) async fn read(&self, body: Body, unit: Unit, peer: Peer) -> Result<MessageBody, message::Error> {
+        let read = message::read(body, unit, (&self.memory, peer), TIMES).await;
+        if let Err(message::Error::Slow) = read
+            && let Some(more) = self.slow.left_out(peer.address(), Instant::now())
+        {
+            let (limit, more) = (TIMES.arrival.as_secs(), more_like_it(more));
+            warn!("a message from {peer} did not arrive within {limit} seconds, and was given up{more}");
+        }
+        read
+    }
+
+    /// Refuses a message for good, and counts it.
+    pub(super) fn reject(&self, peer: Peer, broken: &Broken) -> Status {
+        self.counts.rejected();
+        if let Some(more) = self.rejected.left_out(peer.address(), Instant::now()) {
+            warn!("refused a message from {peer}: {broken}{}", more_like_it(more));
+        }
+        match broken {
+            // It may be known a moment later.
+            Broken::Speaker(why) => Status::permission_denied(why),
+            _ => Status::invalid_argument(broken.to_string()),
+        }
     }
 
     /// Has a message of an agent accepted, unless it was before, and answers it. `accept` says how much was in it.
     pub(super) async fn once(
         &self,
+        peer: Peer,
         agent: &AgentStatus,
         sequence: u64,
         accept: impl Future<Output = Result<u64, Status>>,
     ) -> Result<Bytes, Status> {
+        self.speakers.check(peer, &agent.node).map_err(|why| self.reject(peer, &Broken::Speaker(why)))?;
+        if !self.counts.has_room_for(&agent.node) {
+            return Err(self.reject(peer, &FULL));
+        }
         let accepted = match self.taken.turn(agent, sequence) {
+            Turn::Full => return Err(self.reject(peer, &FULL)),
             Turn::Again => 0,
             Turn::Busy => return Err(Status::unavailable("this message is at work: ask again later")),
             Turn::New(work) => {
@@ -129,8 +178,9 @@ impl From<message::Error> for Status {
         match error {
             message::Error::Refused { .. } => busy(),
             message::Error::TooLarge { .. } => {
-                Status::resource_exhausted(format!("a message may have {} bytes at most", message::MAX_MESSAGE))
+                Status::resource_exhausted(format!("a message may have {MAX_MESSAGE} bytes at most"))
             }
+            message::Error::Slow => Status::deadline_exceeded("the message did not arrive in time"),
             message::Error::Bad(status) => status,
         }
     }

@@ -7,10 +7,15 @@
 pub(crate) mod decode;
 pub mod door;
 mod grpc;
+pub(crate) mod limits;
 pub mod listen;
+mod memory;
 mod message;
 pub mod packets;
+mod peer;
+mod quiet;
 mod resend;
+pub mod speakers;
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -26,12 +31,19 @@ use crate::pipeline::{Pipeline, Room};
 use grpc::{Desk, PATIENCE, busy, closed, unreadable};
 pub use grpc::{Grpc, Receiver};
 use message::{Body as MessageBody, Unit};
+pub use peer::Peer;
+use speakers::Speakers;
 
 /// Rows that go to the sinks together.
 const CHUNK: usize = 512;
 
 /// A longer record of a flowlogs-pipeline is nobody's: it becomes a tree that may take thirty times as much memory.
-const LONGEST_GENERIC: usize = 1 << 20;
+const LONGEST_GENERIC: usize = 64 << 10;
+/// Bytes of a message for which a row has one place in the queue, so that few long rows take no more memory than many short ones.
+/// Usual records have 150 to 300.
+const BYTES_A_PLACE: usize = 512;
+/// The same for the interfaces of a row.
+const INTERFACES_A_PLACE: usize = 8;
 
 /// Accepts `pbflow.Collector/Send` and `genericmap.Collector/Send`.
 pub type Ingest = Grpc<Flows>;
@@ -44,8 +56,8 @@ pub struct Flows {
 
 impl Ingest {
     /// A service that feeds `pipeline`.
-    pub fn new(pipeline: Pipeline, counts: Arc<Counts>) -> Self {
-        Self::of(Flows { pipeline, desk: Desk::new(counts) })
+    pub fn new(pipeline: Pipeline, counts: Arc<Counts>, speakers: Speakers) -> Self {
+        Self::of(Flows { pipeline, desk: Desk::new(counts, speakers) })
     }
 }
 
@@ -58,10 +70,10 @@ impl Receiver for Flows {
         self.pipeline.close();
     }
 
-    async fn answer(&self, method: &str, body: Body) -> Result<Bytes, Status> {
+    async fn answer(&self, method: &str, body: Body, peer: Peer) -> Result<Bytes, Status> {
         match method {
-            "/pbflow.Collector/Send" => self.records(body).await,
-            "/genericmap.Collector/Send" => self.generic(body).await,
+            "/pbflow.Collector/Send" => self.records(body, peer).await,
+            "/genericmap.Collector/Send" => self.generic(body, peer).await,
             method => Err(Status::unimplemented(format!("no {method} here"))),
         }
     }
@@ -69,53 +81,83 @@ impl Receiver for Flows {
 
 impl Flows {
     /// A batch of an agent.
-    async fn records(&self, body: Body) -> Result<Bytes, Status> {
+    async fn records(&self, body: Body, peer: Peer) -> Result<Bytes, Status> {
+        let MessageBody { bytes, _memory } = self.read(body, Unit::Entries, peer).await?;
         let deadline = Instant::now() + PATIENCE;
-        let MessageBody { bytes, _memory } = self.read(body, Unit::Entries, deadline).await?;
-        let outline = decode::Outline::of(&bytes).map_err(unreadable)?;
-        let agent = outline.agent.unwrap_or_default();
-        self.desk.once(&agent, outline.sequence, self.accept(&bytes, outline.records, deadline)).await
+        let outline = decode::Outline::of(&bytes).map_err(|error| self.desk.reject(peer, &error.into()))?;
+        let agent = limits::read_status(outline.agent).map_err(|broken| self.desk.reject(peer, &broken))?;
+        let accept = self.accept(&bytes, outline.records, (peer, &agent.node), deadline);
+        self.desk.once(peer, &agent, outline.sequence, accept).await
     }
 
     /// Waits for room for the rows of a message and hands them on. A message that fits into the queue is taken as a whole or not at all.
-    async fn accept(&self, message: &[u8], flows: usize, deadline: Instant) -> Result<u64, Status> {
+    async fn accept(&self, message: &[u8], flows: usize, who: (Peer, &str), deadline: Instant) -> Result<u64, Status> {
         if flows == 0 {
             return Ok(0);
         }
         let mut records = decode::Records::new(message, now_s());
         let mut left = flows;
-        let mut room = self.pipeline.reserve(left, deadline).await.ok_or_else(|| self.refuse(flows as u64))?;
+        let wanted = places(left, message.len());
+        let mut room = self.pipeline.reserve(wanted, deadline).await.ok_or_else(|| self.refuse(flows as u64))?;
         loop {
-            left -= self.hand_on(&mut records, left, room)?;
+            left -= self.hand_on(&mut records, left, who, room)?;
             if left == 0 {
                 return Ok(flows as u64);
             }
             // A message of more rows than the queue has places: the rest goes in as places come free.
-            room = self.pipeline.reserve_patiently(left).await.ok_or_else(closed)?;
+            room = self.pipeline.reserve_patiently(places(left, records.left())).await.ok_or_else(closed)?;
         }
     }
 
     /// Hands on as many of the next records as there is room for, and returns how many that were.
-    fn hand_on(&self, records: &mut decode::Records, left: usize, mut room: Room) -> Result<usize, Status> {
+    fn hand_on(
+        &self,
+        records: &mut decode::Records,
+        left: usize,
+        who: (Peer, &str),
+        mut room: Room,
+    ) -> Result<usize, Status> {
         let entrance = self.pipeline.entrance().map_err(|_| closed())?;
-        let (mut done, end) = (0, left.min(room.places()));
-        while done < end {
-            let wanted = CHUNK.min(end - done);
-            let rows = records.take(wanted);
+        let mut done = 0;
+        while done < left && room.places() > 0 {
+            let (wanted, before) = (CHUNK.min(left - done).min(room.places()), records.left());
+            let mut rows = records.take(wanted);
+            self.keep_own(&mut rows, who);
             self.desk.counts.malformed((wanted - rows.len()) as u64);
-            let Some(places) = room.split(rows.len()) else { break };
+            let seen = rows.iter().map(|row| row.interfaces.len()).sum::<usize>() / INTERFACES_A_PLACE;
+            let taken = places(rows.len(), before - records.left()).max(seen).min(room.places());
+            let Some(places) = room.split(taken) else { break };
             entrance.push(rows, places);
             done += wanted;
         }
         Ok(done)
     }
 
+    /// Leaves out rows that name the agent of a node which the sender may not speak for. Mostly all of a message name one agent.
+    fn keep_own(&self, rows: &mut Vec<Flow>, (peer, node): (Peer, &str)) {
+        let mut last = None;
+        rows.retain(|row| match last {
+            Some((agent, its_own)) if agent == row.agent_ip => its_own,
+            _ => {
+                let its_own = self.desk.speakers.counts_at(peer, node, row.agent_ip);
+                last = Some((row.agent_ip, its_own));
+                its_own
+            }
+        });
+    }
+
     /// One record of a flowlogs-pipeline.
-    async fn generic(&self, body: Body) -> Result<Bytes, Status> {
+    async fn generic(&self, body: Body, peer: Peer) -> Result<Bytes, Status> {
+        let MessageBody { bytes, _memory } = self.read(body, Unit::Message, peer).await?;
         let deadline = Instant::now() + PATIENCE;
-        let MessageBody { bytes, _memory } = self.read(body, Unit::Message, deadline).await?;
         let flow = self.decode_generic(&bytes).inspect_err(|_| self.desk.counts.malformed(1))?;
-        let Some(room) = self.pipeline.reserve(1, deadline).await else { return Err(self.refuse(1)) };
+        if !self.desk.speakers.counts_at(peer, "", flow.agent_ip) {
+            self.desk.counts.malformed(1);
+            return Err(Status::permission_denied("it names the agent of another node"));
+        }
+        let Some(room) = self.pipeline.reserve(places(1, bytes.len()), deadline).await else {
+            return Err(self.refuse(1));
+        };
         self.pipeline.entrance().map_err(|_| closed())?.push(vec![flow], room);
         Ok(genericmap::CollectorReply {}.encode_to_vec().into())
     }
@@ -129,8 +171,8 @@ impl Flows {
         Flow::from_generic(&json, now_s()).map_err(unreadable)
     }
 
-    async fn read(&self, body: Body, unit: Unit, deadline: Instant) -> Result<MessageBody, Status> {
-        let read = self.desk.read(body, unit, deadline).await;
+    async fn read(&self, body: Body, unit: Unit, peer: Peer) -> Result<MessageBody, Status> {
+        let read = self.desk.read(body, unit, peer).await;
         Ok(read.inspect_err(|error| self.desk.counts.refused(error.flows()))?)
     }
 
@@ -138,6 +180,11 @@ impl Flows {
         self.desk.counts.refused(flows);
         busy()
     }
+}
+
+/// Places of so many rows that came in so many bytes.
+fn places(rows: usize, bytes: usize) -> usize {
+    rows.max(bytes / BYTES_A_PLACE)
 }
 
 fn now_s() -> u64 {

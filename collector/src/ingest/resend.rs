@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use netobserv_wire::pbflow::AgentStatus;
 
+use super::limits::MOST_NODES;
+
 /// How far each agent's messages have been taken.
 #[derive(Debug, Default)]
 pub(super) struct Taken(Mutex<HashMap<String, Line>>);
@@ -28,6 +30,8 @@ pub(super) enum Turn<'a> {
     Again,
     /// It waits for room since it came before.
     Busy,
+    /// There are too many agents.
+    Full,
 }
 
 /// A message at work; dropped without [`Work::done`], it was not taken.
@@ -46,6 +50,9 @@ impl Taken {
             return Turn::New(work);
         }
         let mut lines = self.lines();
+        if lines.len() >= MOST_NODES && !lines.contains_key(&status.node) {
+            return Turn::Full;
+        }
         let line = lines.entry(status.node.clone()).or_default();
         if line.instance != status.instance {
             *line = Line { instance: status.instance, ..Line::default() };
@@ -115,6 +122,14 @@ mod tests {
         drop(first);
         assert!(take(&taken, 7, 1));
         assert!(matches!(taken.turn(&agent, 1), Turn::Again));
+    }
+
+    #[test]
+    fn agents_without_end_take_no_memory_without_end() {
+        let (taken, named) = (Taken::default(), |node: usize| AgentStatus { node: node.to_string(), ..agent(1) });
+        let full = (0..MOST_NODES + 100).filter(|node| matches!(taken.turn(&named(*node), 1), Turn::Full)).count();
+        assert_eq!((full, taken.lines().len()), (100, MOST_NODES));
+        assert!(matches!(taken.turn(&named(0), 1), Turn::New(_)), "one that is known is heard");
     }
 
     #[test]

@@ -138,7 +138,8 @@ impl Book {
             let counted = Statistics {
                 start_ns,
                 end_ns,
-                received: place.counted.received,
+                // What an agent says cannot be less than what it sent.
+                received: place.counted.received.max(chapter.packets),
                 lost: place.counted.lost(),
                 lost_kernel: place.counted.lost_ring,
                 delivered: chapter.packets,

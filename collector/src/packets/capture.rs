@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use chrono::Utc;
+use netobserv_contract::plain;
 use tokio::sync::{Notify, oneshot};
 use tracing::{debug, info};
 
@@ -16,7 +17,7 @@ use super::talks::Who;
 use super::tally::Tally;
 use super::writer::{Done, Setup, Writer};
 use super::{intake, intake::Outlet};
-use crate::capture::{End, FIRST_NAMES, Server, announce, begin, drain, gaps, keep, stop_view, until_end};
+use crate::capture::{End, FIRST_NAMES, Server, announce, begin, drain, gaps, keep, speakers, stop_view, until_end};
 use crate::cli::Options;
 use crate::control::Control;
 use crate::counts::Counts;
@@ -62,7 +63,7 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
         options: wanted,
     };
     let mut work = Work::start(setup, outlet, volume)?;
-    let ingest = PacketIngest::new(intake, counts.clone(), tally.clone());
+    let ingest = PacketIngest::new(intake, counts.clone(), tally.clone(), speakers(&options, &names));
     if let Some(names) = &names {
         // Agents that come earlier wait in the socket's queue.
         names.ready(FIRST_NAMES).await;
@@ -196,7 +197,7 @@ impl Voice {
     fn say(self, line: &str) {
         if self.to_stderr {
             // Nobody reading it is no reason to end.
-            let _ = writeln!(std::io::stderr(), "{line}");
+            let _ = writeln!(std::io::stderr(), "{}", plain::lines(line));
         } else {
             crate::summary::say(line);
         }

@@ -12,8 +12,10 @@ use tokio::time::timeout_at;
 
 use super::places::Source;
 
-/// Bytes of records that may be on their way.
+/// Bytes of records that may be on their way, and of what is said of interfaces.
 pub const ROOM: usize = 48 << 20;
+/// Bytes of one interface in a list, its name aside.
+const INTERFACE: usize = 128;
 
 /// A batch of one agent.
 #[derive(Debug)]
@@ -24,6 +26,11 @@ pub struct Delivery {
     pub interfaces: Vec<PacketInterface>,
     /// Its packets.
     pub packets: Vec<Packet>,
+}
+
+/// Room that a list of interfaces takes up, until the writer has read it.
+pub fn weight(interfaces: &[PacketInterface]) -> usize {
+    interfaces.iter().map(|interface| INTERFACE + interface.name.len()).sum()
 }
 
 /// The entrance. Cheap to clone.

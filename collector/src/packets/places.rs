@@ -5,6 +5,14 @@ use std::sync::Arc;
 
 use netobserv_wire::netobserv::PacketInterface;
 
+/// Places of one node, and of all nodes. Packets that are seen at others share a place, one for each node.
+const MOST_OF_NODE: usize = 16_384;
+const MOST: usize = 400_000;
+/// Lives of an agent whose numbers are known: the present one, and the one before, of which packets may still be on their way.
+const LIVES: usize = 2;
+/// Name of the place for all that has no place of its own.
+const OTHERS: &str = "others";
+
 /// Packets and bytes that an interface counted, from the start of the capture; earlier lives of its agent are in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
@@ -38,8 +46,16 @@ pub struct Place {
 #[derive(Debug, Default)]
 pub struct Places {
     all: Vec<Place>,
-    by_name: HashMap<(Arc<str>, u32, Box<str>), usize>,
-    by_id: HashMap<(Arc<str>, u64, u32), usize>,
+    nodes: HashMap<Arc<str>, Node>,
+}
+
+/// What one node's agents call its places.
+#[derive(Debug, Default)]
+struct Node {
+    by_name: HashMap<(u32, Box<str>), usize>,
+    /// The latest life last.
+    lives: Vec<(u64, HashMap<u32, usize>)>,
+    others: Option<usize>,
 }
 
 /// What a batch says of one agent.
@@ -78,24 +94,16 @@ impl Places {
     /// Notes what an agent says of its interfaces.
     pub fn heard(&mut self, source: &Source, interfaces: &[PacketInterface]) {
         for interface in interfaces {
-            let number = self.number_of(source, interface);
-            self.by_id.insert((source.node.clone(), source.instance, interface.id), number);
-            let place = &mut self.all[number];
-            if place.instance != source.instance {
-                place.before = place.counted;
-                place.instance = source.instance;
-            }
-            place.counted = Counted::of(interface).plus(place.before);
+            self.number_of(source, interface);
         }
     }
 
-    /// Number of the place that an agent calls `id`. One that it never told of gets its number for a name.
+    /// Number of the place that an agent calls `id`. One that it never described gets its number for a name.
     pub fn find(&mut self, source: &Source, id: u32) -> usize {
-        if let Some(number) = self.by_id.get(&(source.node.clone(), source.instance, id)) {
-            return *number;
-        }
-        self.heard(source, &[PacketInterface { id, name: format!("#{id}"), ..PacketInterface::default() }]);
-        self.all.len() - 1
+        let known = self.nodes.get(&source.node).and_then(|node| node.number(source.instance, id));
+        known.unwrap_or_else(|| {
+            self.number_of(source, &PacketInterface { id, name: format!("#{id}"), ..PacketInterface::default() })
+        })
     }
 
     /// All places, by number.
@@ -103,22 +111,69 @@ impl Places {
         &self.all
     }
 
+    /// Number of a place, from now on also by what the agent calls it, with what was counted there.
     fn number_of(&mut self, source: &Source, interface: &PacketInterface) -> usize {
-        let key = (source.node.clone(), interface.netns, interface.name.as_str().into());
-        let next = self.all.len();
-        let number = *self.by_name.entry(key).or_insert(next);
-        if number == next {
-            self.all.push(Place {
-                node: source.node.clone(),
-                name: interface.name.as_str().into(),
-                netns: interface.netns,
-                drops: interface.drops,
-                counted: Counted::default(),
-                before: Counted::default(),
-                instance: source.instance,
-            });
+        let (all, node) = (&mut self.all, self.nodes.entry(source.node.clone()).or_default());
+        let key = (interface.netns, interface.name.as_str().into());
+        if let Some(number) = node.by_name.get(&key).copied() {
+            node.call(source.instance, interface.id, number);
+            all[number].count(source.instance, interface);
+            return number;
         }
+        if node.by_name.len() >= MOST_OF_NODE || all.len() >= MOST {
+            let others = || PacketInterface { name: OTHERS.into(), ..PacketInterface::default() };
+            return *node.others.get_or_insert_with(|| add(all, source, &others()));
+        }
+        let number = add(all, source, interface);
+        node.by_name.insert(key, number);
+        node.call(source.instance, interface.id, number);
         number
+    }
+}
+
+fn add(all: &mut Vec<Place>, source: &Source, interface: &PacketInterface) -> usize {
+    let mut place = Place {
+        node: source.node.clone(),
+        name: interface.name.as_str().into(),
+        netns: interface.netns,
+        drops: interface.drops,
+        counted: Counted::default(),
+        before: Counted::default(),
+        instance: source.instance,
+    };
+    place.count(source.instance, interface);
+    all.push(place);
+    all.len() - 1
+}
+
+impl Place {
+    fn count(&mut self, instance: u64, interface: &PacketInterface) {
+        if self.instance != instance {
+            self.before = self.counted;
+            self.instance = instance;
+        }
+        self.counted = Counted::of(interface).plus(self.before);
+    }
+}
+
+impl Node {
+    fn number(&self, instance: u64, id: u32) -> Option<usize> {
+        self.lives.iter().find(|(life, _)| *life == instance)?.1.get(&id).copied()
+    }
+
+    fn call(&mut self, instance: u64, id: u32, number: usize) {
+        let life = self.lives.iter().position(|(life, _)| *life == instance).unwrap_or_else(|| {
+            if self.lives.len() == LIVES {
+                self.lives.remove(0);
+            }
+            self.lives.push((instance, HashMap::new()));
+            self.lives.len() - 1
+        });
+        let ids = &mut self.lives[life].1;
+        // Several of them may be one place.
+        if ids.len() < MOST_OF_NODE || ids.contains_key(&id) {
+            ids.insert(id, number);
+        }
     }
 }
 
@@ -159,5 +214,22 @@ mod tests {
         let mut places = Places::default();
         assert_eq!((places.find(&source("a", 1), 7), places.find(&source("a", 1), 7)), (0, 0));
         assert_eq!(&*places.all()[0].name, "#7");
+    }
+
+    #[test]
+    fn places_without_end_take_no_memory_without_end() {
+        let (mut places, most) = (Places::default(), MOST_OF_NODE as u32);
+        for id in 0..most + 100 {
+            places.find(&source("a", 1), id);
+        }
+        let others = places.find(&source("a", 1), most + 200);
+        assert_eq!((places.all().len(), others, &*places.all()[others].name), (MOST_OF_NODE + 1, MOST_OF_NODE, OTHERS));
+        assert_eq!(places.find(&source("a", 1), 7), 7, "those that are known keep their places");
+        let other = places.find(&source("b", 1), 1);
+        assert_eq!(&*places.all()[other].name, "#1", "another node has its own");
+        for life in 0..1_000 {
+            places.heard(&source("b", life), &[interface(1, "eth0", 1)]);
+        }
+        assert_eq!(places.nodes["b"].lives.len(), LIVES);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::tally::Tally;
 use crate::counts::Totals;
 use crate::human;
-use crate::summary::{captured, clock, from_agents, or_nothing, silence};
+use crate::summary::{captured, clock, from_agents, or_nothing, rejected, silence};
 
 /// Where a capture stands.
 pub(super) fn line(elapsed: Duration, tally: &Tally, totals: &Totals) -> String {
@@ -50,6 +50,7 @@ pub(super) fn account(
         lines.extend((number(counter) > 0).then(|| format!("  {} {what}", human::count(number(counter)))));
     }
     lines.push(format!("  lost: {}", or_nothing(&tally.lost(&totals.losses))));
+    lines.extend(rejected(totals));
     lines.extend(silence(totals, "packets"));
     lines
 }

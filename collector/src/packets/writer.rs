@@ -15,7 +15,7 @@ use tracing::warn;
 use super::book::Book;
 use super::comment;
 use super::headers::Ends;
-use super::intake::{Delivery, Outlet};
+use super::intake::{Delivery, Outlet, weight};
 use super::keylog::Keylog;
 use super::once::Once;
 use super::options::{Comments, PacketOptions, Sightings as Wanted};
@@ -150,6 +150,7 @@ impl Writer {
     fn take(&mut self, delivery: Delivery) {
         let Delivery { source, interfaces, packets } = delivery;
         self.places.heard(&source, &interfaces);
+        self.outlet.free(weight(&interfaces));
         let (mut last, mut seen) = (None, Vec::with_capacity(packets.len()));
         for packet in packets {
             let known = last.filter(|(id, _)| *id == packet.interface);
@@ -354,7 +355,7 @@ impl Writer {
             match self.outlet.deliveries.recv() {
                 Ok(delivery) => {
                     self.lose(delivery.packets.len());
-                    self.outlet.free(delivery.packets.iter().map(cost).sum());
+                    self.outlet.free(delivery.packets.iter().map(cost).sum::<usize>() + weight(&delivery.interfaces));
                 }
                 Err(_) => return,
             }

@@ -72,9 +72,11 @@ impl Side {
     fn add(&mut self, row: &Flow, end: u64) {
         let age = end.saturating_sub(row.end_ms / 1_000) as usize;
         let Some(second) = (HISTORY - 1).checked_sub(age) else { return };
-        self.bytes[second] += row.bytes;
-        self.packets[second] += row.packets;
-        self.drops[second] += row.drops.as_ref().map_or(0, |drops| drops.packets);
+        let drops = row.drops.as_ref().map_or(0, |drops| drops.packets);
+        let sums = [(&mut self.bytes, row.bytes), (&mut self.packets, row.packets), (&mut self.drops, drops)];
+        for (sum, more) in sums {
+            sum[second] = sum[second].saturating_add(more);
+        }
         self.rtt_us[second] = self.rtt_us[second].max(row.rtt_ns / 1_000);
     }
 }

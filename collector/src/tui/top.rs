@@ -51,7 +51,8 @@ fn conversations(talkers: &Talkers) -> Vec<TopRow> {
     let mut sums: HashMap<Key, (u64, u64, Sums)> = HashMap::new();
     for (key, talk) in talkers.iter() {
         let (sent, received, all) = sums.entry(client(key)).or_default();
-        *(if key.to_server() { sent } else { received }) += talk.sums.bytes;
+        let sum = if key.to_server() { sent } else { received };
+        *sum = sum.saturating_add(talk.sums.bytes);
         all.add(talk.sums);
     }
     let row = |(key, (sent, received, sums)): (Key, (u64, u64, Sums))| TopRow {
@@ -101,10 +102,10 @@ fn grouped(talkers: &Talkers, group: Group) -> Vec<TopRow> {
     for (_, talk) in talkers.iter() {
         let [src, dst] = talk.ends.map(of);
         let row = rows.entry(src).or_default();
-        row.sent += talk.sums.bytes;
+        row.sent = row.sent.saturating_add(talk.sums.bytes);
         row.sums.add(talk.sums);
         let row = rows.entry(dst).or_default();
-        row.received += talk.sums.bytes;
+        row.received = row.received.saturating_add(talk.sums.bytes);
         if src != dst {
             row.sums.add(talk.sums);
         }

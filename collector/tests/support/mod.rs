@@ -5,6 +5,7 @@ pub mod client;
 pub mod cluster;
 pub mod packets;
 pub mod pty;
+pub mod raw;
 pub mod records;
 pub mod scene;
 pub mod svg;

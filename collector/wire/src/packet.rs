@@ -36,6 +36,9 @@ pub const BATCH_BYTES: usize = 1 << 20;
 /// Largest payload that is decoded, so that a broken message cannot ask for any memory that it likes.
 pub const MAX_PAYLOAD: usize = 4 << 20;
 
+/// Longest frame that is handed on. Wireshark takes a file with a longer one for damaged, and reads nothing after it.
+pub const MAX_FRAME: usize = 262_144;
+
 /// Length of a record's head.
 pub const HEAD: usize = 36;
 /// For speed, not size: what agents send is gone a moment later.
@@ -134,6 +137,14 @@ pub enum BatchError {
     /// Records that do not fill the payload.
     #[error("a record is cut short")]
     Cut,
+    /// Not as many records as it says.
+    #[error("a payload of {found} records should have {said}")]
+    Records {
+        /// How many there are.
+        found: usize,
+        /// What the message says.
+        said: u32,
+    },
 }
 
 /// Adds a record to a payload. The frame may come in pieces; all of them together are what was captured.
@@ -173,13 +184,17 @@ pub fn seal(batch: &mut PacketBatch, payload: Vec<u8>, encoding: Encoding) -> io
 pub fn open(batch: &PacketBatch) -> Result<Vec<Packet>, BatchError> {
     let mut payload = decode(batch)?;
     let causes: Vec<Arc<str>> = batch.causes.iter().map(|cause| cause.as_str().into()).collect();
-    // The number that the message says is a hint only.
-    let most = payload.len() / HEAD;
-    let mut packets = Vec::with_capacity(most.min(batch.packets as usize));
+    let mut packets = Vec::with_capacity(claimed(batch).min(payload.len() / HEAD));
     while !payload.is_empty() {
         packets.push(take(&mut payload, &causes)?);
     }
-    Ok(packets)
+    let found = packets.len();
+    if found == batch.packets as usize { Ok(packets) } else { Err(BatchError::Records { found, said: batch.packets }) }
+}
+
+/// How many packets a batch says it has, if its payload can hold so many.
+pub fn claimed(batch: &PacketBatch) -> usize {
+    (batch.packets as usize).min((batch.payload_size as usize).min(MAX_PAYLOAD) / HEAD)
 }
 
 fn decode(batch: &PacketBatch) -> Result<Bytes, BatchError> {
@@ -197,17 +212,19 @@ fn decode(batch: &PacketBatch) -> Result<Bytes, BatchError> {
 
 fn take(payload: &mut Bytes, causes: &[Arc<str>]) -> Result<Packet, BatchError> {
     let head: [u8; HEAD] = payload.get(..HEAD).and_then(|head| head.try_into().ok()).ok_or(BatchError::Cut)?;
-    let end = HEAD + u32_at(&head, 24) as usize;
+    let captured = u32_at(&head, 24);
+    let end = HEAD + captured as usize;
     if payload.len() < end {
         return Err(BatchError::Cut);
     }
-    let data = payload.split_to(end).slice(HEAD..);
+    let data = payload.split_to(end).slice(HEAD..end.min(HEAD + MAX_FRAME));
     let cause = usize::from(u16::from_le_bytes([head[32], head[33]]));
     Ok(Packet {
         time_ns: u64_at(&head, 0),
         id: u64_at(&head, 8),
         interface: u32_at(&head, 16),
-        original: u32_at(&head, 20),
+        // No frame is shorter than what was captured of it.
+        original: u32_at(&head, 20).max(captured),
         sampling: u32_at(&head, 28),
         direction: Direction::of(head[34]),
         cause: (cause > 0).then(|| causes.get(cause - 1).cloned().unwrap_or_else(|| cause.to_string().into())),
@@ -226,7 +243,7 @@ fn u64_at(head: &[u8; HEAD], at: usize) -> u64 {
 impl PacketInterface {
     /// Packets that were seen here and are in no batch.
     pub fn lost_packets(&self) -> u64 {
-        self.lost_ring_packets + self.lost_queue_packets
+        self.lost_ring_packets.saturating_add(self.lost_queue_packets)
     }
 }
 
@@ -281,6 +298,29 @@ mod tests {
             let cut = PacketBatch { payload: plain.payload.slice(..len), payload_size: len as u32, ..plain.clone() };
             assert!(matches!(open(&cut), Err(BatchError::Cut)), "cut to {len}");
         }
+    }
+
+    #[test]
+    fn what_a_batch_says_of_its_packets_is_checked() {
+        for packets in [0, 2, 4, u32::MAX] {
+            let other = PacketBatch { packets, ..batch(Encoding::Plain) };
+            assert!(matches!(open(&other), Err(BatchError::Records { found: 3, .. })), "{packets}");
+            assert!(claimed(&other) <= other.payload.len() / HEAD);
+        }
+        let most = PacketInterface { lost_ring_packets: u64::MAX, lost_queue_packets: 1, ..Default::default() };
+        assert_eq!(most.lost_packets(), u64::MAX);
+    }
+
+    #[test]
+    fn a_frame_that_no_reader_of_the_file_takes_is_cut() {
+        let mut payload = vec![];
+        append(&mut payload, &Head { original: 7, ..head(0) }, &[&vec![1; MAX_FRAME + 9]]);
+        append(&mut payload, &head(0), &[b"next"]);
+        let mut batch = PacketBatch { packets: 2, ..PacketBatch::default() };
+        seal(&mut batch, payload, Encoding::Plain).unwrap();
+        let packets = open(&batch).unwrap();
+        assert_eq!((packets[0].data.len(), packets[0].original as usize), (MAX_FRAME, MAX_FRAME + 9));
+        assert_eq!(&packets[1].data[..], b"next");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who gets in over TCP. Everybody can reach the port, so a connection that has not shown what it is costs little and does not
 //! last: few of them at a time, the oldest goes first, and none keeps the next agent waiting.
 
+mod crowd;
 mod refusal;
 mod stream;
 mod tls;
@@ -22,6 +23,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::cli::Security;
 use crate::counts::Counts;
 
+use super::Peer;
+use crowd::Crowd;
 use refusal::{Refusal, Refusals};
 pub use stream::Connection;
 pub use tls::TlsError;
@@ -67,7 +70,8 @@ impl Door {
     /// Lets in who may come in, until the receiver is dropped.
     pub fn watch(self, listener: TcpListener, counts: Arc<Counts>) -> mpsc::Receiver<io::Result<Connection>> {
         let (inside, entered) = mpsc::channel(MOST_UNKNOWN);
-        let porter = Porter { door: self, refusals: Arc::new(Refusals::new(counts)), inside };
+        let (refusals, crowd) = (Arc::new(Refusals::new(counts)), Crowd::default());
+        let porter = Porter { door: self, refusals, crowd, inside };
         tokio::spawn(porter.work(listener));
         entered
     }
@@ -78,6 +82,7 @@ impl Door {
 struct Porter {
     door: Door,
     refusals: Arc<Refusals>,
+    crowd: Crowd,
     inside: mpsc::Sender<io::Result<Connection>>,
 }
 
@@ -117,9 +122,14 @@ impl Porter {
             Door::Tls(acceptor) => timeout(HANDSHAKE, meet_tls(acceptor, stream)).await,
             Door::Plain => timeout(HANDSHAKE, meet_plain(stream)).await,
         };
-        match met.unwrap_or(Err(Refusal::Silent)) {
-            // The server is gone at the end of the capture.
-            Ok(stream) => drop(self.inside.send(Ok(Connection::new(stream, place))).await),
+        let met = met.unwrap_or(Err(Refusal::Silent));
+        let who = Peer::at(peer);
+        let entered = met.and_then(|stream| Ok((stream, self.crowd.enter(who).ok_or(Refusal::TooMany)?)));
+        match entered {
+            Ok((stream, member)) => {
+                // The server is gone at the end of the capture.
+                drop(self.inside.send(Ok(Connection::new(stream, who, place, member))).await);
+            }
             Err(refusal) => self.refusals.add(Some(peer), refusal),
         }
     }

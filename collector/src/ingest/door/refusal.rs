@@ -1,18 +1,15 @@
 //! Connections that were not let in: counted, and told without filling the log.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::{CertificateError, Error};
 use tracing::{debug, warn};
 
 use crate::counts::Counts;
-
-/// A reason is told once in so long.
-const QUIET: Duration = Duration::from_secs(10);
+use crate::ingest::quiet::{Quiet, more_like_it};
 
 /// Why a connection was not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +31,7 @@ pub(super) enum Refusal {
     Silent,
     Crowd,
     Full,
+    TooMany,
     System,
 }
 
@@ -77,6 +75,7 @@ impl Refusal {
             Self::Silent => "it said nothing",
             Self::Crowd => "too many connections say nothing at the same time: the oldest goes",
             Self::Full => "there are too many connections",
+            Self::TooMany => "there are too many connections from this address",
             Self::System => "the system has no room for another connection",
         }
     }
@@ -85,60 +84,29 @@ impl Refusal {
 /// Refused connections of one capture.
 pub(super) struct Refusals {
     counts: Arc<Counts>,
-    told: Mutex<HashMap<Refusal, Told>>,
-}
-
-struct Told {
-    at: Instant,
-    /// How often since.
-    unsaid: u64,
+    printed: Quiet<Refusal>,
 }
 
 impl Refusals {
     pub(super) fn new(counts: Arc<Counts>) -> Self {
-        Self { counts, told: Mutex::default() }
+        Self { counts, printed: Quiet::default() }
     }
 
     /// Counts one, and tells it unless the reason was told a short while ago.
     pub(super) fn add(&self, peer: Option<SocketAddr>, refusal: Refusal) {
         self.counts.refused_connection();
-        let Some(unsaid) = self.unsaid(refusal, Instant::now()) else { return };
+        let Some(unsaid) = self.printed.left_out(refusal, Instant::now()) else { return };
         let peer = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
-        let more = if unsaid > 0 { format!(" ({unsaid} more like it)") } else { String::new() };
+        let more = more_like_it(unsaid);
         let line = format!("refused a connection{peer}: {}{more}", refusal.why());
         // The kubelet and its like look whether a port is open.
         if refusal == Refusal::Gone { debug!("{line}") } else { warn!("{line}") }
-    }
-
-    /// How many were not told since the last one that was; `None` if this one is not to be told either.
-    fn unsaid(&self, refusal: Refusal, now: Instant) -> Option<u64> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        match told.get_mut(&refusal) {
-            Some(told) if now.duration_since(told.at) < QUIET => {
-                told.unsaid += 1;
-                None
-            }
-            earlier => {
-                let unsaid = earlier.map_or(0, |told| told.unsaid);
-                told.insert(refusal, Told { at: now, unsaid: 0 });
-                Some(unsaid)
-            }
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_reason_is_told_once_in_a_while() {
-        let (refusals, start) = (Refusals::new(Arc::default()), Instant::now());
-        let told = [0, 1, 2, 9, 10, 11, 30]
-            .map(|second| refusals.unsaid(Refusal::NotTls, start + Duration::from_secs(second)));
-        assert_eq!(told, [Some(0), None, None, None, Some(3), None, Some(1)]);
-        assert_eq!(refusals.unsaid(Refusal::Expired, start), Some(0));
-    }
 
     #[test]
     fn every_one_is_counted() {

@@ -10,10 +10,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::crowd::Member;
+use crate::ingest::Peer;
+
 /// A connection and its place among the open ones.
 pub struct Connection {
     stream: Stream,
+    peer: Peer,
     _place: OwnedSemaphorePermit,
+    _member: Member,
 }
 
 pub(super) enum Stream {
@@ -26,15 +31,17 @@ pub(super) enum Stream {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, place: OwnedSemaphorePermit) -> Self {
-        Self { stream, _place: place }
+    pub(super) fn new(stream: Stream, peer: Peer, place: OwnedSemaphorePermit, member: Member) -> Self {
+        Self { stream, peer, _place: place, _member: member }
     }
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Peer {
+        self.peer
+    }
 }
 
 impl AsyncRead for Connection {

@@ -85,7 +85,8 @@ impl Problem {
         self.count = self.count.saturating_add(count);
         self.last = self.last.max(now);
         if self.names.len() < MOST_NAMES || self.names.contains_key(&pair) {
-            *self.names.entry(pair).or_default() += count;
+            let sum = self.names.entry(pair).or_default();
+            *sum = sum.saturating_add(count);
         } else {
             self.more = true;
         }
