@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use netobserv_contract::plain;
 use serde::Deserialize;
 
 use crate::oc::{Call, Oc, OcError};
@@ -110,7 +111,8 @@ pub fn run(oc: &Oc, namespace: &str, dir: &Path, steps: Steps) -> Result<(), Cop
 fn place(dir: &Path, file: &Listed) -> Result<PathBuf, CopyError> {
     let path = Path::new(&file.path);
     let below = !file.path.is_empty()
-        && !file.path.contains(['\\', ':', '\0'])
+        && !file.path.contains(['\\', ':'])
+        && !file.path.contains(plain::is_hidden)
         && path.components().all(|part| matches!(part, Component::Normal(_)));
     if below { Ok(dir.join(path)) } else { Err(CopyError::Place(file.path.clone())) }
 }
@@ -207,7 +209,9 @@ mod tests {
     fn files_stay_below_the_folder() {
         let dir = Path::new("out");
         assert_eq!(place(dir, &listed("flow/a.json")).unwrap(), dir.join("flow/a.json"));
-        for path in ["", "/etc/passwd", "../a", "flow/../../a", "C:\\a", "a\\b", ".", "a\0b"] {
+        for path in
+            ["", "/etc/passwd", "../a", "flow/../../a", "C:\\a", "a\\b", ".", "a\0b", "a\u{1b}[2J", "a\u{202e}b"]
+        {
             assert!(matches!(place(dir, &listed(path)), Err(CopyError::Place(_))), "{path:?}");
         }
     }

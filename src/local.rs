@@ -228,5 +228,5 @@ fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError
 
 /// One line about the session. Standard output belongs to the collector.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", netobserv_contract::plain::lines(line));
 }

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
         Err(error) => {
             if let Some(line) = error.line() {
                 // A closed terminal is no reason to panic on the way out.
-                let _ = writeln!(std::io::stderr(), "{line}");
+                let _ = writeln!(std::io::stderr(), "{}", netobserv_contract::plain::lines(&line));
             }
             ExitCode::from(error.exit_code())
         }

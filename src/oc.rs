@@ -7,6 +7,8 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use netobserv_contract::plain;
+
 use crate::options::Access;
 use crate::process::job::{self, Cut, Done, Job, Streams};
 use crate::process::{Ending, ProcessError, Program};
@@ -335,7 +337,7 @@ impl Oc {
 
     fn say(&self, call: &Call) {
         if self.verbose {
-            let _ = writeln!(io::stderr(), "+ {}", self.line(call));
+            let _ = writeln!(io::stderr(), "+ {}", plain::line(&self.line(call)));
         }
     }
 

@@ -139,7 +139,8 @@ impl Child {
     /// The system refuses.
     pub fn start(program: &Program, invocation: &Invocation) -> Result<Self, ProcessError> {
         if invocation.verbose {
-            let _ = writeln!(io::stderr(), "+ {}", invocation.shown(&program.path));
+            let line = invocation.shown(&program.path);
+            let _ = writeln!(io::stderr(), "+ {}", netobserv_contract::plain::line(&line));
         }
         let refused = |source| ProcessError::Refused { path: program.path.clone(), source };
         // An unnamed file, not a pipe: nobody has to read it, and a child that outlives us can go on writing.

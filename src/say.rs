@@ -1,10 +1,11 @@
 //! What the plugin says while it works. The lines that scripts match go to standard output, as they always have, unless
-//! the capture itself is written there.
+//! the capture itself is written there. Nothing that others wrote reaches the terminal as it is: see [`plain`].
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use netobserv_contract::plain;
 
 /// Redraws of a spinner.
 const TICK: Duration = Duration::from_millis(120);
@@ -19,6 +20,7 @@ pub struct Steps {
 impl Steps {
     /// A line of the session. A terminal that is gone is no reason to stop.
     pub fn say(self, line: &str) {
+        let line = plain::lines(line);
         let _ = if self.on_stderr { writeln!(io::stderr(), "{line}") } else { writeln!(io::stdout(), "{line}") };
     }
 
@@ -30,7 +32,7 @@ impl Steps {
 
 /// A line about something that does not stop the session.
 pub fn warn(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", plain::lines(line));
 }
 
 /// A person can be asked: both ends of the conversation are a terminal.
@@ -46,7 +48,7 @@ pub fn spinner(text: &str) -> ProgressBar {
     bar.set_style(
         ProgressStyle::with_template("{spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    bar.set_message(text.to_owned());
+    bar.set_message(plain::line(text).into_owned());
     bar.enable_steady_tick(TICK);
     bar
 }

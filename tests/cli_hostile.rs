@@ -6,7 +6,7 @@ mod cli_world;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use cli_world::World;
+use cli_world::{Outcome, World};
 use proptest::prelude::*;
 
 /// Text without NUL, which no argument can hold, full of what means something to some program on the way.
@@ -136,4 +136,54 @@ fn values(stream: &str) -> Vec<String> {
         collect(&value, &mut all);
     }
     all
+}
+
+/// What is printed has no character that steers a terminal or is not seen, and something of what others wrote.
+#[track_caller]
+fn assert_plain(outcome: &Outcome, shown: &str) {
+    let printed = format!("{}{}", outcome.stdout, outcome.stderr);
+    let hidden = |c: char| c != '\n' && netobserv_contract::plain::is_hidden(c);
+    assert!(!printed.contains(hidden), "{printed:?}");
+    assert!(printed.contains(shown), "{shown} is not in {printed}");
+}
+
+/// As JSON writes it.
+const STEERS: &str = r"\u001b[2J\u009b1m\u202eevil\u200b\nsaid by oc: all is well";
+
+#[test]
+fn a_namespace_of_others_does_not_steer_the_terminal() {
+    let held = |world: World| {
+        let world = world.file("session", STEERS).file("by", STEERS).file("started", STEERS);
+        world.file("objects/namespace.netobserv-cli", "").file("objects/clusterrole.netobserv-cli", "")
+    };
+    let alive = held(World::new()).file("objects/pod.collector", "").file("objects/daemonset.netobserv-cli", "");
+    for words in [["flows", "--max-time=1s"], ["cleanup", "--force"], ["follow", "--timeout=1s"]] {
+        let outcome = alive.run(&words);
+        let printed = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(!printed.contains("\nsaid by oc"), "{words:?}: a line of its own in {printed}");
+        let hidden = |c: char| c != '\n' && netobserv_contract::plain::is_hidden(c);
+        assert!(!printed.contains(hidden), "{words:?}: {printed:?}");
+    }
+    assert_plain(&held(World::new()).run(&["flows"]), "removing what session ?[2J?1m?evil??said by oc");
+}
+
+#[test]
+fn what_oc_answers_does_not_steer_the_terminal() {
+    for call in ["get --raw /apis", "apply -f -", "network-observability-cli files", "delete namespace "] {
+        let world = World::new().file("pod/flow/t.json", "[]").env("FAKE_BREAK", &format!("steer:{call}"));
+        assert_plain(&world.run(&["flows"]), "Error from server: ?[2J?]0;title??1m ?evil?");
+    }
+    let who = World::new().file("answers/whoami", "\u{1b}[31madmin\u{202e}\n");
+    assert_plain(&who.run(&["flows"]), "?[31madmin?");
+}
+
+#[test]
+fn a_file_whose_name_steers_a_terminal_is_not_copied() {
+    for name in [r"flow/\u001b[2J.json", r"flow/\u202ejson.exe"] {
+        let listed = format!("[{{\"path\":\"{name}\",\"size\":0,\"sha256\":\"\"}}]");
+        let world = World::new().file("answers/files", listed);
+        let outcome = world.run(&["flows"]);
+        assert_plain(&outcome, "which is no place below the output folder");
+        assert_eq!(outcome.code, Some(1));
+    }
 }

@@ -34,6 +34,7 @@ pub mod view;
 use std::process::ExitCode;
 
 use cli::NoCapture;
+use netobserv_contract::plain;
 
 /// Exit code for a wrong command line.
 const USAGE: u8 = 2;
@@ -51,7 +52,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(NoCapture::Usage(line)) => {
-            eprintln!("{line}");
+            eprintln!("{}", plain::lines(&line));
             return USAGE.into();
         }
     };
@@ -59,7 +60,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     match parent::die_with_parent().and_then(|()| capture::run(options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", plain::lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use netobserv_contract::plain;
 use netobserv_wire::Flow;
 use netobserv_wire::flow::{Dns, Drops, Holder, Process, Processes};
 use tracing::warn;
@@ -123,7 +124,7 @@ pub(crate) fn line(flow: &Flow, widths: &mut [usize; 2]) -> String {
         dst = widths[1],
     );
     // Names come from the network: nothing in them may steer a terminal.
-    line.trim_end().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    plain::line(line.trim_end()).into_owned()
 }
 
 fn end(names: Option<&Holder>, address: Option<IpAddr>, port: Option<u16>, mac: Option<[u8; 6]>) -> String {
@@ -211,8 +212,8 @@ mod tests {
         let long = Flow { src_addr: "fd00:1111:2222:3333:4444:5555:6666:7777".parse().ok(), ..flow() };
         let first = line(&long, &mut widths);
         assert_eq!(first.find("->"), line(&flow(), &mut widths).find("->"));
-        let evil = Dns { name: "a\u{1b}[2Jb".into(), ..Dns::default() };
+        let evil = Dns { name: "a\u{1b}[2Jb\u{202e}c\u{200b}".into(), ..Dns::default() };
         let text = line(&Flow { dns: Some(Box::new(evil)), ..flow() }, &mut widths);
-        assert!(text.ends_with("DNS a?[2Jb"), "{text}");
+        assert!(text.ends_with("DNS a?[2Jb?c?"), "{text}");
     }
 }

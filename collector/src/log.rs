@@ -3,8 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
+use netobserv_contract::plain;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format;
 
 /// Bytes that are held back at most; the oldest lines go first.
 const HELD: usize = 64 << 10;
@@ -14,8 +17,15 @@ static BACK: Mutex<Option<Vec<u8>>> = Mutex::new(None);
 /// Logs from `level` up, on a terminal in colours if they are wanted; what libraries say, from warnings up only.
 pub fn start(level: LevelFilter, colours: bool) {
     let filter = EnvFilter::new(format!("{},netobserv_collector={level}", level.min(LevelFilter::WARN)));
+    // What others wrote is in messages and values: peers, the API server, names.
+    let fields = format::debug_fn(|out, field, value| {
+        let value = format!("{value:?}");
+        let value = plain::line(&value);
+        if field.name() == "message" { write!(out, "{value}") } else { write!(out, "{field}={value}") }
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .fmt_fields(fields.delimited(" "))
         .with_target(false)
         .with_ansi(io::stderr().is_terminal() && colours)
         .with_writer(|| Held)

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use netobserv_contract::plain;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -78,7 +79,7 @@ impl View {
 /// Prints what ends a capture: on standard output, unless that is for JSON only.
 pub fn say(options: &Options, line: &str) {
     match options.lines {
-        Some(Format::Json) => eprintln!("{line}"),
+        Some(Format::Json) => eprintln!("{}", plain::lines(line)),
         _ => summary::say(line),
     }
 }

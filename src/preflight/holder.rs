@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use netobserv_contract::plain;
 use serde_json::Value;
 
 use super::PreflightError;
@@ -34,10 +35,11 @@ impl Holder {
     /// The holder of a namespace; `None` when this program did not make it.
     #[must_use]
     pub fn of(namespace: &Value) -> Option<Self> {
-        let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
+        // Anybody who may change the namespace wrote these: each stays in its line.
+        let text = |value: &Value| plain::line(value.as_str().unwrap_or("unknown")).into_owned();
         let notes = &namespace["metadata"]["annotations"];
         Some(Self {
-            session: namespace["metadata"]["labels"][SESSION].as_str()?.to_owned(),
+            session: plain::line(namespace["metadata"]["labels"][SESSION].as_str()?).into_owned(),
             by: text(&notes["netobserv.io/by"]),
             since: text(&notes["netobserv.io/started"]),
             going: namespace["metadata"]["deletionTimestamp"].is_string(),

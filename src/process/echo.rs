@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use netobserv_contract::plain;
+
 use crate::say;
 
 /// Lines that are kept: the last words of the program, and of those who ran it.
@@ -28,7 +30,8 @@ impl Echo {
         let last = kept.clone();
         thread::spawn(move || {
             for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-                let line = plain(&line);
+                let line = String::from_utf8_lossy(&line);
+                let line = plain::line(line.trim_end_matches('\r')).into_owned();
                 say::warn(&line);
                 let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
                 if last.len() == KEPT {
@@ -50,13 +53,6 @@ impl Echo {
     }
 }
 
-/// Text that cannot move the cursor of the terminal that it comes to.
-fn plain(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(line);
-    let text = text.trim_end_matches('\r').chars();
-    text.map(|char| if char.is_control() && char != '\t' { char::REPLACEMENT_CHARACTER } else { char }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -70,7 +66,7 @@ mod tests {
         (0..9).for_each(|line| writeln!(to, "line {line}\r").unwrap());
         to.write_all(b"\x1b[2Jgone").unwrap();
         drop(to);
-        assert_eq!(echo.finish(), "line 6\nline 7\nline 8\n\u{fffd}[2Jgone\n");
+        assert_eq!(echo.finish(), "line 6\nline 7\nline 8\n?[2Jgone\n");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::io::{self, BufRead as _, Write as _};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use netobserv_contract::plain;
+
 use crate::say;
 use crate::signal::Wishes;
 
@@ -52,7 +54,7 @@ fn answer(line: &str) -> Option<bool> {
 
 fn print(text: &str) {
     let mut out = io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(plain::lines(text).as_bytes()).and_then(|()| out.flush());
 }
 
 #[cfg(test)]

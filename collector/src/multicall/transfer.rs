@@ -76,7 +76,7 @@ fn result(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", netobserv_contract::plain::lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

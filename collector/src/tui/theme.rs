@@ -1,6 +1,7 @@
 //! What the terminal can show: colours or not, Unicode or ASCII. Colours are the terminal's own sixteen on its own background, so
 //! that light and dark ones work alike.
 
+use netobserv_contract::plain;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 
@@ -72,13 +73,15 @@ impl Theme {
         if self.colours { Style::new().fg(colour) } else { Style::new() }
     }
 
-    /// Puts ASCII in the place of everything else, where the terminal has no more.
+    /// Puts ASCII in the place of everything else, where the terminal has no more; and a blank in the place of what must not reach any
+    /// terminal. Characters without a width are in the cell of the one before them.
     pub(super) fn fit(self, buffer: &mut Buffer) {
-        if self.unicode {
-            return;
-        }
         for cell in &mut buffer.content {
-            if !cell.symbol().is_ascii() {
+            if cell.symbol().contains(plain::is_hidden) {
+                let visible = cell.symbol().chars().find(|c| !plain::is_hidden(*c)).unwrap_or(' ');
+                cell.set_char(visible);
+            }
+            if !self.unicode && !cell.symbol().is_ascii() {
                 let plain = cell.symbol().chars().next().map_or(' ', ascii);
                 cell.set_char(plain);
             }
