@@ -47,7 +47,7 @@ pub struct KernelLosses {
     pub bytes: AtomicU64,
     /// Packets that found room in the ring buffer only. Not lost.
     pub overflow_packets: AtomicU64,
-    /// DNS messages that found no room in their ring buffer.
+    /// DNS messages that found no room in their ring buffer, or that could not be read.
     pub dns_messages: AtomicU64,
     /// Dropped packets whose flow and cause found no room in their map, or that the program did not get to see.
     pub drops: AtomicU64,
@@ -209,6 +209,9 @@ impl Drainer {
                 end += window * (late as u32 + 1);
             }
         }
+        if let Some(dns) = &mut self.maps.dns {
+            dns.end();
+        }
         // Both sets of maps: the programs are off the interfaces by now.
         self.switch_and_drain()?;
         emit(self.end_window()?);
@@ -250,8 +253,10 @@ impl Drainer {
     }
 
     fn records(&mut self) -> Vec<FlowRecord> {
+        let kernel_lost = self.maps.counter(Counter::LostDns);
         if let Some(dns) = &mut self.maps.dns {
-            dns.join(&mut self.merger, now_ns());
+            dns.join(&mut self.merger, now_ns(), kernel_lost);
+            self.losses.dns_messages.store(kernel_lost + dns.lost(), Relaxed);
         }
         self.merger.end_window()
     }
@@ -260,7 +265,6 @@ impl Drainer {
         self.losses.packets.store(self.maps.counter(Counter::LostPackets), Relaxed);
         self.losses.bytes.store(self.maps.counter(Counter::LostBytes), Relaxed);
         self.losses.overflow_packets.store(self.maps.counter(Counter::OverflowPackets), Relaxed);
-        self.losses.dns_messages.store(self.maps.counter(Counter::LostDns), Relaxed);
         let missed = self.maps.drops.as_ref().map_or(0, Drops::missed);
         self.losses.drops.store(self.maps.counter(Counter::LostDrops) + missed, Relaxed);
     }

@@ -150,10 +150,8 @@ fn set_dns(record: &mut Record, transaction: &Transaction) {
     record.dns_errno = transaction.errno;
     record.dns_name = transaction.name.as_deref().unwrap_or_default().to_owned();
     record.dns_queries = transaction.queries;
-    if transaction.errno == 0 {
-        record.dns_latency = Some(duration(transaction.latency_ns));
-        record.dns_latency_last = Some(duration(transaction.latency_last_ns));
-    }
+    record.dns_latency = transaction.latency.map(|latency| duration(latency.first_ns));
+    record.dns_latency_last = transaction.latency.map(|latency| duration(latency.last_ns));
 }
 
 fn duration(ns: u64) -> prost_types::Duration {
@@ -261,8 +259,7 @@ mod tests {
             at: flow.sightings[0],
             id,
             flags: 0x8183,
-            latency_ns: 2_500_000_000,
-            latency_last_ns: 1,
+            latency: Some(crate::dns::Latency { first_ns: 2_500_000_000, last_ns: 1 }),
             queries: 1,
             errno: 0,
             name: Some("a.b".into()),

@@ -118,11 +118,13 @@ pub struct Overflow {
 /// Longest piece of a DNS message that is copied: the header (12), a name (255), type and class (4), and the length
 /// that goes before a message over TCP (2), rounded up (RFC 1035, 2.3.4 and 4.2.2).
 pub const DNS_MOST: usize = 288;
+/// Longest piece of what a longer segment of TCP carries: what fits on Ethernet, rounded up. The others follow.
+pub const DNS_PIECE: usize = 1536;
 
-/// A packet that may carry DNS.
+/// A packet that may carry DNS. Behind it are bytes of what the transport carries: of UDP the first, of TCP all, in pieces.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct DnsMessage {
+pub struct DnsHead {
     /// IPv4 addresses are mapped.
     pub key: Key6,
     /// CLOCK_MONOTONIC, ns, exact.
@@ -133,10 +135,12 @@ pub struct DnsMessage {
     pub netns: u32,
     /// Length of the frame.
     pub frame_bytes: u32,
-    /// Bytes in `data`.
+    /// How many bytes are behind it.
     pub length: u32,
-    /// The transport's payload, from its beginning.
-    pub data: [u8; DNS_MOST],
+    /// TCP: sequence number of the first of them.
+    pub seq: u32,
+    /// TCP: the flags of the segment's header; SYN with the first piece only.
+    pub tcp_flags: u32,
 }
 
 /// Packets of a flow that were dropped for one reason.
@@ -310,7 +314,7 @@ pub enum Counter {
     LostPackets = 2,
     /// Bytes of those.
     LostBytes = 3,
-    /// DNS messages that found no room in their ring buffer.
+    /// DNS messages over UDP, and pieces of segments of TCP, that found no room in their ring buffer.
     LostDns = 4,
     /// Dropped packets that found no room in their map.
     LostDrops = 5,
@@ -334,7 +338,7 @@ const _: () = {
     assert!(size_of::<Key6>() == 48);
     assert!(size_of::<FlowCount>() == 72);
     assert!(size_of::<Overflow>() == 120);
-    assert!(size_of::<DnsMessage>() == 72 + DNS_MOST);
+    assert!(size_of::<DnsHead>() == 80);
     assert!(size_of::<DropKey>() == 56);
     assert!(size_of::<DropCount>() == 56);
     assert!(size_of::<FragmentKey>() == 40);

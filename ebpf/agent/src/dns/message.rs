@@ -3,9 +3,15 @@
 use std::fmt::Write;
 
 /// Header of a message (4.1.1).
-const HEADER: usize = 12;
+pub(super) const HEADER: usize = 12;
+/// The root's name, a type and a class (4.1.2).
+const SHORTEST_QUESTION: usize = 5;
 /// Longest name in its wire form (2.3.4).
-const LONGEST_NAME: usize = 255;
+pub(super) const LONGEST_NAME: usize = 255;
+/// Internet, Chaos, Hesiod, none and any (IANA "DNS CLASSes").
+const CLASSES: [u16; 5] = [1, 3, 4, 254, 255];
+/// In a class of multicast DNS: the answer may go to who asks alone (RFC 6762, 5.4).
+const UNICAST_WANTED: u16 = 0x8000;
 /// The QR bit: an answer.
 const RESPONSE: u16 = 0x8000;
 
@@ -16,6 +22,8 @@ pub struct Message {
     pub id: u16,
     /// QR, opcode, AA, TC, RD, RA, Z, RCODE, as they stand in the header.
     pub flags: u16,
+    /// How many questions it has.
+    pub questions: u16,
     /// The first question's name without the last dot, `.` for the root; None if there is no question, or not all of
     /// it was copied. What is no printable ASCII is written `\DDD` (5.1).
     pub name: Option<Box<str>>,
@@ -28,60 +36,96 @@ impl Message {
     }
 }
 
-/// The messages in the payload of one packet: one over UDP, any number over TCP.
-pub fn messages(payload: &[u8], tcp: bool) -> Vec<Message> {
-    if !tcp {
-        return message(payload).into_iter().collect();
-    }
-    let mut found = vec![];
-    let mut rest = payload;
-    // Two bytes of length before each (4.2.2). A segment that begins in the middle of a message reads as
-    // nonsense: the checks in `message` refuse most of that.
-    while rest.len() > 2 {
-        let length = usize::from(u16::from_be_bytes([rest[0], rest[1]]));
-        rest = &rest[2..];
-        if length < HEADER {
-            break;
-        }
-        found.extend(message(&rest[..length.min(rest.len())]));
-        rest = rest.get(length..).unwrap_or_default();
-    }
-    found
+/// Reads a message of `length` bytes, of which `bytes` is the beginning. None if it cannot be one.
+pub fn message(bytes: &[u8], length: usize) -> Option<Message> {
+    let message = header(bytes, length)?;
+    let name = if message.questions > 0 { name(&bytes[HEADER..]).ok().map(|(name, _)| name) } else { None };
+    Some(Message { name, ..message })
 }
 
-fn message(bytes: &[u8]) -> Option<Message> {
+/// The same without the name.
+pub(super) fn header(bytes: &[u8], length: usize) -> Option<Message> {
     if bytes.len() < HEADER {
         return None;
     }
     let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
     let (id, flags, questions) = (word(0), word(2), word(4));
-    // Opcodes above 6 are not assigned, the Z bit must be zero, and nobody asks two questions: this is something else.
-    if flags >> 11 & 0xf > 6 || flags & 0x40 != 0 || questions > 1 {
+    // Opcodes above 6 are not assigned, the Z bit must be zero, and the questions must fit: this is something else.
+    if flags >> 11 & 0xf > 6 || flags & 0x40 != 0 || HEADER + usize::from(questions) * SHORTEST_QUESTION > length {
         return None;
     }
-    let name = if questions == 1 { name(&bytes[HEADER..]) } else { None };
-    Some(Message { id, flags, name })
+    Some(Message { id, flags, questions, name: None })
 }
 
-fn name(bytes: &[u8]) -> Option<Box<str>> {
+/// Whether bytes are the beginning of a message over TCP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Begins {
+    /// Beyond doubt.
+    Yes,
+    /// They are not.
+    No,
+    /// There are too few of them to know.
+    More,
+}
+
+/// Whether a message begins here with its length (4.2.2). Bytes from the middle of one look like that only by a rare
+/// accident: the first question has to be whole, and of a class that exists.
+pub(super) fn begins(bytes: &[u8]) -> Begins {
+    let Some((length, body)) = bytes.split_first_chunk().map(|(l, body)| (usize::from(u16::from_be_bytes(*l)), body))
+    else {
+        return Begins::More;
+    };
+    let body = &body[..body.len().min(length)];
+    if length < HEADER + SHORTEST_QUESTION {
+        return Begins::No;
+    }
+    if body.len() < HEADER {
+        return Begins::More;
+    }
+    if header(body, length).is_none_or(|message| message.questions == 0) {
+        return Begins::No;
+    }
+    // A question ends with a type and a class of two bytes each.
+    let class = name(&body[HEADER..]).and_then(|(_, end)| {
+        let class = body.get(HEADER + end + 2..HEADER + end + 4).ok_or(Unreadable::Cut)?;
+        Ok(u16::from_be_bytes([class[0], class[1]]) & !UNICAST_WANTED)
+    });
+    match class {
+        Ok(class) if CLASSES.contains(&class) => Begins::Yes,
+        Err(Unreadable::Cut) if body.len() < length => Begins::More,
+        _ => Begins::No,
+    }
+}
+
+/// Why there is no name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Unreadable {
+    /// It goes on behind the end.
+    Cut,
+    /// This is none.
+    Wrong,
+}
+
+/// A name, and its length in its wire form.
+fn name(bytes: &[u8]) -> Result<(Box<str>, usize), Unreadable> {
     let mut text = String::new();
     let mut at = 0;
     loop {
-        let length = usize::from(*bytes.get(at)?);
+        let length = usize::from(*bytes.get(at).ok_or(Unreadable::Cut)?);
         if length == 0 {
             break;
         }
         // The two upper bits mark a pointer (4.1.4), which a first name cannot have.
         if length > 63 || at + 1 + length > LONGEST_NAME {
-            return None;
+            return Err(Unreadable::Wrong);
         }
         if at > 0 {
             text.push('.');
         }
-        bytes.get(at + 1..=at + length)?.iter().for_each(|byte| push(&mut text, *byte));
+        bytes.get(at + 1..=at + length).ok_or(Unreadable::Cut)?.iter().for_each(|byte| push(&mut text, *byte));
         at += 1 + length;
     }
-    Some(if text.is_empty() { ".".into() } else { text.into() })
+    Ok((if text.is_empty() { ".".into() } else { text.into() }, at + 1))
 }
 
 fn push(text: &mut String, byte: u8) {
@@ -107,8 +151,7 @@ mod tests {
     }
 
     fn one(bytes: &[u8]) -> Message {
-        let [message] = &messages(bytes, false)[..] else { panic!("one message") };
-        message.clone()
+        message(bytes, bytes.len()).expect("a message")
     }
 
     #[test]
@@ -129,24 +172,35 @@ mod tests {
     }
 
     #[test]
-    fn tcp_segments_hold_any_number_of_messages() {
-        let (a, b) = (query(1, 0x100, &[b"a"]), query(2, 0x100, &[b"b"]));
-        let mut segment = vec![];
-        for message in [&a, &b] {
-            segment.extend((message.len() as u16).to_be_bytes());
-            segment.extend_from_slice(message);
+    fn questions_are_any_number_that_fits() {
+        let mut two = query(9, 0x100, &[b"a"]);
+        two[5] = 2;
+        assert_eq!(message(&two, two.len()), None, "the second one is not there");
+        two.extend([1, b'b', 0, 0, 1, 0, 1]);
+        assert_eq!((one(&two).questions, one(&two).name.as_deref()), (2, Some("a")));
+        let none = [9u16, 0x8181, 0, 0, 0, 0].map(u16::to_be_bytes).concat();
+        assert_eq!((one(&none).questions, one(&none).name), (0, None));
+    }
+
+    #[test]
+    fn a_message_is_known_by_its_beginning() {
+        let asked = query(7, 0x8180, &[b"www", b"example", b"org"]);
+        let whole = [&(asked.len() as u16).to_be_bytes()[..], &asked].concat();
+        for cut in 0..whole.len() {
+            assert_eq!(begins(&whole[..cut]), Begins::More, "{cut} bytes");
+            if cut > 0 {
+                assert_ne!(begins(&whole[cut..]), Begins::Yes, "from byte {cut}");
+            }
         }
-        let ids: Vec<_> = messages(&segment, true).iter().map(|m| m.id).collect();
-        assert_eq!(ids, [1, 2]);
-        assert!(messages(&[0, 0], true).is_empty());
+        assert_eq!(begins(&whole), Begins::Yes);
+        assert_eq!(begins(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"), Begins::No);
     }
 
     #[test]
     fn nothing_that_comes_makes_it_fail() {
         let whole = query(7, 0x8180, &[b"www", b"example", b"org"]);
         for cut in 0..whole.len() {
-            messages(&whole[..cut], false);
-            messages(&whole[..cut], true);
+            message(&whole[..cut], whole.len());
         }
         let mut state = 1u32;
         for length in 0..600 {
@@ -156,8 +210,9 @@ mod tests {
                     (state >> 24) as u8
                 })
                 .collect();
-            messages(&noise, length % 2 == 0);
+            message(&noise, length);
+            begins(&noise);
         }
-        assert_eq!(messages(&[0x40; 12], false), [], "more than one question");
+        assert_eq!(message(&[0x40; 12], 12), None, "more questions than there is room for");
     }
 }

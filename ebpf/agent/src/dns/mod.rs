@@ -1,6 +1,8 @@
 //! DNS: messages that the kernel programs hand over become transactions of flows.
 
 mod message;
+mod stream;
+mod streams;
 mod tracker;
 
 use std::time::Duration;
@@ -9,10 +11,10 @@ use aya::{
     Ebpf,
     maps::{MapData, RingBuf},
 };
-use netobserv_ebpf_common::DnsMessage;
+use netobserv_ebpf_common::DnsHead;
 
-pub use message::{Message, messages};
-pub use tracker::{Tracker, Transaction};
+pub use message::{Message, message};
+pub use tracker::{Latency, Tracker, Transaction};
 
 use crate::{
     kernel::{self, KernelError},
@@ -34,18 +36,29 @@ impl Dns {
     /// Takes what has come.
     pub fn read(&mut self) {
         while let Some(item) = self.ring.next() {
-            if item.len() == size_of::<DnsMessage>() {
-                // SAFETY: the kernel program wrote exactly this record; read_unaligned asks no alignment.
-                let seen = unsafe { item.as_ptr().cast::<DnsMessage>().read_unaligned() };
-                self.tracker.see(&seen);
+            if let Some((head, data)) = item.split_first_chunk::<{ size_of::<DnsHead>() }>() {
+                // SAFETY: the kernel program wrote exactly this; read_unaligned asks no alignment.
+                let head = unsafe { head.as_ptr().cast::<DnsHead>().read_unaligned() };
+                self.tracker.see(&head, &data[..data.len().min(head.length as usize)]);
             }
         }
     }
 
-    /// Adds the transactions that are complete, or given up by `now_ns` (CLOCK_MONOTONIC), to their flows.
-    pub fn join(&mut self, merger: &mut Merger, now_ns: u64) {
+    /// No more will come: what is waited for is given up with the next [`Dns::join`].
+    pub fn end(&mut self) {
+        self.tracker.end();
+    }
+
+    /// Messages that came and could not be read.
+    pub fn lost(&self) -> u64 {
+        self.tracker.lost()
+    }
+
+    /// Adds the transactions that are complete, or given up by `now_ns` (CLOCK_MONOTONIC), to their flows. `kernel_lost`: how
+    /// often the ring buffer had no room.
+    pub fn join(&mut self, merger: &mut Merger, now_ns: u64, kernel_lost: u64) {
         self.read();
-        self.tracker.finish(now_ns, |transaction| {
+        self.tracker.finish(now_ns, kernel_lost, |transaction| {
             let (id, at, count) = (transaction.flow, transaction.at, transaction.count());
             merger.extra_or_new(id, &count, Some(at)).dns.push(transaction);
         });

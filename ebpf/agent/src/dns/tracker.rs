@@ -1,11 +1,18 @@
 //! Brings queries and answers together, each counted once however many interfaces saw it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
-use netobserv_ebpf_common::{DnsMessage, FlowCount};
+use netobserv_ebpf_common::{DNS_MOST, DnsHead, FlowCount};
 use smallvec::SmallVec;
 
-use super::message::{Message, messages};
+use super::{
+    message::{Message, message},
+    streams::Streams,
+};
 use crate::{
     interfaces::Place,
     merge::{FlowId, Sighting},
@@ -15,12 +22,14 @@ use crate::{
 const NO_QUERY: u32 = libc::ENOENT as u32;
 /// `DnsErrno` of a query that nobody answered: ETIMEDOUT.
 const NO_ANSWER: u32 = libc::ETIMEDOUT as u32;
-/// Most queries that are waited for; more are a flood, and the oldest windows' worth is given up at once.
+/// Most queries that are waited for; more are a flood, and those of before are given up at once.
 const MOST: usize = 100_000;
 /// How long an answered query is remembered, so that its answer's passage over other interfaces is no second answer.
 const SETTLE_NS: u64 = 500_000_000;
 
 const TCP: u8 = 6;
+/// Multicast DNS (RFC 6762) and its older relative (RFC 4795).
+const GROUP_PORTS: [u16; 2] = [5353, 5355];
 
 /// What is reported of one query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +42,11 @@ pub struct Transaction {
     pub id: u16,
     /// Of the answer; of the query if there was none.
     pub flags: u16,
-    /// From the first query, ns; 0 = no answer, or no query.
-    pub latency_ns: u64,
-    /// From the latest query, ns; the same if it was asked once.
-    pub latency_last_ns: u64,
+    /// From the query to the answer; None if not both were seen.
+    pub latency: Option<Latency>,
     /// How often it was asked; 0 = nobody saw the query.
     pub queries: u32,
-    /// 0 = answered.
+    /// 0 = answered, or none was to be expected.
     pub errno: u32,
     /// See [`Message::name`].
     pub name: Option<Box<str>>,
@@ -49,6 +56,15 @@ pub struct Transaction {
     pub time_ns: u64,
 }
 
+/// How long an answer took, ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latency {
+    /// From the first query.
+    pub first_ns: u64,
+    /// From the latest query; the same if it was asked once.
+    pub last_ns: u64,
+}
+
 impl Transaction {
     /// A count for the flow in case no interface has counted it in this window: no packets.
     pub fn count(&self) -> FlowCount {
@@ -56,6 +72,19 @@ impl Transaction {
         let (first_ns, last_ns) = (self.time_ns, self.time_ns);
         FlowCount { first_ns, last_ns, ifindex, netns, sampling: 1, ..FlowCount::default() }
     }
+}
+
+/// The packet that a message came in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packet {
+    /// Its flow.
+    pub(super) flow: FlowId,
+    /// Where it was seen.
+    pub(super) at: Sighting,
+    /// CLOCK_MONOTONIC, ns.
+    pub(super) time_ns: u64,
+    /// Length of the frame.
+    pub(super) frame_bytes: u32,
 }
 
 /// A query is known by its flow and its id.
@@ -76,6 +105,8 @@ struct Pending {
     /// How often the first interface saw it.
     queries: u32,
     answer: Option<Transaction>,
+    /// When the latest message of the answer came.
+    answered_ns: u64,
     reported: bool,
 }
 
@@ -83,108 +114,204 @@ struct Pending {
 pub struct Tracker {
     patience_ns: u64,
     pending: HashMap<Query, Pending>,
+    streams: Streams,
     /// Answered, not handed out yet, and its id is in use again.
     replaced: Vec<Transaction>,
+    /// Queries of which it is not known whether they were answered.
+    unknown: u64,
+    /// What the kernel lost until the latest [`Tracker::finish`], and when it lost for the last time.
+    kernel_lost: u64,
+    kernel_lost_ns: Option<u64>,
 }
 
 impl Tracker {
     /// Gives a query up after `patience`.
     pub fn new(patience: Duration) -> Self {
-        Self { patience_ns: patience.as_nanos() as u64, pending: HashMap::new(), replaced: Vec::new() }
-    }
-
-    /// Takes a packet.
-    pub fn see(&mut self, seen: &DnsMessage) {
-        let length = (seen.length as usize).min(seen.data.len());
-        let tcp = seen.key.at.proto == TCP;
-        for message in messages(&seen.data[..length], tcp) {
-            if message.is_response() { self.answer(seen, message) } else { self.query(seen, message) }
+        let patience_ns = patience.as_nanos() as u64;
+        Self {
+            patience_ns,
+            pending: HashMap::new(),
+            streams: Streams::new(patience_ns),
+            replaced: Vec::new(),
+            unknown: 0,
+            kernel_lost: 0,
+            kernel_lost_ns: None,
         }
     }
 
-    fn query(&mut self, seen: &DnsMessage, message: Message) {
-        let (flow, at) = (FlowId::of(&seen.key), sighting(seen));
+    /// Takes a packet, or a piece of one, and what it carries.
+    pub fn see(&mut self, seen: &DnsHead, data: &[u8]) {
+        let (at, time_ns, frame_bytes) = (sighting(seen), seen.time_ns, seen.frame_bytes);
+        let packet = Packet { flow: FlowId::of(&seen.key), at, time_ns, frame_bytes };
+        if seen.key.at.proto == TCP {
+            for read in self.streams.take(packet, seen, data) {
+                let Packet { flow, at, .. } = packet;
+                let packet = Packet { flow, at, time_ns: read.time_ns, frame_bytes: read.frame_bytes };
+                self.message(&packet, read.message);
+            }
+        } else {
+            // What was copied in full length may be longer.
+            let length = if data.len() < DNS_MOST { data.len() } else { usize::MAX };
+            if let Some(message) = message(data, length) {
+                self.message(&packet, message);
+            }
+        }
+    }
+
+    /// No more will come: what is waited for is given up.
+    pub fn end(&mut self) {
+        self.streams.end();
+    }
+
+    /// Messages that could not be read, and queries of which it is not known whether they were answered.
+    pub fn lost(&self) -> u64 {
+        self.streams.lost() + self.unknown
+    }
+
+    fn message(&mut self, packet: &Packet, message: Message) {
+        if message.is_response() {
+            self.answer(packet, message);
+        } else if message.questions > 0 {
+            self.query(packet, message);
+        }
+    }
+
+    fn query(&mut self, packet: &Packet, message: Message) {
+        let Packet { flow, at, time_ns, .. } = *packet;
         let key = (flow, message.id);
         // An id that is used again, after its answer, is another query.
-        if self.pending.get(&key).is_some_and(|pending| pending.is_over(seen.time_ns))
+        if self.pending.get(&key).is_some_and(|pending| pending.is_over(packet))
             && let Some(over) = self.pending.remove(&key)
             && !over.reported
         {
             self.replaced.extend(over.answer);
         }
         let pending = self.pending.entry(key).or_insert_with(|| Pending::new(at, message.name, message.flags));
-        pending.queries += u32::from(pending.at == at);
+        pending.queries += u32::from(pending.queries == 0 || pending.at == at);
         match pending.passages.iter_mut().find(|passage| passage.place == at.place) {
-            Some(passage) => passage.last_ns = seen.time_ns,
-            None => pending.passages.push(Passage { place: at.place, first_ns: seen.time_ns, last_ns: seen.time_ns }),
+            Some(passage) => passage.last_ns = time_ns,
+            None => pending.passages.push(Passage { place: at.place, first_ns: time_ns, last_ns: time_ns }),
         }
+        pending.answer_in_hindsight();
     }
 
-    fn answer(&mut self, seen: &DnsMessage, message: Message) {
-        let (flow, at) = (FlowId::of(&seen.key), sighting(seen));
+    fn answer(&mut self, packet: &Packet, message: Message) {
+        let Packet { flow, at, time_ns, frame_bytes } = *packet;
         let key = (flow.reversed(), message.id);
+        // Without a question it is the answer to a query that was seen, or none: an announcement, the rest of a transfer.
+        if message.questions == 0 && !self.pending.contains_key(&key) {
+            return;
+        }
+        let expected = is_group(&flow)
+            || flow.proto == TCP && self.streams.unread_since(&key.0, time_ns.saturating_sub(self.patience_ns));
         let pending = self.pending.entry(key).or_insert_with(|| Pending::new(at, None, 0));
-        let (first, last) = pending.latency(at.place, seen.time_ns);
+        pending.answered_ns = time_ns;
+        let latency = pending.latency(at.place, time_ns);
         match &mut pending.answer {
             // The interface nearest to who asked sees the query first and the answer last: its is the time waited.
-            Some(answer) if first > answer.latency_ns && answer.at != at => {
-                (answer.latency_ns, answer.latency_last_ns) = (first, last);
+            Some(answer) => {
+                if answer.at != at && latency.map(|l| l.first_ns) > answer.latency.map(|l| l.first_ns) {
+                    answer.latency = latency;
+                }
             }
-            Some(_) => {}
             None => {
                 pending.answer = Some(Transaction {
                     flow,
                     at,
                     id: message.id,
                     flags: message.flags,
-                    latency_ns: first,
-                    latency_last_ns: last,
+                    latency,
                     queries: pending.queries,
-                    errno: if pending.queries == 0 { NO_QUERY } else { 0 },
+                    errno: if pending.queries == 0 && !expected { NO_QUERY } else { 0 },
                     name: message.name.or_else(|| pending.name.clone()),
-                    frame_bytes: seen.frame_bytes,
-                    time_ns: seen.time_ns,
+                    frame_bytes,
+                    time_ns,
                 });
             }
         }
     }
 
-    /// Hands out what is answered, and what is given up.
-    pub fn finish(&mut self, now_ns: u64, mut each: impl FnMut(Transaction)) {
+    /// Hands out what is answered, and what is given up. `kernel_lost`: what the kernel has lost so far.
+    pub fn finish(&mut self, now_ns: u64, kernel_lost: u64, mut each: impl FnMut(Transaction)) {
+        if kernel_lost > self.kernel_lost {
+            (self.kernel_lost, self.kernel_lost_ns) = (kernel_lost, Some(now_ns));
+        }
+        for (packet, message) in self.streams.give_up(now_ns) {
+            self.message(&packet, message);
+        }
         self.replaced.drain(..).for_each(&mut each);
         let flood = self.pending.len() > MOST;
-        let patience = if flood { 0 } else { self.patience_ns };
-        self.pending.retain(|(flow, id), pending| {
+        let Self { pending, streams, unknown, patience_ns, kernel_lost_ns, .. } = self;
+        pending.retain(|(flow, id), pending| {
+            let tcp = flow.proto == TCP;
             if let Some(answer) = &pending.answer {
+                // The query may be among what is missing.
+                if answer.errno == NO_QUERY && !flood && tcp && streams.is_waiting(flow, now_ns) {
+                    return true;
+                }
                 if !pending.reported {
                     pending.reported = true;
                     each(answer.clone());
                 }
-                return !flood && now_ns < answer.time_ns + SETTLE_NS;
+                return !flood && now_ns < pending.answered_ns + SETTLE_NS;
             }
-            let waiting = now_ns < pending.asked_last() + patience;
-            if !waiting {
+            let answers = flow.reversed();
+            let patient = now_ns < pending.asked_last() + *patience_ns;
+            if !flood && (patient || tcp && streams.is_waiting(&answers, now_ns)) {
+                return true;
+            }
+            let asked_ns = pending.asked_first();
+            if patient
+                || kernel_lost_ns.is_some_and(|lost_ns| lost_ns >= asked_ns)
+                || tcp && streams.unread_since(&answers, asked_ns)
+            {
+                *unknown += 1;
+            } else {
                 each(pending.given_up(*flow, *id));
             }
-            waiting
+            false
         });
     }
 }
 
 impl Pending {
     fn new(at: Sighting, name: Option<Box<str>>, flags: u16) -> Self {
-        Self { name, flags, at, passages: SmallVec::new(), queries: 0, answer: None, reported: false }
+        let (passages, queries, answer, answered_ns, reported) = (SmallVec::new(), 0, None, 0, false);
+        Self { name, flags, at, passages, queries, answer, answered_ns, reported }
     }
 
-    /// Answered so long ago that what comes now cannot be the same query on another interface.
-    fn is_over(&self, now_ns: u64) -> bool {
-        self.answer.as_ref().is_some_and(|answer| answer.time_ns + SETTLE_NS / 10 < now_ns)
+    /// Answered so that what comes now cannot be the same query on another interface: long ago, or where it comes now. Over
+    /// TCP nothing comes twice; over UDP a second query can cross the answer to the first.
+    fn is_over(&self, query: &Packet) -> bool {
+        self.answer.as_ref().is_some_and(|answer| {
+            answer.time_ns + SETTLE_NS / 10 < query.time_ns
+                || query.flow.proto == TCP && self.queries > 0 && self.at == query.at && answer.time_ns < query.time_ns
+        })
     }
 
     /// From the first and from the latest query to `now_ns`: at this place if it passed here, else at the first.
-    fn latency(&self, place: Place, now_ns: u64) -> (u64, u64) {
-        let here = self.passages.iter().find(|passage| passage.place == place).or(self.passages.first());
-        here.map_or((0, 0), |passage| (now_ns.saturating_sub(passage.first_ns), now_ns.saturating_sub(passage.last_ns)))
+    fn latency(&self, place: Place, now_ns: u64) -> Option<Latency> {
+        let here = self.passages.iter().find(|passage| passage.place == place).or(self.passages.first())?;
+        let since = |ns| now_ns.saturating_sub(ns);
+        Some(Latency { first_ns: since(here.first_ns), last_ns: since(here.last_ns) })
+    }
+
+    /// The query is read after its answer: it came before, but some of the bytes before it came late.
+    fn answer_in_hindsight(&mut self) {
+        let asked = (self.asked_first(), self.queries);
+        let Some(answer) = &self.answer else { return };
+        let (place, time_ns) = (answer.at.place, answer.time_ns);
+        if answer.queries > 0 || self.reported || asked.0 > time_ns {
+            return;
+        }
+        let latency = self.latency(place, time_ns);
+        if let Some(answer) = &mut self.answer {
+            (answer.latency, answer.queries, answer.errno) = (latency, asked.1, 0);
+        }
+    }
+
+    fn asked_first(&self) -> u64 {
+        self.passages.iter().map(|passage| passage.first_ns).min().unwrap_or_default()
     }
 
     fn asked_last(&self) -> u64 {
@@ -197,10 +324,9 @@ impl Pending {
             at: self.at,
             id,
             flags: self.flags,
-            latency_ns: 0,
-            latency_last_ns: 0,
+            latency: None,
             queries: self.queries,
-            errno: NO_ANSWER,
+            errno: if is_group(&flow) { 0 } else { NO_ANSWER },
             name: self.name.clone(),
             frame_bytes: 0,
             time_ns: self.asked_last(),
@@ -208,106 +334,16 @@ impl Pending {
     }
 }
 
-fn sighting(seen: &DnsMessage) -> Sighting {
+/// Sent to a group, or by a protocol that asks groups: there an answer comes from another address than was asked, without a
+/// query, or not at all, and all of that is as it should be.
+fn is_group(flow: &FlowId) -> bool {
+    let to = Ipv6Addr::from(flow.dst).to_canonical();
+    IpAddr::is_multicast(&to) || GROUP_PORTS.contains(&flow.src_port) || GROUP_PORTS.contains(&flow.dst_port)
+}
+
+fn sighting(seen: &DnsHead) -> Sighting {
     Sighting { place: Place { netns: seen.netns, ifindex: seen.ifindex }, direction: seen.key.at.direction }
 }
 
 #[cfg(test)]
-mod tests {
-    use netobserv_ebpf_common::{DNS_MOST, EGRESS, INGRESS, Key6, Point};
-
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-    const PATIENCE: Duration = Duration::from_secs(5);
-    const QUERY: u16 = 0x0100;
-    const ANSWER: u16 = 0x8180;
-
-    /// A message of transaction `id` for "a" between two hosts, at an interface, at `ms`.
-    fn message(ifindex: u32, direction: u8, id: u16, flags: u16, ms: u64) -> DnsMessage {
-        let (client, server) = (([1; 16], 4000), ([2; 16], 53));
-        let ((src, src_port), (dst, dst_port)) = if flags & 0x8000 == 0 { (client, server) } else { (server, client) };
-        let at = Point { src_port, dst_port, eth_proto: 0x86dd, proto: 17, direction, device: 0 };
-        let bytes: Vec<u8> =
-            [[id, flags, 1, 0, 0, 0].map(u16::to_be_bytes).concat(), vec![1, b'a', 0, 0, 1, 0, 1]].concat();
-        let mut data = [0; DNS_MOST];
-        data[..bytes.len()].copy_from_slice(&bytes);
-        let key = Key6 { src, dst, at };
-        DnsMessage { key, time_ns: ms * MS, ifindex, netns: 0, frame_bytes: 90, length: bytes.len() as u32, data }
-    }
-
-    fn run(messages: &[DnsMessage], now_ms: u64) -> Vec<Transaction> {
-        let mut tracker = Tracker::new(PATIENCE);
-        messages.iter().for_each(|message| tracker.see(message));
-        let mut done = vec![];
-        tracker.finish(now_ms * MS, |transaction| done.push(transaction));
-        done
-    }
-
-    #[test]
-    fn a_query_and_its_answer() {
-        let done = run(&[message(1, EGRESS, 0, QUERY, 1000), message(1, INGRESS, 0, ANSWER, 1020)], 1100);
-        let [t] = &done[..] else { panic!("{done:?}") };
-        assert_eq!((t.id, t.flags, t.latency_ns, t.queries, t.errno), (0, ANSWER, 20 * MS, 1, 0));
-        assert_eq!((t.name.as_deref(), t.flow.src_port, t.frame_bytes), (Some("a"), 53, 90));
-    }
-
-    #[test]
-    fn several_interfaces_count_once_and_the_client_s_time_is_taken() {
-        let passes = [
-            message(1, INGRESS, 7, QUERY, 1000),
-            message(2, EGRESS, 7, QUERY, 1001),
-            message(2, INGRESS, 7, ANSWER, 1030),
-            message(1, EGRESS, 7, ANSWER, 1032),
-        ];
-        let done = run(&passes, 1100);
-        assert_eq!(done.len(), 1);
-        assert_eq!((done[0].latency_ns, done[0].queries), (32 * MS, 1));
-    }
-
-    #[test]
-    fn retries_are_measured_from_the_first_and_the_last() {
-        let passes = [
-            message(1, EGRESS, 7, QUERY, 1000),
-            message(1, EGRESS, 7, QUERY, 3000),
-            message(1, INGRESS, 7, ANSWER, 3010),
-        ];
-        let done = run(&passes, 3100);
-        assert_eq!((done[0].latency_ns, done[0].latency_last_ns, done[0].queries), (2010 * MS, 10 * MS, 2));
-    }
-
-    #[test]
-    fn no_answer_is_reported_once_its_time_is_up() {
-        let passes = [message(1, EGRESS, 7, QUERY, 1000)];
-        assert!(run(&passes, 5999).is_empty());
-        let done = run(&passes, 6000);
-        assert_eq!((done[0].errno, done[0].flow.dst_port, done[0].name.as_deref()), (NO_ANSWER, 53, Some("a")));
-    }
-
-    #[test]
-    fn an_answer_without_a_query_says_so() {
-        let done = run(&[message(1, INGRESS, 7, ANSWER, 1000)], 1100);
-        assert_eq!((done[0].errno, done[0].latency_ns, done[0].queries), (NO_QUERY, 0, 0));
-    }
-
-    #[test]
-    fn an_id_can_be_used_again() {
-        let passes = [
-            message(1, EGRESS, 7, QUERY, 1000),
-            message(1, INGRESS, 7, ANSWER, 1010),
-            message(1, EGRESS, 7, QUERY, 1500),
-            message(1, INGRESS, 7, ANSWER, 1530),
-        ];
-        let mut tracker = Tracker::new(PATIENCE);
-        let mut latencies = vec![];
-        for (i, message) in passes.iter().enumerate() {
-            tracker.see(message);
-            if i % 2 == 1 {
-                tracker.finish(message.time_ns + MS, |t| latencies.push(t.latency_ns));
-            }
-        }
-        assert_eq!(latencies, [10 * MS, 30 * MS]);
-        let at_once: Vec<_> = run(&passes, 1531).iter().map(|t| t.latency_ns).collect();
-        assert_eq!(at_once, [10 * MS, 30 * MS]);
-    }
-}
+mod tests;
