@@ -162,7 +162,8 @@ fn dns(dns: &Dns) -> String {
         (110, _) => "no answer",
         (_, code) => code,
     };
-    let latency = dns.latency_ms.map(|ms| format!(" {ms}ms")).unwrap_or_default();
+    let latency = dns.latency_us.map(text::micros).or(dns.latency_ms.map(|ms| format!("{ms}ms")));
+    let latency = latency.map(|latency| format!(" {latency}")).unwrap_or_default();
     let words = [" DNS", code, dns.name.as_str()];
     format!("{}{latency}", words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
 }
@@ -197,12 +198,18 @@ mod tests {
         let plain = "16:19:22.017 TCP       10.0.0.1:40000        -> [fd00::2]:443          10.1KB      12 eth0";
         assert_eq!(line(&flow(), &mut widths), plain);
         let drops = Drops { packets: 3, cause: "SKB_DROP_REASON_NO_SOCKET".into(), ..Drops::default() };
-        let nx = Dns { rcode: "NXDomain".into(), name: "a.example".into(), latency_ms: Some(7), ..Dns::default() };
+        let nx = Dns {
+            rcode: "NXDomain".into(),
+            name: "a.example".into(),
+            latency_ms: Some(7),
+            latency_us: Some(7_300),
+            ..Dns::default()
+        };
         let full = Flow { drops: Some(Box::new(drops)), dns: Some(Box::new(nx)), rtt_ns: 1_500_000, ..flow() };
         let curl = Process { pid: 42, comm: "curl".into(), ..Process::default() };
         let processes = Some(Box::new(Processes { src: curl, ..Processes::default() }));
         let full = Flow { processes, ..full };
-        let wanted = format!("{plain} PROC curl(42) -> ? RTT 1.5ms DNS NXDomain a.example 7ms DROP 3 NO_SOCKET");
+        let wanted = format!("{plain} PROC curl(42) -> ? RTT 1.5ms DNS NXDomain a.example 7.3ms DROP 3 NO_SOCKET");
         assert_eq!(line(&full, &mut widths), wanted);
     }
 

@@ -55,7 +55,7 @@ fields! {
     Texts: "Interfaces" "Udns";
     Numbers: "IfDirections";
     Json: "NetworkEvents";
-    Number: "DnsErrno" "DnsId" "DnsFlags" "DnsLatencyMs" "DnsLatencyLastMs" "DnsRetries";
+    Number: "DnsErrno" "DnsId" "DnsFlags" "DnsLatencyMs" "DnsLatencyUs" "DnsLatencyLastMs" "DnsRetries";
     Text: "DnsFlagsResponseCode" "DnsName";
     Number: "PktDropBytes" "PktDropPackets" "PktDropLatestFlags";
     Text: "PktDropLatestState" "PktDropLatestDropCause";

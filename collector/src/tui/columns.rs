@@ -30,7 +30,7 @@ enum Shape {
     Plain,
     Bytes,
     Count,
-    Millis,
+    DnsLatency,
     Nanos,
     Protocol,
     Dscp,
@@ -116,7 +116,7 @@ static COLUMNS: [Column; 60] = [
     column("PktDropLatestFlags", "Drop Flags", "DrpFlags", 4, 8, Shape::TcpFlags),
     column("DnsId", "DNS Id", "DNS Id", 4, 6, Shape::Plain),
     column("DnsName", "DNS Name", "DNS Name", 0, 16, Shape::Plain),
-    column("DnsLatencyMs", "DNS Latency", "Latency", 0, 7, Shape::Millis),
+    column("DnsLatencyUs", "DNS Latency", "Latency", 0, 7, Shape::DnsLatency),
     column("DnsFlagsResponseCode", "DNS RCode", "RCode", 0, 8, Shape::Plain),
     column("DnsErrno", "DNS Error", "Error", 3, 9, Shape::Errno),
     column("TimeFlowRttNs", "Flow RTT", "RTT", 0, 7, Shape::Nanos),
@@ -143,7 +143,7 @@ pub(super) fn all() -> &'static [Column] {
 impl Column {
     /// Whether values stand to the right.
     pub(super) fn is_right(&self) -> bool {
-        matches!(self.shape, Shape::Bytes | Shape::Count | Shape::Millis | Shape::Nanos)
+        matches!(self.shape, Shape::Bytes | Shape::Count | Shape::DnsLatency | Shape::Nanos)
     }
 
     /// Whether the flow has the field.
@@ -175,6 +175,11 @@ impl Column {
     }
 
     fn value<'a>(&self, flow: &'a Flow) -> Value<'a> {
+        if self.shape == Shape::DnsLatency {
+            let micros =
+                flow.dns.as_ref().and_then(|dns| dns.latency_us.or(dns.latency_ms.map(|ms| ms.saturating_mul(1_000))));
+            return micros.and_then(|micros| i64::try_from(micros).ok()).map_or(Value::Absent, Value::Int);
+        }
         let source = self.source.get_or_init(|| field::by_name(self.field));
         source.map_or(Value::Absent, |field| field.get(flow))
     }
@@ -184,6 +189,12 @@ impl Column {
         match (self.shape, self.value(flow)) {
             (_, Value::Absent) => self.instead(flow),
             (Shape::Plain, value) => shown(&value),
+            // Of a flowlogs-pipeline: whole milliseconds are all that is known.
+            (Shape::DnsLatency, Value::Int(micros))
+                if flow.dns.as_ref().is_some_and(|dns| dns.latency_us.is_none()) =>
+            {
+                format!("{}ms", micros / 1_000)
+            }
             (Shape::Cause, Value::Text(text)) => cause(text).to_owned(),
             (Shape::State, Value::Text(text)) => text.trim_start_matches("TCP_").to_owned(),
             (shape, Value::Int(number)) => shape.number(number),
@@ -241,7 +252,7 @@ impl Shape {
             Shape::Time => time(positive),
             Shape::Bytes => human::bytes(positive),
             Shape::Count => short(positive),
-            Shape::Millis => format!("{number}ms"),
+            Shape::DnsLatency => micros(positive),
             Shape::Nanos => micros(positive / 1_000),
             Shape::Protocol => protocol(number),
             Shape::Dscp => dscp(number),
@@ -294,6 +305,20 @@ mod tests {
             assert_eq!(by_field(field).unwrap().text(&flow), text, "{field}");
         }
         assert_eq!(["Udns", "SrcAddr"].map(|field| by_field(field).unwrap().text(&flow)), ["None,None", "n/a"]);
+    }
+
+    #[test]
+    fn a_dns_latency_is_shown_as_exactly_as_it_is_known() {
+        let flow = |latency_us, latency_ms| {
+            let dns = netobserv_wire::flow::Dns { latency_us, latency_ms, ..Default::default() };
+            Flow { dns: Some(Box::new(dns)), ..Flow::default() }
+        };
+        let column = by_field("DnsLatencyUs").unwrap();
+        let (fast, slow) = (flow(Some(431), Some(0)), flow(Some(12_345), Some(12)));
+        let (whole, none) = (flow(None, Some(0)), flow(None, None));
+        let texts = [&fast, &slow, &whole, &none].map(|flow| column.text(flow));
+        assert_eq!(texts, ["431µs", "12.3ms", "0ms", "n/a"]);
+        assert!(column.compare(&fast, &slow).is_lt() && column.compare(&none, &whole).is_lt());
     }
 
     #[test]

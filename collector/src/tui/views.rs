@@ -108,7 +108,7 @@ const PLACES: &[&str] = &["Interfaces", "IfDirections"];
 const STANDARD: &[&str] = &["FlowDirection", "Proto", "Dscp", "Bytes", "Packets"];
 const DROPS: &[&str] =
     &["PktDropBytes", "PktDropPackets", "PktDropLatestState", "PktDropLatestDropCause", "PktDropLatestFlags"];
-const DNS: &[&str] = &["DnsId", "DnsName", "DnsLatencyMs", "DnsFlagsResponseCode", "DnsErrno"];
+const DNS: &[&str] = &["DnsId", "DnsName", "DnsLatencyUs", "DnsFlagsResponseCode", "DnsErrno"];
 const RTT: &[&str] = &["TimeFlowRttNs"];
 const MORE: &[&str] =
     &["NetworkEvents", "ZoneId", "XlatSrcAddr", "XlatSrcPort", "XlatDstAddr", "XlatDstPort", "Udns", "IPSecStatus"];

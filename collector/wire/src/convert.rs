@@ -100,9 +100,9 @@ fn dns(record: &Record) -> Option<Box<Dns>> {
         if record.dns_flags & DNS_RESPONSE != 0 {
             dns.rcode = names::dns_rcode(record.dns_flags);
         }
-        if record.dns_errno == 0 || record.dns_latency.is_some() {
-            dns.latency_ms = Some(record.dns_latency.as_ref().map_or(0, nanos) / 1_000_000);
-        }
+        let latency_ns = record.dns_latency.as_ref().map(nanos);
+        dns.latency_ms = latency_ns.map(|ns| ns / 1_000_000);
+        dns.latency_us = latency_ns.map(|ns| ns / 1_000);
         if record.dns_queries > 1 {
             dns.retries = Some(record.dns_queries - 1);
             dns.latency_last_ms = record.dns_latency_last.as_ref().map(|latency| nanos(latency) / 1_000_000);

@@ -108,8 +108,10 @@ pub struct Dns {
     pub flags: Option<u16>,
     /// Name of the response code.
     pub rcode: CompactString,
-    /// From the first query to the response, milliseconds.
+    /// From the first query to the response, whole milliseconds.
     pub latency_ms: Option<u64>,
+    /// The same in microseconds; a flowlogs-pipeline does not say it.
+    pub latency_us: Option<u64>,
     /// From the latest query to the response, milliseconds, when there were several.
     pub latency_last_ms: Option<u64>,
     /// How often the query was asked again.

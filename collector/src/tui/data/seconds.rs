@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use netobserv_wire::Flow;
+use netobserv_wire::flow::Dns;
 
 /// Seconds that are kept: two dots a column on the widest terminal.
 const MOST: usize = 600;
@@ -57,8 +58,8 @@ impl Seconds {
         if flow.rtt_ns > 0 {
             self.rtt.add(flow.rtt_ns / 1_000);
         }
-        if let Some(latency) = flow.dns.as_ref().and_then(|dns| dns.latency_ms) {
-            self.dns.add(latency.saturating_mul(1_000));
+        if let Some(micros) = flow.dns.as_deref().and_then(dns_micros) {
+            self.dns.add(micros);
         }
     }
 
@@ -68,23 +69,31 @@ impl Seconds {
     }
 }
 
+/// How long an answer took. Of whole milliseconds, which are all that a flowlogs-pipeline says, none means less than one: how
+/// much is not known.
+fn dns_micros(dns: &Dns) -> Option<u64> {
+    dns.latency_us.or_else(|| dns.latency_ms.filter(|ms| *ms > 0).map(|ms| ms.saturating_mul(1_000)))
+}
+
 /// Times, to 19 %.
 #[derive(Debug)]
 struct Histogram {
-    steps: [u32; STEPS],
+    /// How many of each step, and the longest of them.
+    steps: [(u32, u64); STEPS],
     count: u32,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { steps: [0; STEPS], count: 0 }
+        Self { steps: [(0, 0); STEPS], count: 0 }
     }
 }
 
 impl Histogram {
     fn add(&mut self, micros: u64) {
         let step = ((micros.max(1) as f64).log2() * 4.0) as usize;
-        self.steps[step.min(STEPS - 1)] += 1;
+        let (count, longest) = &mut self.steps[step.min(STEPS - 1)];
+        (*count, *longest) = (*count + 1, micros.max(*longest));
         self.count += 1;
     }
 
@@ -100,19 +109,19 @@ impl Histogram {
     fn percentile(&self, percent: u32) -> u64 {
         let wanted = (u64::from(self.count) * u64::from(percent)).div_ceil(100);
         let mut seen = 0;
-        let step = self.steps.iter().position(|count| {
+        let step = self.steps.iter().find(|(count, _)| {
             seen += u64::from(*count);
             seen >= wanted
         });
-        // The middle of the step.
-        2f64.powf((step.unwrap_or(STEPS - 1) as f64 + 0.5) / 4.0).round() as u64
+        // A time that was measured, not one that lies somewhere in the step.
+        step.map_or(0, |(_, longest)| *longest)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netobserv_wire::flow::{Dns, Drops};
+    use netobserv_wire::flow::Drops;
 
     #[test]
     fn a_second_sums_up_and_gaps_are_zero() {
@@ -138,6 +147,23 @@ mod tests {
         let second = seconds.done().next().unwrap();
         for (value, wanted) in second.rtt_us.into_iter().chain(second.dns_us).zip([50_000, 95_000, 50_000, 95_000]) {
             assert!(value.abs_diff(wanted) < wanted / 5, "{value} instead of {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_latency_on_the_graph_is_one_that_was_measured() {
+        let dns = |latency_us, latency_ms| Dns { latency_us, latency_ms, ..Dns::default() };
+        for (latencies, shown) in [
+            (vec![dns(Some(431), Some(0)); 3], [431, 431]),
+            (vec![dns(None, Some(7)); 3], [7_000, 7_000]),
+            (vec![dns(None, Some(0)), dns(None, None)], [0, 0]),
+        ] {
+            let mut seconds = Seconds::default();
+            for dns in latencies {
+                seconds.add(&Flow { dns: Some(Box::new(dns)), ..Flow::default() });
+            }
+            seconds.advance(Duration::from_secs(1));
+            assert_eq!(seconds.done().next().unwrap().dns_us, shown);
         }
     }
 

@@ -111,9 +111,12 @@ fn a_dns_answer_in_less_than_a_millisecond_has_a_latency() {
     };
     check(
         &dns,
-        json!({"DnsErrno": 0, "DnsId": 7, "DnsFlags": 0x8183, "DnsFlagsResponseCode": "NXDomain", "DnsLatencyMs": 0, "DnsName": "example.org"}),
+        json!({"DnsErrno": 0, "DnsId": 7, "DnsFlags": 0x8183, "DnsFlagsResponseCode": "NXDomain", "DnsLatencyMs": 0, "DnsLatencyUs": 900, "DnsName": "example.org"}),
     );
     check(&Record { dns_errno: 22, ..record(17) }, json!({"DnsErrno": 22, "DnsId": null, "DnsLatencyMs": null}));
+    // A latency that was not measured is none.
+    let unmeasured = Record { dns_latency: None, ..dns };
+    check(&unmeasured, json!({"DnsErrno": 0, "DnsId": 7, "DnsLatencyMs": null, "DnsLatencyUs": null}));
 }
 
 #[test]

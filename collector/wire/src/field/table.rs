@@ -82,7 +82,7 @@ fields! {
     }
 
     |f| f.dns.is_some() => {
-        "DnsErrno" Int "" "errno of the DNS tracker":
+        "DnsErrno" Int "" "errno of the DNS tracker: 2 no query was seen, 110 no answer":
             |f| some(f.dns.as_ref().map(|d| d.errno)), |f, v| put(&mut f.dns_mut().errno, v);
         "DnsId" Int "" "DNS transaction id":
             |f| some(f.dns.as_ref().and_then(|d| d.id)), |f, v| put_some(&mut f.dns_mut().id, v);
@@ -90,8 +90,10 @@ fields! {
             |f| some(f.dns.as_ref().and_then(|d| d.flags)), |f, v| put_some(&mut f.dns_mut().flags, v);
         "DnsFlagsResponseCode" Text "" "DNS response code":
             |f| f.dns.as_ref().map_or(Value::Absent, |d| text(&d.rcode)), |f, v| put_text(&mut f.dns_mut().rcode, v);
-        "DnsLatencyMs" Int "ms" "from the first DNS query to the response":
+        "DnsLatencyMs" Int "ms" "from the first DNS query to the response, whole milliseconds; absent if not both were seen":
             |f| some(f.dns.as_ref().and_then(|d| d.latency_ms.map(clamp))), |f, v| put_some(&mut f.dns_mut().latency_ms, v);
+        "DnsLatencyUs" Int "us" "the same, as exact as it was measured":
+            |f| some(f.dns.as_ref().and_then(|d| d.latency_us.map(clamp))), |f, v| put_some(&mut f.dns_mut().latency_us, v);
         "DnsLatencyLastMs" Int "ms" "from the latest of several DNS queries to the response":
             |f| some(f.dns.as_ref().and_then(|d| d.latency_last_ms.map(clamp))), |f, v| put_some(&mut f.dns_mut().latency_last_ms, v);
         "DnsRetries" Int "" "how often the DNS query was asked again":
