@@ -153,7 +153,9 @@ fn every_field_is_what_dig_and_tshark_saw() {
             (Some(row.id), Some(row.flags)),
             "{name}: tshark"
         );
-        let latency = flow["DnsLatencyMs"].as_f64().unwrap_or(-1.0);
+        let micros = flow["DnsLatencyUs"].as_u64().unwrap_or_else(|| panic!("{name}: no latency"));
+        assert_eq!(flow["DnsLatencyMs"], micros / 1_000, "{name}");
+        let latency = micros as f64 / 1e3;
         assert!((latency - row.time_ms).abs() < 3.0, "{name}: {latency} ms, tshark says {} ms", row.time_ms);
         assert_eq!(flow["SrcPort"], 53, "{name}: the answer's flow has it");
     }
@@ -170,7 +172,7 @@ fn every_field_is_what_dig_and_tshark_saw() {
 
     let silent = only(&flows, "a.silent.test");
     assert_eq!(silent["DnsErrno"], 110, "ETIMEDOUT");
-    assert_eq!((silent.get("DnsLatencyMs"), silent.get("DnsFlagsResponseCode")), (None, None));
+    assert_eq!((silent.get("DnsLatencyUs"), silent.get("DnsFlagsResponseCode")), (None, None));
     assert_eq!(silent["DstPort"], 53, "the query's flow has it");
 }
 
