@@ -1,48 +1,57 @@
-//! Log lines go to standard error; while the screen owns the terminal they are held back.
+//! Log lines go to standard error; while the screen owns the terminal they are held back, and the screen shows the last event in
+//! words of its own: a line made for a terminal holds colour codes, which a screen would print as text.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 use netobserv_contract::plain;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::field::MakeExt;
-use tracing_subscriber::fmt::format;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// Bytes that are held back at most; the oldest lines go first.
 const HELD: usize = 64 << 10;
 
-static BACK: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+static BACK: Mutex<Option<Back>> = Mutex::new(None);
+
+/// What is held back.
+#[derive(Default)]
+struct Back {
+    /// The lines as standard error will get them.
+    lines: Vec<u8>,
+    /// The last event: its level and its words, without time and colours.
+    last: Option<String>,
+}
 
 /// Logs from `level` up, on a terminal in colours if they are wanted; what libraries say, from warnings up only.
 pub fn start(level: LevelFilter, colours: bool) {
     let filter = EnvFilter::new(format!("{},netobserv_collector={level}", level.min(LevelFilter::WARN)));
-    // What others wrote is in messages and values: peers, the API server, names.
-    let fields = format::debug_fn(|out, field, value| {
+    let on_stderr = fmt::layer().with_target(false).fmt_fields(fields());
+    let on_stderr = on_stderr.with_ansi(io::stderr().is_terminal() && colours).with_writer(|| Held);
+    let on_screen = fmt::layer().with_target(false).fmt_fields(fields());
+    let on_screen = on_screen.without_time().with_ansi(false).with_writer(|| Last);
+    tracing_subscriber::registry().with(filter).with(on_stderr).with(on_screen).init();
+}
+
+/// What others wrote is in messages and values: peers, the API server, names.
+fn fields() -> impl for<'writer> fmt::FormatFields<'writer> + 'static {
+    let written = fmt::format::debug_fn(|out, field, value| {
         let value = format!("{value:?}");
         let value = plain::line(&value);
         if field.name() == "message" { write!(out, "{value}") } else { write!(out, "{field}={value}") }
     });
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .fmt_fields(fields.delimited(" "))
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal() && colours)
-        .with_writer(|| Held)
-        .init();
+    written.delimited(" ")
 }
 
 /// Holds lines back while the guard lives; then they are printed.
 pub fn hold_back() -> HoldBack {
-    *BACK.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    *BACK.lock().unwrap_or_else(PoisonError::into_inner) = Some(Back::default());
     HoldBack(())
 }
 
-/// The last line that is held back.
+/// The last event since lines are held back, as plain text.
 pub fn last_line() -> Option<String> {
-    let back = BACK.lock().unwrap_or_else(PoisonError::into_inner);
-    let text = String::from_utf8_lossy(back.as_ref()?).into_owned();
-    text.lines().last().map(str::to_owned)
+    BACK.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.last.clone()
 }
 
 /// Prints the held lines when dropped.
@@ -51,9 +60,9 @@ pub struct HoldBack(());
 
 impl Drop for HoldBack {
     fn drop(&mut self) {
-        let lines = BACK.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let back = BACK.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Nowhere left to complain to.
-        let _ = io::stderr().write_all(&lines.unwrap_or_default());
+        let _ = io::stderr().write_all(&back.unwrap_or_default().lines);
     }
 }
 
@@ -62,7 +71,7 @@ struct Held;
 impl Write for Held {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut back = BACK.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(lines) = back.as_mut() else {
+        let Some(Back { lines, .. }) = back.as_mut() else {
             // A terminal that is gone is no reason to panic, which is what the caller would do.
             let _ = io::stderr().write_all(line);
             return Ok(line.len());
@@ -81,6 +90,23 @@ impl Write for Held {
     }
 }
 
+/// Keeps the last event for the screen; without one nothing is kept.
+struct Last;
+
+impl Write for Last {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        if let Some(back) = BACK.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            let text = String::from_utf8_lossy(event);
+            back.last = Some(text.trim().chars().map(|char| if char.is_control() { ' ' } else { char }).collect());
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,10 +117,12 @@ mod tests {
         for number in 0..HELD / 8 {
             writeln!(Held, "line {number:06}").unwrap();
         }
-        assert_eq!(last_line().unwrap(), format!("line {:06}", HELD / 8 - 1));
+        assert_eq!(last_line(), None);
+        Last.write_all(b" INFO two\nlines \x1b[2J\n").unwrap();
+        assert_eq!(last_line().unwrap(), "INFO two lines  [2J");
         {
             let mut back = BACK.lock().unwrap();
-            let lines = back.as_mut().unwrap();
+            let lines = &mut back.as_mut().unwrap().lines;
             assert!(lines.len() <= HELD && lines.starts_with(b"line "));
             lines.clear();
         }

@@ -4,6 +4,7 @@ mod support;
 
 use netobserv_testkit::terminal::{OnTerminal, Shell};
 use netobserv_testkit::{Signal, wait_for};
+use netobserv_wire::pbflow::{AgentStatus, Records};
 use support::pty::Pty;
 use support::{SOON, records};
 
@@ -171,6 +172,21 @@ fn colours_and_unicode_only_where_they_are_wanted() {
     for colour in 30..38 {
         assert!(!text.contains(&format!("\x1b[{colour}m")), "colour {colour} in spite of NO_COLOR");
     }
+}
+
+#[test]
+fn what_happened_last_is_plain_text_at_the_bottom() {
+    let env = [("LANG", "C.UTF-8"), ("TERM", "xterm-256color")];
+    let pty = Pty::start_with(&["--expect-nodes=2"], (120, 30), &env);
+    pty.wait_for("flows/s");
+    for node in ["n1", "n2"] {
+        let agent = AgentStatus { node: node.into(), interfaces: 1, ..AgentStatus::default() };
+        let records = Records { entries: records::some(1, 10), agent: Some(agent), sequence: 0 };
+        pty.client().send_records(records).unwrap();
+    }
+    pty.wait_until("the last event alone", |screen| {
+        screen.lines().last().is_some_and(|line| line.trim() == "INFO 2 of 2 nodes capture")
+    });
 }
 
 #[test]
