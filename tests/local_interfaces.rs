@@ -1,5 +1,7 @@
 //! Interfaces that come and go while a capture runs, and which of them are captured.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use netobserv_testkit::capture::sum;
 use netobserv_testkit::netns::unique_interface;
 use netobserv_testkit::session::ours;
@@ -116,4 +118,7 @@ fn equal_indexes_in_two_namespaces_do_not_mix() {
     let from = |net: &str| sum(&flows, |flow| flow["SrcAddr"].as_str().is_some_and(|src| src.starts_with(net)));
     assert_eq!((from("10.1.").packets, from("10.2.").packets), (50, 100));
     assert_eq!(sum(&flows, |_| true).packets, 150);
+    let inode = |ns: &Netns| std::fs::metadata(ns.path()).expect("a namespace").ino();
+    let on = |ns: &Netns| packets_on(&flows, &format!("{same}@{}", inode(ns)));
+    assert_eq!((on(&one), on(&two)), (50, 100), "each row says in which namespace");
 }

@@ -384,13 +384,9 @@ fn describe(place: &Place, direction: Direction, names: &Names, filter: &str) ->
     Interface { name, description, filter: filter.to_owned() }
 }
 
-/// Node and interface.
+/// Node and interface. Where several namespaces have one of this name, the agent has put the namespace behind it.
 fn label(place: &Place) -> String {
-    let mut name = if place.drops { place.name.to_string() } else { format!("{}/{}", place.node, place.name) };
-    if place.netns != 0 {
-        name.push_str(&format!("@{}", place.netns));
-    }
-    name
+    if place.drops { place.name.to_string() } else { format!("{}/{}", place.node, place.name) }
 }
 
 /// The pod at the other end of a link that has a pod at its other end: what comes in there comes from the pod.
@@ -405,6 +401,7 @@ fn pod_behind<'a>(place: &Place, direction: Direction, names: &'a Names) -> Opti
 
 /// Names that container networks give to the host's end of a pod's link. OVN-Kubernetes takes 15 hexadecimal digits.
 fn is_pod_link(name: &str) -> bool {
+    let name = name.split('@').next().unwrap_or(name);
     let ovn = name.len() == 15 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     ovn || ["veth", "cali", "lxc", "eni", "gke", "azv"].iter().any(|prefix| name.starts_with(prefix))
 }

@@ -82,18 +82,36 @@ fn patterns(list: &str) -> Result<Vec<Pattern>, String> {
 /// Names of the interfaces that were ever watched; shared by the threads that watch and that report.
 /// A name stays after its interface has gone: its last flows are still to be reported.
 #[derive(Clone, Default)]
-pub struct Names(Arc<RwLock<HashMap<Place, Arc<str>>>>);
+pub struct Names(Arc<RwLock<Known>>);
+
+#[derive(Default)]
+struct Known {
+    names: HashMap<Place, Arc<str>>,
+    /// The namespaces that a name was seen in, each once.
+    namespaces: HashMap<Arc<str>, Vec<u32>>,
+}
 
 impl Names {
     /// Learns a name, or that the interface was renamed.
     pub fn set(&self, place: Place, name: &str) {
-        self.0.write().expect("no panic under the lock").insert(place, name.into());
+        let mut known = self.0.write().expect("no panic under the lock");
+        let name: Arc<str> = name.into();
+        let namespaces = known.namespaces.entry(name.clone()).or_default();
+        if !namespaces.contains(&place.netns) {
+            namespaces.push(place.netns);
+        }
+        known.names.insert(place, name);
     }
 
-    /// The name, or `if<index>` for an interface that nobody named.
-    pub fn get(&self, place: Place) -> Arc<str> {
-        let known = self.0.read().expect("no panic under the lock").get(&place).cloned();
-        known.unwrap_or_else(|| format!("if{}", place.ifindex).into())
+    /// The name for a reader: `NAME@NAMESPACE` where another namespace had an interface of this name as well, and `if<index>` for
+    /// an interface that nobody named.
+    pub fn label(&self, place: Place) -> String {
+        let known = self.0.read().expect("no panic under the lock");
+        let Some(name) = known.names.get(&place) else { return format!("if{}", place.ifindex) };
+        match known.namespaces.get(name) {
+            Some(namespaces) if namespaces.len() > 1 => format!("{name}@{}", place.netns),
+            _ => name.as_ref().to_owned(),
+        }
     }
 }
 
@@ -122,8 +140,19 @@ mod tests {
     fn names_fall_back_to_the_index() {
         let names = Names::default();
         let place = Place { netns: 1, ifindex: 7 };
-        assert_eq!(&*names.get(place), "if7");
+        assert_eq!(names.label(place), "if7");
         names.set(place, "eth0");
-        assert_eq!(&*names.get(place), "eth0");
+        assert_eq!(names.label(place), "eth0");
+    }
+
+    #[test]
+    fn a_name_of_two_namespaces_is_qualified_and_no_other() {
+        let names = Names::default();
+        let at = |netns, ifindex| Place { netns, ifindex };
+        for (place, name) in [(at(1, 2), "eth0"), (at(1, 3), "eth1"), (at(1, 4), "eth1"), (at(9, 2), "eth0")] {
+            names.set(place, name);
+        }
+        assert_eq!([at(1, 2), at(9, 2)].map(|place| names.label(place)), ["eth0@1", "eth0@9"]);
+        assert_eq!([at(1, 3), at(1, 4)].map(|place| names.label(place)), ["eth1", "eth1"]);
     }
 }

@@ -115,7 +115,7 @@ impl Recorder {
 
     fn sightings(&self, flow: &FlowRecord) -> Vec<DupMapEntry> {
         let entry = |s: &crate::merge::Sighting| DupMapEntry {
-            interface: self.names.get(s.place).as_ref().to_owned(),
+            interface: self.names.label(s.place),
             direction: if s.direction == 0 { Direction::Ingress } else { Direction::Egress }.into(),
             udn: String::new(),
         };

@@ -65,7 +65,7 @@ fields! {
             |f| f.first_interface().map_or(Value::Absent, |i| text(&i.name)), set_first_name;
         "IfDirection" Int "" "direction at that interface: 0 ingress, 1 egress, 3 both":
             |f| some(f.first_interface().map(|i| i.direction)), set_first_direction;
-        "Interfaces" List "" "interfaces that saw the flow":
+        "Interfaces" List "" "interfaces that saw the flow; `NAME@NAMESPACE` where several network namespaces have one of that name":
             |f| list(&f.interfaces, Value::Names), |f, v| texts(f, v, |i, name| i.name = name);
         "IfDirections" List "" "directions at these interfaces":
             |f| list(&f.interfaces, Value::Directions), set_directions;

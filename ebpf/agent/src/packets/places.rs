@@ -116,7 +116,7 @@ impl Inner {
         let new = match spot {
             Spot::At(place) => PacketInterface {
                 id,
-                name: self.names.get(place).as_ref().to_owned(),
+                name: self.names.label(place),
                 ifindex: place.ifindex,
                 netns: place.netns,
                 ..Default::default()
