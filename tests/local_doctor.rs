@@ -3,6 +3,21 @@
 use netobserv_testkit::{Run, proc, require_privileged};
 
 #[test]
+fn the_agent_explains_itself() {
+    let run = |word: &str| Run::new(&proc::binaries().agent).args([word]).finish();
+    let help = run("--help");
+    assert!(help.success() && help.stderr.is_empty(), "{help}");
+    for word in ["doctor", "INTERFACES ", "TARGET_TLS_CA_CERT_PATH", "FLOW_FILTER_RULES", "SNAPLEN", "CAP_BPF"] {
+        assert!(help.stdout.contains(word), "{word}: {help}");
+    }
+    assert!(help.stdout.lines().all(|line| line.len() <= 120), "{help}");
+    assert_eq!(run("-h").stdout, help.stdout);
+    assert_eq!(run("--version").stdout, concat!("netobserv-agent ", env!("CARGO_PKG_VERSION"), "\n"));
+    let wrong = run("--frobnicate");
+    assert!(wrong.code() == 2 && wrong.stderr.contains("see netobserv-agent --help"), "{wrong}");
+}
+
+#[test]
 fn doctor_says_what_this_machine_can_do() {
     require_privileged!("doctor_says_what_this_machine_can_do");
     let binaries = proc::binaries();

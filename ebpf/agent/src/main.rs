@@ -6,7 +6,10 @@ use std::{
     process::ExitCode,
 };
 
-use netobserv_agent::{agent, doctor, settings::Settings};
+use netobserv_agent::{
+    agent, doctor,
+    settings::{self, Settings},
+};
 
 /// The process that started the agent as a child which must not outlive it.
 const DIE_WITH_PARENT: &str = "NETOBSERV_DIE_WITH_PARENT";
@@ -15,8 +18,12 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         None => {}
         Some("doctor") => return examine(),
+        Some("help" | "--help" | "-h") => return print(&help()),
+        Some("version" | "--version" | "-V") => {
+            return print(concat!("netobserv-agent ", env!("CARGO_PKG_VERSION"), "\n"));
+        }
         Some(word) => {
-            eprintln!("error: unknown argument {word}; there is only doctor, the rest is set in the environment");
+            eprintln!("error: unknown argument {word}: see netobserv-agent --help");
             return ExitCode::from(2);
         }
     }
@@ -49,15 +56,34 @@ fn main() -> ExitCode {
 /// Success when flows can be captured.
 fn examine() -> ExitCode {
     let report = doctor::examine();
-    // A reader that has gone away (`| head -1`) is no reason to panic.
-    let _ = write!(std::io::stdout(), "{report}");
+    print(&report.to_string());
     if report.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn help() -> String {
+    let settings = settings::list();
+    format!(
+        "Captures flows or packets on this machine with eBPF, and sends them to a collector\n\n\
+         Usage: netobserv-agent            capture until SIGTERM, as the environment says\n       \
+         netobserv-agent doctor     report what this kernel can do\n       \
+         netobserv-agent --help     print this text\n       \
+         netobserv-agent --version  print the version\n\n\
+         Environment [default]:\n{settings}\n\
+         Capturing needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN. Exit code: 0, 1 for a failure, 2 for a wrong setting.\n"
+    )
+}
+
+/// A reader that has gone away (`| head -1`) is no reason to panic.
+fn print(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
 }
 
 /// To standard error, coloured on a terminal only. The libraries' own debug lines would drown ours.
 fn init_log(level: tracing::Level) {
     let filter = tracing_subscriber::EnvFilter::new(format!("warn,netobserv_agent={level}"));
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term.is_empty() || term == "dumb");
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() && !dumb;
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(filter)

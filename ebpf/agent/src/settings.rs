@@ -13,7 +13,7 @@ mod names;
 mod tests;
 
 use env::Env;
-pub use names::serves;
+pub use names::{list, serves};
 
 /// Which hooks of an interface are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,39 +2,39 @@
 
 use crate::tls;
 
-/// Serves the settings below.
-const SERVED: &[&str] = &[
-    "INTERFACES",
-    "EXCLUDE_INTERFACES",
-    "REQUIRE_INTERFACES",
-    "CACHE_ACTIVE_TIMEOUT",
-    "CACHE_MAX_FLOWS",
-    "SAMPLING",
-    "DIRECTION",
-    "TC_ATTACH_MODE",
-    "LOG_LEVEL",
-    "TARGET_HOST",
-    "TARGET_PORT",
-    "TARGET_PLAINTEXT",
-    "COLLECTOR_LOST_TIMEOUT",
-    tls::CA,
-    tls::CERTIFICATE,
-    tls::KEY,
-    "AGENT_IP",
-    "NODE_NAME",
-    "GRPC_MESSAGE_MAX_FLOWS",
-    "FLOW_FILTER_RULES",
-    "ENABLE_RTT",
-    "ENABLE_PKT_DROPS",
-    "ENABLE_PROCESS",
-    "ENABLE_DNS_TRACKING",
-    "DNS_TRACKING_PORT",
-    "STALE_ENTRIES_EVICT_TIMEOUT",
-    "ENABLE_PCA",
-    "SNAPLEN",
-    "PCA_ALL",
-    "EXPORT",
-    "LISTEN_INTERFACES",
+/// The settings, and what each does: its default in brackets.
+const SERVED: &[(&str, &str)] = &[
+    ("INTERFACES", "Interfaces to watch, names or /regular expressions/ [all]"),
+    ("EXCLUDE_INTERFACES", "Interfaces to leave out [lo]"),
+    ("REQUIRE_INTERFACES", "Each interface named in INTERFACES must exist at the start [false]"),
+    ("CACHE_ACTIVE_TIMEOUT", "A record is sent for each flow once in this time [1s]"),
+    ("CACHE_MAX_FLOWS", "Entries of each flow map in the kernel [50000]"),
+    ("SAMPLING", "Look at one packet in so many [1]"),
+    ("DIRECTION", "ingress, egress or both [both]"),
+    ("TC_ATTACH_MODE", "tcx, tc or any [any]"),
+    ("LOG_LEVEL", "trace, debug, info, warn or error [info]"),
+    ("TARGET_HOST", "Host of the collector, or unix:/path/of/socket"),
+    ("TARGET_PORT", "TCP port of the collector [9999]"),
+    ("TARGET_PLAINTEXT", "Send without encryption [false]"),
+    ("COLLECTOR_LOST_TIMEOUT", "Capture nothing when the collector has been away for this long [60s]"),
+    (tls::CA, "File with the certificate of the CA that the collector must show"),
+    (tls::CERTIFICATE, "File with the certificate of this agent"),
+    (tls::KEY, "File with its key"),
+    ("AGENT_IP", "Address of this agent in the records [found by itself]"),
+    ("NODE_NAME", "Name of this node in the records [the name of the host]"),
+    ("GRPC_MESSAGE_MAX_FLOWS", "Records of one message [10000]"),
+    ("FLOW_FILTER_RULES", "Filter rules, a JSON array; the first that matches decides [keep all]"),
+    ("ENABLE_RTT", "Round-trip times of TCP connections [false]"),
+    ("ENABLE_PKT_DROPS", "Packets that the kernel dropped, and why [false]"),
+    ("ENABLE_PROCESS", "Processes at the ends of flows [false]"),
+    ("ENABLE_DNS_TRACKING", "Latency, response code and name of DNS queries [false]"),
+    ("DNS_TRACKING_PORT", "A port of DNS servers, next to 53 [53]"),
+    ("STALE_ENTRIES_EVICT_TIMEOUT", "A DNS query is reported as not answered after this time [5s]"),
+    ("ENABLE_PCA", "Capture packets instead of flows [false]"),
+    ("SNAPLEN", "Bytes of each packet that are kept [whole packets]"),
+    ("PCA_ALL", "Capture packets without any filter rule [false]"),
+    ("EXPORT", "grpc, the only one [grpc]"),
+    ("LISTEN_INTERFACES", "watch, the only one [watch]"),
 ];
 
 /// Settings of the original that switch on what this agent does not do, with the values that leave it off.
@@ -64,12 +64,17 @@ const OFF: &[&str] = &["", "false", "0"];
 
 /// Whether a variable of this name is a setting.
 pub fn serves(name: &str) -> bool {
-    SERVED.contains(&name)
+    SERVED.iter().any(|(setting, _)| *setting == name)
+}
+
+/// A line for each setting.
+pub fn list() -> String {
+    SERVED.iter().fold(String::new(), |text, (name, what)| format!("{text}  {name:<28} {what}\n"))
 }
 
 /// The setting that was probably meant by a name one or two letters off.
 pub(super) fn misspelt(name: &str) -> Option<&'static str> {
-    let mut known = SERVED.iter().copied().chain(NOT_SERVED.iter().map(|(name, _)| *name));
+    let mut known = SERVED.iter().map(|(name, _)| *name).chain(NOT_SERVED.iter().map(|(name, _)| *name));
     if name.len() < 8 || known.clone().any(|setting| setting == name) {
         return None;
     }
