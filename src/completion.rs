@@ -7,13 +7,15 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, Command};
 use clap_complete::Shell;
 
+mod manual;
+
 /// The name under which kubectl and oc ask for completions: a link to this program.
 pub const ASKED_BY_KUBECTL: &str = "kubectl_complete-netobserv";
 /// Shells that a script can be written for.
 pub const SHELLS: &str = "bash, elvish, fish, powershell or zsh";
 
 /// Values of options that take one of a few, by the option's name with underscores.
-const VALUES: [(&str, &[&str]); 8] = [
+const VALUES: [(&str, &[&str]); 10] = [
     ("log_level", &["trace", "debug", "info", "warn", "error", "fatal", "panic"]),
     ("action", &["Accept", "Reject"]),
     ("direction", &["Ingress", "Egress"]),
@@ -22,10 +24,15 @@ const VALUES: [(&str, &[&str]); 8] = [
     ("copy", &["true", "false", "prompt"]),
     ("image_pull_policy", &["Always", "IfNotPresent", "Never"]),
     ("yaml", &["true", "false", "-"]),
+    ("comments", &["every", "flow", "none"]),
+    ("format", &["pcapng", "pcap"]),
 ];
 
-/// The forms of `images`; `--output` of a capture has others.
+/// The forms of `--output`: of `images`, and of a capture.
 const LISTS: [&str; 4] = ["text", "json", "mirror", "idms"];
+const LINES: [&str; 2] = ["text", "json"];
+/// Options that take a list of interfaces.
+const INTERFACES: [&str; 2] = ["interfaces", "exclude_interfaces"];
 
 /// "Nothing but what is listed", and "no space behind it", as cobra, the library of kubectl, numbers them.
 const NO_FILES: u8 = 4;
@@ -34,14 +41,20 @@ const NO_SPACE: u8 = 2;
 /// The completion script of a shell for a program of this name; `None` for a shell that is not among [`SHELLS`].
 #[must_use]
 pub fn script(command: Command, program: &str, shell: &str) -> Option<String> {
+    // The scripts of clap_complete 4.6 know neither names with a dash (bash) nor --name=value, and no value that depends on the
+    // machine: where the shell can ask the program itself, it does.
     let shell: Shell = shell.to_lowercase().parse().ok()?;
-    if shell == Shell::Bash {
-        // clap_complete 4.6 writes none that works for a name with a dash, nor for --name=value.
-        return Some(include_str!("completion/bash.sh").to_owned());
-    }
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut every_spelling(command), program, &mut text);
-    Some(String::from_utf8_lossy(&text).into_owned())
+    let asking = match shell {
+        Shell::Bash => include_str!("completion/bash.sh"),
+        Shell::Zsh => include_str!("completion/zsh.zsh"),
+        Shell::Fish => include_str!("completion/fish.fish"),
+        _ => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut with_few_values(command), program, &mut text);
+            return Some(String::from_utf8_lossy(&text).into_owned());
+        }
+    };
+    Some(asking.to_owned())
 }
 
 /// A manual page in roff: of one command, or of all of it.
@@ -54,15 +67,13 @@ pub fn manual(command: &Command, name: Option<&str>) -> Option<String> {
             command.find_subcommand(name)?.clone().name(format!("{whole}-{name}")).bin_name(format!("{whole} {name}"))
         }
     };
-    let mut text = Vec::new();
-    clap_mangen::Man::new(page.version(env!("CARGO_PKG_VERSION"))).render(&mut text).ok()?;
-    Some(String::from_utf8_lossy(&text).into_owned())
+    manual::page(page)
 }
 
 /// The answer to kubectl: what the last of `words` can become, one to a line, and what the shell does behind it.
 #[must_use]
 pub fn answer(command: Command, words: &[String]) -> String {
-    let found = candidates(&every_spelling(command), words);
+    let found = candidates(&every_spelling(with_few_values(command)), words);
     let open = found.len() == 1 && found[0].ends_with('=');
     let lines: String = found.iter().map(|word| format!("{word}\n")).collect();
     format!("{lines}:{}\n", NO_FILES | if open { NO_SPACE } else { 0 })
@@ -74,13 +85,17 @@ fn candidates(command: &Command, words: &[String]) -> Vec<String> {
         let commands = command.get_subcommands().filter(|command| !command.is_hide_set());
         return starting_with(typed, commands.map(|command| command.get_name().to_owned()));
     };
+    let local = before.iter().any(|word| word == "--local" || word == "--local=true");
     if let Some((name, value)) = typed.strip_prefix("--").and_then(|option| option.split_once('=')) {
-        let found = starting_with(value, values(option(command, name)));
+        let found = values(option(command, name), value, local);
         return found.into_iter().map(|value| format!("--{name}={value}")).collect();
     }
-    let awaited = before.last().and_then(|word| word.strip_prefix("--")).and_then(|name| option(command, name));
+    let awaited = before.last().and_then(|word| match word.strip_prefix("--") {
+        Some(name) => option(command, name),
+        None => command.get_arguments().find(|arg| arg.get_short().is_some_and(|short| *word == format!("-{short}"))),
+    });
     if let Some(awaited) = awaited.filter(|arg| !arg.is_require_equals_set() && arg.get_action().takes_values()) {
-        return starting_with(typed, values(Some(awaited)));
+        return values(Some(awaited), typed, local);
     }
     let options = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| offer(arg, typed));
     let or = command.get_positionals().filter(|arg| arg.get_id() == "or").map(|arg| arg.get_id().to_string());
@@ -103,9 +118,22 @@ fn option<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
     command.get_arguments().find(|arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&name)))
 }
 
-fn values(arg: Option<&Arg>) -> Vec<String> {
-    let values = arg.map(Arg::get_possible_values).unwrap_or_default();
-    values.iter().map(|value| value.get_name().to_owned()).collect()
+/// What the value of an option can become; interfaces are those of this machine, which a cluster knows nothing of.
+fn values(arg: Option<&Arg>, typed: &str, local: bool) -> Vec<String> {
+    let Some(arg) = arg else { return Vec::new() };
+    if local && arg.get_long().is_some_and(|name| INTERFACES.contains(&name)) {
+        let (kept, last) = typed.rsplit_once(',').map_or(("", typed), |(kept, last)| (&typed[..=kept.len()], last));
+        return starting_with(last, interfaces()).into_iter().map(|name| format!("{kept}{name}")).collect();
+    }
+    starting_with(typed, arg.get_possible_values().iter().map(|value| value.get_name().to_owned()))
+}
+
+/// Names of the interfaces of this machine; none where the system does not list them as Linux does.
+fn interfaces() -> Vec<String> {
+    let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().filter_map(Result::ok);
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
 }
 
 /// `--name` alone is true.
@@ -113,27 +141,32 @@ fn is_switch(arg: &Arg) -> bool {
     arg.get_num_args().is_some_and(|range| range.min_values() == 0)
 }
 
-/// The command line as completion should know it: options in both spellings, and values where there are few.
-fn every_spelling(command: Command) -> Command {
+/// The command line with values where there are few.
+fn with_few_values(command: Command) -> Command {
     command.mut_subcommands(|command| {
-        let lists = command.get_name() == "images";
+        let outputs = if command.get_name() == "images" { &LISTS[..] } else { &LINES };
         command.mut_args(|arg| {
-            if lists && arg.get_long() == Some("output") { with_values(arg, &LISTS) } else { spelt_out(arg) }
+            let Some(name) = arg.get_long().map(|name| name.replace('-', "_")) else { return arg };
+            let switch = is_switch(&arg) && arg.get_action().takes_values();
+            match VALUES.iter().find(|(option, _)| *option == name) {
+                Some((_, values)) => with_values(arg, values),
+                None if name == "output" => with_values(arg, outputs),
+                None if switch => with_values(arg, &["true", "false"]),
+                None => arg,
+            }
         })
     })
 }
 
-fn spelt_out(arg: Arg) -> Arg {
-    let Some(name) = arg.get_long().map(str::to_owned) else { return arg };
-    let scored = name.replace('-', "_");
-    let values = VALUES.iter().find(|(option, _)| *option == scored).map(|(_, values)| values.to_vec());
-    let values = values.or_else(|| (is_switch(&arg) && arg.get_action().takes_values()).then(|| vec!["true", "false"]));
-    let other = if name == scored { name.replace('_', "-") } else { scored };
-    let arg = if other == name { arg } else { arg.visible_alias(other) };
-    match values {
-        Some(values) => with_values(arg, &values),
-        None => arg,
-    }
+/// The same with options in both spellings: what is typed decides which one is offered.
+fn every_spelling(command: Command) -> Command {
+    command.mut_subcommands(|command| {
+        command.mut_args(|arg| {
+            let Some(name) = arg.get_long().map(str::to_owned) else { return arg };
+            let other = if name.contains('_') { name.replace('_', "-") } else { name.replace('-', "_") };
+            if other == name { arg } else { arg.visible_alias(other) }
+        })
+    })
 }
 
 fn with_values(arg: Arg, values: &[&'static str]) -> Arg {
@@ -151,9 +184,9 @@ mod tests {
     fn what_is_offered_is_taken() {
         for (option, values) in VALUES {
             for value in values {
-                let words = ["oc-netobserv", "flows", &format!("--{option}={value}")].map(Into::into);
-                let Ok(Request::Flows(flows)) = read(words) else { panic!("--{option}={value} is no option of flows") };
-                assert!(Settings::new(&flows, Kind::Flows).is_ok(), "--{option}={value}");
+                let words = ["oc-netobserv", "packets", "--all", &format!("--{option}={value}")].map(Into::into);
+                let Ok(Request::Packets(words)) = read(words) else { panic!("--{option}={value} is no option") };
+                assert!(Settings::new(&words, Kind::Packets).is_ok(), "--{option}={value}");
             }
         }
     }

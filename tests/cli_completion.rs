@@ -51,7 +51,36 @@ fn values_are_offered_where_there_are_few() {
     assert_eq!(offered(&["flows", "--enable_rtt="]), ["--enable_rtt=true", "--enable_rtt=false"]);
     assert_eq!(offered(&["flows", "--log-level", "w"]), ["warn"]);
     assert_eq!(offered(&["flows", "--image-pull-policy=N"]), ["--image-pull-policy=Never"]);
-    assert!(offered(&["flows", "--interfaces="]).is_empty());
+    assert_eq!(offered(&["flows", "-o", ""]), ["text", "json"]);
+    assert_eq!(offered(&["packets", "--format=pcap"]), ["--format=pcapng", "--format=pcap"]);
+    assert_eq!(offered(&["images", "-o", "i"]), ["idms"]);
+}
+
+#[test]
+fn interfaces_of_this_machine_are_offered_for_a_capture_on_it() {
+    for (typed, found) in [
+        (&["flows", "--local", "--interfaces=l"][..], "--interfaces=lo"),
+        (&["packets", "--local", "--exclude-interfaces=eth7,l"], "--exclude-interfaces=eth7,lo"),
+        (&["flows", "--local", "-i", "l"], "lo"),
+    ] {
+        assert!(offered(typed).iter().any(|word| word == found), "{typed:?}: {:?}", offered(typed));
+    }
+    assert!(offered(&["flows", "--interfaces="]).is_empty(), "nodes of a cluster have others");
+}
+
+#[test]
+fn each_option_is_offered_once() {
+    for command in ["flows", "packets", "follow", "stop", "copy", "cleanup", "doctor", "images", "version"] {
+        let mut names: Vec<String> = offered(&[command, "--"]).iter().map(|word| word.replace('_', "-")).collect();
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all, "{command}: {names:?}");
+    }
+    for shell in ["elvish", "powershell"] {
+        let script = printed(&["completion", shell]);
+        assert!(script.contains("enable_rtt") && !script.contains("enable-rtt"), "{shell} offers both spellings");
+    }
 }
 
 #[test]
@@ -66,11 +95,15 @@ fn options_that_do_nothing_are_not_offered() {
 
 #[test]
 fn each_shell_has_a_script() {
-    for shell in ["elvish", "fish", "powershell", "zsh", "ZSH"] {
+    for shell in ["elvish", "powershell"] {
         let script = printed(&["completion", shell]);
-        for word in ["oc-netobserv", "enable_rtt", "enable-rtt", "ICMPv6", "cleanup"] {
+        for word in ["oc-netobserv", "enable_rtt", "cleanup"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
+    }
+    for shell in ["bash", "fish", "zsh", "ZSH"] {
+        let script = printed(&["completion", shell]);
+        assert!(script.contains("kubectl-netobserv") && script.contains(" __complete "), "{shell}: {script}");
     }
 }
 
@@ -110,6 +143,61 @@ fn bash_completes_with_the_script() {
     assert!(ask("oc-netobserv ").starts_with("flows packets "));
 }
 
+/// The shell, where this machine has it.
+fn has(shell: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = std::env::split_paths(&path).any(|folder| folder.join(shell).exists());
+    if !there {
+        eprintln!("skipped: there is no {shell}");
+    }
+    there
+}
+
+/// What `compadd` gets is what zsh offers.
+#[test]
+fn zsh_completes_with_the_script() {
+    if !has("zsh") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("script"), printed(&["completion", "zsh"])).expect("a file");
+    let ask = |words: &[&str]| {
+        let program = env!("CARGO_BIN_EXE_oc-netobserv");
+        let words: String = std::iter::once(&program).chain(words).map(|word| format!(" '{word}'")).collect();
+        let line = format!(
+            "compdef() {{ : }}; compadd() {{ print -r -- \"$@\" }}; compset() {{ : }}; _files() {{ print files }}; \
+             source {}; words=({words}); CURRENT=$#words; _oc_netobserv",
+            folder.path().join("script").display()
+        );
+        Run::new("zsh").args(["-f", "-c", &line]).output().trim_end().to_owned()
+    };
+    assert_eq!(ask(&["fl"]), "-- flows");
+    assert_eq!(ask(&["flows", "--protocol=ICMP"]), "-- --protocol=ICMP --protocol=ICMPv6");
+    assert_eq!(ask(&["flows", "--protocol", ""]), "-- TCP UDP SCTP ICMP ICMPv6");
+    assert_eq!(ask(&["flows", "--exclude-i"]), "-S  -- --exclude-interfaces=");
+    assert_eq!(ask(&["flows", "--local", "-i", "lo"]).split(' ').nth(1), Some("lo"));
+    assert_eq!(ask(&["flows", "--output-dir", ""]), "files");
+}
+
+#[test]
+fn fish_completes_with_the_script() {
+    if !has("fish") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("script");
+    std::fs::write(&script, printed(&["completion", "fish"])).expect("a file");
+    let bin = Path::new(env!("CARGO_BIN_EXE_oc-netobserv")).parent().expect("a folder").display();
+    let ask = |line: &str| {
+        let line = format!("set -x PATH {bin} $PATH; source {}; complete -C '{line}'", script.display());
+        let home = folder.path().to_str().expect("UTF-8");
+        Run::new("fish").args(["--no-config", "-c", &line]).env("HOME", home).output().trim_end().to_owned()
+    };
+    assert_eq!(ask("oc-netobserv fl"), "flows");
+    assert_eq!(ask("oc-netobserv flows --protocol=ICMP"), "--protocol=ICMP\n--protocol=ICMPv6");
+    assert_eq!(ask("oc-netobserv flows --enable-rt"), "--enable-rtt");
+}
+
 #[test]
 fn a_link_answers_kubectl() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -123,6 +211,16 @@ fn a_link_answers_kubectl() {
 fn the_manual_has_the_options_of_a_command() {
     let whole = printed(&["man"]);
     assert!(whole.contains(".TH oc-netobserv 1") && whole.contains("packets"), "{whole}");
+    for page in [&whole, &printed(&["man", "flows"])] {
+        let page = page.replace("\\-", "-");
+        let (_, examples) = page.split_once(".SH EXAMPLES\n.PP\n.nf\n").expect("examples as they are typed");
+        let (examples, rest) = examples.split_once("\n.fi\n").expect("an end of the examples");
+        assert!(examples.lines().any(|line| line.starts_with("  oc netobserv flows  ")), "{examples}");
+        for section in [".SH EXIT STATUS", ".SH ENVIRONMENT", ".SH FILES"] {
+            assert!(rest.contains(section), "{section} is not in {rest}");
+        }
+        assert!(!page.contains(".SH EXTRA"));
+    }
     let flows = printed(&["man", "flows"]);
     assert!(flows.contains(r"\-\-enable_rtt") && flows.contains("netobserv\\-flows"), "{flows}");
 }

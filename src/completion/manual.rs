@@ -1,0 +1,78 @@
+//! What a manual page has beyond the options: the examples as they are typed, and what scripts need to know.
+
+use std::fmt::Write as _;
+
+use clap::Command;
+use clap::builder::Resettable;
+
+const EXIT_STATUS: [(&str, &str); 4] = [
+    ("0", "Success; also where the reader of standard output has seen enough and left."),
+    ("1", "A failure; the reason is on standard error. With doctor: flows cannot be captured here."),
+    ("2", "The command line or a value is wrong. Nothing was started."),
+    ("other", "On a cluster, the exit status of a capture that failed there, such as 137."),
+];
+
+const ENVIRONMENT: [(&str, &str); 10] = [
+    ("NETOBSERV_NAMESPACE", "Used where --namespace is not given."),
+    ("NETOBSERV_COLLECTOR_IMAGE", "Used where --collector-image is not given."),
+    ("NETOBSERV_AGENT_IMAGE", "Used where --agent-image is not given."),
+    ("NETOBSERV_REGISTRY", "Used where --registry is not given."),
+    ("NETOBSERV_K8S_CLI", "The program to reach the cluster with, instead of oc or kubectl in PATH."),
+    ("NETOBSERV_AGENT_BIN", "The agent of captures with --local, instead of the one in the folder of this program."),
+    ("NETOBSERV_COLLECTOR_BIN", "The same for their collector."),
+    ("NO_COLOR", "No colors, if it is set and not empty."),
+    ("TERM", "If it is dumb, or empty, there is no screen and no escape sequence."),
+    ("LC_ALL, LC_CTYPE, LANG", "Whether the screen may use more than ASCII."),
+];
+
+const FILES: [(&str, &str); 4] = [
+    ("./output/flow/TIME.json", "The flows of a capture, an array of objects. --output-dir chooses another folder."),
+    ("./output/flow/TIME.db", "The same in an SQLite database, with a table about the capture."),
+    ("./output/pcap/TIME.pcapng", "The packets of a capture."),
+    (
+        "netobserv-cli-VERSION.oci.tar",
+        "The programs for --no-registry; looked for in the folder of this program, unless --programs names the file.",
+    ),
+];
+
+/// A page in roff.
+pub(super) fn page(command: Command) -> Option<String> {
+    let below = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let mut page = Vec::new();
+    let shown = command.after_help(Resettable::Reset).version(env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(shown).render(&mut page).ok()?;
+    let mut page = String::from_utf8_lossy(&page).into_owned();
+    let (examples, notes): (Vec<&str>, Vec<&str>) =
+        below.split("\n\n").filter(|text| !text.is_empty()).partition(|text| text.starts_with("Examples:\n"));
+    for (title, paragraphs) in [("EXAMPLES", examples), ("NOTES", notes)] {
+        as_typed(&mut page, title, &paragraphs);
+    }
+    for (title, entries) in [("EXIT STATUS", &EXIT_STATUS[..]), ("ENVIRONMENT", &ENVIRONMENT), ("FILES", &FILES)] {
+        let _ = writeln!(page, ".SH {title}");
+        for (name, what) in entries {
+            let _ = writeln!(page, ".TP\n\\fB{}\\fR\n{}", escaped(name), escaped(what));
+        }
+    }
+    Some(page)
+}
+
+/// Paragraphs whose lines stay lines.
+fn as_typed(page: &mut String, title: &str, paragraphs: &[&str]) {
+    if paragraphs.is_empty() {
+        return;
+    }
+    let _ = writeln!(page, ".SH {title}");
+    for paragraph in paragraphs {
+        let _ = writeln!(page, ".PP\n.nf");
+        for line in paragraph.lines().filter(|line| *line != "Examples:") {
+            let _ = writeln!(page, "{}", escaped(line));
+        }
+        let _ = writeln!(page, ".fi");
+    }
+}
+
+/// Text that roff prints as it is: a dot or a quote at the start of a line would be a request.
+fn escaped(line: &str) -> String {
+    let text = line.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+}
