@@ -78,6 +78,9 @@ struct Words {
     /// How these lines look: text, json (one object a line), or none at all; implies --no-tui
     #[arg(long, short, global = true, value_name = "FORMAT")]
     output: Option<Format>,
+    /// Print nothing but flows where --output asks for them, warnings and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
     /// Flows that the screen keeps to be looked through, 0.4 to 1 KB each
     #[arg(long, global = true, default_value_t = 100_000, value_name = "N", value_parser = keep_rows)]
     keep_rows: u32,
@@ -137,6 +140,8 @@ pub struct Options {
     pub options: String,
     /// Lines of this form instead of a screen; `None` for a screen, if there is a terminal.
     pub lines: Option<Format>,
+    /// Nothing is printed but the lines that were asked for, warnings and errors.
+    pub quiet: bool,
     /// What the terminal shows.
     pub look: Look,
     /// Flows that the screen keeps.
@@ -231,13 +236,14 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         packets,
         security: security(words.tls_dir, words.insecure, &listen)?,
         listen,
-        log_level: words.loglevel,
+        log_level: if words.quiet { words.loglevel.min(LevelFilter::WARN) } else { words.loglevel },
         output_dir: words.output_dir,
         filename: words.filename,
         max_time: Some(words.maxtime).filter(|time| !time.is_zero()),
         max_bytes: Some(words.maxbytes).filter(|bytes| *bytes > 0),
         options: words.options,
-        lines: words.output.or(words.no_tui.then_some(Format::Text)),
+        lines: words.output.or(words.quiet.then_some(Format::None)).or(words.no_tui.then_some(Format::Text)),
+        quiet: words.quiet,
         look: Look { no_color: words.no_color, term: words.term, locale: words.locale }.or_environment(),
         keep_rows: words.keep_rows as usize,
         namespace: words.namespace,

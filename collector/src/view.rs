@@ -38,11 +38,16 @@ impl View {
     /// # Errors
     /// When the terminal cannot be taken.
     pub fn start(options: &Options, paths: &Paths, source: Source) -> anyhow::Result<Self> {
-        if options.lines.is_none() && !options.background && std::io::stdout().is_terminal() {
+        if has_screen(options) {
             return Screen::flows(options, paths, source).map(Self::Screen).context(NO_TERMINAL);
         }
         let (started, counts) = (source.started, source.counts);
-        let tell = move || eprintln!("{}", summary::line(started.elapsed(), &counts.totals()));
+        let quiet = options.quiet;
+        let tell = move || {
+            if !quiet {
+                eprintln!("{}", summary::line(started.elapsed(), &counts.totals()));
+            }
+        };
         let progress = tokio::spawn(each_second(tell));
         let unasked = if options.background { Format::None } else { Format::Text };
         let lines = Lines::start(source.intake, options.lines.unwrap_or(unasked)).context("cannot start a thread")?;
@@ -76,10 +81,16 @@ impl View {
     }
 }
 
-/// Prints what ends a capture: on standard output, unless that is for JSON only.
+/// Whether there is a terminal for a screen, and nothing else was asked for.
+pub(crate) fn has_screen(options: &Options) -> bool {
+    options.lines.is_none() && !options.background && options.look.has_screen() && std::io::stdout().is_terminal()
+}
+
+/// Prints what ends a capture: on standard output, unless that is for the flows that were asked for.
 pub fn say(options: &Options, line: &str) {
     match options.lines {
-        Some(Format::Json) => eprintln!("{}", plain::lines(line)),
+        _ if options.quiet => {}
+        Some(Format::Json | Format::Text) => eprintln!("{}", plain::lines(line)),
         _ => summary::say(line),
     }
 }

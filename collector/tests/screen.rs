@@ -202,6 +202,47 @@ fn lines_instead_of_a_screen_on_request() {
 }
 
 #[test]
+fn a_dumb_terminal_gets_lines_without_escape_sequences() {
+    for term in ["dumb", ""] {
+        let mut pty = Pty::start_with(&[], (200, 50), &[("TERM", term), ("LANG", "C.UTF-8")]);
+        pty.wait_for("Started collector");
+        pty.client().send("n1", records::some(1, 3), true).unwrap();
+        pty.wait_until("three lines", |screen| screen.matches(" -> ").count() == 3);
+        pty.signal(Signal::SIGINT);
+        assert!(pty.wait().success());
+        pty.wait_for("lost: nothing");
+        assert!(!pty.bytes().contains(&0x1b), "{:?}", String::from_utf8_lossy(&pty.bytes()));
+    }
+}
+
+/// A capture of five flows with these words, to its end.
+fn five_flows(words: &[&str]) -> (tempfile::TempDir, netobserv_testkit::proc::Finished) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let socket = dir.path().join("socket");
+    let process = support::get_flows(dir.path(), words).start();
+    assert!(wait_for(SOON, || std::os::unix::net::UnixStream::connect(&socket).is_ok()), "{}", process.stderr());
+    support::Client::connect(&socket).send("n1", records::some(1, 5), true).unwrap();
+    process.signal(Signal::SIGINT);
+    (dir, process.wait(SOON))
+}
+
+#[test]
+fn lines_that_are_asked_for_have_standard_output_for_themselves() {
+    for format in ["text", "json"] {
+        let flow = |line: &str| if format == "json" { line.starts_with('{') } else { line.contains(" -> ") };
+        for quiet in [&[][..], &["--quiet"]] {
+            let (_dir, ended) = five_flows(&[&["-o", format], quiet].concat());
+            assert!(ended.stdout.lines().count() == 5 && ended.stdout.lines().all(flow), "{ended}");
+            let account = ended.stderr.contains("Captured for") && ended.stderr.contains("lost: nothing");
+            assert_eq!((account, ended.stderr.is_empty()), (quiet.is_empty(), !quiet.is_empty()), "{ended}");
+        }
+    }
+    let (dir, ended) = five_flows(&["--quiet"]);
+    assert!(ended.success() && ended.stdout.is_empty() && ended.stderr.is_empty(), "{ended}");
+    assert_eq!(netobserv_testkit::Files::of(&dir.path().join("output")).flows().len(), 5);
+}
+
+#[test]
 fn a_screen_that_nobody_reads_does_not_hold_up_the_capture() {
     let collector = support::Collector::start(&["-o", "json"]);
     collector.client().send("n1", records::some(1, 5), true).unwrap();

@@ -1,6 +1,6 @@
 //! One capture of packets, from its first check to its last line.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,7 +30,7 @@ use crate::sink::SinkError;
 use crate::sink::pcapng::Section;
 use crate::sink::volume::Volume;
 use crate::tui::{Feed, Intake, PacketSource, Sightings, packet_queue};
-use crate::view::{View, each_second};
+use crate::view::{View, each_second, has_screen};
 
 /// Captures until a limit, a signal or an error.
 pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyhow::Result<()> {
@@ -38,7 +38,7 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let sent = wanted.keylog_sent.then(|| Control::of(&options.output_dir));
     wanted.keylog = wanted.keylog.or_else(|| sent.as_ref().map(Control::keylog));
-    let voice = Voice { to_stderr: wanted.to_stdout };
+    let voice = Voice { to_stderr: wanted.to_stdout, quiet: options.quiet };
     let path = path(&options, &wanted, start)?;
     let listener = listen::bind(&options.listen).await?;
 
@@ -115,8 +115,7 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
 
 /// The way to the screen, where there is a terminal for it that nothing else is written to.
 fn screen(options: &Options, into_file: bool) -> Option<(Feed<Sightings>, Intake<Sightings>)> {
-    let wanted = into_file && options.lines.is_none() && !options.background && std::io::stdout().is_terminal();
-    wanted.then(packet_queue)
+    (into_file && has_screen(options)).then(packet_queue)
 }
 
 /// Asks the cluster's names.
@@ -191,10 +190,15 @@ impl Work {
 struct Voice {
     /// Packets have standard output for themselves.
     to_stderr: bool,
+    /// There are none.
+    quiet: bool,
 }
 
 impl Voice {
     fn say(self, line: &str) {
+        if self.quiet {
+            return;
+        }
         if self.to_stderr {
             // Nobody reading it is no reason to end.
             let _ = writeln!(std::io::stderr(), "{}", plain::lines(line));

@@ -29,7 +29,8 @@ impl Look {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             no_color: self.no_color || set("NO_COLOR").is_some(),
-            term: self.term.or_else(|| set("TERM")),
+            // Empty is an answer: a terminal that understands nothing.
+            term: self.term.or_else(|| std::env::var("TERM").ok()),
             locale: self.locale.or_else(|| set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG"))),
         }
     }
@@ -37,13 +38,18 @@ impl Look {
     /// Whether it shows colours, and the user wants them.
     pub fn colours(&self) -> bool {
         let colourless =
-            |term: &str| term == "dumb" || term.starts_with("vt") || term.ends_with("-mono") || term.ends_with("-m");
+            |term: &str| is_dumb(term) || term.starts_with("vt") || term.ends_with("-mono") || term.ends_with("-m");
         !self.no_color && !self.term.as_deref().is_some_and(colourless)
+    }
+
+    /// Whether it can be drawn on: a dumb terminal, as that of an editor, prints escape sequences as text.
+    pub fn has_screen(&self) -> bool {
+        !self.term.as_deref().is_some_and(is_dumb)
     }
 
     /// Whether it shows more than ASCII. Without any locale it is taken for UTF-8: every terminal in front of a container is.
     fn unicode(&self) -> bool {
-        let plain = |term: &str| term == "linux" || term == "dumb" || term.starts_with("vt");
+        let plain = |term: &str| term == "linux" || is_dumb(term) || term.starts_with("vt");
         !self.term.as_deref().is_some_and(plain) && self.locale.as_deref().is_none_or(is_utf8)
     }
 }
@@ -99,6 +105,10 @@ pub(super) fn dim() -> Style {
 
 pub(super) fn reversed() -> Style {
     Style::new().add_modifier(Modifier::REVERSED)
+}
+
+fn is_dumb(term: &str) -> bool {
+    term.is_empty() || term == "dumb"
 }
 
 fn is_utf8(locale: &str) -> bool {
@@ -159,7 +169,11 @@ mod tests {
             let look = Look { no_color, term: Some(term.into()), locale: Some(locale.into()) };
             assert_eq!((look.colours(), look.unicode()), (colours, unicode), "{look:?}");
         }
-        assert!(Look::default().unicode() && Look::default().colours());
+        assert!(Look::default().unicode() && Look::default().colours() && Look::default().has_screen());
+        for (term, has_screen) in [("dumb", false), ("", false), ("xterm", true), ("linux", true), ("vt100", true)] {
+            let look = Look { term: Some(term.into()), ..Look::default() };
+            assert_eq!(look.has_screen(), has_screen, "{term:?}");
+        }
     }
 
     #[test]
