@@ -11,6 +11,7 @@ use crate::options::Access;
 use crate::preflight::Holder;
 use crate::process::job::Streams;
 use crate::say::{Steps, warn};
+use crate::session::user_and_host;
 use crate::signal::Wishes;
 
 /// Longest time to finish the files: a large database is indexed at the end.
@@ -36,8 +37,6 @@ pub enum BackgroundError {
     Log(u8),
 }
 
-const STEPS: Steps = Steps { on_stderr: false };
-
 /// Shows the log of the collector until it ends or the user has seen enough.
 ///
 /// # Errors
@@ -46,9 +45,6 @@ const STEPS: Steps = Steps { on_stderr: false };
 pub fn follow(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError> {
     let oc = Oc::find(called_as, access, Wishes::listen()?)?;
     let call = Call::follow(&access.namespace);
-    if oc.is_dry() {
-        return Ok(oc.run(&call).map(drop)?);
-    }
     let done = oc.attend(&call, Streams::Shown, &mut || oc.is_interrupted())?;
     if done.cut.is_some() || done.ending.is_good() {
         return Ok(());
@@ -64,7 +60,7 @@ pub fn follow(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError>
 /// See [`BackgroundError`].
 pub fn stop(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError> {
     let oc = Oc::find(called_as, access, Wishes::listen()?)?;
-    let session = if oc.is_dry() { "SESSION".to_owned() } else { holder(&oc, access)?.session };
+    let (steps, session) = (Steps::new(access, false), holder(&oc, access)?.session);
     // Agents of a capture that cannot be asked to end go all the same.
     let finished = oc.run(&Call::finish(&access.namespace, FINISH.min(access.timeout)));
     match finished {
@@ -72,17 +68,13 @@ pub fn stop(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError> {
         Err(error) => warn(&format!("warning: {error}")),
         Ok(_) => {}
     }
-    if !oc.is_dry() {
-        STEPS.say("Deleting daemonset... ");
-    }
+    steps.say("Deleting daemonset... ");
     let answer = oc.run(&Call::delete("daemonset", Some(&access.namespace), &session, access.timeout))?;
-    STEPS.answer(&answer);
-    if !oc.is_dry() {
-        let cli = oc.name();
-        STEPS.say(&format!(
-            "Use '{cli} netobserv copy' to copy the files, and '{cli} netobserv cleanup' to remove the rest"
-        ));
-    }
+    steps.answer(&answer);
+    let cli = oc.name();
+    steps.say(&format!(
+        "Use '{cli} netobserv copy' to copy the files, and '{cli} netobserv cleanup' to remove the rest"
+    ));
     Ok(())
 }
 
@@ -93,16 +85,13 @@ pub fn stop(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError> {
 /// See [`BackgroundError`].
 pub fn copy(access: &Access, output_dir: &Path, called_as: &OsStr) -> Result<(), BackgroundError> {
     let oc = Oc::find(called_as, access, Wishes::listen()?)?;
-    if oc.is_dry() {
-        oc.run(&copy::list_call(&access.namespace))?;
-        return Ok(oc.run(&copy::fetch_call(&access.namespace, "PATH", 0)).map(drop)?);
-    }
-    STEPS.say(&format!("Copying collector files to {}...", output_dir.display()));
-    copy::run(&oc, &access.namespace, output_dir, STEPS).map_err(|error| BackgroundError::Copy(error, oc.name()))
+    let steps = Steps::new(access, false);
+    steps.say(&format!("Copying collector files to {}...", output_dir.display()));
+    copy::run(&oc, &access.namespace, output_dir, steps).map_err(|error| BackgroundError::Copy(error, oc.name()))
 }
 
 fn holder(oc: &Oc, access: &Access) -> Result<Holder, BackgroundError> {
-    let found: Option<Value> = oc.json(&Call::namespace(&access.namespace))?;
+    let found: Option<Value> = oc.json(&Call::held_namespace(&access.namespace, &user_and_host()))?;
     let holder = found.as_ref().and_then(Holder::of);
     holder.ok_or_else(|| BackgroundError::NoCapture(access.namespace.clone()))
 }

@@ -40,9 +40,7 @@ pub fn session(
     timeout: Duration,
     steps: Steps,
 ) -> Result<(), CleanupError> {
-    if !oc.is_dry() {
-        steps.say("Cleaning up... ");
-    }
+    steps.say("Cleaning up... ");
     let delete = |kinds, namespace| Call::delete(kinds, namespace, session, timeout);
     let mut all = vec![
         ("Deleting daemonset... ", delete("daemonset", Some(namespace)), "the agents"),
@@ -66,9 +64,6 @@ pub fn session(
 }
 
 fn one(oc: &Oc, line: &str, call: &Call, steps: Steps) -> Result<(), OcError> {
-    if oc.is_dry() {
-        return oc.run(call).map(drop);
-    }
     steps.say(line);
     let bar = say::spinner(line.trim_end());
     let answer = oc.run(call);

@@ -174,7 +174,9 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
     if rest.first().is_some_and(|word| word == "--version") {
         return Ok(Request::Version(VersionArgs::default()));
     }
-    let typed: Vec<String> = rest.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let typed = rest.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
+    // A capture records its words; that one was rehearsed before is no part of it.
+    let typed: Vec<String> = typed.filter(|word| !is_option(word, "--dry-run")).collect();
     match Words::try_parse_from(words).map_err(|e| explain(&e))?.command {
         CommandWords::Flows(flows) => Ok(Request::Flows(capture_words(flows, typed, false)?)),
         CommandWords::Packets(packets) => Ok(Request::Packets(capture_words(packets, typed, true)?)),
@@ -222,6 +224,11 @@ fn asks_for_help(rest: &[OsString]) -> bool {
     let word_after_command = rest.first().and_then(|w| w.to_str()).is_some_and(is_command)
         && rest.get(1).is_some_and(|word| word.as_os_str() == OsStr::new("help"));
     rest.iter().any(flag) || word_after_command
+}
+
+/// Whether a word is this option, in one of its spellings, with a value or without.
+fn is_option(word: &str, option: &str) -> bool {
+    word.split('=').next().is_some_and(|name| name.replace('_', "-") == option)
 }
 
 fn is_command(word: &str) -> bool {

@@ -55,15 +55,8 @@ struct Listed {
     sha256: String,
 }
 
-/// The call that lists the files.
-#[must_use]
-pub fn list_call(namespace: &str) -> Call {
-    Call::collector("list the files of the capture", namespace, &["files"])
-}
-
 /// The call that fetches one file from a place on.
-#[must_use]
-pub fn fetch_call(namespace: &str, path: &str, offset: u64) -> Call {
+fn fetch_call(namespace: &str, path: &str, offset: u64) -> Call {
     let mut call = Call::collector(&format!("fetch {path}"), namespace, &["fetch", path]);
     if offset > 0 {
         call.args.push(format!("--offset={offset}").into());
@@ -90,13 +83,17 @@ pub fn check_folder(dir: &Path) -> Result<(), CopyError> {
 ///
 /// Some did not arrive. What did is whole.
 pub fn run(oc: &Oc, namespace: &str, dir: &Path, steps: Steps) -> Result<(), CopyError> {
-    let list = list_call(namespace);
+    let list = Call::files(namespace);
     let files: Option<Vec<Listed>> = oc.json(&list)?;
     let files = files.ok_or_else(|| oc.garbage(&list, "nothing"))?;
     if files.is_empty() {
         steps.say("the capture has no files");
     }
     for file in &files {
+        if oc.is_dry() {
+            oc.run(&fetch_call(namespace, &file.path, 0))?;
+            continue;
+        }
         let place = place(dir, file)?;
         let failed = |path: &Path, source| CopyError::Write { path: path.to_owned(), source };
         let folder = place.parent().unwrap_or(dir);

@@ -116,7 +116,8 @@ impl<'a> Handover<'a> {
     }
 
     fn give_one(&self, pod: &Pod) -> Result<(), HandoverError> {
-        let machine = self.oc.run(&Call::machine(self.namespace, &pod.name, WAITING))?;
+        let machine = Call::machine(self.namespace, &pod.name, WAITING).canned(self.programs.machine());
+        let machine = self.oc.run(&machine)?;
         let bytes = self.unpacked(machine.trim(), pod.program)?;
         Ok(self.oc.run(&call(self.namespace, &pod.name, pod.program, &bytes)).map(drop)?)
     }
@@ -132,15 +133,6 @@ impl<'a> Handover<'a> {
         unpacked.insert(key, bytes.clone());
         Ok(bytes)
     }
-}
-
-/// The calls, for a dry run.
-pub(crate) fn dry(oc: &Oc, namespace: &str) -> Result<(), OcError> {
-    for (pod, program) in [("POD", AGENT), (crate::oc::COLLECTOR, COLLECTOR)] {
-        oc.run(&Call::machine(namespace, pod, WAITING))?;
-        oc.run(&call(namespace, pod, program, &[]))?;
-    }
-    Ok(())
 }
 
 fn call(namespace: &str, pod: &str, program: &str, bytes: &[u8]) -> Call {

@@ -122,7 +122,7 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
         terminal.give_back();
     }
     let result = started.and_then(|()| session.verdict());
-    tidy_files(&output, &session, &result);
+    tidy_files(&output, &session, &result, capture.quiet);
     result
 }
 
@@ -208,7 +208,7 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
 }
 
 /// Leaves whole files, or none when the capture could not begin, and says where they are.
-fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError>) {
+fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError>, quiet: bool) {
     if !session.collector_ended_well() && !output.is_of_packets() {
         match output::repair(&output.json()) {
             Ok(Repair::Cut(bytes)) => {
@@ -221,7 +221,7 @@ fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError
     if matches!(result, Err(LocalError::Reported { .. } | LocalError::Said(_))) {
         output.discard_empty();
     }
-    if output.exists() {
+    if output.exists() && !quiet {
         say(&output.to_string());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crate::process::{Ending, ProcessError, Program};
 use crate::signal::Wishes;
 
 mod call;
+mod canned;
 
 pub use call::Call;
 pub(crate) use call::{COLLECTOR, SESSION};
@@ -141,7 +142,7 @@ impl Oc {
         self.name
     }
 
-    /// No call is made, only printed.
+    /// No call is made, only printed, and answered as on a cluster where all goes well.
     #[must_use]
     pub fn is_dry(&self) -> bool {
         self.dry_run
@@ -176,16 +177,12 @@ impl Oc {
         job::line(Path::new(self.name), &self.words(call))
     }
 
-    /// Makes a call, and gives what it wrote. In a dry run it only prints the call.
+    /// Makes a call, and gives what it wrote.
     ///
     /// # Errors
     ///
     /// It fails, takes too long, or is interrupted.
     pub fn run(&self, call: &Call) -> Result<String, OcError> {
-        if self.dry_run {
-            call.print(&self.line(call));
-            return Ok(String::new());
-        }
         let mut done = self.done(call, Streams::Kept, &mut |_| false)?;
         self.check(call, &done)?;
         Ok(done.text())
@@ -216,6 +213,9 @@ impl Oc {
     ///
     /// It cannot be started.
     pub fn attend(&self, call: &Call, streams: Streams, stop: &mut dyn FnMut() -> bool) -> Result<Done, OcError> {
+        if self.dry_run {
+            return self.printed(call);
+        }
         self.say(call);
         let shielded = streams != Streams::Terminal || self.heard.is_some();
         let job = Job { args: self.words(call), input: None, streams, shielded, limit: None };
@@ -318,6 +318,9 @@ impl Oc {
         if self.is_interrupted() {
             return Err(OcError::Interrupted { what: call.what.clone() });
         }
+        if self.dry_run {
+            return self.printed(call);
+        }
         self.say(call);
         let limit = Some(call.limit.unwrap_or(self.limit));
         let job = Job {
@@ -333,6 +336,15 @@ impl Oc {
             return Err(OcError::Interrupted { what: call.what.clone() });
         }
         Ok(done)
+    }
+
+    /// In a dry run a call is printed, and its canned answer is taken for the cluster's.
+    fn printed(&self, call: &Call) -> Result<Done, OcError> {
+        call.print(&self.line(call));
+        let refused = |source| ProcessError::Refused { path: std::env::temp_dir(), source };
+        let mut output = tempfile::tempfile().map_err(refused)?;
+        output.write_all(call.canned.as_bytes()).and_then(|()| output.rewind()).map_err(refused)?;
+        Ok(Done { ending: Ending::Code(0), cut: None, output, errors: String::new() })
     }
 
     fn say(&self, call: &Call) {

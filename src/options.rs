@@ -65,6 +65,8 @@ pub struct Capture {
     pub typed: String,
     /// Say what is started.
     pub verbose: bool,
+    /// Say nothing but what was asked for, warnings and errors.
+    pub quiet: bool,
     /// What is special about packets; `None` for flows.
     pub packets: Option<PacketSettings>,
 }
@@ -96,6 +98,7 @@ impl Capture {
             lines: lines(words)?,
             typed: options_text(&words.typed),
             verbose: words.verbose,
+            quiet: words.quiet,
             packets: None,
         })
     }
@@ -150,6 +153,7 @@ impl Capture {
         args.extend(self.queries.iter().map(|query| format!("--query={query}")));
         args.extend(self.subnets.iter().map(|subnets| format!("--subnets={subnets}")));
         args.extend(self.lines.map(|lines| format!("--output={lines}")));
+        args.extend(self.quiet.then(|| "--quiet".to_owned()));
         args.extend(self.packets.iter().flat_map(PacketSettings::collector_args));
         args
     }

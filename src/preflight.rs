@@ -105,18 +105,6 @@ pub fn look(oc: &Oc, settings: &Settings, steps: Steps) -> Result<Cluster, Prefl
     Ok(Cluster { scc, subnets, left })
 }
 
-/// The calls, for a dry run.
-pub fn dry(oc: &Oc, settings: &Settings) -> Result<(), OcError> {
-    let namespace = settings.access.namespace.as_str();
-    let mut calls = vec![Call::api_groups(), Call::namespace(namespace), Call::cluster_version()];
-    calls.push(Call::permissions(namespace));
-    calls.extend(settings.node_selector.iter().map(|(key, value)| Call::nodes(key, value)));
-    if settings.get_subnets {
-        calls.extend([Call::install_config(), Call::network()]);
-    }
-    calls.iter().try_for_each(|call| oc.run(call).map(drop))
-}
-
 struct Answers {
     groups: Result<String, OcError>,
     namespace: Result<Option<Value>, OcError>,
@@ -130,13 +118,14 @@ fn ask(oc: &Oc, settings: &Settings) -> Answers {
     let namespace = settings.access.namespace.as_str();
     let selector = settings.node_selector.as_ref();
     thread::scope(|scope| {
-        let holder = scope.spawn(|| oc.json(&Call::namespace(namespace)));
-        let version = scope.spawn(|| oc.json(&Call::cluster_version()));
-        let permissions = scope.spawn(|| oc.run(&Call::permissions(namespace)));
-        let nodes =
-            scope.spawn(|| selector.map(|(key, value)| (format!("{key}={value}"), oc.run(&Call::nodes(key, value)))));
+        let holder = beside(scope, oc, || oc.json(&Call::namespace(namespace)));
+        let version = beside(scope, oc, || oc.json(&Call::cluster_version()));
+        let permissions = beside(scope, oc, || oc.run(&Call::permissions(namespace)));
+        let nodes = beside(scope, oc, || {
+            selector.map(|(key, value)| (format!("{key}={value}"), oc.run(&Call::nodes(key, value))))
+        });
         // kubectl has no such command; a certificate may stand for nobody.
-        let user = scope.spawn(|| (oc.name() == "oc").then(|| oc.run(&Call::whoami()).ok()).flatten());
+        let user = beside(scope, oc, || (oc.name() == "oc").then(|| oc.run(&Call::whoami()).ok()).flatten());
         Answers {
             groups: oc.run(&Call::api_groups()),
             namespace: joined(holder),
@@ -146,6 +135,19 @@ fn ask(oc: &Oc, settings: &Settings) -> Answers {
             user: joined(user),
         }
     })
+}
+
+/// Asks on a thread. The lines of a dry run come in one order, so there the next question waits.
+fn beside<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    oc: &Oc,
+    question: impl FnOnce() -> T + Send + 'scope,
+) -> thread::ScopedJoinHandle<'scope, T> {
+    let asked = scope.spawn(question);
+    while oc.is_dry() && !asked.is_finished() {
+        thread::yield_now();
+    }
+    asked
 }
 
 /// A thread of ours panics when there is a mistake in it, which is ours to show.

@@ -70,6 +70,11 @@ impl Programs {
         Self::read(File::open(path)?)
     }
 
+    /// One of the machines that there are programs for, as images call it.
+    pub(crate) fn machine(&self) -> &str {
+        self.layers.keys().next().map_or("", String::as_str)
+    }
+
     fn read(archive: impl Read) -> Result<Self, ProgramsError> {
         let files = Files::read(archive).map_err(|error| match error {
             // What else is said of it is about the file's first bytes.

@@ -2,31 +2,70 @@
 //! the capture itself is written there. Nothing that others wrote reaches the terminal as it is: see [`plain`].
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use netobserv_contract::plain;
 
+use crate::options::Access;
+
 /// Redraws of a spinner.
 const TICK: Duration = Duration::from_millis(120);
 
-/// Where the lines go.
+/// What is said, and where the lines go.
 #[derive(Debug, Clone, Copy)]
 pub struct Steps {
     /// Standard output carries data.
-    pub on_stderr: bool,
+    on_stderr: bool,
+    detail: Detail,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// With `-q`, and in a dry run, which prints calls and nothing else.
+    Nothing,
+    /// What is being done.
+    Steps,
+    /// Also with which values, and what was answered.
+    Everything,
+}
+
+/// No spinner is drawn.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
 impl Steps {
+    /// As these settings have it; `on_stderr` where standard output carries data.
+    #[must_use]
+    pub fn new(access: &Access, on_stderr: bool) -> Self {
+        let detail = match access {
+            access if access.quiet || access.dry_run => Detail::Nothing,
+            access if access.verbose => Detail::Everything,
+            _ => Detail::Steps,
+        };
+        SILENT.store(detail == Detail::Nothing, Relaxed);
+        Self { on_stderr, detail }
+    }
+
     /// A line of the session. A terminal that is gone is no reason to stop.
     pub fn say(self, line: &str) {
+        if self.detail == Detail::Nothing {
+            return;
+        }
         let line = plain::lines(line);
         let _ = if self.on_stderr { writeln!(io::stderr(), "{line}") } else { writeln!(io::stdout(), "{line}") };
     }
 
+    /// What few need to see: a value, or a line of an answer.
+    pub fn detail(self, line: &str) {
+        if self.detail == Detail::Everything {
+            self.say(line);
+        }
+    }
+
     /// What a program answered, line by line.
     pub fn answer(self, text: &str) {
-        text.lines().map(str::trim_end).filter(|line| !line.is_empty()).for_each(|line| self.say(line));
+        text.lines().map(str::trim_end).filter(|line| !line.is_empty()).for_each(|line| self.detail(line));
     }
 }
 
@@ -54,5 +93,11 @@ pub fn spinner(text: &str) -> ProgressBar {
 }
 
 fn target() -> ProgressDrawTarget {
-    if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
+    let drawn = io::stderr().is_terminal() && !is_dumb() && !SILENT.load(Relaxed);
+    if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
+}
+
+/// The user's terminal prints escape sequences as text. Without any TERM it is taken for one that does not.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term.is_empty() || term == "dumb")
 }

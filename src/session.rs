@@ -17,7 +17,7 @@ use crate::options::{CopyChoice, Settings};
 use crate::plan::{Kind, Plan};
 use crate::preflight::{self, Cluster, PreflightError};
 use crate::rollout::RolloutError;
-use crate::say::{self, Steps, warn};
+use crate::say::{Steps, warn};
 use crate::signal::Wishes;
 
 mod capture;
@@ -101,7 +101,7 @@ impl SessionError {
 ///
 /// See [`SessionError`]. Nothing is left in the cluster, unless the error says so.
 pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
-    let steps = Steps { on_stderr: settings.data_on_stdout };
+    let steps = Steps::new(&settings.access, settings.data_on_stdout);
     settings.told.iter().for_each(|line| steps.say(line));
     if let Some(target) = settings.yaml {
         return yaml::write(settings, target, called_as, steps);
@@ -110,9 +110,6 @@ pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
         copy::check_folder(&settings.output_dir).map_err(SessionError::Folder)?;
     }
     let oc = Oc::find(called_as, &settings.access, Wishes::listen()?)?;
-    if oc.is_dry() {
-        return dry_run(&oc, settings, steps);
-    }
     steps.say("Setting up... ");
     let cluster = preflight::look(&oc, settings, steps)?;
     let plan = plan(settings, &cluster);
@@ -161,29 +158,6 @@ pub(crate) fn plan(settings: &Settings, cluster: &Cluster) -> Plan {
         tls: true,
         background: settings.background,
     }
-}
-
-/// Prints the calls of a whole session in their order.
-fn dry_run(oc: &Oc, settings: &Settings, steps: Steps) -> Result<(), SessionError> {
-    let plan = plan(settings, &Cluster { scc: true, ..Cluster::default() });
-    let certificates = Certificates::new(&plan, SystemTime::now())?;
-    let session = plan.session.clone();
-    preflight::dry(oc, settings)?;
-    let mut dry = Session { oc: oc.clone(), settings, plan, steps, has_files: true };
-    setup::dry(&mut dry, &certificates)?;
-    let namespace = settings.access.namespace.as_str();
-    if settings.background {
-        return Ok(());
-    }
-    oc.run(&dry.capture_call(say::has_terminal(), None))?;
-    if settings.keylog.is_some() {
-        oc.run(&Call::add_secrets(namespace, vec![]))?;
-    }
-    if settings.copy != CopyChoice::No {
-        oc.run(&copy::list_call(namespace))?;
-        oc.run(&copy::fetch_call(namespace, "PATH", 0))?;
-    }
-    Ok(cleanup::session(oc, namespace, &session, true, settings.access.timeout, steps)?)
 }
 
 /// A session under way.
@@ -266,6 +240,7 @@ impl Session<'_> {
         let wanted = match self.settings.copy {
             CopyChoice::Yes => true,
             CopyChoice::No => false,
+            CopyChoice::Ask if self.oc.is_dry() => true,
             CopyChoice::Ask => {
                 let yes = ask("Copy the capture output locally? [yes/no] ", true, self.oc.wishes());
                 // A Ctrl-C here is an answer.

@@ -169,8 +169,7 @@ fn stop_ends_the_capture_and_removes_the_agents_only() {
     let outcome = world.run(&["stop"]);
     assert_eq!(
         outcome.stdout,
-        "Deleting daemonset... \ndaemonset \"netobserv-cli\" deleted\nUse 'oc netobserv copy' to copy the files, and 'oc \
-         netobserv cleanup' to remove the rest\n"
+        "Deleting daemonset... \nUse 'oc netobserv copy' to copy the files, and 'oc netobserv cleanup' to remove the rest\n"
     );
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
     assert_eq!(world.objects(), ["namespace.netobserv-cli", "pod.collector"]);

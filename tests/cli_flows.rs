@@ -43,29 +43,14 @@ fn the_first_transcript_all_features_on_the_address_of_a_pod() {
     assert_good(&world, &outcome);
     let steps = [
         "Setting up...",
-        "cluster-admin",
         "OpenShift version: 4.16.3",
         "creating netobserv-cli namespace",
-        "namespace/netobserv-cli created",
         "creating service account",
-        "serviceaccount/netobserv-cli created",
-        "clusterrole/netobserv-cli created",
-        "clusterrolebinding/netobserv-cli created",
-        "securitycontextconstraints/netobserv-cli created",
         "creating collector service",
-        "service/collector created",
         "creating flow-capture agents:",
-        "opt: pkt_drop_enable, value: true",
-        "opt: dns_enable, value: true",
-        "opt: rtt_enable, value: true",
-        "opt: filter_enable, value: true",
-        "opt: filter_peer_ip, value: 10.130.0.36",
-        "daemonset/netobserv-cli created",
         "Waiting for daemonset pods to be ready...",
         "2/2 Ready",
         "Running collector get-flows...",
-        "pod/collector created",
-        "pod/collector condition met",
         "Executing collector command...",
         "the capture speaks",
         "Copying collector output files...",
@@ -73,18 +58,13 @@ fn the_first_transcript_all_features_on_the_address_of_a_pod() {
         "./output/flow/t.json (16 bytes)",
         "Cleaning up...",
         "Deleting daemonset...",
-        "daemonset \"netobserv-cli\" deleted",
         "Deleting pod...",
-        "pod \"collector\" deleted",
         "Deleting cluster roles...",
         "Deleting security context constraints...",
         "Deleting namespace...",
-        "namespace \"netobserv-cli\" deleted",
     ];
-    assert_in_order(&outcome.stdout, &steps);
-    // Nothing else is said, but for the names of what is made and deleted.
-    let more: Vec<&str> = outcome.stdout.lines().filter(|line| !steps.contains(&line.trim_end())).collect();
-    assert!(more.iter().all(|line| line.ends_with(" created") || line.ends_with(" deleted")), "{more:#?}");
+    let said: Vec<&str> = outcome.stdout.lines().map(str::trim_end).collect();
+    assert_eq!(said, steps, "one line a step, and nothing else");
     assert_eq!(std::fs::read_to_string(world.path("output/flow/t.json")).unwrap(), JSON);
     let applied = std::fs::read_to_string(world.cluster().join("stdin")).unwrap();
     for text in ["10.130.0.36", "ENABLE_PKT_DROPS", "kind: DaemonSet"] {
@@ -139,6 +119,75 @@ fn the_calls_and_their_order() {
     assert_eq!(rest, expected);
 }
 
+#[test]
+fn values_and_answers_are_printed_on_request_and_nothing_with_quiet() {
+    let world = world().env("FAKE_OPENSHIFT", "4.16.3");
+    let words = ["flows", "--enable_dns=true", "--peer_ip=10.130.0.36"];
+    let outcome = world.run(&[&words[..], &["-v"]].concat());
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    let details = [
+        "Setting up...",
+        "cluster-admin",
+        "creating netobserv-cli namespace",
+        "namespace/netobserv-cli created",
+        "serviceaccount/netobserv-cli created",
+        "securitycontextconstraints/netobserv-cli created",
+        "service/collector created",
+        "creating flow-capture agents:",
+        "opt: dns_enable, value: true",
+        "opt: filter_peer_ip, value: 10.130.0.36",
+        "daemonset/netobserv-cli created",
+        "pod/collector created",
+        "pod/collector condition met",
+        "daemonset \"netobserv-cli\" deleted",
+        "namespace \"netobserv-cli\" deleted",
+    ];
+    assert_in_order(&outcome.stdout, &details);
+    let quiet = world.run(&[&words[..], &["-q"]].concat());
+    // What is left is what the stand-in for the collector prints in any case.
+    assert_eq!((quiet.code, quiet.stdout.as_str(), quiet.stderr.as_str()), (Some(0), "the capture speaks\n", ""));
+    assert!(world.calls().iter().any(|line| line.contains("get-flows") && line.contains(" --quiet ")));
+    for command in ["cleanup", "copy"] {
+        assert_eq!(world.run(&[command, "-q"]).stdout, "", "{command}");
+    }
+}
+
+#[test]
+fn agents_stay_unprivileged_for_drops() {
+    for (words, privileged) in [
+        (&["flows", "--drops"][..], false),
+        (&["packets", "--port=80", "--drops"], false),
+        (&["flows", "--enable_all"], false),
+        (&["flows", "--drops", "--privileged"], true),
+    ] {
+        let world = world();
+        assert_eq!(world.run(words).code, Some(0), "{words:?}");
+        let applied = std::fs::read_to_string(world.cluster().join("stdin")).unwrap();
+        assert!(applied.contains("ENABLE_PKT_DROPS"), "{words:?}");
+        assert_eq!(applied.contains("privileged: true"), privileged, "{words:?}");
+    }
+}
+
+#[test]
+fn a_dumb_terminal_gets_no_escape_sequence() {
+    for term in ["dumb", ""] {
+        let world = world().env("TERM", term);
+        let (seen, code) = world.run_on_terminal(&["flows", "--copy=true"], &[]);
+        assert_eq!(code, 0, "{seen}");
+        assert!(seen.contains("Deleting namespace...") && !seen.contains('\x1b'), "{seen:?}");
+        assert!(world.calls().iter().any(|line| line.contains("get-flows") && line.contains("--term=dumb")));
+    }
+}
+
+#[test]
+fn flows_that_are_asked_for_have_standard_output_for_themselves() {
+    for format in [&["-o", "text"][..], &["-o", "json"], &["--no-tui"], &["--headless"]] {
+        let outcome = world().run(&[&["flows"], format].concat());
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "the capture speaks\n"), "{format:?}");
+        assert_in_order(&outcome.stderr, &["Setting up...", "2/2 Ready", "Cleaning up...", "Deleting namespace..."]);
+    }
+}
+
 /// The value of `--overrides` is tested with the manifests.
 fn without_overrides(line: &str) -> String {
     match (line.find("--overrides="), line.find(" --command")) {
@@ -158,8 +207,6 @@ fn the_second_transcript_packets_of_a_port() {
         "creating service account",
         "creating collector service",
         "creating packet-capture agents:",
-        "opt: filter_protocol, value: tcp",
-        "opt: filter_port, value: 80",
         "Running collector get-packets...",
         "the capture speaks",
         "Copying collector output files...",
@@ -178,6 +225,13 @@ fn words_that_are_wrong_reach_no_cluster() {
             &["flows", "--protocol=tpc"][..],
             "error: --protocol=tpc is not valid: use TCP, UDP, SCTP, ICMP or ICMPv6; did you mean tcp?",
         ),
+        (
+            &["packets", "--port=80", "--query=Bytes>1"],
+            "error: --query goes with flows only, as yet: packets are chosen by filters, such as --protocol=TCP --port=80",
+        ),
+        (&["flows", "--include_list=a"], "error: --include_list is invalid option for flows"),
+        (&["packets", "--port=80", "--include-list=a"], "error: --include_list is invalid option for packets"),
+        (&["flows", "--enable_openssl"], "error: unknown option --enable_openssl; did you mean --enable_dns?"),
         (&["flows", "--foo=1"], "error: unknown option --foo. Use 'netobserv help' to display options"),
         (
             &["flows", "--port", "80", "81"],
@@ -272,26 +326,78 @@ fn verbose_shows_each_call() {
     assert_eq!(shown, world.calls().len(), "{}", outcome.stderr);
 }
 
-#[test]
-fn a_dry_run_prints_calls_and_makes_none() {
-    let world = world();
-    let outcome = world.run(&["flows", "--dry-run", "--copy=true"]);
+/// Calls without quotes and notes, under the names that a dry run has for what it cannot know, each once.
+fn comparable(calls: &[String]) -> Vec<String> {
+    let all = calls.join("\n");
+    let id =
+        all.split("netobserv.io/session=").nth(1).map_or("?", |rest| &rest[..rest.find(' ').unwrap_or(0)]).to_owned();
+    let plain = |line: &String| {
+        let line =
+            line.split("  # ").next().unwrap_or_default().trim_start_matches("oc ").replace(['\\', '\'', '"'], "");
+        let line = line.replace(&id, "SESSION").replace("flow/t.json", "PATH");
+        let networks = ["10.0.0.0/16", "10.128.0.0/14", "172.30.0.0/16"];
+        let line = networks.iter().fold(line, |line, network| line.replace(network, "CIDR"));
+        line.replace("--expect-nodes=2", "--expect-nodes=1")
+    };
+    let mut once = Vec::new();
+    calls.iter().map(plain).for_each(|line| {
+        if !once.contains(&line) {
+            once.push(line);
+        }
+    });
+    // The questions before a capture are asked all at once.
+    let questions = once.iter().position(|line| line.starts_with("create ")).unwrap_or(0);
+    once[..questions].sort();
+    once
+}
+
+/// What a dry run of these words prints, and nothing else.
+#[track_caller]
+fn rehearsed(world: &World, words: &[&str]) -> Vec<String> {
+    let before = world.calls();
+    let outcome = world.run(&[words, &["--dry-run"]].concat());
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
-    assert_eq!(world.calls(), [""; 0]);
-    let calls: Vec<&str> = outcome.stdout.lines().collect();
-    assert!(calls.iter().all(|line| line.starts_with("oc ")), "{calls:#?}");
-    for part in [
-        "oc get --raw /apis",
-        "oc create -f -",
-        "oc apply -f -  # Service/collector",
-        "oc run -n netobserv-cli collector",
-        "get-flows",
-        "fetch PATH",
-        "oc delete namespace",
-    ] {
-        assert!(calls.iter().any(|line| line.contains(part)), "{part} is not in {calls:#?}");
-    }
+    assert_eq!(world.calls(), before, "a dry run called something");
+    let lines: Vec<String> = outcome.stdout.lines().map(str::to_owned).collect();
+    assert!(lines.iter().all(|line| line.starts_with("oc ")), "{lines:#?}");
     assert!(!outcome.stdout.contains("PRIVATE KEY"));
+    comparable(&lines)
+}
+
+#[test]
+fn a_dry_run_prints_the_calls_of_a_capture_and_makes_none() {
+    for more in [
+        &["flows", "--copy=true", "--lease=4s"][..],
+        &["flows", "--lease=4s", "--node-selector=a:b", "--get-subnets"],
+        &["packets", "--port=80", "--lease=4s", "-n", "mine"],
+    ] {
+        let world =
+            World::new().file("pod/flow/t.json", JSON).env("FAKE_OPENSHIFT", "4.16.3").env("FAKE_CAPTURE", "wait");
+        let dry = rehearsed(&world, more);
+        assert!(!world.path("output").exists());
+        let running = world.start(more);
+        world.wait_for_call(" renew");
+        running.signal("INT");
+        assert_eq!(running.outcome().code, Some(0));
+        assert_eq!(dry, comparable(&world.calls()), "{more:?}");
+        for part in ["whoami", " renew", " finish"] {
+            assert!(dry.iter().any(|line| line.ends_with(part)), "{part} is not in {dry:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_of_what_looks_after_a_capture_prints_its_calls() {
+    let world = World::new().file("pod/flow/t.json", JSON).env("FAKE_OPENSHIFT", "4.16.3");
+    let dry = rehearsed(&world, &["flows", "--background"]);
+    assert_eq!(world.run(&["flows", "--background"]).code, Some(0));
+    assert_eq!(dry, comparable(&world.calls()));
+    for command in ["follow", "stop", "copy", "cleanup"] {
+        let dry = rehearsed(&world, &[command]);
+        let before = world.calls().len();
+        assert_eq!(world.run(&[command]).code, Some(0), "{command}");
+        assert_eq!(dry, comparable(&world.calls()[before..]), "{command}");
+    }
 }
 
 #[test]

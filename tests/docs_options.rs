@@ -77,7 +77,8 @@ fn options_stand_under_headings() {
     let page = printed(&["help", "flows"]);
     let headings: Vec<&str> = page.lines().filter(|line| line.ends_with(':') && !line.starts_with(' ')).collect();
     let heading_of = |option: &str| {
-        let line = page.lines().position(|line| line.trim_start().trim_start_matches("-o, ").starts_with(option));
+        let bare = |line: &str| line.trim_start().trim_start_matches("-o, ").trim_start_matches("-i, ").to_owned();
+        let line = page.lines().position(|line| bare(line).starts_with(option));
         let line = line.unwrap_or_else(|| panic!("{option} is not on the page"));
         page.lines().take(line).filter(|line| headings.contains(line)).last().unwrap_or_default()
     };
@@ -88,10 +89,35 @@ fn options_stand_under_headings() {
         ("--output-dir", "Limits and output"),
         ("--kubeconfig", "The cluster"),
         ("--registry", "Images"),
+        ("--no-registry", "Images"),
+        ("--programs", "Images"),
+        ("--lease", "In a cluster"),
         ("--background", "In a cluster"),
         ("--port", "Filter rules"),
     ] {
         assert!(heading_of(option).starts_with(heading), "{option} stands under '{}'", heading_of(option));
     }
     assert!(!page.contains("Options of packets"), "options of packets are no options of flows");
+}
+
+/// A page promises nothing that its command does not do.
+#[test]
+fn options_of_other_commands_are_not_on_the_page() {
+    let page = printed(&["help", "packets"]);
+    let text = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    for word in ["JSON", "DNS", "round-trip", "Round-trip", "--output <", "--force"] {
+        assert!(!text.contains(word), "packets: {word}");
+    }
+    for (command, option) in [
+        ("flows", "--force"),
+        ("follow", "--output-dir"),
+        ("follow", "--force"),
+        ("stop", "--output-dir"),
+        ("stop", "--force"),
+        ("copy", "--force"),
+        ("cleanup", "--output-dir"),
+    ] {
+        assert!(!printed(&["help", command]).contains(option), "{command}: {option}");
+    }
+    assert!(printed(&["help", "copy"]).contains("--output-dir") && printed(&["help", "cleanup"]).contains("--force"));
 }

@@ -44,12 +44,9 @@ pub enum CommandError {
 /// See [`CommandError`].
 pub fn cleanup(access: &Access, called_as: &OsStr) -> Result<(), CommandError> {
     let oc = Oc::find(called_as, access, Wishes::listen()?)?;
-    let (steps, namespace) = (Steps { on_stderr: false }, access.namespace.as_str());
-    if oc.is_dry() {
-        return dry_run(&oc, access, steps);
-    }
+    let (steps, namespace) = (Steps::new(access, false), access.namespace.as_str());
     let scc = has_scc(&oc)?;
-    let found: Option<Value> = oc.json(&Call::namespace(namespace))?;
+    let found: Option<Value> = oc.json(&Call::held_namespace(namespace, &user_and_host()))?;
     let holder = found.as_ref().and_then(Holder::of);
     match (&found, &holder) {
         (Some(_), None) => warn(&format!("namespace {namespace} was not made by this program: it is left as it is")),
@@ -68,13 +65,6 @@ pub fn cleanup(access: &Access, called_as: &OsStr) -> Result<(), CommandError> {
         outcome = outcome.and(session(&oc, namespace, &id, scc, access.timeout, steps));
     }
     Ok(outcome?)
-}
-
-fn dry_run(oc: &Oc, access: &Access, steps: Steps) -> Result<(), CommandError> {
-    oc.run(&Call::api_groups())?;
-    oc.run(&Call::namespace(&access.namespace))?;
-    oc.run(&Call::cluster_objects(CLUSTER_ROLES))?;
-    Ok(session(oc, &access.namespace, "SESSION", true, access.timeout, steps)?)
 }
 
 fn has_scc(oc: &Oc) -> Result<bool, OcError> {

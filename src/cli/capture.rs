@@ -17,7 +17,7 @@ pub struct FlowsArgs {
     #[command(flatten)]
     pub cluster: ClusterArgs,
     /// Interfaces to watch, separated by commas: names, or /regular expressions/ [default: all]
-    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
+    #[arg(short = 'i', long, value_name = "LIST", allow_hyphen_values = true)]
     pub interfaces: Option<String>,
     /// Interfaces to leave out, also where --interfaces names them [default: lo, unless named there]
     #[arg(long = "exclude_interfaces", alias = "exclude-interfaces", value_name = "LIST", allow_hyphen_values = true)]
@@ -55,8 +55,8 @@ pub struct FlowsArgs {
     /// Label addresses with the names of subnets; may be given several times
     #[arg(long, value_name = "NAME=CIDR[,CIDR]", allow_hyphen_values = true, action = clap::ArgAction::Append)]
     pub subnets: Vec<String>,
-    /// No screen: a line for each flow on standard output, progress on standard error
-    #[arg(long = "no-tui", alias = "no_tui", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    /// No screen: a line for each flow on standard output, all else on standard error; --headless is the same
+    #[arg(long = "no-tui", aliases = ["no_tui", "headless"], value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub no_tui: Option<String>,
     /// How these lines look: text, or json (one object a line); implies --no-tui
     #[arg(short = 'o', long = "output", value_name = "FORMAT")]
@@ -64,9 +64,12 @@ pub struct FlowsArgs {
     /// Use this TCP port of 127.0.0.1 between agent and collector [default: a private Unix socket]
     #[arg(long = "listen-port", alias = "listen_port", value_name = "PORT", allow_negative_numbers = true)]
     pub listen_port: Option<String>,
-    /// Print the programs as they are started, and what the agent says
+    /// Print what is started or called, with its values and its answers, and what the agent says
     #[arg(short = 'v', long)]
     pub verbose: bool,
+    /// Print nothing but the flows or packets that -o or -w ask for, warnings and errors
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
     /// The words behind the command.
     #[arg(skip)]
     pub typed: Vec<String>,

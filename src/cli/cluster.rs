@@ -55,9 +55,12 @@ pub struct CommandArgs {
     /// Folder for the files, made if missing [default: ./output]
     #[arg(long = "output-dir", alias = "output_dir", value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
-    /// Print each call of oc or kubectl before it is made
+    /// Print each call of oc or kubectl, and its answer
     #[arg(short = 'v', long)]
     pub verbose: bool,
+    /// Print nothing but warnings and errors
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
 }
 
 /// Options of a capture in a cluster.

@@ -50,10 +50,14 @@ const HEADINGS: [(&str, &[&str]); 6] = [
             "max-files",
             "log-level",
             "verbose",
+            "quiet",
         ],
     ),
-    (CLUSTER, &["background", "keep", "node-selector", "privileged", "yaml"]),
-    (IMAGES, &["collector-image", "agent-image", "registry", "image-pull-policy", "pull-secret"]),
+    (CLUSTER, &["background", "keep", "lease", "node-selector", "privileged", "yaml"]),
+    (
+        IMAGES,
+        &["collector-image", "agent-image", "registry", "image-pull-policy", "pull-secret", "no-registry", "programs"],
+    ),
     (ACCESS, &["namespace", "kubeconfig", "context", "timeout", "dry-run", "force"]),
     (LOCAL, &["local", "listen-port"]),
 ];
@@ -61,6 +65,22 @@ const HEADINGS: [(&str, &[&str]); 6] = [
 /// Options that only captures of packets have.
 const ONLY_OF_PACKETS: [&str; 9] =
     ["all", "comments", "sightings", "format", "write", "tls-keylog", "max-file-size", "max-files", "snaplen"];
+
+/// Options that other commands take and do nothing with: they are not shown there.
+const WITHOUT_EFFECT: [(&str, &[&str]); 6] = [
+    ("flows", &["force"]),
+    ("packets", &["output", "force"]),
+    ("follow", &["output-dir", "force"]),
+    ("stop", &["output-dir", "force"]),
+    ("copy", &["force"]),
+    ("cleanup", &["output-dir"]),
+];
+/// What an option does there, where that is not what it does for flows.
+const OF_PACKETS: [(&str, &str); 3] = [
+    ("enable_all", "All features that packets have: --enable_pkt_drop"),
+    ("max-bytes", "End when this many bytes have been written [default: 50000000]"),
+    ("no-tui", "No screen: a line about the progress each second"),
+];
 
 /// Commands with the options of a cluster.
 const GROUPED: [&str; 6] = ["flows", "packets", "follow", "stop", "copy", "cleanup"];
@@ -78,12 +98,18 @@ pub(super) fn arranged(mut main: Command) -> Command {
 
 /// The same command with its options in the order of the headings.
 fn grouped(page: &Command) -> Command {
-    let foreign: &[&str] = match page.get_name() {
+    let name = page.get_name();
+    let foreign: &[&str] = match name {
         "flows" => &ONLY_OF_PACKETS,
         "packets" => &NOT_OF_PACKETS,
         _ => &[],
     };
-    let mut options: Vec<(usize, Arg)> = page.get_arguments().map(|arg| placed(arg, foreign)).collect();
+    let idle = WITHOUT_EFFECT.iter().find(|(command, _)| *command == name).map_or(&[][..], |(_, options)| *options);
+    let hidden = [foreign, idle].concat();
+    let mut options: Vec<(usize, Arg)> = page.get_arguments().map(|arg| placed(arg, &hidden)).collect();
+    if name == "packets" {
+        options.iter_mut().for_each(|(_, arg)| of_packets(arg));
+    }
     // Stable: below a heading, and where none is, they stay as they are.
     options.sort_by_key(|(place, _)| *place);
     let shown = Command::new(page.get_name().to_owned()).args(options.into_iter().map(|(_, arg)| arg));
@@ -92,14 +118,20 @@ fn grouped(page: &Command) -> Command {
 }
 
 /// An option with its heading, and where that stands.
-fn placed(arg: &Arg, foreign: &[&str]) -> (usize, Arg) {
+fn placed(arg: &Arg, hidden: &[&str]) -> (usize, Arg) {
     let name = arg.get_long().unwrap_or_default();
     let arg = arg.clone();
-    let arg = if foreign.contains(&name) { arg.hide(true) } else { arg };
+    let arg = if hidden.contains(&name) { arg.hide(true) } else { arg };
     let below = |(_, options): &(&str, &[&str])| position(options, name);
     match HEADINGS.iter().enumerate().find_map(|(heading, entry)| Some((heading, below(entry)?))) {
         Some((heading, row)) => (heading * 100 + row, arg.help_heading(HEADINGS[heading].0).display_order(row)),
         None => (HEADINGS.len() * 100, arg),
+    }
+}
+
+fn of_packets(arg: &mut Arg) {
+    if let Some((_, what)) = OF_PACKETS.iter().find(|(name, _)| arg.get_long() == Some(name)) {
+        *arg = arg.clone().help(*what);
     }
 }
 
@@ -117,7 +149,9 @@ mod tests {
         for command in super::super::whole().get_subcommands().filter(|page| GROUPED.contains(&page.get_name())) {
             for arg in command.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_positional()) {
                 let name = arg.get_long().unwrap_or_default();
-                assert!(name == "help" || arg.get_help_heading().is_some(), "--{name} of {}", command.get_name());
+                let placed = HEADINGS.iter().any(|(_, options)| options.contains(&name));
+                let rule = arg.get_help_heading().is_some_and(|heading| heading.starts_with("Filter rules"));
+                assert!(name == "help" || placed || rule, "--{name} of {}", command.get_name());
             }
         }
     }

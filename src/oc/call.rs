@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use super::canned;
 use crate::manifest::Document;
 
 /// The label that everything of one session carries.
@@ -28,8 +29,10 @@ pub struct Call {
     pub args: Vec<OsString>,
     /// Its standard input.
     pub input: Option<Vec<u8>>,
-    /// What a dry run says of the input.
+    /// What a dry run adds to the line: what the input is, or when the call is made.
     pub note: String,
+    /// What a dry run takes for the answer.
+    pub canned: String,
     /// What to do when it fails.
     pub advice: &'static str,
     /// Longest time, where the usual one does not fit.
@@ -39,7 +42,18 @@ pub struct Call {
 impl Call {
     fn new<I: Into<OsString>>(what: impl Into<String>, args: impl IntoIterator<Item = I>) -> Self {
         let args = args.into_iter().map(Into::into).collect();
-        Self { what: what.into(), args, input: None, note: String::new(), advice: "", limit: None }
+        let (note, canned) = (String::new(), String::new());
+        Self { what: what.into(), args, input: None, note, canned, advice: "", limit: None }
+    }
+
+    /// What a dry run adds to the line.
+    pub(crate) fn note(self, note: impl Into<String>) -> Self {
+        Self { note: note.into(), ..self }
+    }
+
+    /// The answer of a cluster on which the capture succeeds.
+    pub(crate) fn canned(self, answer: impl Into<String>) -> Self {
+        Self { canned: answer.into(), ..self }
     }
 
     fn advice(self, advice: &'static str) -> Self {
@@ -69,7 +83,8 @@ impl Call {
 
     /// The groups of the API: the cluster answers, and whether it is OpenShift.
     pub(crate) fn api_groups() -> Self {
-        Self::new("reach the cluster", ["get", "--raw", "/apis"]).advice("log in, or choose another --context")
+        let call = Self::new("reach the cluster", ["get", "--raw", "/apis"]);
+        call.advice("log in, or choose another --context").canned(canned::OPENSHIFT)
     }
 
     /// Who is logged in.
@@ -80,11 +95,13 @@ impl Call {
     /// The version of OpenShift.
     pub(crate) fn cluster_version() -> Self {
         Self::new("read the version of the cluster", ["get", "clusterversion", "version", "-o", "json"])
+            .canned(canned::VERSION)
     }
 
     /// What the user may do in the namespace.
     pub(crate) fn permissions(namespace: &str) -> Self {
         Self::new("read your permissions", ["auth", "can-i", "--list", "--no-headers", "-n", namespace])
+            .canned(canned::ADMINISTRATOR)
     }
 
     /// Whether the user may do one thing.
@@ -101,6 +118,11 @@ impl Call {
         Self::new(format!("look for namespace {namespace}"), args).advice("log in, or choose another --context")
     }
 
+    /// The same where a capture is expected: a dry run finds one of this person.
+    pub(crate) fn held_namespace(namespace: &str, by: &str) -> Self {
+        Self::namespace(namespace).canned(canned::held(namespace, by))
+    }
+
     /// What a session has running in its namespace.
     pub(crate) fn workload(namespace: &str) -> Self {
         let args = ["get", "daemonset,pod", "-n", namespace, "-l", "app=netobserv-cli", "-o", "json"];
@@ -110,7 +132,7 @@ impl Call {
     /// Nodes with a label.
     pub(crate) fn nodes(key: &str, value: &str) -> Self {
         let label = format!("{key}={value}");
-        Self::new("find the nodes", ["get", "nodes", "-l", &label, "-o", "name"])
+        Self::new("find the nodes", ["get", "nodes", "-l", &label, "-o", "name"]).canned("node/NODE")
     }
 
     /// A line for each node: its name, and whether it is ready (True, False, Unknown).
@@ -125,13 +147,13 @@ impl Call {
         let path = "jsonpath={.data.install-config}";
         let args =
             ["get", "configmap", "cluster-config-v1", "-n", "kube-system", "--ignore-not-found=true", "-o", path];
-        Self::new("read the networks of the machines", args)
+        Self::new("read the networks of the machines", args).canned(canned::MACHINES)
     }
 
     /// The networks of OpenShift's pods and services.
     pub(crate) fn network() -> Self {
         let args = ["get", "network.config.openshift.io", "cluster", "--ignore-not-found=true", "-o", "json"];
-        Self::new("read the networks of pods and services", args)
+        Self::new("read the networks of pods and services", args).canned(canned::NETWORKS)
     }
 
     // ---- set up ----
@@ -139,7 +161,7 @@ impl Call {
     /// Makes the namespace and answers with its uid; of two sessions that try at once, one fails.
     pub(crate) fn create_namespace(documents: &[&Document]) -> Self {
         let args = ["create", "-f", "-", "-o", "jsonpath={.metadata.uid}"];
-        Self::new("create the namespace", args).documents(documents).advice(MAY_YOU)
+        Self::new("create the namespace", args).documents(documents).advice(MAY_YOU).canned("UID")
     }
 
     /// Makes objects, or changes them.
@@ -179,6 +201,7 @@ impl Call {
     pub(crate) fn rollout(namespace: &str, session: &str) -> Self {
         let label = format!("{SESSION}={session}");
         Self::new("watch the agents start", ["get", "daemonset,pod", "-n", namespace, "-l", &label, "-o", "json"])
+            .canned(canned::READY)
     }
 
     /// What Kubernetes says about the DaemonSet: why it makes no pods.
@@ -205,9 +228,8 @@ impl Call {
     /// Writes a program into a waiting pod; `script` reads it from its standard input.
     pub(crate) fn hand_over(namespace: &str, pod: &str, container: &str, script: &[String], program: &[u8]) -> Self {
         let words = ["exec", "-i", "-n", namespace, pod, "-c", container, "--"].map(str::to_owned);
-        let note = "the program".to_owned();
         let call = Self::new(format!("hand our program to pod {pod}"), words.into_iter().chain(script.iter().cloned()));
-        Self { input: Some(program.to_vec()), note, ..call }.advice(NEEDS_SHELL).limit(LONGEST_HANDOVER)
+        Self { input: Some(program.to_vec()), ..call }.note("the program").advice(NEEDS_SHELL).limit(LONGEST_HANDOVER)
     }
 
     // ---- capture ----
@@ -229,11 +251,22 @@ impl Call {
         Self::new(what, words)
     }
 
+    /// Says that somebody is still there.
+    pub(crate) fn renew(namespace: &str, pause: Duration) -> Self {
+        let note = format!("every {} while it captures", super::seconds(pause));
+        Self::collector("renew the session", namespace, &["renew"]).note(note)
+    }
+
+    /// Lists the files of the capture.
+    pub(crate) fn files(namespace: &str) -> Self {
+        Self::collector("list the files of the capture", namespace, &["files"]).canned(canned::FILES)
+    }
+
     /// Hands whole lines of a key log to the capture.
     pub(crate) fn add_secrets(namespace: &str, lines: Vec<u8>) -> Self {
         let words = ["exec", "-i", "-n", namespace, COLLECTOR, "--", PROGRAM, "keylog"];
-        let note = "secrets of TLS connections, as they come".to_owned();
-        Self { input: Some(lines), note, ..Self::new("hand secrets to the collector", words) }
+        let call = Self::new("hand secrets to the collector", words).note("secrets of TLS connections, as they come");
+        Self { input: Some(lines), ..call }
     }
 
     /// Reads what stands in a file of a pod behind so many bytes.
@@ -246,12 +279,12 @@ impl Call {
     /// A pod, if there is one.
     pub(crate) fn pod(namespace: &str, pod: &str) -> Self {
         let args = ["get", "pod", pod, "-n", namespace, "--ignore-not-found=true", "-o", "name"];
-        Self::new(format!("look for pod {namespace}/{pod}"), args)
+        Self::new(format!("look for pod {namespace}/{pod}"), args).canned(format!("pod/{pod}"))
     }
 
     /// Asks the capture to write what it has and to end, and waits for that.
     pub(crate) fn finish(namespace: &str, time: Duration) -> Self {
-        Self::collector("end the capture in good order", namespace, &["finish"]).limit(time)
+        Self::collector("end the capture in good order", namespace, &["finish"]).limit(time).canned("{}")
     }
 
     /// The log of the collector, as it comes.
@@ -264,7 +297,7 @@ impl Call {
     /// Cluster-scoped objects of all sessions.
     pub(crate) fn cluster_objects(kinds: &str) -> Self {
         let args = ["get", kinds, "-l", "app=netobserv-cli", "-o", "json"];
-        Self::new("look for objects of captures", args).advice(TRY_AGAIN)
+        Self::new("look for objects of captures", args).advice(TRY_AGAIN).canned(r#"{"items":[]}"#)
     }
 
     /// Removes what carries the label of a session.

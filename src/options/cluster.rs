@@ -33,6 +33,8 @@ pub struct Access {
     pub timeout: Duration,
     /// Print calls as they are made.
     pub verbose: bool,
+    /// Print nothing but warnings and errors.
+    pub quiet: bool,
     /// Print calls instead of making them.
     pub dry_run: bool,
     /// Ask nothing.
@@ -126,12 +128,14 @@ impl Settings {
             Kind::Flows => Capture::flows(words)?,
             Kind::Packets => Capture::packets(words)?,
         };
+        let background = switch("background", words.cluster.background.as_deref(), false)?;
+        // What a pod prints is there for `follow`.
+        let capture = Capture { quiet: capture.quiet && !background, ..capture };
         let to_stdout = capture.packets.as_ref().is_some_and(|packets| packets.to_stdout);
         let cluster = &words.cluster;
-        let access = access(&cluster.access, words.verbose)?;
+        let access = access(&cluster.access, words.verbose, words.quiet)?;
         let keep = time("keep", cluster.keep.as_deref().unwrap_or(DEFAULT_KEEP))?;
         let lease = lease(cluster.lease.as_deref().unwrap_or(DEFAULT_LEASE))?;
-        let background = switch("background", cluster.background.as_deref(), false)?;
         let keylog = capture.packets.as_ref().and_then(|packets| packets.keylog.clone());
         if let Some(typed) = words.packets.tls_keylog.as_deref().filter(|_| background || cluster.yaml.is_some()) {
             let how = "it without --background and --yaml: it is read by this program while that runs";
@@ -157,7 +161,7 @@ impl Settings {
             keylog,
             lease,
             typed: words.typed.join(" "),
-            data_on_stdout: (capture.lines == Some("json") && !background) || to_stdout,
+            data_on_stdout: (capture.lines.is_some() && kind == Kind::Flows && !background) || to_stdout,
             told: told::environment_lines(cluster, &access),
             options_told: told::options(words),
             output_dir: capture.output_dir,
@@ -173,10 +177,10 @@ impl Settings {
 /// A value is not allowed.
 pub fn command(words: &CommandArgs) -> Result<(Access, PathBuf), OptionError> {
     let output_dir = words.output_dir.clone().unwrap_or_else(|| super::DEFAULT_OUTPUT_DIR.into());
-    Ok((access(&words.access, words.verbose)?, output_dir))
+    Ok((access(&words.access, words.verbose, words.quiet)?, output_dir))
 }
 
-fn access(words: &AccessArgs, verbose: bool) -> Result<Access, OptionError> {
+fn access(words: &AccessArgs, verbose: bool, quiet: bool) -> Result<Access, OptionError> {
     let namespace = words.namespace.clone().or_else(|| environment(NAMESPACE));
     Ok(Access {
         namespace: namespace.map_or(Ok(DEFAULT_NAMESPACE.to_owned()), checked_namespace)?,
@@ -184,6 +188,7 @@ fn access(words: &AccessArgs, verbose: bool) -> Result<Access, OptionError> {
         context: words.context.clone(),
         timeout: time("timeout", words.timeout.as_deref().unwrap_or(DEFAULT_TIMEOUT))?,
         verbose,
+        quiet,
         dry_run: switch("dry-run", words.dry_run.as_deref(), false)?,
         force: switch("force", words.force.as_deref(), false)?,
     })

@@ -3,6 +3,8 @@
 
 use std::io::{IsTerminal as _, Write as _, stdout};
 
+use crate::say::is_dumb;
+
 /// Ends mouse reports, shows the cursor, and leaves the alternate screen.
 const PLAIN: &str = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?25h\x1b[?1049l";
 
@@ -26,7 +28,9 @@ impl Terminal {
             return;
         }
         // A terminal that is gone needs nothing.
-        let _ = stdout().write_all(PLAIN.as_bytes()).and_then(|()| stdout().flush());
+        if !is_dumb() {
+            let _ = stdout().write_all(PLAIN.as_bytes()).and_then(|()| stdout().flush());
+        }
         #[cfg(unix)]
         set(self.modes.as_deref().unwrap_or("sane"));
     }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::keylog::Reader;
 use super::{Session, SessionError, look};
 use crate::oc::{Call, Oc, OcError, exit_code};
+use crate::options::Keylog;
 use crate::process::Ending;
 use crate::process::job::{Done, Streams};
 use crate::process::terminal::Terminal;
@@ -37,7 +38,10 @@ enum Finished {
 pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionError> {
     session.steps.say("Executing collector command... ");
     let terminal = say::has_terminal() && !session.settings.data_on_stdout;
-    let call = session.capture_call(terminal, Some(nodes));
+    let call = session.capture_call(terminal, nodes);
+    if session.oc.is_dry() {
+        return rehearse(session, &call);
+    }
     let streams = if terminal { Streams::Terminal } else { Streams::Heard };
     let before = if terminal { Terminal::look() } else { Terminal::default() };
     let quiet = session.oc.quiet();
@@ -46,14 +50,13 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
     // Secrets of the last moments are still wanted when the user has asked for the end.
     let mut steady = session.oc.quiet();
     steady.shield();
-    // A third of the lease would do; this leaves room for two that get lost.
-    let pause = RENEWAL.min(session.settings.lease / 4);
+    let renewal = (Call::renew(&namespace, session.renewal()), session.renewal());
     let (end_renewals, over) = channel::<()>();
     let (end_secrets, no_more) = channel::<()>();
     let (mut finished, mut secrets_missing) = (None, None);
     let done = thread::scope(|scope| {
         let (quiet, steady, namespace) = (&quiet, &steady, namespace.as_str());
-        scope.spawn(move || renew(quiet, namespace, pause, &over));
+        scope.spawn(move || renew(quiet, &renewal.0, renewal.1, &over));
         let secrets = keylog.map(|keylog| scope.spawn(move || Reader::new(keylog).run(steady, namespace, &no_more)));
         let mut watch = Watch { session, finished: &mut finished, since: None };
         let done = watch.session.oc.attend(&call, streams, &mut || watch.is_over());
@@ -68,6 +71,21 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
         warn(&format!("warning: secrets of TLS connections may be missing: {why}"));
     }
     judge(session, &call, &done, finished)
+}
+
+/// In a dry run no time passes: what is called in the course of a capture, and when it is interrupted, is called once.
+fn rehearse(session: &Session<'_>, call: &Call) -> Result<(), SessionError> {
+    let (oc, namespace) = (&session.oc, session.plan.namespace.as_str());
+    oc.run(call)?;
+    oc.run(&Call::renew(namespace, session.renewal()))?;
+    if let Some(keylog) = &session.settings.keylog {
+        if let Keylog::Pod { namespace, pod, path } = keylog {
+            oc.run(&Call::read_secrets(namespace, pod, path, 0))?;
+        }
+        oc.run(&Call::add_secrets(namespace, Vec::new()))?;
+    }
+    oc.run(&Call::finish(namespace, FINISH).note("when it is interrupted"))?;
+    Ok(())
 }
 
 /// Looks after a capture that the user wants to end.
@@ -136,18 +154,22 @@ fn judge(session: &mut Session<'_>, call: &Call, done: &Done, finished: Option<F
 
 /// Tells the collector that somebody is still there, until `over` is closed. A renewal that fails is tried again next
 /// time: when they all do, the collector ends the capture by itself, as it should.
-fn renew(oc: &Oc, namespace: &str, pause: Duration, over: &Receiver<()>) {
-    let call = Call::collector("renew the session", namespace, &["renew"]);
+fn renew(oc: &Oc, call: &Call, pause: Duration, over: &Receiver<()>) {
     while over.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-        let _ = oc.run(&call);
+        let _ = oc.run(call);
     }
 }
 
 impl Session<'_> {
+    /// Between two renewals. A third of the lease would do; this leaves room for two that get lost.
+    fn renewal(&self) -> Duration {
+        RENEWAL.min(self.settings.lease / 4)
+    }
+
     /// The call that captures.
-    pub(super) fn capture_call(&self, terminal: bool, nodes: Option<u64>) -> Call {
+    fn capture_call(&self, terminal: bool, nodes: u64) -> Call {
         let mut args: Vec<String> = self.plan.collector_command().into_iter().skip(1).collect();
-        args.extend(nodes.map(|nodes| format!("--expect-nodes={nodes}")));
+        args.push(format!("--expect-nodes={nodes}"));
         args.extend(terminal.then(look::words).into_iter().flatten());
         Call::capture(&self.plan.namespace, terminal, &args)
     }

@@ -8,7 +8,9 @@ pub(super) fn words() -> Vec<String> {
 fn words_of(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     let mut words: Vec<String> = set("NO_COLOR").map(|_| "--no-color".to_owned()).into_iter().collect();
-    let term = set("TERM").filter(|value| is_name(value));
+    // Empty means what "dumb" says.
+    let term = variable("TERM").map(|term| if term.is_empty() { "dumb".to_owned() } else { term });
+    let term = term.filter(|value| is_name(value));
     words.extend(term.map(|term| format!("--term={term}")));
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).filter(|value| is_name(value));
     words.extend(locale.map(|locale| format!("--locale={locale}")));
@@ -35,6 +37,7 @@ mod tests {
             (&[("NO_COLOR", "1"), ("LC_ALL", "C"), ("LANG", "en_US.UTF-8")], &["--no-color", "--locale=C"]),
             (&[("NO_COLOR", ""), ("LC_ALL", ""), ("LC_CTYPE", "C.UTF-8")], &["--locale=C.UTF-8"]),
             (&[("TERM", "$(rm -rf)"), ("LANG", "a b")], &[]),
+            (&[("TERM", "")], &["--term=dumb"]),
         ] {
             let find = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
             assert_eq!(words_of(find), words, "{variables:?}");

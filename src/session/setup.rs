@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Session, SessionError};
 use crate::certificates::Certificates;
-use crate::handover::{self, Handover};
+use crate::handover::Handover;
 use crate::manifest::{self, Document, Stage};
 use crate::oc::{Call, OcError};
 use crate::plan::Kind;
@@ -34,7 +34,7 @@ pub(super) fn run(session: &mut Session<'_>, certificates: &Certificates) -> Res
         Kind::Packets => "creating packet-capture agents:",
     };
     session.steps.say(title);
-    session.settings.options_told.iter().for_each(|line| session.steps.say(line));
+    session.settings.options_told.iter().for_each(|line| session.steps.detail(line));
     session.steps.answer(&session.oc.run(&Call::apply("the agents", &of(&documents, Stage::Agents)))?);
     // It starts while the agents do; what is said of it comes in the usual order.
     let started = session.oc.run(&collector_call(session)?)?;
@@ -65,7 +65,7 @@ fn make_namespace(session: &mut Session<'_>, certificates: &Certificates) -> Res
     if uid.is_empty() || uid.contains(char::is_whitespace) {
         return Err(session.oc.garbage(&call, format!("'{uid}' is no identity of a namespace")).into());
     }
-    session.steps.say(&format!("namespace/{name} created"));
+    session.steps.detail(&format!("namespace/{name} created"));
     session.plan.namespace_uid = Some(uid.to_owned());
     Ok(())
 }
@@ -88,22 +88,4 @@ fn collector_call(session: &Session<'_>) -> Result<Call, SessionError> {
     let policy = plan.images.collector_pull_policy().word();
     let command = plan.pod_command();
     Ok(Call::run_collector(&plan.namespace, &plan.images.collector, policy, &labels, &overrides, &command))
-}
-
-/// The calls, for a dry run.
-pub(super) fn dry(session: &mut Session<'_>, certificates: &Certificates) -> Result<(), SessionError> {
-    let documents = manifest::documents(&session.plan, certificates)?;
-    let (oc, namespace) = (&session.oc, session.plan.namespace.as_str());
-    oc.run(&Call::create_namespace(&of(&documents, Stage::Namespace)))?;
-    for (stage, what) in [(Stage::Access, "the rights"), (Stage::Service, "the service"), (Stage::Agents, "the agents")]
-    {
-        oc.run(&Call::apply(what, &of(&documents, stage)))?;
-    }
-    oc.run(&collector_call(session)?)?;
-    oc.run(&Call::rollout(namespace, &session.plan.session))?;
-    if session.settings.programs.is_some() {
-        handover::dry(oc, namespace)?;
-    }
-    oc.run(&Call::wait_for_collector(namespace, session.settings.access.timeout))?;
-    Ok(())
 }

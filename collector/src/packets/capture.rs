@@ -1,6 +1,6 @@
 //! One capture of packets, from its first check to its last line.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
