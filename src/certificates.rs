@@ -2,8 +2,9 @@
 //!
 //! A certificate authority is made for the capture, signs one certificate for the collector and one for the agents, and
 //! is thrown away: nothing can be signed with it later, by nobody. Keys leave this program on the standard input of
-//! `oc apply` or in a `--yaml` file, and in no other way.
+//! `oc apply`, in a `--yaml` file, or, for a capture of this machine, in a folder that only this user can enter.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
@@ -54,25 +55,35 @@ impl Certificates {
     ///
     /// The system has no random numbers.
     pub fn new(plan: &Plan, now: SystemTime) -> Result<Self, rcgen::Error> {
+        let lasts = plan.max_time.saturating_add(plan.keep);
+        Self::make(&plan.session, collector_names(&plan.namespace), lasts, now)
+    }
+
+    /// The same for a collector and an agent of one machine, whose capture lasts so long: they meet at 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// The system has no random numbers.
+    pub fn local(lasts: Duration, now: SystemTime) -> Result<Self, rcgen::Error> {
+        Self::make("local", vec![Ipv4Addr::LOCALHOST.to_string()], lasts, now)
+    }
+
+    fn make(session: &str, collector: Vec<String>, lasts: Duration, now: SystemTime) -> Result<Self, rcgen::Error> {
         let from = OffsetDateTime::from(now - BEFORE);
-        let until = OffsetDateTime::from(now + plan.max_time.saturating_add(plan.keep).min(LONGEST) + AFTER);
+        let until = OffsetDateTime::from(now + lasts.min(LONGEST) + AFTER);
         let params = |name: &str, names: Vec<String>| -> Result<CertificateParams, rcgen::Error> {
             let mut params = CertificateParams::new(names)?;
             params.distinguished_name.push(DnType::CommonName, name);
             (params.not_before, params.not_after) = (from, until);
             Ok(params)
         };
-        let mut authority = params(&format!("netobserv-cli {}", plan.session), Vec::new())?;
+        let mut authority = params(&format!("netobserv-cli {session}"), Vec::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         Ok(Self {
             ca: authority.pem(),
-            collector: sign(
-                params("collector", collector_names(&plan.namespace))?,
-                ExtendedKeyUsagePurpose::ServerAuth,
-                &authority,
-            )?,
+            collector: sign(params("collector", collector)?, ExtendedKeyUsagePurpose::ServerAuth, &authority)?,
             agent: sign(params("agent", Vec::new())?, ExtendedKeyUsagePurpose::ClientAuth, &authority)?,
         })
     }

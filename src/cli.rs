@@ -8,6 +8,7 @@ use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 
 use crate::completion;
 
+mod called;
 mod capture;
 mod cluster;
 mod examples;
@@ -16,6 +17,7 @@ mod images;
 mod packets;
 mod pages;
 
+pub(crate) use called::called;
 pub use capture::FlowsArgs;
 pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
 pub use filter::{FilterArgs, FilterWord};
@@ -53,10 +55,10 @@ pub enum Request {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WordsError {
     /// The first word is no command.
-    #[error("Unknown command {0}. Use 'netobserv help' to display options")]
+    #[error("Unknown command {0}{hint}", hint = hint(similar_command(.0).as_deref()))]
     UnknownCommand(String),
     /// There is no first word.
-    #[error("no command given. Use 'netobserv help' to display options")]
+    #[error("no command given{}", hint(None))]
     NoCommand,
     /// An option that this command does not have.
     #[error("unknown option {word}{}", hint(.similar.as_deref()))]
@@ -84,7 +86,18 @@ pub enum WordsError {
 }
 
 fn hint(similar: Option<&str>) -> String {
-    similar.map_or(". Use 'netobserv help' to display options".to_owned(), |name| format!("; did you mean {name}?"))
+    match similar {
+        Some(name) => format!("; did you mean {name}?"),
+        None => format!(". Use '{} help' to display options", called()),
+    }
+}
+
+/// The command that is spelt nearly like `word`.
+fn similar_command(word: &str) -> Option<String> {
+    let commands = Words::command();
+    let distance = |name: &str| strsim::damerau_levenshtein(word, name);
+    let nearest = commands.get_subcommands().map(|command| (distance(command.get_name()), command.get_name()));
+    nearest.min().filter(|(far, name)| *far <= 2 && *far < name.len() / 2).map(|(_, name)| name.to_owned())
 }
 
 #[derive(Debug, Parser)]
@@ -149,7 +162,7 @@ enum CommandWords {
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
 pub struct DoctorArgs {
-    /// Look at this machine
+    /// Look at this machine; there is nothing else yet, so a Linux machine needs no --local
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub local: Option<String>,
     /// Print the program as it is started
@@ -373,9 +386,14 @@ mod tests {
 
     #[test]
     fn unknown_words_are_one_line() {
-        assert_eq!(wrong(&["bogus"]), "Unknown command bogus. Use 'netobserv help' to display options");
-        assert_eq!(wrong(&[]), "no command given. Use 'netobserv help' to display options");
-        assert_eq!(wrong(&["help", "bogus"]), "Unknown command bogus. Use 'netobserv help' to display options");
+        let help = format!(". Use '{} help' to display options", called());
+        assert_eq!(wrong(&["bogus"]), format!("Unknown command bogus{help}"));
+        assert_eq!(wrong(&[]), format!("no command given{help}"));
+        assert_eq!(wrong(&["help", "bogus"]), format!("Unknown command bogus{help}"));
+        for (word, meant) in [("flow", "flows"), ("packet", "packets"), ("dcotor", "doctor")] {
+            assert_eq!(wrong(&[word]), format!("Unknown command {word}; did you mean {meant}?"));
+        }
+        assert_eq!(wrong(&["mna"]), format!("Unknown command mna{help}"));
         assert_eq!(wrong(&["flows", "80"]), "unexpected word 80: options are written --name=value or --name value");
         assert_eq!(wrong(&["flows", "--sampling"]), "--sampling needs a value: --sampling=VALUE");
         assert_eq!(wrong(&["flows", "--sampling", "--local"]), "--sampling needs a value: --sampling=VALUE");

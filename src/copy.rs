@@ -1,19 +1,26 @@
 //! Brings the files of a capture home: compressed on the way, checked against the collector's own digests, taken up again
 //! where a transfer broke off, and under their names only when they are whole. Nothing that is there is overwritten.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use netobserv_contract::plain;
+use netobserv_contract::files::{create_folder, numbered};
 use serde::Deserialize;
 
 use crate::oc::{Call, Oc, OcError};
+use crate::output;
 use crate::say::{self, Steps, warn};
 
 mod part;
 
+use part::Part;
 pub(crate) use part::sha256;
+
+/// Endings of the files of flows; a collector that was killed leaves the log of its database.
+const FLOW_ENDINGS: [&str; 4] = ["json", "db", "db-wal", "db-shm"];
+/// File systems allow 255 bytes; the name of a file that is on its way is longer.
+const LONGEST_NAME: usize = 200;
 
 /// Tries for one file. One that brings new bytes does not count.
 const TRIES: u32 = 5;
@@ -35,7 +42,9 @@ pub enum CopyError {
         source: io::Error,
     },
     /// The name leads elsewhere.
-    #[error("the collector names a file {0:?}, which is no place below the output folder")]
+    #[error(
+        "the collector names a file {0:?}, which is not a file of a capture (flow/NAME.json, flow/NAME.db, pcap/NAME.pcapng)"
+    )]
     Place(String),
     /// It arrives damaged again and again.
     #[error("{path} did not arrive whole in {TRIES} tries: {reason}")]
@@ -89,53 +98,64 @@ pub fn run(oc: &Oc, namespace: &str, dir: &Path, steps: Steps) -> Result<(), Cop
     if files.is_empty() {
         steps.say("the capture has no files");
     }
+    output::foreign_owner(dir).iter().for_each(|warning| warn(warning));
     for file in &files {
         if oc.is_dry() {
             oc.run(&fetch_call(namespace, &file.path, 0))?;
             continue;
         }
         let place = place(dir, file)?;
-        let failed = |path: &Path, source| CopyError::Write { path: path.to_owned(), source };
         let folder = place.parent().unwrap_or(dir);
-        fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
+        create_folder(folder).map_err(|source| CopyError::Write { path: folder.to_owned(), source })?;
         let target = copy_one(oc, namespace, file, &place)?;
         steps.say(&format!("{} ({} bytes)", target.display(), file.size));
     }
     Ok(())
 }
 
-/// Where a file belongs.
+/// Where a file belongs: a capture has files of flows and of packets, each kind in its folder, and no others.
 fn place(dir: &Path, file: &Listed) -> Result<PathBuf, CopyError> {
-    let path = Path::new(&file.path);
-    let below = !file.path.is_empty()
-        && !file.path.contains(['\\', ':'])
-        && !file.path.contains(plain::is_hidden)
-        && path.components().all(|part| matches!(part, Component::Normal(_)));
-    if below { Ok(dir.join(path)) } else { Err(CopyError::Place(file.path.clone())) }
+    let foreign = || CopyError::Place(file.path.clone());
+    let (folder, name) = file.path.split_once('/').ok_or_else(foreign)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+@".contains(c);
+    let (stem, ending) = name.rsplit_once('.').ok_or_else(foreign)?;
+    let ours = match folder {
+        "flow" => FLOW_ENDINGS.contains(&ending),
+        "pcap" => ending.starts_with("pcap"),
+        _ => false,
+    };
+    let good = ours && name.len() <= LONGEST_NAME && stem.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if good && name.chars().all(plain) { Ok(dir.join(folder).join(name)) } else { Err(foreign()) }
 }
 
 fn copy_one(oc: &Oc, namespace: &str, file: &Listed, place: &Path) -> Result<PathBuf, CopyError> {
-    let failed = |path: &Path, source| CopyError::Write { path: path.to_owned(), source };
-    if place.exists() && part::is_whole(place, file.size, &file.sha256).map_err(|source| failed(place, source))? {
-        return Ok(place.to_owned());
+    let failed = |source| CopyError::Write { path: place.to_owned(), source };
+    if place.is_file() {
+        let mut there = File::open(place).map_err(failed)?;
+        if part::is_whole(&mut there, file.size, &file.sha256).map_err(failed)? {
+            return Ok(place.to_owned());
+        }
     }
-    let temporary = part::name(place);
-    transfer(oc, namespace, file, &temporary)?;
-    let target = free_name(place);
-    fs::rename(&temporary, &target).map_err(|source| failed(&target, source))?;
-    Ok(target)
+    let mut part = Part::open(place).map_err(failed)?;
+    match transfer(oc, namespace, file, &mut part) {
+        Ok(()) => part.finish(names(place)).map_err(failed),
+        Err(error) => {
+            part.leave();
+            Err(error)
+        }
+    }
 }
 
 /// Fetches until the file is whole. What an earlier try has left is the beginning.
-fn transfer(oc: &Oc, namespace: &str, file: &Listed, temporary: &Path) -> Result<(), CopyError> {
-    let failed = |source| CopyError::Write { path: temporary.to_owned(), source };
-    let mut options = OpenOptions::new();
-    let mut part = options.read(true).append(true).create(true).open(temporary).map_err(failed)?;
+fn transfer(oc: &Oc, namespace: &str, file: &Listed, part: &mut Part) -> Result<(), CopyError> {
+    let path = part.path().to_owned();
+    let failed = |source| CopyError::Write { path: path.clone(), source };
+    let part = part.file();
     let (mut tries, mut reason) = (0, String::new());
     while tries < TRIES {
         let have = part.metadata().map_err(failed)?.len();
         if have == file.size {
-            if part::is_whole(temporary, file.size, &file.sha256).map_err(failed)? {
+            if part::is_whole(part, file.size, &file.sha256).map_err(failed)? {
                 return Ok(());
             }
             "its SHA-256 is another one".clone_into(&mut reason);
@@ -148,7 +168,7 @@ fn transfer(oc: &Oc, namespace: &str, file: &Listed, temporary: &Path) -> Result
             }
         }
         let offset = part.metadata().map_err(failed)?.len();
-        match fetch(oc, namespace, file, offset, &mut part).map_err(failed)? {
+        match fetch(oc, namespace, file, offset, part).map_err(failed)? {
             Ok(0) if file.size > offset => tries += 1,
             Ok(_) => {}
             Err(error @ OcError::Interrupted { .. }) => return Err(error.into()),
@@ -183,15 +203,11 @@ fn fetch(oc: &Oc, namespace: &str, file: &Listed, offset: u64, part: &mut File) 
     })
 }
 
-/// `name-2.json` and so on, when another capture has the name.
-fn free_name(place: &Path) -> PathBuf {
-    if !place.exists() {
-        return place.to_owned();
-    }
+/// The name, then `name-2.json` and so on, when another capture has it.
+fn names(place: &Path) -> impl Iterator<Item = PathBuf> {
     let stem = place.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let ending = place.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
-    let names = (2..).map(|n| place.with_file_name(format!("{stem}-{n}{ending}")));
-    names.into_iter().find(|path| !path.exists()).unwrap_or_else(|| place.to_owned())
+    numbered(&stem).map(move |stem| place.with_file_name(format!("{stem}{ending}")))
 }
 
 #[cfg(test)]
@@ -203,23 +219,43 @@ mod tests {
     }
 
     #[test]
-    fn files_stay_below_the_folder() {
+    fn only_files_of_a_capture_have_a_place() {
         let dir = Path::new("out");
-        assert_eq!(place(dir, &listed("flow/a.json")).unwrap(), dir.join("flow/a.json"));
-        for path in
-            ["", "/etc/passwd", "../a", "flow/../../a", "C:\\a", "a\\b", ".", "a\0b", "a\u{1b}[2J", "a\u{202e}b"]
+        let name = "2024-03-06T161922Z";
+        for (folder, ending) in
+            [("flow", ".json"), ("flow", ".db"), ("flow", ".db-wal"), ("pcap", ".pcap"), ("pcap", "-2-00001.pcapng")]
         {
+            let path = format!("{folder}/{name}{ending}");
+            assert_eq!(place(dir, &listed(&path)).unwrap(), dir.join(&path), "{path}");
+        }
+        for path in [
+            "",
+            ".",
+            "/etc/passwd",
+            "../a",
+            "../a.json",
+            "flow/../../a.json",
+            "flow/sub/a.json",
+            "C:\\a",
+            "flow/a\\b.json",
+            "flow/a\0.json",
+            "flow/.a.json",
+            "flow/.json",
+            "flow/-a.json",
+            "flow/a.sh",
+            "flow/a",
+            "flow/a.pcap",
+            "pcap/a.json",
+            "bin/a.json",
+            ".git/config",
+            "a.json",
+            "flow/a\u{1b}[2J.json",
+            "flow//a.json",
+            "FLOW/a.json",
+            "flow/a\u{202e}b.json",
+        ] {
             assert!(matches!(place(dir, &listed(path)), Err(CopyError::Place(_))), "{path:?}");
         }
-    }
-
-    #[test]
-    fn a_name_that_is_taken_gets_a_number() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("a.json");
-        for name in ["a.json", "a-2.json", "a-3.json"] {
-            assert_eq!(free_name(&place), dir.path().join(name));
-            fs::write(dir.path().join(name), "").unwrap();
-        }
+        assert!(place(dir, &listed(&format!("flow/{}.json", "a".repeat(300)))).is_err());
     }
 }

@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use chrono::Utc;
+use netobserv_contract::duration;
 
 use crate::options::{Capture, Keylog};
 use crate::output::{self, Output, OutputError, Repair};
@@ -15,6 +16,7 @@ use crate::process::terminal::Terminal;
 use crate::process::{Child, Ending, Invocation, ProcessError, Program};
 
 mod endpoint;
+mod folder;
 mod session;
 
 use endpoint::Endpoint;
@@ -107,11 +109,13 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
     }
     let collector = Program::find("the collector", "netobserv-collector", "NETOBSERV_COLLECTOR_BIN")?;
     let agent = Program::find("the agent", "netobserv-agent", "NETOBSERV_AGENT_BIN")?;
-    let endpoint = Endpoint::open(capture.port)?;
+    let lasts = duration::parse(&capture.max_time).unwrap_or_default();
+    let endpoint = Endpoint::open(capture.port, lasts)?;
     let output = match &capture.packets {
         Some(packets) => Output::packets(&capture.output_dir, packets, Utc::now())?,
         None => Output::prepare(&capture.output_dir, Utc::now())?,
     };
+    output::foreign_owner(&capture.output_dir).iter().for_each(|warning| say(warning));
     let mut session = Session::new()?;
 
     let terminal = Terminal::look();
@@ -159,13 +163,13 @@ fn capture_with(
 }
 
 fn collector_invocation(capture: &Capture, endpoint: &Endpoint, output: &Output) -> Invocation {
-    let mut options: Vec<(&str, OsString)> = vec![("--listen", endpoint.listen())];
-    if let Some(base) = output.base() {
-        options.extend([("--output-dir", output.root().into()), ("--filename", base.into())]);
-    }
     let command = if capture.packets.is_some() { "get-packets" } else { "get-flows" };
     let mut args: Vec<OsString> = vec![command.into()];
-    args.extend(options.into_iter().flat_map(|(name, value)| [name.into(), value]));
+    args.extend(endpoint.collector_args());
+    if let Some(base) = output.base() {
+        args.extend(["--output-dir".into(), output.root().into(), "--filename".into(), base.into()]);
+    }
+    args.push("--child".into());
     // Also in a pod the flows of this machine are nobody else's: no cluster is asked for names.
     args.push("--kube=off".into());
     args.extend(capture.collector_args().into_iter().map(OsString::from));
@@ -209,7 +213,7 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
 
 /// Leaves whole files, or none when the capture could not begin, and says where they are.
 fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError>, quiet: bool) {
-    if !session.collector_ended_well() && !output.is_of_packets() {
+    if output.exists() && !session.collector_ended_well() && !output.is_of_packets() {
         match output::repair(&output.json()) {
             Ok(Repair::Cut(bytes)) => {
                 say(&format!("closed the JSON behind its last whole flow, {bytes} bytes cut off"))
@@ -223,6 +227,8 @@ fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError
     }
     if output.exists() && !quiet {
         say(&output.to_string());
+    } else if result.is_ok() && output.base().is_some() {
+        say("it was ended before it captured anything: there are no files");
     }
 }
 

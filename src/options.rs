@@ -5,10 +5,11 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use netobserv_contract::duration;
+
 use crate::cli::{ClusterArgs, DoctorArgs, FlowsArgs};
 
 mod cluster;
-mod duration;
 mod error;
 mod filter;
 mod images;
@@ -238,13 +239,14 @@ fn not_allowed(option: &'static str, value: &str, allowed: impl Into<String>) ->
     OptionError::NotAllowed { option, value: value.to_owned(), allowed: allowed.into() }
 }
 
-/// Whether `doctor` is to look at this machine: there is nothing else yet.
+/// Whether `doctor` is to look at this machine, as it does where that has a kernel to look at: there is nothing else yet.
 ///
 /// # Errors
 ///
 /// It is not.
 pub fn check_doctor(words: &DoctorArgs) -> Result<(), OptionError> {
-    if switch("local", words.local.as_deref(), false)? { Ok(()) } else { Err(OptionError::DoctorNeedsLocal) }
+    let here = switch("local", words.local.as_deref(), cfg!(target_os = "linux"))?;
+    if here { Ok(()) } else { Err(OptionError::DoctorNeedsLocal) }
 }
 
 fn switch(option: &'static str, text: Option<&str>, default: bool) -> Result<bool, OptionError> {
@@ -276,7 +278,7 @@ fn max_bytes(text: &str) -> Result<NonZeroU64, OptionError> {
 
 fn max_time(text: &str) -> Result<String, OptionError> {
     match duration::parse(text) {
-        Some(time) if !time.is_zero() => Ok(text.to_owned()),
+        Ok(time) if !time.is_zero() => Ok(text.to_owned()),
         _ => Err(not_allowed("max-time", text, "a time of more than zero such as 30s, 5m or 1h30m")),
     }
 }

@@ -1,14 +1,18 @@
-//! The files of a capture on this machine: where they go, that the folder can take them, and that the JSON is whole when
-//! the program that wrote it was killed.
+//! The files of a capture on this machine: where they go, that the folder can take them, and that no other capture has them.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use netobserv_contract::files::{Claim, create_folder, numbered};
 
 use crate::options::PacketSettings;
+
+mod repair;
+
+pub use repair::{Repair, repair};
 
 /// A pcapng file begins so; its length is that of the first block when nothing else is in it.
 const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
@@ -25,8 +29,9 @@ pub struct OutputError {
     source: io::Error,
 }
 
-/// The files of one capture: a pair for flows, one or more for packets.
-#[derive(Debug, Clone)]
+/// The files of one capture: a pair for flows, one or more for packets. They are there from the beginning, empty, so that no
+/// other capture takes their name; they are removed when this is dropped and nothing was written.
+#[derive(Debug)]
 pub struct Output {
     root: PathBuf,
     base: String,
@@ -40,20 +45,18 @@ struct Packets {
     ending: String,
     /// There are none: packets go to standard output.
     to_stdout: bool,
+    /// They are numbered.
+    several: bool,
 }
 
 impl Output {
-    /// Makes `root/flow`, tries it out, and picks the name of a capture that begins at `now`.
+    /// Makes `root/flow` and, in it, the files of a capture that begins at `now`.
     ///
     /// # Errors
     ///
     /// The folder cannot be made or not be written.
     pub fn prepare(root: &Path, now: DateTime<Utc>) -> Result<Self, OutputError> {
-        let dir = root.join("flow");
-        let failed = |source| OutputError { dir: dir.clone(), source };
-        fs::create_dir_all(&dir).map_err(failed)?;
-        tempfile::tempfile_in(&dir).map_err(failed)?;
-        let base = free_name(&dir, &time_name(now), &["json", "db"]);
+        let base = reserve(&root.join("flow"), now, &[".json", ".db"], &[])?;
         Ok(Self { root: root.to_owned(), base, packets: None })
     }
 
@@ -64,21 +67,15 @@ impl Output {
     /// The folder cannot be made or not be written.
     pub fn packets(root: &Path, settings: &PacketSettings, now: DateTime<Utc>) -> Result<Self, OutputError> {
         let ending = settings.format.clone().unwrap_or_else(|| "pcapng".to_owned());
-        let packets = Packets { ending, to_stdout: settings.to_stdout };
-        let mut output = Self { root: root.to_owned(), base: time_name(now), packets: None };
-        if !settings.to_stdout {
-            let dir = root.join("pcap");
-            let failed = |source| OutputError { dir: dir.clone(), source };
-            fs::create_dir_all(&dir).map_err(failed)?;
-            tempfile::tempfile_in(&dir).map_err(failed)?;
-            let first = format!("-00001.{}", packets.ending);
-            output.base = free_name(&dir, &output.base, &[&packets.ending]);
-            if dir.join(format!("{}{first}", output.base)).exists() {
-                output.base.push_str("-2");
-            }
-        }
-        output.packets = Some(packets);
-        Ok(output)
+        let several = settings.max_file_size.is_some();
+        let (one, first) = (format!(".{ending}"), format!("-00001.{ending}"));
+        let (made, rival) = if several { (&first, &one) } else { (&one, &first) };
+        let base = match settings.to_stdout {
+            true => time_name(now),
+            false => reserve(&root.join("pcap"), now, &[made], &[rival])?,
+        };
+        let packets = Packets { ending, to_stdout: settings.to_stdout, several };
+        Ok(Self { root: root.to_owned(), base, packets: Some(packets) })
     }
 
     /// The folder that holds `flow/`.
@@ -108,7 +105,10 @@ impl Output {
                 .strip_prefix(self.base.as_str())
                 .and_then(|rest| rest.strip_suffix(&format!(".{}", packets.ending)));
             let is_number = |text: &str| text.len() >= DIGITS && text.bytes().all(|b| b.is_ascii_digit());
-            number.is_some_and(|number| number.is_empty() || number.strip_prefix('-').is_some_and(is_number))
+            match number {
+                Some(number) if packets.several => number.strip_prefix('-').is_some_and(is_number),
+                number => number == Some(""),
+            }
         };
         files.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(ours));
         files.sort();
@@ -131,30 +131,89 @@ impl Output {
         self.root.join("flow").join(format!("{}.{ending}", self.base))
     }
 
-    /// The collector has begun to write.
+    /// The collector has written something.
     #[must_use]
     pub fn exists(&self) -> bool {
+        self.files().iter().any(|path| !is_empty(path))
+    }
+
+    /// The files, as far as they are there by now.
+    fn files(&self) -> Vec<PathBuf> {
         match &self.packets {
-            Some(packets) => !packets.to_stdout && !self.packet_files(packets).is_empty(),
-            None => self.json().exists() || self.db().exists(),
+            Some(packets) if packets.to_stdout => vec![],
+            Some(packets) => self.packet_files(packets),
+            None => vec![self.json(), self.db()],
         }
     }
 
     /// Removes files without any flow: what a capture leaves that could not begin.
     pub fn discard_empty(&self) {
-        if let Some(packets) = &self.packets {
-            for path in self.packet_files(packets).iter().filter(|path| has_no_packet(path).unwrap_or(false)) {
+        if self.packets.is_some() {
+            for path in self.files().iter().filter(|path| has_no_packet(path).unwrap_or(false)) {
                 let _ = fs::remove_file(path);
             }
             return;
         }
-        let no_flow = fs::read(self.json()).is_ok_and(|text| text.iter().all(|b| b" \r\n\t[]".contains(b)));
-        if no_flow {
+        if has_no_flow(&self.json()).unwrap_or(false) {
             for ending in ["json", "db", "db-wal", "db-shm"] {
                 let _ = fs::remove_file(self.file(ending));
             }
         }
     }
+}
+
+/// What was reserved and never written goes.
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.exists() {
+            self.files().iter().for_each(|path| drop(fs::remove_file(path)));
+        }
+    }
+}
+
+/// Makes the folder and takes the name of a capture that begins at `now` by creating its files.
+fn reserve(dir: &Path, now: DateTime<Utc>, endings: &[&str], rivals: &[&str]) -> Result<String, OutputError> {
+    let failed = |source| OutputError { dir: dir.to_owned(), source };
+    create_folder(dir).map_err(failed)?;
+    let claim = Claim::first_free(dir, numbered(&time_name(now)), endings, rivals);
+    let claim = claim.map_err(|error| failed(error.source))?;
+    let name = claim.name().to_owned();
+    claim.keep();
+    Ok(name)
+}
+
+/// A warning when the output folder is there and another user can replace what is in it.
+#[must_use]
+pub fn foreign_owner(root: &Path) -> Option<String> {
+    let folders = [root.to_owned(), root.join("flow"), root.join("pcap")];
+    let (folder, owner) = folders.iter().find_map(|folder| Some((folder, foreign_uid(folder)?)))?;
+    let folder = folder.display();
+    Some(format!("warning: {folder} belongs to another user (uid {owner}), who can replace what is written there"))
+}
+
+/// Root can do so anyhow, and who uses sudo owns the folder in another way.
+#[cfg(unix)]
+fn foreign_uid(folder: &Path) -> Option<u32> {
+    let owner = std::os::unix::fs::MetadataExt::uid(&folder.metadata().ok()?);
+    let own = nix::unistd::geteuid();
+    let sudo = own.is_root().then(|| std::env::var("SUDO_UID").ok()?.parse().ok()).flatten();
+    (owner != own.as_raw() && owner != 0 && Some(owner) != sudo).then_some(owner)
+}
+
+#[cfg(not(unix))]
+fn foreign_uid(_folder: &Path) -> Option<u32> {
+    None
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.symlink_metadata().map_or(true, |found| found.len() == 0)
+}
+
+/// Nothing but brackets is in this JSON.
+fn has_no_flow(path: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    File::open(path)?.take(64).read_to_end(&mut head)?;
+    Ok(head.iter().all(|b| b" \r\n\t[]".contains(b)))
 }
 
 /// For the last line of a session.
@@ -183,146 +242,15 @@ fn has_no_packet(path: &Path) -> io::Result<bool> {
     Ok(if [a, b, c, d] == PCAPNG { length <= u64::from(u32::from_le_bytes(first)) } else { length <= EMPTY_PCAP })
 }
 
-/// `base`, or `base-2` and so on when an earlier capture of the same second has that name.
-fn free_name(dir: &Path, base: &str, endings: &[&str]) -> String {
-    let taken = |name: &str| endings.iter().any(|ending| dir.join(format!("{name}.{ending}")).exists());
-    if !taken(base) {
-        return base.to_owned();
-    }
-    (2..).map(|n| format!("{base}-{n}")).find(|name| !taken(name)).expect("the numbers do not run out")
-}
-
 fn time_name(now: DateTime<Utc>) -> String {
     now.format("%Y-%m-%dT%H%M%SZ").to_string()
 }
 
-/// What [`repair`] found.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Repair {
-    /// The array was closed.
-    Whole,
-    /// The array was closed behind its last whole element; this many bytes of a cut one are gone.
-    Cut(u64),
-}
-
-/// Makes a JSON array of objects valid that was cut anywhere, keeping all its whole elements.
-///
-/// # Errors
-///
-/// The file cannot be read or written, or does not begin as an array.
-pub fn repair(path: &Path) -> io::Result<Repair> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    let end = match scan(&file)? {
-        Scan::Closed => return Ok(Repair::Whole),
-        Scan::Open { end } => end,
-    };
-    let length = file.metadata()?.len();
-    file.set_len(end)?;
-    file.seek(SeekFrom::Start(end))?;
-    file.write_all(if end == 0 { b"[]\n" } else { b"\n]\n" })?;
-    file.sync_all()?;
-    Ok(Repair::Cut(length - end))
-}
-
-enum Scan {
-    /// A closed array.
-    Closed,
-    /// An open one; its last whole element, or its opening bracket, ends at this offset.
-    Open { end: u64 },
-}
-
-/// Follows brackets and strings only: the text was written by our own collector, it is not malformed but cut.
-fn scan(file: &File) -> io::Result<Scan> {
-    let mut state = Nesting::default();
-    let mut end = 0;
-    for (offset, byte) in BufReader::with_capacity(1 << 16, file).bytes().enumerate() {
-        let before = state.depth;
-        state.take(byte?);
-        match (before, state.depth) {
-            (1, 0) => return Ok(Scan::Closed),
-            (0, 1) | (2, 1) => end = offset as u64 + 1,
-            (0, 0) if !state.blank => return Err(io::Error::new(io::ErrorKind::InvalidData, "not a JSON array")),
-            _ => {}
-        }
-    }
-    Ok(Scan::Open { end })
-}
-
-#[derive(Default)]
-struct Nesting {
-    depth: u32,
-    in_string: bool,
-    escaped: bool,
-    /// The last byte was white space.
-    blank: bool,
-}
-
-impl Nesting {
-    fn take(&mut self, byte: u8) {
-        self.blank = byte.is_ascii_whitespace();
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' if self.in_string => self.escaped = true,
-            b'"' => self.in_string = !self.in_string,
-            _ if self.in_string => {}
-            // An object outside of any array is not ours.
-            b'[' => self.depth += 1,
-            b'{' if self.depth > 0 => self.depth += 1,
-            b']' | b'}' => self.depth = self.depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use super::*;
-
-    const WHOLE: &str = "[\n{\"A\":\"]}\\\"[{\",\"L\":[{\"x\":1},{}],\"O\":{}},\n{\"B\":2}\n]\n";
-
-    fn repaired(text: &str) -> (io::Result<Repair>, String) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.json");
-        fs::write(&path, text).unwrap();
-        (repair(&path), fs::read_to_string(&path).unwrap())
-    }
-
-    #[test]
-    fn a_whole_file_is_not_touched() {
-        for text in [WHOLE, "[]", "[]\n", " [ ] \n", "[{}]"] {
-            let (found, after) = repaired(text);
-            assert_eq!(found.unwrap(), Repair::Whole, "{text}");
-            assert_eq!(after, text);
-        }
-    }
-
-    #[test]
-    fn a_file_cut_anywhere_keeps_every_whole_element() {
-        let first_ends = WHOLE.find(",\n{").unwrap();
-        let second_ends = WHOLE.find("\n]").unwrap();
-        for cut in 0..WHOLE.trim_end().len() {
-            let (found, after) = repaired(&WHOLE[..cut]);
-            assert!(matches!(found, Ok(Repair::Cut(_))), "cut at {cut}: {found:?}");
-            let flows: Vec<serde_json::Value> = serde_json::from_str(&after).unwrap_or_else(|e| panic!("{cut}: {e}"));
-            let expected = usize::from(cut >= first_ends) + usize::from(cut >= second_ends);
-            assert_eq!(flows.len(), expected, "cut at {cut}: {after}");
-        }
-    }
-
-    #[test]
-    fn what_is_cut_off_is_counted() {
-        assert_eq!(repaired("[\n{\"A\":1},\n{\"B").0.unwrap(), Repair::Cut(",\n{\"B".len() as u64));
-        assert_eq!(repaired("[\n{\"A\":1},\n{\"B").1, "[\n{\"A\":1}\n]\n");
-    }
-
-    #[test]
-    fn something_else_is_left_alone() {
-        for text in ["{\"A\":1}", "hello", "{\"A\":[1]"] {
-            let (found, after) = repaired(text);
-            assert_eq!(found.unwrap_err().kind(), io::ErrorKind::InvalidData, "{text}");
-            assert_eq!(after, text);
-        }
-    }
 
     fn at_start_of_2024() -> DateTime<Utc> {
         DateTime::parse_from_rfc3339("2024-03-06T16:19:22Z").unwrap().to_utc()
@@ -340,18 +268,27 @@ mod tests {
     #[test]
     fn an_earlier_capture_is_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
-        for expected in ["2024-03-06T161922Z", "2024-03-06T161922Z-2", "2024-03-06T161922Z-3"] {
+        let outputs = ["2024-03-06T161922Z", "2024-03-06T161922Z-2", "2024-03-06T161922Z-3"].map(|expected| {
             let output = Output::prepare(dir.path(), at_start_of_2024()).unwrap();
             assert_eq!(output.base(), Some(expected));
-            fs::write(output.db(), "").unwrap();
-        }
+            output
+        });
+        fs::write(outputs[1].json(), "[]").unwrap();
+        fs::write(outputs[1].db(), "data").unwrap();
+        outputs[0].discard_empty();
+        drop(outputs);
+        let mut left: Vec<_> = dir.path().join("flow").read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["2024-03-06T161922Z-2.db", "2024-03-06T161922Z-2.json"], "each removes its own only");
     }
 
     #[test]
     fn files_of_packets_are_one_or_numbered() {
         let dir = tempfile::tempdir().unwrap();
-        let output = Output::packets(dir.path(), &PacketSettings::default(), at_start_of_2024()).unwrap();
-        assert!(!output.exists());
+        let several = PacketSettings { max_file_size: NonZeroU64::new(100_000), ..PacketSettings::default() };
+        let output = Output::packets(dir.path(), &several, at_start_of_2024()).unwrap();
+        let other = Output::packets(dir.path(), &PacketSettings::default(), at_start_of_2024()).unwrap();
+        assert!(!output.exists() && other.base() == Some("2024-03-06T161922Z-2"));
         let path = |name: &str| dir.path().join("pcap").join(format!("2024-03-06T161922Z{name}.pcapng"));
         let with_packet = [&PCAPNG[..], &28_u32.to_le_bytes(), &[0; 60]].concat();
         fs::write(path("-00002"), &with_packet).unwrap();

@@ -16,6 +16,10 @@ pub mod terminal;
 #[cfg(unix)]
 const TERMINATE: i32 = 15;
 
+/// SIGUSR1 of Linux.
+#[cfg(target_os = "linux")]
+const NO_AGENT: i32 = 10;
+
 /// Why a program does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
@@ -26,6 +30,19 @@ pub enum ProcessError {
         name: &'static str,
         /// The variable that may name it.
         variable: &'static str,
+    },
+    /// It is not along PATH, and where this program is cannot be known.
+    #[error(
+        "{name} is not in PATH, and where this program is cannot be found out ({source}): is /proc mounted? Else set \
+         {variable}"
+    )]
+    Nowhere {
+        /// File name of the program.
+        name: &'static str,
+        /// The variable that may name it.
+        variable: &'static str,
+        /// What the system says.
+        source: io::Error,
     },
     /// The variable names something that is not there.
     #[error("{variable}={}: {source}", path.display())]
@@ -78,14 +95,14 @@ impl Program {
             let path = which::which(&path).map_err(|source| ProcessError::Misnamed { variable, path, source })?;
             return Ok(Self { title, path });
         }
-        let path = beside_this_program(name).or_else(|| which::which(name).ok());
-        path.map(|path| Self { title, path }).ok_or(ProcessError::Missing { name, variable })
+        let here = std::env::current_exe();
+        let beside = here.as_deref().ok().and_then(Path::parent).and_then(|dir| which::which(dir.join(name)).ok());
+        match (beside.or_else(|| which::which(name).ok()), here) {
+            (Some(path), _) => Ok(Self { title, path }),
+            (None, Ok(_)) => Err(ProcessError::Missing { name, variable }),
+            (None, Err(source)) => Err(ProcessError::Nowhere { name, variable, source }),
+        }
     }
-}
-
-fn beside_this_program(name: &str) -> Option<PathBuf> {
-    let here = std::env::current_exe().ok()?;
-    which::which(here.parent()?.join(name)).ok()
 }
 
 /// How a program is to be started.
@@ -167,6 +184,14 @@ impl Child {
         let _ = duct::unix::HandleExt::send_signal(self.handle.as_ref(), TERMINATE);
         #[cfg(not(unix))]
         self.kill();
+    }
+
+    /// Asks the collector to end, as the agent could not start and there is nothing to report.
+    pub fn end_without_agent(&self) {
+        #[cfg(target_os = "linux")]
+        let _ = duct::unix::HandleExt::send_signal(self.handle.as_ref(), NO_AGENT);
+        #[cfg(not(target_os = "linux"))]
+        self.terminate();
     }
 
     /// Ends it at once.

@@ -115,7 +115,7 @@ fn another_shell_is_a_mistake() {
             "error: tcsh is no shell that completion knows: use bash, elvish, fish, powershell or zsh\n",
         ),
         (&["completion"], "error: completion needs a shell: use bash, elvish, fish, powershell or zsh\n"),
-        (&["man", "nonsense"], "Unknown command nonsense. Use 'netobserv help' to display options\n"),
+        (&["man", "nonsense"], "Unknown command nonsense. Use 'oc netobserv help' to display options\n"),
     ] {
         let outcome = World::new().run(words);
         assert_eq!((outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()), (Some(2), "", said), "{words:?}");

@@ -4,7 +4,11 @@
 
 mod cli_world;
 
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::Path;
+
 use cli_world::World;
+use netobserv_testkit::require_privileged;
 
 /// Bytes that do not compress well, the same each time.
 fn noise(length: usize) -> Vec<u8> {
@@ -43,17 +47,73 @@ fn a_part_of_an_earlier_try_is_the_beginning() {
     let data = noise(100_000);
     let world = World::new().file("pod/flow/t.db", &data);
     std::fs::create_dir_all(world.path("output/flow")).unwrap();
-    std::fs::write(world.path("output/flow/.t.db.part"), &data[..40_000]).unwrap();
+    std::fs::write(world.path("output/flow/.t.db.x1Y2z3.part"), &data[..40_000]).unwrap();
     assert_eq!(world.run(&["copy"]).code, Some(0));
     assert_eq!(fetches(&world), ["flow/t.db --offset=40000"]);
     assert!(std::fs::read(world.path("output/flow/t.db")).unwrap() == data);
+    assert_eq!(std::fs::read_dir(world.path("output/flow")).unwrap().count(), 1);
     // A part of something else is found out by the digest, and begun anew.
     let world = World::new().file("pod/flow/t.db", &data);
     std::fs::create_dir_all(world.path("output/flow")).unwrap();
-    std::fs::write(world.path("output/flow/.t.db.part"), [0; 40_000]).unwrap();
+    std::fs::write(world.path("output/flow/.t.db.x1Y2z3.part"), [0; 40_000]).unwrap();
     assert_eq!(world.run(&["copy"]).code, Some(0));
     assert_eq!(fetches(&world), ["flow/t.db --offset=40000", "flow/t.db"]);
     assert!(std::fs::read(world.path("output/flow/t.db")).unwrap() == data);
+}
+
+/// Another user of the machine who knows the name of the capture puts links where its files come to.
+#[test]
+fn planted_links_are_not_followed() {
+    let world = World::new().file("pod/flow/t.json", "[\n]\n");
+    std::fs::create_dir_all(world.path("output/flow")).unwrap();
+    std::fs::write(world.path("victim"), "precious").unwrap();
+    for name in [".t.json.part", ".t.json.planted.part"] {
+        symlink(world.path("victim"), world.path("output/flow").join(name)).unwrap();
+    }
+    symlink(world.path("made"), world.path("output/flow/t.json")).unwrap();
+    let outcome = world.run(&["copy"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    assert_eq!(std::fs::read_to_string(world.path("victim")).unwrap(), "precious");
+    assert!(!world.path("made").exists(), "a link that leads nowhere is a name that is taken");
+    assert_eq!(std::fs::read_to_string(world.path("output/flow/t-2.json")).unwrap(), "[\n]\n");
+}
+
+#[test]
+fn what_is_copied_is_for_the_user_alone() {
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+    for umask in ["0", "0777"] {
+        let world = World::new().file("pod/flow/t.json", "[\n]\n").file("pod/pcap/t.pcapng", "");
+        let script = format!("umask {umask}; exec \"$NETOBSERV\" copy --output-dir=a/b");
+        let outcome = world.run_shell(&script);
+        assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+        let (folder, file) = (["a", "a/b", "a/b/flow", "a/b/pcap"], ["a/b/flow/t.json", "a/b/pcap/t.pcapng"]);
+        assert_eq!(folder.map(|name| mode(&world.path(name))), [0o700; 4], "umask {umask}");
+        assert_eq!(file.map(|name| mode(&world.path(name))), [0o600; 2], "umask {umask}");
+    }
+}
+
+#[test]
+fn a_folder_of_another_user_is_told() {
+    require_privileged!("a_folder_of_another_user_is_told");
+    let world = World::new().file("pod/flow/t.json", "[\n]\n");
+    std::fs::create_dir_all(world.path("output/flow")).unwrap();
+    chown(world.path("output/flow"), Some(65_534), None).unwrap();
+    let outcome = world.run(&["copy"]);
+    let warning = "warning: ./output/flow belongs to another user (uid 65534), who can replace what is written there\n";
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), warning));
+}
+
+#[test]
+fn copies_at_the_same_moment_do_each_other_no_harm() {
+    let world = World::new().file("pod/flow/big.db", noise(1_000_000));
+    let copies: Vec<_> = (0..4).map(|_| world.start(&["copy"])).collect();
+    for copy in copies {
+        let outcome = copy.outcome();
+        assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    }
+    let files: Vec<_> = std::fs::read_dir(world.path("output/flow")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert!((1..=4).contains(&files.len()), "{files:?}");
+    assert!(files.iter().all(|file| std::fs::read(file).unwrap() == noise(1_000_000)), "{files:?}");
 }
 
 #[test]
@@ -90,12 +150,12 @@ fn what_is_there_is_not_overwritten() {
 
 #[test]
 fn a_collector_cannot_write_elsewhere() {
-    for path in ["../../x", "/tmp/x", "flow/../../x"] {
+    for path in ["../../x", "/tmp/x", "flow/../../x", ".bashrc", "bin/oc", "flow/run.sh", "flow/.hidden.json"] {
         let list = format!(r#"[{{"path":"{path}","size":0,"sha256":""}}]"#);
         let world = World::new().file("answers/files", list);
         let outcome = world.run(&["copy"]);
         assert_eq!(outcome.code, Some(1));
-        assert!(outcome.stderr.contains("no place below the output folder"), "{outcome:?}");
+        assert!(outcome.stderr.contains("not a file of a capture"), "{outcome:?}");
         assert_eq!(fetches(&world), [""; 0]);
     }
 }

@@ -232,7 +232,7 @@ fn words_that_are_wrong_reach_no_cluster() {
         (&["flows", "--include_list=a"], "error: --include_list is invalid option for flows"),
         (&["packets", "--port=80", "--include-list=a"], "error: --include_list is invalid option for packets"),
         (&["flows", "--enable_openssl"], "error: unknown option --enable_openssl; did you mean --enable_dns?"),
-        (&["flows", "--foo=1"], "error: unknown option --foo. Use 'netobserv help' to display options"),
+        (&["flows", "--foo=1"], "error: unknown option --foo. Use 'oc netobserv help' to display options"),
         (
             &["flows", "--port", "80", "81"],
             "error: unexpected word 81: options are written --name=value or --name value",
@@ -241,7 +241,7 @@ fn words_that_are_wrong_reach_no_cluster() {
         (
             &["packets"],
             "error: At least one eBPF filter must be set for packet capture to avoid high resource consumption. Use \
-             netobserv packets help to list filters",
+             'oc netobserv packets help' to list filters",
         ),
         (
             &["flows", "--node-selector=x"],

@@ -68,9 +68,10 @@ fn help_anywhere_is_the_help_of_the_command() {
 
 #[test]
 fn unknown_commands() {
-    assert_refused(&["bogus"], "Unknown command bogus. Use 'netobserv help' to display options");
-    assert_refused(&["--flows"], "error: unknown option --flows. Use 'netobserv help' to display options");
-    assert_refused(&[], "error: no command given. Use 'netobserv help' to display options");
+    assert_refused(&["bogus"], "Unknown command bogus. Use 'oc netobserv help' to display options");
+    assert_refused(&["flow"], "Unknown command flow; did you mean flows?");
+    assert_refused(&["--flows"], "error: unknown option --flows. Use 'oc netobserv help' to display options");
+    assert_refused(&[], "error: no command given. Use 'oc netobserv help' to display options");
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn options_that_are_not_there() {
     assert_refused(&["flows", "--local", "--max-tim=3s"], "error: unknown option --max-tim; did you mean --max-time?");
     assert_refused(
         &["flows", "--local", "--frobnicate"],
-        "error: unknown option --frobnicate. Use 'netobserv help' to display options",
+        "error: unknown option --frobnicate. Use 'oc netobserv help' to display options",
     );
     assert_refused(
         &["flows", "--local", "80"],

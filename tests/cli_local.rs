@@ -118,8 +118,9 @@ fn options_reach_both_programs() {
         assert_logged(&world, line);
     }
     let args = world.log().remove(0);
-    let start = format!("collector args get-flows --listen 127.0.0.1:{port} --output-dir other/dir --filename ");
-    assert!(args.starts_with(&start) && args.contains(" --options=local|"), "{args}");
+    let start = format!("collector args get-flows --listen 127.0.0.1:{port} --tls-dir ");
+    assert!(args.starts_with(&start) && args.contains(" --output-dir other/dir --filename "), "{args}");
+    assert!(args.contains(" --options=local|"), "{args}");
     let query = "--query=Bytes > 9 or SrcPort = 53";
     let told =
         format!(" --loglevel=debug --maxtime=90s --maxbytes=5 {query} --subnets=Lab=10.0.0.0/8 --subnets=Up=fd00::/8");
@@ -137,9 +138,12 @@ fn doctor_is_the_agents_own() {
 }
 
 #[test]
-fn doctor_of_a_cluster_is_not_there_yet() {
+fn doctor_looks_at_this_machine_unless_it_is_not_to() {
     let world = World::new();
-    let outcome = world.run(&["doctor"]);
+    assert_outcome(&world, &world.run(&["doctor"]), 0, "all is well\n", &[]);
+    assert_eq!(world.log(), ["agent args doctor"]);
+    let world = World::new();
+    let outcome = world.run(&["doctor", "--local=false"]);
     assert_eq!(outcome.code, Some(2), "{outcome:?}");
     assert!(outcome.stderr.contains("use --local"), "{outcome:?}");
     assert_eq!(world.log(), [""; 0]);
@@ -189,8 +193,8 @@ fn a_program_that_is_not_there() {
 fn an_agent_that_cannot_start_is_quoted_and_leaves_no_files() {
     let world = World::new().env("FAKE_AGENT", "fail").env("FAKE_COLLECTOR", "empty");
     let outcome = world.run(&["flows", "--local"]);
-    assert_outcome(&world, &outcome, 1, "2 flows\n", &["error: no permission to load eBPF programs: run as root"]);
-    assert_eq!(world.events(), ["collector listens", "collector SIGTERM"]);
+    assert_outcome(&world, &outcome, 1, "", &["error: no permission to load eBPF programs: run as root"]);
+    assert_eq!(world.events(), ["collector listens", "collector SIGUSR1"]);
     assert_eq!(world.files("json").len() + world.files("db").len(), 0);
 }
 
@@ -198,7 +202,7 @@ fn an_agent_that_cannot_start_is_quoted_and_leaves_no_files() {
 fn settings_that_only_the_agent_can_judge_are_usage() {
     let world = World::new().env("FAKE_AGENT", "settings").env("FAKE_COLLECTOR", "empty");
     let outcome = world.run(&["flows", "--local", "--interfaces=eth9"]);
-    assert_outcome(&world, &outcome, 2, "2 flows\n", &["error: INTERFACES: there is no interface eth9"]);
+    assert_outcome(&world, &outcome, 2, "", &["error: INTERFACES: there is no interface eth9"]);
 }
 
 #[test]

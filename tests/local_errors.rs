@@ -6,9 +6,10 @@ use std::os::unix::fs::chown;
 use std::path::Path;
 use std::time::Duration;
 
+use netobserv_testkit::proc::binaries;
 use netobserv_testkit::session::{command, ours};
 use netobserv_testkit::tmpfs::Tmpfs;
-use netobserv_testkit::{Blast, Files, Finished, LocalCapture, Pair, require_privileged};
+use netobserv_testkit::{Blast, Files, Finished, LocalCapture, Pair, Run, require_privileged};
 
 /// User and group `nobody` on Debian and others.
 const NOBODY: u32 = 65_534;
@@ -49,6 +50,28 @@ fn without_root_it_says_what_is_missing() {
     let run = command(dir.path(), &[]).env("TMPDIR", dir.path()).own_group().uid(NOBODY);
     let finished = run.start().wait(Duration::from_secs(30));
     assert_error(&finished, 1, &["root"]);
+}
+
+/// Without /proc everything that is read there seems to be missing: capabilities, the program beside this one.
+#[test]
+fn a_file_system_of_the_kernel_that_is_not_mounted_is_named() {
+    require_privileged!("a_file_system_of_the_kernel_that_is_not_mounted_is_named");
+    let binaries = binaries();
+    let run = |mounted: &str, words: &[&str]| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let line = format!("mount -t tmpfs none {mounted} && exec \"$@\"");
+        let run = Run::new("unshare").args(["-m", "sh", "-c", &line, "sh"]).arg(&binaries.plugin).args(words);
+        let finished = run.dir(dir.path()).own_group().start().wait(Duration::from_secs(30));
+        assert_ne!(finished.code(), 0, "{finished}");
+        format!("{}{}", finished.stdout, finished.stderr)
+    };
+    let flows = ["flows", "--local", "--enable_rtt", "--max-time=1s"];
+    assert!(run("/proc", &flows).contains("is /proc mounted?"));
+    let line = format!("mount -t tmpfs none /proc && exec {} doctor", binaries.agent.display());
+    let finished = Run::new("unshare").args(["-m", "sh", "-c", &line]).finish();
+    assert!(finished.code() == 1 && finished.stdout.contains("/proc is not mounted here"), "{finished}");
+    let said = run("/sys", &flows);
+    assert!(said.contains("/sys is not mounted here") && !said.contains("CONFIG_DEBUG_INFO_BTF"), "{said}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! One capture from its first check to its last line.
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +23,7 @@ use crate::ingest::{Grpc, Ingest, Receiver, listen};
 use crate::keeper::{self, Pod};
 use crate::lines::Lines;
 use crate::nodes;
-use crate::output::{self, Paths};
+use crate::output::{Folder, Name, Paths};
 use crate::pipeline::{Pipeline, Sinks};
 use crate::query::Predicate;
 use crate::record::Story;
@@ -82,9 +84,11 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 async fn capture(options: Options) -> anyhow::Result<()> {
     let (started, start) = (Instant::now(), Utc::now());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
-    let paths = Paths::prepare(&options.output_dir, options.filename.as_deref(), start)?;
+    let folder = Folder::prepare(&options.output_dir, "flow")?;
     let door = Door::open(&options.security)?;
     let listener = listen::bind(&options.listen).await?;
+    let mut claim = folder.flows(&options.filename, start)?;
+    let paths = Paths { json: claim.path(".json"), db: claim.path(".db") };
 
     announce(&options, "Flow");
     let counts = Arc::<Counts>::default();
@@ -92,7 +96,8 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     let story = Story::new(options.options.clone(), options.namespace.clone(), start).with_names(names.clone());
     let story = Arc::new(story);
     let limit = Arc::<Notify>::default();
-    let (files, hurry) = create_sinks(&options, &paths, &counts, &story, &names, &limit)?;
+    let json = claim.files().swap_remove(0);
+    let (files, hurry) = create_sinks(&options, (json, &paths), &counts, &story, &names, &limit)?;
     let (feed, intake) = tui::queue();
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), Some(feed))?;
     let pipeline = pipeline.with_names(names.clone()).with_query(Predicate::new(&options.queries));
@@ -108,12 +113,16 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     nodes::tell_when_all_capture(options.expect_nodes, counts.clone());
     let mut running = begin(&options)?;
     let mut view = Some(View::start(&options, &paths, Source { started, counts: counts.clone(), intake })?);
+    claim.keep();
     let end = until_end(&options, started, &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;
     if matches!(end, End::Lease(_)) {
         summary::mute();
     }
     let lines = stop_view(view).await;
-    say(&options, &end.farewell());
+    let in_vain = || end.is_in_vain(&options, &counts) && counts.totals().flows == 0;
+    if !in_vain() {
+        say(&options, &end.farewell());
+    }
     let first = end.signal();
     if !matches!(end, End::Failed) {
         ingest.stop_agents();
@@ -132,6 +141,11 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     if let Some(lines) = lines {
         tokio::task::spawn_blocking(|| lines.finish()).await?;
     }
+    if in_vain() {
+        discard(&[paths.json, paths.db]);
+        finished?;
+        return end.without_agents();
+    }
     let account = summary::account(started.elapsed(), &end.reason(), &counts.totals(), &paths);
     for line in account.into_iter().chain(gaps(&options, names.as_deref(), &counts, "flows")) {
         say(&options, &line);
@@ -145,6 +159,14 @@ pub(crate) async fn keep(options: &Options) -> anyhow::Result<()> {
     match Pod::of_this_process(&options.output_dir).filter(|_| options.background) {
         Some(pod) => keeper::keep(pod).await,
         None => Ok(()),
+    }
+}
+
+/// Removes the files of a capture that has not begun.
+pub(crate) fn discard(paths: &[PathBuf]) {
+    for path in paths {
+        // Somebody may have taken it away.
+        let _ = std::fs::remove_file(path);
     }
 }
 
@@ -185,8 +207,8 @@ pub(crate) async fn stop_view(view: Option<View>) -> Option<Lines> {
 /// Says what begins: a capture of this `kind`.
 pub(crate) fn announce(options: &Options, kind: &str) {
     match &options.filename {
-        Some(name) => info!("Starting {kind} Capture for {name}..."),
-        None => info!("Starting {kind} Capture..."),
+        Name::Given(name) | Name::Reserved(name) => info!("Starting {kind} Capture for {name}..."),
+        Name::StartTime => info!("Starting {kind} Capture..."),
     }
     if !options.options.is_empty() {
         info!("Option(s): {}", options.options);
@@ -214,14 +236,13 @@ type Files = Vec<Box<dyn Sink>>;
 /// The files, and what cuts their last hour short.
 fn create_sinks(
     options: &Options,
-    paths: &Paths,
+    (file, paths): (File, &Paths),
     counts: &Arc<Counts>,
     story: &Arc<Story>,
     names: &Option<Arc<Names>>,
     reached: &Arc<Notify>,
 ) -> Result<(Files, Arc<Hurry>), SinkError> {
     let limit = Limit { bytes: options.max_bytes, reached: reached.clone() };
-    let file = output::create(&paths.json).map_err(SinkError::write(&paths.json))?;
     let json = JsonSink::new(file, paths.json.clone(), counts.clone(), limit)?.with_names(names.clone());
     info!("Creating database...");
     let sqlite = SqliteSink::create(&paths.db, counts.clone(), story.clone())?.with_names(names.clone());
@@ -316,6 +337,22 @@ impl End {
         match self {
             End::Limit(limit) => format!("Capture reached {limit}, exiting now..."),
             other => format!("Capture {}, exiting now...", other.reason()),
+        }
+    }
+
+    /// Whether a capture without flows or packets has not begun: no agent could start, and the program that started this one
+    /// reports why.
+    pub(crate) fn is_in_vain(&self, options: &Options, counts: &Counts) -> bool {
+        options.child && (matches!(self, End::Signal(Kind::NoAgent)) || counts.totals().agents == 0)
+    }
+
+    /// The end of a capture that has not begun: an error, unless it was asked to end.
+    pub(crate) fn without_agents(&self) -> anyhow::Result<()> {
+        match self {
+            End::Signal(_) => Ok(()),
+            other => {
+                anyhow::bail!("no agent reported anything until the capture {}: nothing was captured", other.reason())
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use netobserv_query::{Query, QueryError};
 use tracing::level_filters::LevelFilter;
 
 use crate::enrich::subnets::Subnets;
+use crate::output::Name;
 use crate::packets::options::{PacketOptions, PacketWords};
 use crate::tui::Look;
 pub(crate) use values::duration;
@@ -60,6 +61,9 @@ struct Words {
     /// Name of the files, without extension, instead of the start time
     #[arg(long, global = true, value_parser = file_name)]
     filename: Option<String>,
+    /// Started by a program that has made the files of --filename, empty, and that reports itself when no agent could start
+    #[arg(long, global = true, hide = true)]
+    child: bool,
     /// End the capture after this long: 30s, 5m, 1h30m; 0 for no limit
     #[arg(long, global = true, default_value = "5m", value_parser = duration)]
     maxtime: Duration,
@@ -130,8 +134,10 @@ pub struct Options {
     pub security: Security,
     /// Folder below which the files go.
     pub output_dir: PathBuf,
-    /// Base name of the files; the start time without one.
-    pub filename: Option<String>,
+    /// Base name of the files.
+    pub filename: Name,
+    /// The program that started this one reports when no agent could start.
+    pub child: bool,
     /// Longest duration.
     pub max_time: Option<Duration>,
     /// Most bytes of JSON.
@@ -238,7 +244,12 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         listen,
         log_level: if words.quiet { words.loglevel.min(LevelFilter::WARN) } else { words.loglevel },
         output_dir: words.output_dir,
-        filename: words.filename,
+        filename: match words.filename {
+            Some(name) if words.child => Name::Reserved(name),
+            Some(name) => Name::Given(name),
+            None => Name::StartTime,
+        },
+        child: words.child,
         max_time: Some(words.maxtime).filter(|time| !time.is_zero()),
         max_bytes: Some(words.maxbytes).filter(|bytes| *bytes > 0),
         options: words.options,
@@ -320,7 +331,7 @@ mod tests {
         assert_eq!(options.listen, Listen::Port(9999));
         assert_eq!((options.max_time, options.max_bytes), (Some(Duration::from_secs(300)), Some(50_000_000)));
         assert_eq!(options.output_dir, PathBuf::from("./output"));
-        assert_eq!((options.namespace.as_str(), options.filename), ("netobserv-cli", None));
+        assert_eq!((options.namespace.as_str(), options.filename), ("netobserv-cli", Name::StartTime));
     }
 
     #[test]
@@ -329,6 +340,14 @@ mod tests {
         assert_eq!(options.listen, Listen::Port(7));
         assert_eq!((options.max_time, options.max_bytes), (Some(Duration::from_secs(5400)), None));
         assert_eq!((options.log_level, options.namespace.as_str()), (LevelFilter::DEBUG, "other"));
+    }
+
+    #[test]
+    fn times_are_those_of_go() {
+        for word in ["3000000\u{b5}s", "3000000\u{3bc}s"] {
+            let options = read(&format!("get-flows --insecure --maxtime={word}")).unwrap();
+            assert_eq!(options.max_time, Some(Duration::from_secs(3)), "{word}");
+        }
     }
 
     #[test]
@@ -408,10 +427,9 @@ mod tests {
 
     #[test]
     fn a_file_name_stays_in_its_folder() {
-        assert_eq!(
-            read("get-flows --insecure --filename my-capture_1.2").unwrap().filename.as_deref(),
-            Some("my-capture_1.2")
-        );
+        let filename = |words: &str| read(&format!("get-flows --insecure {words}")).unwrap().filename;
+        assert_eq!(filename("--filename my-capture_1.2"), Name::Given("my-capture_1.2".into()));
+        assert_eq!(filename("--filename a --child"), Name::Reserved("a".into()));
         for name in ["../x", "a/b", "..", ".hidden", "a\\b"] {
             refused(&format!("get-flows --filename {name}"));
         }

@@ -1,19 +1,31 @@
 //! Where the files of a capture go.
 
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+pub use netobserv_contract::files::create;
+use netobserv_contract::files::{Claim, ClaimError, create_folder, numbered};
 
-/// The paths of one capture, free to be created.
+/// The paths of one capture of flows.
 #[derive(Clone, Debug)]
 pub struct Paths {
     /// The JSON array.
     pub json: PathBuf,
     /// The SQLite database.
     pub db: PathBuf,
+}
+
+/// What the files are called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Name {
+    /// The start time, with a number where another capture has it.
+    #[default]
+    StartTime,
+    /// This, if no file is called so.
+    Given(String),
+    /// This: the program that started this one has created the files, empty.
+    Reserved(String),
 }
 
 /// A folder for files, that can be written.
@@ -34,18 +46,14 @@ pub enum OutputError {
     /// A file of that name is there.
     #[error("{} is already there: remove it, or choose another --filename", .0.display())]
     Exists(PathBuf),
-}
-
-impl Paths {
-    /// Makes the folder, checks that files can be written there, and names the files after `name` or `start`.
-    ///
-    /// # Errors
-    /// When the folder is not writable, or `name` is taken.
-    pub fn prepare(output: &Path, name: Option<&str>, start: DateTime<Utc>) -> Result<Self, OutputError> {
-        let folder = Folder::prepare(output, "flow")?;
-        let name = folder.free_name(name, start, &["json", "db"])?;
-        Ok(Self { json: folder.file(&name, "json"), db: folder.file(&name, "db") })
-    }
+    /// A file that was promised to be there, empty.
+    #[error("{} is not an empty file, as --child wants: {why}", path.display())]
+    Reserved {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: io::Error,
+    },
 }
 
 impl Folder {
@@ -55,7 +63,7 @@ impl Folder {
     /// When they cannot.
     pub fn prepare(output: &Path, name: &str) -> Result<Self, OutputError> {
         let folder = output.join(name);
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).and_then(|()| probe(&folder)).map_err(|why| {
+        create_folder(&folder).and_then(|()| probe(&folder)).map_err(|why| {
             // "File exists" is what making a folder says when a file is in its place.
             let why = if folder.exists() && !folder.is_dir() { io::Error::other("it is not a folder") } else { why };
             OutputError::Folder { path: folder.clone(), why }
@@ -63,43 +71,53 @@ impl Folder {
         Ok(Self(folder))
     }
 
-    /// The path of a file that is not there yet, named `name` or after `start`.
+    /// Creates a JSON file and a database.
     ///
     /// # Errors
-    /// When `name` is taken.
-    pub fn free(&self, name: Option<&str>, start: DateTime<Utc>, ending: &str) -> Result<PathBuf, OutputError> {
-        // A ring of files has names with the number of its first behind them.
-        let first = format!("-00001.{ending}");
-        let name = self.free_name(name, start, &[ending])?;
-        let taken = self.0.join(format!("{name}{first}"));
-        if taken.symlink_metadata().is_ok() { Err(OutputError::Exists(taken)) } else { Ok(self.file(&name, ending)) }
+    /// When the name is taken, or the folder takes no file.
+    pub fn flows(&self, name: &Name, start: DateTime<Utc>) -> Result<Claim, OutputError> {
+        self.claim(name, start, &[".json", ".db"], &[])
     }
 
-    /// A name that no file with one of these endings has.
-    fn free_name(&self, name: Option<&str>, start: DateTime<Utc>, endings: &[&str]) -> Result<String, OutputError> {
-        let taken = |name: &str| {
-            let mut paths = endings.iter().map(|ending| self.file(name, ending));
-            paths.find(|path| path.symlink_metadata().is_ok())
+    /// Creates a file of packets, or the first of several.
+    ///
+    /// # Errors
+    /// When the name is taken, or the folder takes no file.
+    pub fn packets(
+        &self,
+        name: &Name,
+        start: DateTime<Utc>,
+        ending: &str,
+        several: bool,
+    ) -> Result<Claim, OutputError> {
+        let (one, first) = (format!(".{ending}"), format!("-00001.{ending}"));
+        let (made, rival) = if several { (&first, &one) } else { (&one, &first) };
+        self.claim(name, start, &[made], &[rival])
+    }
+
+    fn claim(
+        &self,
+        name: &Name,
+        start: DateTime<Utc>,
+        endings: &[&str],
+        rivals: &[&str],
+    ) -> Result<Claim, OutputError> {
+        let claim = match name {
+            Name::Reserved(name) => {
+                let reserved = Claim::of_empty(&self.0, name, endings);
+                return reserved.map_err(|ClaimError { path, source: why }| OutputError::Reserved { path, why });
+            }
+            Name::Given(name) => Claim::first_free(&self.0, [name.clone()], endings, rivals),
+            Name::StartTime => {
+                let base = start.format("%Y-%m-%dT%H%M%SZ").to_string();
+                Claim::first_free(&self.0, numbered(&base), endings, rivals)
+            }
         };
-        if let Some(name) = name {
-            return taken(name).map_or(Ok(name.to_owned()), |path| Err(OutputError::Exists(path)));
-        }
-        let base = start.format("%Y-%m-%dT%H%M%SZ").to_string();
-        let mut numbered = (2..).map(|number| format!("{base}-{number}"));
-        if taken(&base).is_none() {
-            return Ok(base);
-        }
-        Ok(numbered.find(|name| taken(name).is_none()).unwrap_or(base))
+        claim.map_err(|ClaimError { path, source }| match source.kind() {
+            io::ErrorKind::AlreadyExists => OutputError::Exists(path),
+            _ => OutputError::Folder { path: self.0.clone(), why: source },
+        })
     }
-
-    fn file(&self, name: &str, ending: &str) -> PathBuf {
-        self.0.join(format!("{name}.{ending}"))
-    }
-}
-
-/// Creates a file that must not be there yet.
-pub fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).open(path)
 }
 
 fn probe(folder: &Path) -> io::Result<()> {
@@ -112,33 +130,61 @@ fn probe(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn names(claim: Claim) -> Vec<String> {
+        let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let names = claim.paths().iter().map(name).collect();
+        claim.keep();
+        names
+    }
+
     #[test]
     fn names_come_from_the_start_and_never_meet() {
         let dir = tempfile::tempdir().unwrap();
         let start = "2024-03-06T16:19:22.5Z".parse().unwrap();
-        let first = Paths::prepare(dir.path(), None, start).unwrap();
-        assert_eq!(first.json, dir.path().join("flow/2024-03-06T161922Z.json"));
-        create(&first.db).unwrap();
-        let second = Paths::prepare(dir.path(), None, start).unwrap();
-        assert_eq!(second.db, dir.path().join("flow/2024-03-06T161922Z-2.db"));
-        assert_eq!(dir.path().join("flow").read_dir().unwrap().count(), 1);
+        let folder = Folder::prepare(dir.path(), "flow").unwrap();
+        let flows = || names(folder.flows(&Name::StartTime, start).unwrap());
+        assert_eq!(flows(), ["2024-03-06T161922Z.json", "2024-03-06T161922Z.db"]);
+        assert_eq!(flows(), ["2024-03-06T161922Z-2.json", "2024-03-06T161922Z-2.db"]);
+        let packets = |several| names(folder.packets(&Name::StartTime, start, "pcap", several).unwrap());
+        assert_eq!(packets(true), ["2024-03-06T161922Z-00001.pcap"]);
+        assert_eq!(
+            (packets(false), packets(true)),
+            (vec!["2024-03-06T161922Z-2.pcap".into()], vec!["2024-03-06T161922Z-3-00001.pcap".into()])
+        );
     }
 
     #[test]
     fn a_name_that_is_taken_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = Paths::prepare(dir.path(), Some("mine"), Utc::now()).unwrap();
-        create(&paths.json).unwrap();
-        let error = Paths::prepare(dir.path(), Some("mine"), Utc::now()).unwrap_err();
+        let folder = Folder::prepare(dir.path(), "flow").unwrap();
+        let name = Name::Given("mine".into());
+        let claim = folder.flows(&name, Utc::now()).unwrap();
+        let error = folder.flows(&name, Utc::now()).unwrap_err();
         assert!(error.to_string().contains("mine.json is already there"), "{error}");
+        drop(claim);
+        assert_eq!(dir.path().join("flow").read_dir().unwrap().count(), 0, "it did not begin");
+    }
+
+    #[test]
+    fn reserved_files_are_taken_as_they_are_if_they_are_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::prepare(dir.path(), "flow").unwrap();
+        let name = Name::Reserved("a".into());
+        assert!(folder.flows(&name, Utc::now()).is_err(), "nothing is reserved");
+        for ending in ["json", "db"] {
+            create(&dir.path().join(format!("flow/a.{ending}"))).unwrap();
+        }
+        assert_eq!(names(folder.flows(&name, Utc::now()).unwrap()), ["a.json", "a.db"]);
+        std::fs::write(dir.path().join("flow/a.db"), "data").unwrap();
+        assert!(folder.flows(&name, Utc::now()).unwrap_err().to_string().contains("a.db is not an empty file"));
     }
 
     #[test]
     fn a_file_in_place_of_the_folder_is_told() {
         let dir = tempfile::tempdir().unwrap();
         create(&dir.path().join("flow")).unwrap();
-        let error = Paths::prepare(dir.path(), None, Utc::now()).unwrap_err().to_string();
+        let error = Folder::prepare(dir.path(), "flow").unwrap_err().to_string();
         assert!(error.contains("it is not a folder; choose another with --output-dir"), "{error}");
-        assert!(Paths::prepare(&dir.path().join("flow"), None, Utc::now()).is_err());
+        assert!(Folder::prepare(&dir.path().join("flow"), "flow").is_err());
     }
 }

@@ -9,6 +9,7 @@ pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
+    no_agent: Signal,
 }
 
 /// A signal that came.
@@ -20,6 +21,8 @@ pub enum Kind {
     Terminate,
     /// The terminal was closed.
     HangUp,
+    /// SIGUSR1: the agent that was to be started with this collector could not start.
+    NoAgent,
 }
 
 impl Signals {
@@ -29,6 +32,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
+            no_agent: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -38,6 +42,7 @@ impl Signals {
             _ = self.interrupt.recv() => Kind::Interrupt,
             _ = self.terminate.recv() => Kind::Terminate,
             _ = self.hang_up.recv() => Kind::HangUp,
+            _ = self.no_agent.recv() => Kind::NoAgent,
         }
     }
 }
@@ -56,6 +61,7 @@ impl std::fmt::Display for Kind {
             Kind::Interrupt => "interrupted",
             Kind::Terminate => "terminated",
             Kind::HangUp => "terminal closed",
+            Kind::NoAgent => "ended without an agent",
         })
     }
 }

@@ -61,7 +61,8 @@ pub struct FlowsArgs {
     /// How these lines look: text, or json (one object a line); implies --no-tui
     #[arg(short = 'o', long = "output", value_name = "FORMAT")]
     pub output: Option<String>,
-    /// Use this TCP port of 127.0.0.1 between agent and collector [default: a private Unix socket]
+    /// Use this TCP port of 127.0.0.1 between agent and collector, with certificates so that no other user of this machine can
+    /// feed the capture [default: a private Unix socket]
     #[arg(long = "listen-port", alias = "listen_port", value_name = "PORT", allow_negative_numbers = true)]
     pub listen_port: Option<String>,
     /// Print what is started or called, with its values and its answers, and what the agent says

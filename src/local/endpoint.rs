@@ -1,18 +1,24 @@
-//! Where the agent meets the collector: a Unix socket in a folder that only this user can enter, or a port of 127.0.0.1.
+//! Where the agent meets the collector: a Unix socket in a folder that only this user can enter, or a port of 127.0.0.1 where
+//! both show certificates.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tempfile::TempDir;
+use netobserv_contract::files::create;
 
-const PREFIX: &str = "oc-netobserv-";
+use super::folder::Folder;
+use crate::certificates::Certificates;
+
 const SOCKET: &str = "collector.sock";
-/// A session whose folder has been empty for so long is over.
-const ABANDONED: Duration = Duration::from_secs(60);
+const CA: &str = "ca.crt";
+/// Certificate and key, as the collector looks for them in its `--tls-dir`.
+const COLLECTOR: (&str, &str) = ("tls.crt", "tls.key");
+/// The same of the agent.
+const AGENT: (&str, &str) = ("agent.crt", "agent.key");
 /// `sun_path` of Linux, less the closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
 
@@ -41,45 +47,73 @@ pub enum EndpointError {
         /// What the system says.
         source: io::Error,
     },
+    /// There are no certificates.
+    #[error("cannot make certificates for the port: {0}; leave --listen-port out to use a socket")]
+    Certificates(#[from] rcgen::Error),
     /// The place for the socket has too long a name.
     #[error("{} is too long a name for a socket: set TMPDIR to a shorter folder, or use --listen-port", .0.display())]
     TooLong(PathBuf),
 }
 
-/// The meeting point. The folder of the socket goes when this is dropped.
+/// The meeting point. Its folder goes when this is dropped.
 #[derive(Debug)]
 pub(super) enum Endpoint {
-    Socket { path: PathBuf, _dir: TempDir },
-    Port(NonZeroU16),
+    Socket {
+        path: PathBuf,
+        _folder: Folder,
+    },
+    /// Everybody on this machine reaches the port, so both ends show certificates, which are in the folder.
+    Port {
+        port: NonZeroU16,
+        folder: Folder,
+    },
 }
 
 impl Endpoint {
-    /// Checks that `port` is free, or makes a folder for a socket.
-    pub(super) fn open(port: Option<NonZeroU16>) -> Result<Self, EndpointError> {
+    /// Checks that `port` is free and makes certificates for a capture that lasts so long, or makes a folder for a socket.
+    pub(super) fn open(port: Option<NonZeroU16>, lasts: Duration) -> Result<Self, EndpointError> {
+        let parent = std::env::temp_dir();
         match port {
-            Some(port) => free_port(port).map(|()| Self::Port(port)),
-            None => Self::socket_in(&std::env::temp_dir()),
+            Some(port) => free_port(port).and_then(|()| Self::port_in(&parent, port, lasts)),
+            None => Self::socket_in(&parent),
         }
     }
 
     fn socket_in(parent: &Path) -> Result<Self, EndpointError> {
-        remove_deserted(parent);
-        let dir = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .tempdir_in(parent)
-            .map_err(|source| EndpointError::Folder { parent: parent.to_owned(), source })?;
-        let path = dir.path().join(SOCKET);
+        let folder = folder_in(parent)?;
+        let path = folder.path().join(SOCKET);
         if path.as_os_str().len() > LONGEST_SOCKET_PATH {
             return Err(EndpointError::TooLong(path));
         }
-        Ok(Self::Socket { path, _dir: dir })
+        Ok(Self::Socket { path, _folder: folder })
     }
 
-    /// The collector's `--listen`.
-    pub(super) fn listen(&self) -> OsString {
+    fn port_in(parent: &Path, port: NonZeroU16, lasts: Duration) -> Result<Self, EndpointError> {
+        let folder = folder_in(parent)?;
+        let made = Certificates::local(lasts, SystemTime::now())?;
+        for (name, text) in [
+            (CA, &made.ca),
+            (COLLECTOR.0, &made.collector.certificate),
+            (COLLECTOR.1, &made.collector.key),
+            (AGENT.0, &made.agent.certificate),
+            (AGENT.1, &made.agent.key),
+        ] {
+            let written = create(&folder.path().join(name)).and_then(|mut file| file.write_all(text.as_bytes()));
+            written.map_err(|source| EndpointError::Folder { parent: parent.to_owned(), source })?;
+        }
+        Ok(Self::Port { port, folder })
+    }
+
+    /// The collector's options.
+    pub(super) fn collector_args(&self) -> Vec<OsString> {
         match self {
-            Self::Socket { path, .. } => unix_address(path),
-            Self::Port(port) => format!("{}:{port}", Ipv4Addr::LOCALHOST).into(),
+            Self::Socket { path, .. } => vec!["--listen".into(), unix_address(path)],
+            Self::Port { port, folder } => vec![
+                "--listen".into(),
+                format!("{}:{port}", Ipv4Addr::LOCALHOST).into(),
+                "--tls-dir".into(),
+                folder.path().into(),
+            ],
         }
     }
 
@@ -87,9 +121,13 @@ impl Endpoint {
     pub(super) fn target(&self) -> Vec<(&'static str, OsString)> {
         match self {
             Self::Socket { path, .. } => vec![("TARGET_HOST", unix_address(path))],
-            Self::Port(port) => {
-                vec![("TARGET_HOST", Ipv4Addr::LOCALHOST.to_string().into()), ("TARGET_PORT", port.to_string().into())]
-            }
+            Self::Port { port, folder } => vec![
+                ("TARGET_HOST", Ipv4Addr::LOCALHOST.to_string().into()),
+                ("TARGET_PORT", port.to_string().into()),
+                ("TARGET_TLS_CA_CERT_PATH", folder.path().join(CA).into()),
+                ("TARGET_TLS_USER_CERT_PATH", folder.path().join(AGENT.0).into()),
+                ("TARGET_TLS_USER_KEY_PATH", folder.path().join(AGENT.1).into()),
+            ],
         }
     }
 
@@ -97,9 +135,13 @@ impl Endpoint {
     pub(super) fn is_listening(&self) -> bool {
         match self {
             Self::Socket { path, .. } => path.exists(),
-            Self::Port(port) => TcpStream::connect((Ipv4Addr::LOCALHOST, port.get())).is_ok(),
+            Self::Port { port, .. } => TcpStream::connect((Ipv4Addr::LOCALHOST, port.get())).is_ok(),
         }
     }
+}
+
+fn folder_in(parent: &Path) -> Result<Folder, EndpointError> {
+    Folder::new(parent).map_err(|source| EndpointError::Folder { parent: parent.to_owned(), source })
 }
 
 fn unix_address(path: &Path) -> OsString {
@@ -117,51 +159,18 @@ fn free_port(port: NonZeroU16) -> Result<(), EndpointError> {
     }
 }
 
-/// Removes the folders of sessions that were killed: nobody listens on their socket any more, or it has been gone for
-/// longer than any collector takes to make one.
-fn remove_deserted(parent: &Path) {
-    let ours = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with(PREFIX));
-    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten().filter(|entry| ours(&entry.file_name())) {
-        let folder = entry.path();
-        // Others than the owner may not, and a folder that is in use after all is not empty.
-        let _ = if is_deserted(&folder.join(SOCKET)) {
-            std::fs::remove_dir_all(&folder)
-        } else if is_old(&folder) {
-            std::fs::remove_dir(&folder)
-        } else {
-            Ok(())
-        };
-    }
-}
-
-fn is_old(folder: &Path) -> bool {
-    let changed = folder.metadata().and_then(|metadata| metadata.modified());
-    changed.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED))
-}
-
-#[cfg(unix)]
-fn is_deserted(socket: &Path) -> bool {
-    let answer = std::os::unix::net::UnixStream::connect(socket);
-    answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-#[cfg(not(unix))]
-fn is_deserted(_socket: &Path) -> bool {
-    false
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use std::os::unix::net::UnixListener;
-    use std::time::SystemTime;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_socket_has_a_folder_that_goes_with_it() {
         let parent = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::socket_in(parent.path()).unwrap();
-        assert!(endpoint.listen().to_str().unwrap().starts_with("unix:/"));
-        assert_eq!(endpoint.target(), [("TARGET_HOST", endpoint.listen())]);
+        let listen = endpoint.collector_args().remove(1);
+        assert!(listen.to_str().unwrap().starts_with("unix:/"));
+        assert_eq!(endpoint.target(), [("TARGET_HOST", listen)]);
         assert!(!endpoint.is_listening());
         assert_eq!(parent.path().read_dir().unwrap().count(), 1);
         drop(endpoint);
@@ -172,32 +181,22 @@ mod tests {
     fn a_port_that_is_taken_is_refused() {
         let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = NonZeroU16::new(other.local_addr().unwrap().port()).unwrap();
-        let error = Endpoint::open(Some(port)).unwrap_err().to_string();
+        let error = Endpoint::open(Some(port), Duration::ZERO).unwrap_err().to_string();
         assert_eq!(error, format!("port {port} of 127.0.0.1 is in use: choose another --listen-port, or leave it out"));
     }
 
     #[test]
-    fn only_deserted_folders_are_removed() {
+    fn a_port_has_certificates_that_only_this_user_can_read() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = |name: &str| {
-            let dir = parent.path().join(name);
-            std::fs::create_dir(&dir).unwrap();
-            dir
-        };
-        let (dead, live) = (folder("oc-netobserv-dead"), folder("oc-netobserv-live"));
-        let (young, foreign) = (folder("oc-netobserv-young"), folder("other"));
-        let (old, old_live) = (folder("oc-netobserv-old"), folder("oc-netobserv-old-live"));
-        let _old_listener = UnixListener::bind(old_live.join(SOCKET)).unwrap();
-        let long_ago = SystemTime::now() - 2 * ABANDONED;
-        for dir in [&old, &old_live] {
-            std::fs::File::open(dir).unwrap().set_modified(long_ago).unwrap();
+        let endpoint = Endpoint::port_in(parent.path(), NonZeroU16::MIN, Duration::from_secs(60)).unwrap();
+        let Endpoint::Port { folder, .. } = &endpoint else { panic!("{endpoint:?}") };
+        assert_eq!(endpoint.collector_args()[2..], [OsString::from("--tls-dir"), folder.path().into()]);
+        let named: Vec<_> = endpoint.target().into_iter().skip(2).map(|(_, path)| PathBuf::from(path)).collect();
+        assert!(named.len() == 3 && named.iter().all(|path| path.is_file()), "{named:?}");
+        for entry in folder.path().read_dir().unwrap() {
+            let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o600);
         }
-        drop(UnixListener::bind(dead.join(SOCKET)).unwrap());
-        drop(UnixListener::bind(foreign.join(SOCKET)).unwrap());
-        let _listener = UnixListener::bind(live.join(SOCKET)).unwrap();
-        remove_deserted(parent.path());
-        assert_eq!([&dead, &old].map(|dir| dir.exists()), [false, false]);
-        assert_eq!([&live, &old_live, &young, &foreign].map(|dir| dir.exists()), [true; 4]);
     }
 
     #[test]

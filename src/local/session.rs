@@ -208,8 +208,13 @@ impl Session {
 
     /// Asks a child to end, and kills it when it does not.
     fn stop(&mut self, who: Who, grace: Duration) {
+        let no_agent = who == Who::Collector && matches!(self.failed, Some((Who::Agent, Ending::Code(_))));
         let Some(member) = self.running(who) else { return };
-        member.child.terminate();
+        if no_agent {
+            member.child.end_without_agent();
+        } else {
+            member.child.terminate();
+        }
         member.asked = true;
         self.wait_for(who, grace);
         if let Some(member) = self.running(who) {

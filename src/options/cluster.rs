@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Capture, Keylog, OptionError, did_you_mean, duration, images, not_allowed, switch};
+use netobserv_contract::duration;
+
+use super::{Capture, Keylog, OptionError, did_you_mean, images, not_allowed, switch};
 use crate::cli::{AccessArgs, CommandArgs, FlowsArgs};
 use crate::images::Images;
 use crate::plan::{DEFAULT_NAMESPACE, Kind};
@@ -216,12 +218,12 @@ fn is_label(text: &str, longest: usize, allowed: impl Fn(char) -> bool) -> bool 
 }
 
 fn time(option: &'static str, text: &str) -> Result<Duration, OptionError> {
-    let time = duration::parse(text).filter(|time| !time.is_zero());
+    let time = duration::parse(text).ok().filter(|time| !time.is_zero());
     time.ok_or_else(|| not_allowed(option, text, "a time of more than zero such as 30s, 5m or 1h30m"))
 }
 
 fn lease(text: &str) -> Result<Duration, OptionError> {
-    let lease = duration::parse(text).filter(|lease| *lease >= SHORTEST_LEASE);
+    let lease = duration::parse(text).ok().filter(|lease| *lease >= SHORTEST_LEASE);
     lease.ok_or_else(|| not_allowed("lease", text, "a time of at least 4s such as 30s or 10m"))
 }
 

@@ -41,7 +41,8 @@ pub enum OptionError {
     /// All packets of all nodes.
     #[error(
         "At least one eBPF filter must be set for packet capture to avoid high resource consumption. \
-         Use netobserv packets help to list filters"
+         Use '{} packets help' to list filters",
+        crate::cli::called()
     )]
     NoFilter,
     /// A query of packets.
@@ -70,7 +71,7 @@ pub enum OptionError {
     #[error("--{0} goes with --local only: in a cluster the collector is reached through its service")]
     LocalOnly(&'static str),
     /// Nodes of a cluster cannot be examined yet.
-    #[error("doctor looks at this machine only: use --local")]
+    #[error("doctor looks at a Linux machine only, and not at a cluster: use --local there")]
     DoctorNeedsLocal,
     /// A query that is none, with the place that is wrong.
     #[error("--query: {0}")]

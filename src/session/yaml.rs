@@ -1,12 +1,12 @@
 //! `--yaml`: the objects of a capture as text, for those who apply them in their own way.
 
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use chrono::Local;
+use netobserv_contract::files;
 
 use super::{SessionError, plan};
 use crate::certificates::Certificates;
@@ -64,14 +64,10 @@ fn create(settings: &Settings, stem: &str, text: &str) -> Result<PathBuf, YamlEr
     let names = std::iter::once(format!("{stem}.yml")).chain((2..).map(|n| format!("{stem}-{n}.yml")));
     let mut path = dir.clone();
     let failed = |path: &PathBuf, source| YamlError { path: path.clone(), source };
-    std::fs::create_dir_all(dir).map_err(|source| failed(dir, source))?;
+    files::create_folder(dir).map_err(|source| failed(dir, source))?;
     for name in names {
         path = dir.join(name);
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(&path) {
+        match files::create(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(failed(&path, source)),
             Ok(mut file) => {

@@ -74,6 +74,14 @@ impl World {
         Running { child: command.spawn().expect("the script starts") }.outcome()
     }
 
+    /// Runs lines of a shell, for which `$NETOBSERV` is the plugin.
+    #[track_caller]
+    pub(crate) fn run_shell(&self, lines: &str) -> Outcome {
+        let mut command = self.program(Path::new("sh"), &["-c", lines]);
+        command.env("NETOBSERV", env!("CARGO_BIN_EXE_oc-netobserv"));
+        Running { child: command.spawn().expect("the shell starts") }.outcome()
+    }
+
     fn command(&self, words: &[impl AsRef<std::ffi::OsStr>]) -> Command {
         self.program(Path::new(env!("CARGO_BIN_EXE_oc-netobserv")), words)
     }

@@ -45,7 +45,7 @@ pub(super) fn keep_rows(word: &str) -> Result<u32, String> {
 
 /// A duration as Go writes them.
 pub(crate) fn duration(word: &str) -> Result<Duration, String> {
-    netobserv_wire::duration::parse(word).map_err(|_| "use a duration such as 30s, 5m or 1h30m".into())
+    netobserv_contract::duration::parse(word).map_err(|_| "use a duration such as 30s, 5m or 1h30m".into())
 }
 
 pub(super) fn session(word: &str) -> Result<String, String> {

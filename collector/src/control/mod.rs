@@ -4,12 +4,13 @@
 pub mod command;
 mod running;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use netobserv_contract::files::create_folder;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -104,7 +105,7 @@ impl Control {
     /// When the folder is not writable.
     pub fn renew(&self) -> io::Result<()> {
         self.make()?;
-        let file = OpenOptions::new().create(true).append(true).open(self.dir.join(LEASE))?;
+        let file = open(&self.dir.join(LEASE))?;
         file.set_modified(SystemTime::now())
     }
 
@@ -119,7 +120,7 @@ impl Control {
     /// When the folder is not writable.
     pub fn ask_to_finish(&self) -> io::Result<()> {
         self.make()?;
-        File::create(self.dir.join(FINISH)).map(drop)
+        open(&self.dir.join(FINISH)).map(drop)
     }
 
     /// Where the secrets are that were sent.
@@ -133,7 +134,7 @@ impl Control {
     /// When the folder is not writable, or there would be more than `most` bytes.
     pub fn add_secrets(&self, lines: &[u8], most: u64) -> io::Result<()> {
         self.make()?;
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(self.keylog())?;
+        let mut file = open(&self.keylog())?;
         if file.metadata()?.len() + lines.len() as u64 > most {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes of secrets")));
         }
@@ -152,12 +153,14 @@ impl Control {
 
     fn write(&self, status: &Status) -> io::Result<()> {
         let (path, new) = (self.dir.join(STATE_FILE), self.dir.join("state.new"));
-        fs::write(&new, serde_json::to_vec(status)?)?;
+        let file = open(&new)?;
+        file.set_len(0)?;
+        (&file).write_all(&serde_json::to_vec(status)?)?;
         fs::rename(new, path)
     }
 
     fn make(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)
+        create_folder(&self.dir)
     }
 
     fn is_locked(&self) -> io::Result<bool> {
@@ -173,7 +176,7 @@ impl Control {
     }
 
     fn lock(&self) -> io::Result<Flock<File>> {
-        let file = OpenOptions::new().create(true).append(true).open(self.dir.join(LOCK))?;
+        let file = open(&self.dir.join(LOCK))?;
         // Those who look hold it for a moment, shared.
         for _ in 0..50 {
             match Flock::lock(file.try_clone()?, FlockArg::LockExclusiveNonblock) {
@@ -184,6 +187,11 @@ impl Control {
         }
         Err(io::Error::other("another capture runs there"))
     }
+}
+
+/// Opens a file for its owner alone, to write at its end.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
 use chrono::Utc;
+use netobserv_contract::files::Claim;
 use netobserv_contract::plain;
 use tokio::sync::{Notify, oneshot};
 use tracing::{debug, info};
@@ -17,7 +19,9 @@ use super::talks::Who;
 use super::tally::Tally;
 use super::writer::{Done, Setup, Writer};
 use super::{intake, intake::Outlet};
-use crate::capture::{End, FIRST_NAMES, Server, announce, begin, drain, gaps, keep, speakers, stop_view, until_end};
+use crate::capture::{
+    End, FIRST_NAMES, Server, announce, begin, discard, drain, gaps, keep, speakers, stop_view, until_end,
+};
 use crate::cli::Options;
 use crate::control::Control;
 use crate::counts::Counts;
@@ -39,7 +43,7 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
     let sent = wanted.keylog_sent.then(|| Control::of(&options.output_dir));
     wanted.keylog = wanted.keylog.or_else(|| sent.as_ref().map(Control::keylog));
     let voice = Voice { to_stderr: wanted.to_stdout, quiet: options.quiet };
-    let path = path(&options, &wanted, start)?;
+    let folder = folder(&options, &wanted)?;
     let listener = listen::bind(&options.listen).await?;
 
     let door = Door::open(&options.security)?;
@@ -47,9 +51,15 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
     let (counts, tally, limit) = (Arc::<Counts>::default(), Arc::<Tally>::default(), Arc::<Notify>::default());
     let names = crate::capture::names(&options);
     let (intake, outlet) = intake::way();
-    let volume = match &path {
+    let (ending, several) = (wanted.format.ending(), wanted.rotation.is_some());
+    let mut claim = folder.map(|folder| folder.packets(&options.filename, start, ending, several)).transpose()?;
+    let path = claim.as_ref().map(|claim| claim.path(&format!(".{ending}")));
+    let volume = match claim.as_mut().zip(path.clone()) {
         None => Volume::pipe()?,
-        Some(path) => Volume::disk(path.clone(), wanted.rotation)?,
+        Some((claim, path)) => {
+            let first = (claim.paths()[0].clone(), claim.files().swap_remove(0));
+            Volume::disk(path, wanted.rotation, first)
+        }
     };
     let who = names.clone().map(who);
     let (screen, sightings) = screen(&options, path.is_some()).unzip();
@@ -84,12 +94,16 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
             View::Progress(tokio::spawn(each_second(line)))
         }
     });
+    claim.into_iter().for_each(Claim::keep);
     let end = until_end(&options, started, &mut signals, &limit, work.failed(), &mut running, &mut view).await;
     if matches!(end, End::Lease(_)) {
         crate::summary::mute();
     }
     stop_view(view).await;
-    voice.say(&end.farewell());
+    let in_vain = || end.is_in_vain(&options, &counts) && tally.packets.load(Relaxed) == 0;
+    if !in_vain() {
+        voice.say(&end.farewell());
+    }
     let first = end.signal();
     if !matches!(end, End::Failed) {
         ingest.stop_agents();
@@ -102,6 +116,11 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
     sent.iter().for_each(Control::forget_secrets);
     if let Some(running) = running {
         running.end(&done.as_ref().map_or_else(|error| format!("failed: {error}"), |_| end.reason()));
+    }
+    if in_vain() {
+        discard(&files);
+        done?;
+        return end.without_agents();
     }
     let account = summary::account(started.elapsed(), &end.reason(), &tally, &counts.totals(), &files);
     for line in account.into_iter().chain(gaps(&options, names.as_deref(), &counts, "packets")) {
@@ -123,11 +142,10 @@ fn who(names: Arc<Names>) -> Who {
     Arc::new(move |question| names.find(question))
 }
 
-/// Where the file goes; None for standard output.
-fn path(options: &Options, wanted: &PacketOptions, start: chrono::DateTime<Utc>) -> anyhow::Result<Option<PathBuf>> {
+/// Where the files go; None for standard output.
+fn folder(options: &Options, wanted: &PacketOptions) -> anyhow::Result<Option<Folder>> {
     if !wanted.to_stdout {
-        let folder = Folder::prepare(&options.output_dir, "pcap")?;
-        return Ok(Some(folder.free(options.filename.as_deref(), start, wanted.format.ending())?));
+        return Ok(Some(Folder::prepare(&options.output_dir, "pcap")?));
     }
     if std::io::stdout().is_terminal() {
         bail!("standard output is a terminal: send it to a program, such as `| tshark -r -`, or leave -w out");

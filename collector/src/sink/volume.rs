@@ -70,16 +70,11 @@ impl Volume {
         Ok(Self { to: To::Pipe(output.into()), now: 0, before: 0, number: 1 })
     }
 
-    /// A file that must not be there yet, or the first of several.
-    ///
-    /// # Errors
-    /// When it cannot be created.
-    pub fn disk(path: PathBuf, rotation: Option<Rotation>) -> Result<Self, SinkError> {
-        let first = if rotation.is_some() { numbered(&path, 1) } else { path.clone() };
-        let file = output::create(&first).map_err(SinkError::write(&first))?;
+    /// An empty file, or the first of several, whose names are then those of `path` with their numbers.
+    pub fn disk(path: PathBuf, rotation: Option<Rotation>, (first, file): (PathBuf, File)) -> Self {
         let ring = VecDeque::from([first]);
         let disk = Disk { path, rotation, file, shield: Shield::default(), ring, lost_files: 0 };
-        Ok(Self { to: To::Disk(disk), now: 0, before: 0, number: 1 })
+        Self { to: To::Disk(disk), now: 0, before: 0, number: 1 }
     }
 
     /// Appends bytes that end with a whole packet.
@@ -187,7 +182,10 @@ mod tests {
 
     fn volume(rotation: Option<Rotation>) -> (Volume, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
-        (Volume::disk(dir.path().join("a.pcapng"), rotation).unwrap(), dir)
+        let path = dir.path().join("a.pcapng");
+        let first = if rotation.is_some() { numbered(&path, 1) } else { path.clone() };
+        let file = output::create(&first).unwrap();
+        (Volume::disk(path, rotation, (first, file)), dir)
     }
 
     fn names(dir: &Path) -> Vec<String> {

@@ -1,7 +1,6 @@
 //! The words that agents and collector share: the protocol, and the flow record with its field table.
 
 mod convert;
-pub mod duration;
 pub mod field;
 pub mod flow;
 mod generic;

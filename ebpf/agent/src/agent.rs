@@ -66,6 +66,7 @@ pub enum AgentError {
 pub async fn run(settings: Settings) -> Result<(), AgentError> {
     // Signals that come while the kernel programs are being loaded must not kill half-way.
     let mut end = EndSignals::new()?;
+    kernel::check_proc()?;
     let follow_netns = netns::may_enter_others();
     let mut switches = Switches {
         max_flows: settings.max_flows,

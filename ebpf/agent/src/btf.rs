@@ -4,7 +4,7 @@
 //! programs' constants. Only what that needs is parsed, in place: the whole type graph would cost tens of MiB.
 //! Format: Documentation/bpf/btf.rst of the kernel.
 
-use std::{fs, io};
+use std::{fs, io, path::Path};
 
 /// Where the kernel shows its types.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -13,7 +13,7 @@ pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
     /// The kernel has no BTF, or it cannot be read.
-    #[error("no kernel type information in {VMLINUX} ({0}); the kernel needs CONFIG_DEBUG_INFO_BTF=y")]
+    #[error("{}", unreadable(.0))]
     Unreadable(#[from] io::Error),
     /// Not the format that is known.
     #[error("kernel type information in {VMLINUX} is malformed")]
@@ -21,6 +21,17 @@ pub enum BtfError {
     /// This kernel has no such struct or member.
     #[error("this kernel has no {0}")]
     Missing(String),
+}
+
+/// A folder of each sysfs.
+const KERNEL: &str = "/sys/kernel";
+
+fn unreadable(error: &io::Error) -> String {
+    if Path::new(KERNEL).exists() {
+        format!("no kernel type information in {VMLINUX} ({error}); the kernel needs CONFIG_DEBUG_INFO_BTF=y")
+    } else {
+        format!("/sys is not mounted here, and {VMLINUX} is needed: mount it with 'mount -t sysfs sysfs /sys'")
+    }
 }
 
 const MAGIC: u16 = 0xeb9f;

@@ -96,6 +96,9 @@ impl std::fmt::Display for Report {
 
 /// Looks and tries.
 pub fn examine() -> Report {
+    if let Err(error) = kernel::check_proc() {
+        return Report { findings: vec![Finding::of("proc file system", Err(text(error)))], good: false };
+    }
     let btf = Btf::of_this_kernel();
     let mut findings = vec![
         Finding::of("kernel", kernel::check_version(&kernel::release()).map(|()| version()).map_err(text)),

@@ -54,6 +54,9 @@ pub enum KernelError {
     /// Struct offsets are not to be had.
     #[error(transparent)]
     Btf(#[from] BtfError),
+    /// What the kernel says of processes is nowhere.
+    #[error("/proc is not mounted here, and the agent needs it: mount it with 'mount -t proc proc /proc'")]
+    NoProc,
     /// Too old.
     #[error("kernel {0} is too old: {major}.{minor} or newer is needed", major = OLDEST.0, minor = OLDEST.1)]
     TooOld(String),
@@ -200,6 +203,11 @@ pub fn take_hash(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, KernelE
         Some(Map::HashMap(data)) => Ok(data),
         _ => Err(KernelError::NotInObject(name)),
     }
+}
+
+/// Capabilities, the release and network namespaces are read there; without it each would seem to be missing.
+pub(crate) fn check_proc() -> Result<(), KernelError> {
+    if std::path::Path::new("/proc/self").exists() { Ok(()) } else { Err(KernelError::NoProc) }
 }
 
 /// The release as `uname -r` prints it.

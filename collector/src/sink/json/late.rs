@@ -34,7 +34,7 @@ pub(super) fn fill(path: &Path, objects: &Objects, names: &Names, deadline: Inst
 
 fn write_copy(path: &Path, copy: &Path, objects: &Objects, names: &Names, end: Instant) -> io::Result<(Filled, u64)> {
     let mut rows = BufReader::with_capacity(BUFFER, File::open(path)?);
-    let mut copy = BufWriter::with_capacity(BUFFER, File::create_new(copy)?);
+    let mut copy = BufWriter::with_capacity(BUFFER, crate::output::create(copy)?);
     let (mut line, mut row, mut filled, mut bytes) = (Vec::new(), Vec::new(), Filled::default(), 0);
     let (mut number, mut in_time) = (0_u32, true);
     loop {

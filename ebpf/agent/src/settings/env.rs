@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
+use netobserv_contract::duration;
 use netobserv_ebpf_common::packets::MOST;
-use netobserv_wire::duration;
 
 use super::{
     SettingError, Settings, Target,
