@@ -183,7 +183,7 @@ fn a_file_whose_name_steers_a_terminal_is_not_copied() {
         let listed = format!("[{{\"path\":\"{name}\",\"size\":0,\"sha256\":\"\"}}]");
         let world = World::new().file("answers/files", listed);
         let outcome = world.run(&["flows"]);
-        assert_plain(&outcome, "which is no place below the output folder");
+        assert_plain(&outcome, "which is not a file of a capture");
         assert_eq!(outcome.code, Some(1));
     }
 }
