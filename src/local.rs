@@ -225,7 +225,10 @@ fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError
     if matches!(result, Err(LocalError::Reported { .. } | LocalError::Said(_))) {
         output.discard_empty();
     }
-    if output.exists() && !quiet {
+    if quiet {
+        return;
+    }
+    if output.exists() {
         say(&output.to_string());
     } else if result.is_ok() && output.base().is_some() {
         say("it was ended before it captured anything: there are no files");
