@@ -45,6 +45,12 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 sysroot=$("$rustc" --print sysroot)
+core=("$sysroot"/lib/rustlib/bpfel-unknown-none/lib/libcore-*.rlib)
+if [ ! -e "${core[0]}" ]; then
+    echo "error: $rustc has no core library for bpfel-unknown-none; run $0 --install (Debian: libstd-rust-web-dev-bpf)," >&2
+    echo "or name a compiler that has one in BPF_RUSTC and BPF_CARGO" >&2
+    exit 3
+fi
 llvm=$("$rustc" -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 target_dir=$PWD/target/bpf
 # bpf-linker takes the first libLLVM on LD_LIBRARY_PATH: give it a folder with rustc's own and no other.
@@ -64,13 +70,17 @@ printf '[workspace]\nresolver = "3"\nmembers = ["kernel"]\nexclude = ["common"]\
 sed -i '/^\[profile/,$d' "$stage/kernel/Cargo.toml"
 mv "$stage/kernel/Cargo.lock" "$stage/"
 
+# Where the sources of the standard library are installed (rust-web-src), the compiler names them after their own folder, else
+# after the one that the library was built in: the second name holds for both.
+library=$(grep -aoEm 1 '/[[:graph:]]*/library/core/src/[a-z]+\.rs' "${core[0]}" | head -n 1 | sed 's,/library/core/.*,,')
+
 # No path of this machine may reach the object: what is built elsewhere must be equal, byte for byte.
 registry=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -mindepth 1 -maxdepth 1 -type d 2>/dev/null | head -n 1)
 flags=(
     -Ctarget-cpu=v3 -Cdebuginfo=2 -Clink-arg=--btf '--cfg=bpf_target_arch="x86_64"'
     "--remap-path-prefix=$stage=ebpf"
     "--remap-path-prefix=${registry:-none}=registry"
-    "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=rust"
+    "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=$library"
 )
 # RUSTC_BOOTSTRAP: aya-ebpf uses inline assembly, which is not stable for BPF.
 encoded=$(printf '%s\x1f' "${flags[@]}")
