@@ -43,12 +43,14 @@ struct Decoder<'a> {
     bytes: &'a [u8],
     /// The next layer begins here.
     at: usize,
+    /// Bytes of the packet that were on the wire and are not here.
+    beyond: usize,
     layers: Vec<Layer>,
 }
 
 /// The layers of a frame that begins with its Ethernet header; a cut header ends them.
 pub(crate) fn layers(frame: &[u8]) -> Vec<Layer> {
-    let mut decoder = Decoder { bytes: frame, at: 0, layers: Vec::new() };
+    let mut decoder = Decoder { bytes: frame, at: 0, beyond: 0, layers: Vec::new() };
     let mut next = decoder.ethernet();
     while let Some(what) = next.filter(|_| decoder.layers.len() < MOST_LAYERS) {
         next = match what {
@@ -98,6 +100,7 @@ impl<'a> Decoder<'a> {
 
     /// The bytes behind this layer end after so many more: what follows is padding.
     fn limit(&mut self, length: usize) {
+        self.beyond = (self.at + length).saturating_sub(self.bytes.len());
         self.bytes = &self.bytes[..self.bytes.len().min(self.at + length)];
     }
 

@@ -72,6 +72,21 @@ fn the_last_known_layer_sums_a_frame_up() {
 }
 
 #[test]
+fn the_length_of_a_segment_is_that_on_the_wire() {
+    for frame in [ipv4(), frame().ipv6("fd00::1", "fd00::2")] {
+        let bytes = frame.tcp(48752, 80, 16).payload(10_512).build();
+        for kept in [bytes.len(), 2_048, 90] {
+            let (name, info) = summary(&bytes[..kept]);
+            assert_eq!(
+                (name, info.as_str()),
+                ("TCP", "48752 → 80 [ACK] seq 1 ack 1 win 65535 len 10512"),
+                "{kept} kept"
+            );
+        }
+    }
+}
+
+#[test]
 fn layers_lie_side_by_side_and_cover_the_frame() {
     let bytes = frame().vlan(0x88a8, 7).vlan(0x8100, 5).ipv6("fd00::1", "fd00::2").extension(0, &[1, 4, 0, 0, 0, 0]);
     let bytes = bytes.tcp(1, 2, 0x12).payload(9).build();

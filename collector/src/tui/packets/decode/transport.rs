@@ -26,7 +26,8 @@ impl Decoder<'_> {
         let (src, dst, seq, ack) = (self.u16(0)?, self.u16(2)?, self.u32(4)?, self.u32(8)?);
         let (header, flags, window) = (usize::from(self.u8(12)? >> 4) * 4, self.u8(13)?, self.u16(14)?);
         let header = header.max(20);
-        let carried = self.left().len().saturating_sub(header);
+        // As on the wire, also where less was kept.
+        let carried = (self.left().len() + self.beyond).saturating_sub(header);
         let names = tcp_flags(flags.into());
         let fields = vec![
             ("Ports", format!("{src} → {dst}")),
