@@ -52,8 +52,9 @@ impl Flow {
 
 fn layer3(record: &Record, flow: &mut Flow) {
     let Some(network) = record.network.as_ref().filter(|_| is_ip(record)) else { return };
-    flow.src_addr = network.src_addr.as_ref().and_then(address);
-    flow.dst_addr = network.dst_addr.as_ref().and_then(address);
+    let read = if record.eth_protocol == ETYPE_IPV6 { as_sent } else { address };
+    flow.src_addr = network.src_addr.as_ref().and_then(read);
+    flow.dst_addr = network.dst_addr.as_ref().and_then(read);
     flow.dscp = Some(network.dscp as u8);
     let transport = record.transport.unwrap_or_default();
     let proto = transport.protocol as u8;
@@ -219,11 +220,16 @@ fn mac(packed: u64) -> Mac {
     mac
 }
 
-/// IPv4 in IPv6 clothes becomes IPv4 again; a text of another length than 16 is no address.
+/// An address that agents may send mapped: `::ffff:10.0.0.1` is 10.0.0.1.
 fn address(ip: &pbflow::Ip) -> Option<IpAddr> {
+    as_sent(ip).map(|address| address.to_canonical())
+}
+
+/// An address of the family that it was sent in: IPv6 packets may carry mapped ones. Other than 16 bytes are no address.
+fn as_sent(ip: &pbflow::Ip) -> Option<IpAddr> {
     match ip.ip_family.as_ref()? {
         IpFamily::Ipv4(number) => Some(Ipv4Addr::from(*number).into()),
-        IpFamily::Ipv6(bytes) => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?).to_canonical()),
+        IpFamily::Ipv6(bytes) => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?).into()),
     }
 }
 

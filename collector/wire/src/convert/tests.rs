@@ -83,10 +83,14 @@ fn a_frame_without_ip_has_macs_and_its_type_only() {
 }
 
 #[test]
-fn ipv6_is_kept_and_mapped_ipv4_is_ipv4() {
+fn addresses_are_of_the_family_of_their_packet() {
     let network = Network { src_addr: v6("fd00::1"), dst_addr: v6("::ffff:10.1.2.3"), dscp: 0 };
-    let record = Record { eth_protocol: 0x86dd, network: Some(network), ..record(17) };
-    check(&record, json!({"SrcAddr": "fd00::1", "DstAddr": "10.1.2.3", "Dscp": 0, "Flags": null, "SrcPort": 40_000}));
+    let ipv6 = Record { eth_protocol: 0x86dd, network: Some(network.clone()), ..record(17) };
+    let wanted =
+        json!({"SrcAddr": "fd00::1", "DstAddr": "::ffff:10.1.2.3", "Dscp": 0, "Flags": null, "SrcPort": 40_000});
+    check(&ipv6, wanted);
+    // An agent may send all addresses as 16 bytes.
+    check(&Record { network: Some(network), ..record(17) }, json!({"DstAddr": "10.1.2.3"}));
 }
 
 #[test]
