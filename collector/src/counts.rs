@@ -87,6 +87,8 @@ pub struct Losses {
     pub export_bytes: u64,
     /// Packets that took the overflow path; not lost.
     pub overflow_packets: u64,
+    /// Fragments that were counted with ports 0; not lost.
+    pub portless_fragments: u64,
 }
 
 /// All counters at one moment.
@@ -313,10 +315,11 @@ impl Losses {
             export_packets: status.lost_export_packets,
             export_bytes: status.lost_export_bytes,
             overflow_packets: status.overflow_packets,
+            portless_fragments: status.portless_fragments,
         }
     }
 
-    fn each(self) -> [u64; 8] {
+    fn each(self) -> [u64; 9] {
         [
             self.kernel_packets,
             self.kernel_bytes,
@@ -326,6 +329,7 @@ impl Losses {
             self.export_packets,
             self.export_bytes,
             self.overflow_packets,
+            self.portless_fragments,
         ]
     }
 
@@ -341,6 +345,7 @@ impl Losses {
             export_packets,
             export_bytes,
             overflow_packets,
+            portless_fragments,
         ] = sum;
         Self {
             kernel_packets,
@@ -351,6 +356,7 @@ impl Losses {
             export_packets,
             export_bytes,
             overflow_packets,
+            portless_fragments,
         }
     }
 

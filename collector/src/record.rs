@@ -126,6 +126,7 @@ fn lines(story: &Story, totals: &Totals, pushed: String) -> Vec<(&'static str, V
         ("rows_json", number(totals.json_rows)),
         ("rows_sqlite", number(totals.sqlite_rows)),
         ("overflow_packets", number(totals.losses.overflow_packets)),
+        ("portless_fragments", number(totals.losses.portless_fragments)),
         ("filtered_flows", number(totals.filtered_flows)),
         ("refused_connections", number(totals.refused_connections)),
         ("refused_messages", number(totals.refused_messages)),

@@ -1,7 +1,7 @@
 //! From settings to a running agent, and to its end.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{
         Arc,
@@ -20,7 +20,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    attach::Probes,
+    attach::{AttachError, Probes},
     drain::KernelLosses,
     filter::Filter,
     interfaces::{Names, Place, Selection},
@@ -53,6 +53,14 @@ pub enum AgentError {
         name: String,
         /// Those that exist.
         present: String,
+    },
+    /// REQUIRE_INTERFACES, and the interface is there.
+    #[error("cannot watch interface {name}: {why}")]
+    Unreadable {
+        /// The one that was asked for.
+        name: String,
+        /// What is in the way.
+        why: String,
     },
     /// The filter rules did not get into the kernel.
     #[error("cannot put the filter rules into the kernel: {0}")]
@@ -277,6 +285,7 @@ impl Manager {
             scope: shared.scope.clone(),
             watched: shared.watched.clone(),
             present: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
         };
         let mut listed = 0;
         while listed < namespaces {
@@ -314,6 +323,8 @@ struct State {
     watched: Arc<AtomicU64>,
     /// Names that were there when the listing ended.
     present: BTreeSet<String>,
+    /// Those of them whose frames cannot be read, and why.
+    unreadable: BTreeMap<String, String>,
 }
 
 impl State {
@@ -345,8 +356,13 @@ impl State {
                 self.scope.follow(interface.netns.inode);
                 if !self.selection.matches(&interface.name) {
                     self.leave(interface.place);
-                } else if let Err(error) = self.probes.attach(interface.place, &interface.name, &interface.netns) {
+                } else if let Err(error) =
+                    self.probes.attach(interface.place, &interface.name, interface.link, &interface.netns)
+                {
                     warn!("{} is not watched: {error}", interface.name);
+                    if let AttachError::LinkType(_) = error {
+                        self.unreadable.insert(interface.name, error.to_string());
+                    }
                 } else {
                     self.scope.watch(interface.place);
                 }
@@ -370,6 +386,10 @@ impl State {
     }
 
     fn require(&self) -> Result<(), AgentError> {
+        let unreadable = self.selection.exact_names().find_map(|name| self.unreadable.get_key_value(name));
+        if let Some((name, why)) = unreadable {
+            return Err(AgentError::Unreadable { name: name.clone(), why: why.clone() });
+        }
         let missing = self.selection.exact_names().find(|name| !self.present.contains(*name));
         missing
             .map_or(Ok(()), |name| Err(AgentError::UnknownInterface { name: name.to_owned(), present: self.present() }))

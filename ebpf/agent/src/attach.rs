@@ -19,8 +19,8 @@ use aya::{
 use tracing::{debug, warn};
 
 use crate::{
-    interfaces::Place,
-    kernel::{self, KernelError},
+    interfaces::{Link, Place},
+    kernel::{self, KernelError, Programs},
     netns::Netns,
     settings::{AttachMode, Direction},
     tracepoint::Hooks,
@@ -38,6 +38,9 @@ pub enum AttachError {
     /// The namespace could not be entered.
     #[error("cannot enter its network namespace: {0}")]
     Netns(#[from] std::io::Error),
+    /// Its frames begin with a header that the programs do not know.
+    #[error("frames of its link type (number {0} in linux/if_arp.h) cannot be read")]
+    LinkType(u16),
 }
 
 /// What holds the programs on one interface.
@@ -54,8 +57,7 @@ pub struct Probes {
     ebpf: Ebpf,
     mode: AttachMode,
     directions: Direction,
-    /// At the ingress, at the egress.
-    programs: [&'static str; 2],
+    programs: Programs,
     watched: HashMap<Place, Watched>,
     shared: SharedIndexes,
 }
@@ -67,7 +69,7 @@ impl Probes {
     /// If the object is not ours.
     pub fn new(
         mut ebpf: Ebpf,
-        programs: [&'static str; 2],
+        programs: Programs,
         mode: AttachMode,
         directions: Direction,
     ) -> Result<Self, KernelError> {
@@ -81,12 +83,17 @@ impl Probes {
     }
 
     /// Watches an interface of `netns`. Doing it twice is the same as once.
-    pub fn attach(&mut self, place: Place, name: &str, netns: &Arc<Netns>) -> Result<(), AttachError> {
+    pub fn attach(&mut self, place: Place, name: &str, link: Link, netns: &Arc<Netns>) -> Result<(), AttachError> {
         if self.watched.contains_key(&place) {
             return Ok(());
         }
+        let programs = match link {
+            Link::Ethernet => self.programs.ethernet,
+            Link::Bare => self.programs.bare,
+            Link::Unknown(number) => return Err(AttachError::LinkType(number)),
+        };
         let mut watched = Watched { netns: netns.clone(), name: name.to_owned(), links: vec![], made_clsact: false };
-        let (how, ebpf) = ((self.mode, self.directions, self.programs), &mut self.ebpf);
+        let (how, ebpf) = ((self.mode, self.directions, programs), &mut self.ebpf);
         // Before the first packet of a second interface with this index can be counted.
         self.shared.add(place);
         netns.run(|| attach_all(ebpf, how, name, &mut watched))??;
@@ -188,7 +195,7 @@ fn attach_all(
         if directions != Direction::Both && directions != direction {
             continue;
         }
-        let program = kernel::classifier(ebpf, program)?;
+        let program = kernel::load_classifier(ebpf, program)?;
         let link = match mode {
             AttachMode::Tcx => tcx(program, name, hook)?,
             AttachMode::Tc => clsact(program, name, hook, watched)?,

@@ -17,7 +17,7 @@ use crate::{
     btf::Btf,
     drain::Maps,
     drops::{self, Causes},
-    interfaces::Place,
+    interfaces::{Link, Place},
     kernel::{self, KernelError, OLDEST, Switches},
     netns::{self, Netns},
     process::sockets::Sockets,
@@ -247,7 +247,7 @@ fn attach_in(lab: &Arc<Netns>, mode: AttachMode) -> Result<String, String> {
     let ebpf = kernel::load(switches).map_err(text)?;
     let mut probes = Probes::new(ebpf, kernel::programs(&switches), mode, Direction::Both).map_err(text)?;
     // The loopback interface is the first one of every namespace.
-    probes.attach(Place { netns: lab.inode, ifindex: 1 }, "lo", lab).map_err(text)?;
+    probes.attach(Place { netns: lab.inode, ifindex: 1 }, "lo", Link::Ethernet, lab).map_err(text)?;
     probes.detach_all();
     Ok(match mode {
         AttachMode::Tc => "filters on a qdisc; they are removed when the agent ends in good order".into(),

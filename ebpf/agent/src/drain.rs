@@ -47,6 +47,8 @@ pub struct KernelLosses {
     pub bytes: AtomicU64,
     /// Packets that found room in the ring buffer only. Not lost.
     pub overflow_packets: AtomicU64,
+    /// Fragments whose ports are not known, as the first fragment was not seen before. Not lost.
+    pub portless_fragments: AtomicU64,
     /// DNS messages that found no room in their ring buffer, or that could not be read.
     pub dns_messages: AtomicU64,
     /// Dropped packets whose flow and cause found no room in their map, or that the program did not get to see.
@@ -152,7 +154,8 @@ impl Maps {
         count
     }
 
-    fn counter(&self, counter: Counter) -> u64 {
+    /// A counter of the programs, all CPUs together.
+    pub fn counter(&self, counter: Counter) -> u64 {
         self.counters.get(&(counter as u32), 0).map_or(0, |per_cpu| per_cpu.iter().sum())
     }
 }
@@ -265,6 +268,7 @@ impl Drainer {
         self.losses.packets.store(self.maps.counter(Counter::LostPackets), Relaxed);
         self.losses.bytes.store(self.maps.counter(Counter::LostBytes), Relaxed);
         self.losses.overflow_packets.store(self.maps.counter(Counter::OverflowPackets), Relaxed);
+        self.losses.portless_fragments.store(self.maps.counter(Counter::PortlessFragments), Relaxed);
         let missed = self.maps.drops.as_ref().map_or(0, Drops::missed);
         self.losses.drops.store(self.maps.counter(Counter::LostDrops) + missed, Relaxed);
     }

@@ -235,6 +235,7 @@ impl<O: Outbox> Exporter<O> {
             lost_drop_events: self.losses.drops.load(Relaxed),
             lost_kernel_bytes: self.losses.bytes.load(Relaxed),
             overflow_packets: self.losses.overflow_packets.load(Relaxed),
+            portless_fragments: self.losses.portless_fragments.load(Relaxed),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance,
             ..Default::default()

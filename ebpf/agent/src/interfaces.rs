@@ -16,6 +16,17 @@ pub struct Place {
     pub ifindex: u32,
 }
 
+/// How the frames of an interface begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Link {
+    /// With an Ethernet header.
+    Ethernet,
+    /// With an IP header, or with one that the kernel knows the length of: tunnels, PPP and the like.
+    Bare,
+    /// With something that the programs cannot read; the number is ARPHRD_* of include/uapi/linux/if_arp.h.
+    Unknown(u16),
+}
+
 /// One item of a list of interfaces: `eth0`, or `/veth.*/`.
 #[derive(Debug, Clone)]
 enum Pattern {

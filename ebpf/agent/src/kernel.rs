@@ -88,6 +88,7 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     } else {
         (0, 0, 0)
     };
+    let skb = skb_offsets(&btf)?;
     let sockets = switches.sockets.then(|| sockets::Offsets::find(&btf)).transpose()?;
     let rtt = switches.rtt.then(|| rtt_offsets(&btf)).transpose()?;
     let drops = switches.drops.then(|| drop_constants(&btf)).transpose()?;
@@ -105,6 +106,9 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
         .override_global("SKB_DEV", &dev, true)
         .override_global("DEV_NET", &net, true)
         .override_global("NET_INUM", &inum, true);
+    for (global, offset) in &skb {
+        loader.override_global(global, offset, true);
+    }
     // What packets are captured with, or what flows are counted with, is of the smallest size.
     let max_flows = if switches.snaplen.is_some() { 1 } else { switches.max_flows };
     for map in FLOW_MAPS {
@@ -147,8 +151,9 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
         None => loader.load(OBJECT),
     };
     let mut ebpf = loaded.map_err(|error| classify(&error))?;
-    for name in programs(&switches) {
-        classifier(&mut ebpf, name)?.load().map_err(|error| classify(&error))?;
+    // Those for bare links when the first such link is there: most machines have none.
+    for name in programs(&switches).ethernet {
+        load_classifier(&mut ebpf, name)?;
     }
     if switches.rtt {
         tracepoint::load(&mut ebpf, &btf, rtt::PROGRAM, rtt::TRACEPOINT)?;
@@ -164,8 +169,32 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
 }
 
 /// The programs at the ingress and the egress of an interface.
-pub fn programs(switches: &Switches) -> [&'static str; 2] {
-    if switches.snaplen.is_some() { packets::PROGRAMS } else { ["flow_ingress", "flow_egress"] }
+#[derive(Clone, Copy, Debug)]
+pub struct Programs {
+    /// Where frames begin with an Ethernet header.
+    pub ethernet: [&'static str; 2],
+    /// Where they have none.
+    pub bare: [&'static str; 2],
+}
+
+/// Those that do what is wanted.
+pub fn programs(switches: &Switches) -> Programs {
+    if switches.snaplen.is_some() {
+        packets::PROGRAMS
+    } else {
+        Programs { ethernet: ["flow_ingress", "flow_egress"], bare: ["flow_in_bare", "flow_out_bare"] }
+    }
+}
+
+/// Where the programs find what their context does not show of a packet.
+fn skb_offsets(btf: &Btf) -> Result<[(&'static str, u32); 4], BtfError> {
+    let offset = |member| btf.offset("sk_buff", member);
+    Ok([
+        ("SKB_HEAD", offset("head")?),
+        ("SKB_DATA", offset("data")?),
+        ("SKB_NETWORK_HEADER", offset("network_header")?),
+        ("SKB_CSUM", offset("csum_start")?),
+    ])
 }
 
 fn rtt_offsets(btf: &Btf) -> Result<rtt::Offsets, KernelError> {
@@ -189,6 +218,18 @@ pub const FLOW_MAPS: [&str; 4] = ["FLOWS4_A", "FLOWS4_B", "FLOWS6_A", "FLOWS6_B"
 pub fn classifier<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, KernelError> {
     let program = ebpf.program_mut(name).ok_or(KernelError::NotInObject(name))?;
     program.try_into().map_err(|_| KernelError::NotInObject(name))
+}
+
+/// Has the kernel verify a tc program of the object, unless it has done so.
+///
+/// # Errors
+/// What the kernel said.
+pub fn load_classifier<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, KernelError> {
+    let program = classifier(ebpf, name)?;
+    if program.fd().is_err() {
+        program.load().map_err(|error| classify(&error))?;
+    }
+    Ok(program)
 }
 
 /// A map of the object, taken out so that its owner can move to another thread.

@@ -13,6 +13,8 @@ pub mod places;
 pub mod queue;
 pub mod reader;
 
+use crate::kernel::Programs;
+
 /// Name of the map of rings that single CPUs write.
 pub const HOT_RINGS: &str = "PACKETS_HOT";
 /// Name of the ring buffer's map: it takes what finds no room there.
@@ -22,6 +24,7 @@ pub const RING_BYTES: u32 = 32 << 20;
 /// Bytes of frames that may wait for the collector.
 pub const QUEUE_BYTES: usize = 64 << 20;
 /// Programs at the ingress and the egress of an interface.
-pub const PROGRAMS: [&str; 2] = ["packet_ingress", "packet_egress"];
+pub const PROGRAMS: Programs =
+    Programs { ethernet: ["packet_ingress", "packet_egress"], bare: ["packet_in_bare", "packet_out_bare"] };
 /// The program that sees dropped packets.
 pub const DROPS_PROGRAM: &str = "packet_dropped";

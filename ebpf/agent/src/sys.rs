@@ -156,7 +156,34 @@ pub fn wait_for_running_programs() {
 /// Runs a tc program `repeat` times on a frame, without any interface. Returns its verdict and the mean time of
 /// a run in ns, as the kernel measured it.
 pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<(u32, u32)> {
+    test_run_offloaded(program, frame, repeat, Offload::default())
+}
+
+/// What segmentation offload says of a packet: bytes of payload in each segment, and number of segments.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Offload {
+    /// 0 = it is no super-packet.
+    pub size: u32,
+    /// 0 = not counted yet.
+    pub segments: u32,
+}
+
+/// The same for a super-packet.
+pub fn test_run_offloaded(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    repeat: u32,
+    offload: Offload,
+) -> io::Result<(u32, u32)> {
+    // struct __sk_buff of include/uapi/linux/bpf.h, in words: its length and the two members that are set.
+    const WORDS: usize = 48;
+    const SEGMENTS: usize = 41;
+    const SIZE: usize = 44;
+    let mut context = [0u32; WORDS];
+    (context[SEGMENTS], context[SIZE]) = (offload.segments, offload.size);
     let mut attr = TestRunAttr {
+        ctx_in: context.as_ptr() as u64,
+        ctx_size_in: size_of_val(&context) as u32,
         prog_fd: program.as_raw_fd() as u32,
         data_in: frame.as_ptr() as u64,
         data_size_in: frame.len() as u32,

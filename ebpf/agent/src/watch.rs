@@ -20,7 +20,7 @@ use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
 use tracing::{debug, warn};
 
 use crate::{
-    interfaces::Place,
+    interfaces::{Link, Place},
     netns::{self, Netns},
 };
 
@@ -39,13 +39,15 @@ pub enum Event {
     Present(u32, HashSet<u32>),
 }
 
-/// An interface that frames can be read from.
+/// An interface.
 #[derive(Debug)]
 pub struct Interface {
     /// Where it is.
     pub place: Place,
     /// Its name there.
     pub name: String,
+    /// How its frames begin.
+    pub link: Link,
     /// Its namespace.
     pub netns: Arc<Netns>,
 }
@@ -248,14 +250,23 @@ impl Follower {
 
     async fn added(&self, link: &LinkMessage) {
         let Some(name) = name(link) else { return };
-        if !matches!(link.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback) {
-            return debug!(
-                "{name}: not watched, its frames have no Ethernet header ({:?})",
-                link.header.link_layer_type
-            );
-        }
-        let interface = Interface { place: self.place(link), name: name.to_owned(), netns: self.netns.clone() };
+        let (place, kind) = (self.place(link), frames(link.header.link_layer_type));
+        let interface = Interface { place, name: name.to_owned(), link: kind, netns: self.netns.clone() };
         let _ = self.sender.send(Event::Added(interface)).await;
+    }
+}
+
+/// How frames begin on a link of this type.
+fn frames(kind: LinkLayerType) -> Link {
+    use LinkLayerType as T;
+    match kind {
+        T::Ether | T::Loopback => Link::Ethernet,
+        // tun, WireGuard, XFRM; IPIP and VTI, for IPv4 and IPv6; GRE; 6in4; PPP, SLIP; modems; IP over InfiniBand.
+        T::None | T::Tunnel | T::Tunnel6 | T::Ipgre | T::Ip6gre | T::Sit | T::Ppp | T::Rawip | T::Infiniband => {
+            Link::Bare
+        }
+        T::Slip | T::Cslip | T::Slip6 | T::Cslip6 => Link::Bare,
+        other => Link::Unknown(other as u16),
     }
 }
 

@@ -116,7 +116,7 @@ fn noise(random: &mut Random) -> Vec<u8> {
     let length = 14 + random.below(140);
     let mut frame: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
     let any = random.next() as u16;
-    let ethertype: u16 = random.pick(&[0x0800, 0x86dd, 0x8100, 0x88a8, 0x0806, any]);
+    let ethertype: u16 = random.pick(&[0x0800, 0x86dd, 0x8100, 0x88a8, 0x8847, 0x8864, 0x0806, any]);
     frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
     if length > 14 && random.one_in(2) {
         frame[14] = random.pick(&[0x45, 0x46, 0x4f, 0x60, 0x44]);
@@ -151,5 +151,24 @@ fn model(random: &mut Random) -> Vec<u8> {
         6 => frame.icmp(random.next() as u8, random.below(4) as u8),
         _ => frame.protocol(random.pick(&[0, 47, 51, 59])),
     };
-    frame.payload(random.pick(&[0, 0, 1, 8, 32, 200])).build()
+    let frame = frame.payload(random.pick(&[0, 0, 1, 8, 32, 200])).build();
+    wrap(random, frame)
+}
+
+/// Now and then, puts the packet of an untagged frame into a PPPoE session or behind MPLS labels.
+fn wrap(random: &mut Random, frame: Vec<u8>) -> Vec<u8> {
+    let ppp: u16 = match (frame[12], frame[13]) {
+        (0x08, 0x00) => 0x0021,
+        (0x86, 0xdd) => 0x0057,
+        _ => return frame,
+    };
+    let labels = random.pick(&[1, 2, 4, 5]);
+    let labels = || (0..labels).flat_map(|n| [0, 16 + n, u8::from(n == labels - 1), 64]);
+    let (ethertype, headers): (u16, Vec<u8>) = match random.below(8) {
+        0 => (0x8864, [&[0x11, 0, 0, 1, 0, 9][..], &ppp.to_be_bytes()].concat()),
+        1 => (0x8864, [0x11, 0, 0, 1, 0, 9, 0x02, 0x81].into_iter().chain(labels()).collect()),
+        2 => (0x8847, labels().collect()),
+        _ => return frame,
+    };
+    [&frame[..12], &ethertype.to_be_bytes(), &headers, &frame[14..]].concat()
 }

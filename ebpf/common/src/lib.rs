@@ -36,7 +36,7 @@ pub struct Point {
     pub src_port: u16,
     /// Host order. ICMP and ICMPv6: the code.
     pub dst_port: u16,
-    /// EtherType behind the VLAN tags.
+    /// EtherType behind VLAN tags, and behind MPLS labels and the headers of a PPPoE session if there is IP.
     pub eth_proto: u16,
     /// IP protocol number; 0 for frames that carry no IP.
     pub proto: u8,
@@ -81,7 +81,8 @@ pub struct FlowCount {
     /// Time of the latest packet, CLOCK_MONOTONIC in ns, of the last tick before it (1 to 4 ms): so it may
     /// lie before `first_ns`.
     pub last_ns: u64,
-    /// Sum of the frames' lengths, link-layer header and VLAN tags included.
+    /// Sum of the frames' lengths on the wire, link-layer header and VLAN tags included: each segment of a GSO or GRO
+    /// super-packet with headers of its own.
     pub bytes: u64,
     /// Packets on the wire: a GSO or GRO super-packet counts its segments.
     pub packets: u64,
@@ -318,9 +319,11 @@ pub enum Counter {
     LostDns = 4,
     /// Dropped packets that found no room in their map.
     LostDrops = 5,
+    /// Later fragments of packets whose first fragment was not seen: their ports are not known. Not lost.
+    PortlessFragments = 6,
 }
 /// Number of slots of `COUNTERS`.
-pub const COUNTERS: u32 = 6;
+pub const COUNTERS: u32 = 7;
 
 /// Words of the map `SHARED_INDEX`, with a bit for each ifindex below 65,536. Higher ones count as shared.
 pub const INDEX_WORDS: u32 = 1024;

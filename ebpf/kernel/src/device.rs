@@ -3,7 +3,7 @@
 use aya_ebpf::{EbpfContext, helpers::bpf_probe_read_kernel, macros::map, maps::Array, programs::TcContext};
 use netobserv_ebpf_common::INDEX_WORDS;
 
-use crate::settings::{DEV_NET, FOLLOW_NETNS, NET_INUM, SKB_DEV};
+use crate::settings::{DEV_NET, FOLLOW_NETNS, NET_INUM, SKB_CSUM, SKB_DATA, SKB_DEV, SKB_HEAD, SKB_NETWORK_HEADER};
 
 /// A bit for each ifindex that interfaces of several namespaces share. The agent keeps it.
 #[map]
@@ -44,10 +44,34 @@ pub fn netns(ctx: &TcContext) -> u32 {
     if FOLLOW_NETNS.load() == 0 {
         return 0;
     }
-    read(read(address(ctx), DEV_NET.load()), NET_INUM.load()) as u32
+    read(read(address(ctx), DEV_NET.load()), NET_INUM.load())
+}
+
+/// Where the network header begins, counted from the packet's first byte as programs see it. That is not 0 everywhere on links
+/// without an Ethernet header: some drivers leave there what they took the packet out of.
+#[inline(always)]
+pub fn network(ctx: &TcContext) -> u32 {
+    let at = from_data(ctx, read::<u16>(ctx.as_ptr() as u64, SKB_NETWORK_HEADER.load()));
+    if at < ctx.len() { at } else { 0 }
+}
+
+/// Where the checksum that is still to be made begins, counted from the packet's first byte, and where it goes from there. In a
+/// super-packet that is the innermost transport header. What is there otherwise is without meaning.
+#[inline(always)]
+pub fn checksum(ctx: &TcContext) -> (u32, u16) {
+    let [start, to]: [u16; 2] = read(ctx.as_ptr() as u64, SKB_CSUM.load());
+    (from_data(ctx, start), to)
+}
+
+/// An offset that the kernel counts from the beginning of the buffer.
+#[inline(always)]
+fn from_data(ctx: &TcContext, offset: u16) -> u32 {
+    let skb = ctx.as_ptr() as u64;
+    let (head, data): (u64, u64) = (read(skb, SKB_HEAD.load()), read(skb, SKB_DATA.load()));
+    (head + u64::from(offset)).wrapping_sub(data) as u32
 }
 
 #[inline(always)]
-fn read(base: u64, offset: u32) -> u64 {
-    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const u64) }.unwrap_or(0)
+fn read<T: Copy + Default>(base: u64, offset: u32) -> T {
+    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.unwrap_or_default()
 }

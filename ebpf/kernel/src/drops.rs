@@ -18,7 +18,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use netobserv_ebpf_common::{
-    Counter, DropCount, DropKey, DropOffsets, EGRESS, ETH_IPV4, ETH_IPV6, Key6, NO_IP, Point,
+    Counter, DropCount, DropKey, DropOffsets, EGRESS, ETH_IPV4, ETH_IPV6, Key6, Point,
     filter::DIRECTION_UNKNOWN, mapped,
 };
 
@@ -82,6 +82,11 @@ impl Source for Linear {
     }
 }
 
+#[inline(always)]
+fn linear(skb: *const u8) -> Linear {
+    Linear { head: member(skb, offset!(head)), tail: member(skb, offset!(tail)) }
+}
+
 /// A dropped packet that the rules want.
 pub struct Wanted {
     pub skb: *const u8,
@@ -89,6 +94,8 @@ pub struct Wanted {
     pub reason: u32,
     pub tcp_flags: u32,
     pub sampling: u32,
+    /// Where its transport header begins, counted from `head`; 0 = there is none.
+    l4: u32,
 }
 
 /// The packet at hand, unless it was not really dropped, or nobody wants it.
@@ -107,15 +114,16 @@ pub fn wanted(ctx: &BtfTracePointContext) -> Option<Wanted> {
     let flow = flow(&found);
     let sampling = filter::sampling(&flow, found.tcp_flags, true);
     let wanted = sampling != 0 && filter::chance(sampling);
-    wanted.then_some(Wanted { skb, flow, reason, tcp_flags: found.tcp_flags, sampling })
+    wanted.then_some(Wanted { skb, flow, reason, tcp_flags: found.tcp_flags, sampling, l4: found.l4 })
 }
 
 /// Counts the packet under its flow and reason.
 #[inline(always)]
 pub fn record(ctx: &BtfTracePointContext) {
-    let Some(Wanted { skb, flow, reason, tcp_flags, sampling }) = wanted(ctx) else { return };
+    let Some(wanted) = wanted(ctx) else { return };
+    let Wanted { skb, flow, reason, tcp_flags, sampling, .. } = wanted;
     let mut count = DropCount { sampling, tcp_flags, ..Default::default() };
-    measure(skb, &mut count);
+    measure(&wanted, &mut count);
     place(skb, rx_sk(ctx), &mut count);
     let key = DropKey { flow, reason, _pad: 0 };
     if flows::second() { add(&DROPS_B, &key, &count) } else { add(&DROPS_A, &key, &count) }
@@ -159,8 +167,9 @@ pub fn bytes(skb: *const u8) -> Bytes {
 /// may be left with a pointer to its stack, which the verifier refuses.
 #[inline(never)]
 fn name(skb: *const u8, found: &mut Found) -> u32 {
-    let eth_proto = u16::from_be(member(skb, offset!(protocol)));
-    let packet = Linear { head: member(skb, offset!(head)), tail: member(skb, offset!(tail)) };
+    let eth_proto = protocol(skb);
+    found.eth_proto = eth_proto;
+    let packet = linear(skb);
     let network = usize::from(member::<u16>(skb, offset!(network_header)));
     match eth_proto {
         ETH_IPV4 => packet::v4(packet, network, found),
@@ -168,7 +177,7 @@ fn name(skb: *const u8, found: &mut Found) -> u32 {
         _ => {}
     }
     let mac = member::<u16>(skb, offset!(mac_header));
-    if found.ports[0] == NO_IP && found.proto == 0 {
+    if !found.has_ip() {
         // As at an interface: a frame without readable IP goes by its MAC addresses.
         if mac == NO_MAC || eth_proto < LEAST_ETHERTYPE {
             return 0;
@@ -177,8 +186,13 @@ fn name(skb: *const u8, found: &mut Found) -> u32 {
         found.dst[..6].copy_from_slice(&macs[..6]);
         found.src[..6].copy_from_slice(&macs[6..]);
     }
-    found.eth_proto = eth_proto;
     1
+}
+
+/// The packet's EtherType.
+#[inline(always)]
+pub fn protocol(skb: *const u8) -> u16 {
+    u16::from_be(member(skb, offset!(protocol)))
 }
 
 #[inline(always)]
@@ -191,7 +205,7 @@ fn flow(found: &Found) -> Key6 {
         direction: DIRECTION_UNKNOWN,
         device: 0,
     };
-    if found.eth_proto == ETH_IPV4 && (found.proto != 0 || found.ports[0] != NO_IP) {
+    if found.eth_proto == ETH_IPV4 && found.has_ip() {
         let (src, dst) = (mapped(packet::word(&found.src)), mapped(packet::word(&found.dst)));
         return Key6 { src, dst, at };
     }
@@ -199,16 +213,24 @@ fn flow(found: &Found) -> Key6 {
 }
 
 /// Length and number of frames. The kernel's length begins wherever the packet has got to, so what lies between there
-/// and the network header is added, or taken off.
+/// and the network header is added, or taken off. Each segment of a super-packet has headers of its own.
 #[inline(always)]
-pub fn measure(skb: *const u8, count: &mut DropCount) {
+pub fn measure(wanted: &Wanted, count: &mut DropCount) {
+    let skb = wanted.skb;
     let head: u64 = member(skb, offset!(head));
-    let network = head + u64::from(member::<u16>(skb, offset!(network_header)));
+    let at = member::<u16>(skb, offset!(network_header));
+    let network = head + u64::from(at);
     let length = u64::from(member::<u32>(skb, offset!(len)));
     count.bytes = length.wrapping_add(member::<u64>(skb, offset!(data))).wrapping_sub(network) + ETH;
     // The shared part lies behind the linear one.
     let shared = head + u64::from(member::<u32>(skb, offset!(end)));
     count.packets = u64::from(read::<u16>(shared, offset!(gso_segs))).max(1);
+    if count.packets > 1 {
+        let end = packet::transport_end(linear(skb), wanted.l4, wanted.flow.at.proto);
+        if end != 0 {
+            count.bytes += (count.packets - 1) * (u64::from(end - u32::from(at)) + ETH);
+        }
+    }
     count.first_ns = unsafe { bpf_ktime_get_ns() };
     count.last_ns = count.first_ns;
 }

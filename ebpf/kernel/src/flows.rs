@@ -19,6 +19,7 @@ use crate::{
     device, dns,
     filter::{self, Rules, chance},
     packet::{self, Key},
+    segments::{self, Wire},
     settings::SAMPLING,
     sockets,
     verdicts::{Place, Words},
@@ -48,6 +49,8 @@ static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(SLOTS, 0);
 /// What one packet adds to its flow.
 struct Packet<'a> {
     ctx: &'a TcContext,
+    /// It has no MAC addresses.
+    bare: bool,
     rules: Option<Rules>,
     bytes: u64,
     packets: u64,
@@ -75,23 +78,18 @@ impl FlowKey for Key6 {
     }
 }
 
-/// Counts one packet.
+/// Counts one packet, which begins with an Ethernet header unless it is `BARE`.
 #[inline(always)]
-pub fn account(ctx: &TcContext, direction: u8) {
+pub fn account<const BARE: bool>(ctx: &TcContext, direction: u8) {
     let rules = Rules::in_force();
     if !rules.is_some_and(|rules| rules.sample()) && !chance(SAMPLING.load()) {
         return;
     }
     let device = device::of(ctx);
-    let header = packet::read(ctx, device, direction);
-    let packet = Packet {
-        ctx,
-        rules,
-        bytes: bytes(ctx),
-        packets: segments(ctx),
-        tcp_flags: header.tcp_flags,
-        dscp: header.dscp,
-    };
+    let header = packet::read::<BARE>(ctx, device, direction);
+    let Wire { packets, bytes } = segments::wire(ctx, &header);
+    let packet =
+        Packet { ctx, bare: BARE, rules, bytes, packets, tcp_flags: header.tcp_flags, dscp: header.dscp };
     let second = second();
     // A branch for each map: one call with "either map" could not be inlined by the verifier.
     let counted = match (&header.key, second) {
@@ -109,21 +107,6 @@ pub fn account(ctx: &TcContext, direction: u8) {
 #[inline(always)]
 pub fn second() -> bool {
     ACTIVE.get(0).is_some_and(|active| *active != 0)
-}
-
-/// Packets on the wire: a super-packet of segmentation offload stands for several.
-#[inline(always)]
-fn segments(ctx: &TcContext) -> u64 {
-    let segments = unsafe { (*ctx.skb.skb).gso_segs };
-    if segments == 0 { 1 } else { u64::from(segments) }
-}
-
-/// The length as on the wire. The outer VLAN tag is often kept beside the frame: by the driver, or by the kernel
-/// itself before programs at the ingress run.
-#[inline(always)]
-fn bytes(ctx: &TcContext) -> u64 {
-    let tag = if unsafe { (*ctx.skb.skb).vlan_present } == 0 { 0 } else { 4 };
-    u64::from(ctx.len()) + tag
 }
 
 /// Counts the packet unless the rules do not want it. Returns whether they did.
@@ -205,7 +188,7 @@ unsafe fn atomic_or(to: *mut u32, value: u32) {
 
 #[inline(always)]
 fn first(packet: &Packet, sampling: u32) -> FlowCount {
-    let (dst_mac, src_mac) = packet::macs(packet.ctx);
+    let (dst_mac, src_mac) = if packet.bare { ([0; 6], [0; 6]) } else { packet::macs(packet.ctx) };
     // The exact clock, once a flow: it tells which interface saw the flow first, even within one tick.
     let now = unsafe { bpf_ktime_get_ns() };
     FlowCount {

@@ -1,7 +1,9 @@
 //! Later fragments of an IP packet carry no ports: they are looked up under the first fragment's name.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
-use netobserv_ebpf_common::FragmentKey;
+use netobserv_ebpf_common::{Counter, FragmentKey};
+
+use crate::flows::counter;
 
 /// Least recently used out: a packet whose first fragment is forgotten is still counted, with ports 0.
 #[map]
@@ -13,8 +15,12 @@ pub fn remember(key: &FragmentKey, ports: [u16; 2]) {
     let _ = FRAGMENTS.insert(key, ports, 0);
 }
 
-/// The ports of the first fragment, or 0.
+/// The ports of the first fragment; 0 if it was not seen, which is counted.
 #[inline(always)]
 pub fn ports(key: &FragmentKey) -> [u16; 2] {
-    unsafe { FRAGMENTS.get(key) }.copied().unwrap_or([0; 2])
+    let known = unsafe { FRAGMENTS.get(key) };
+    if known.is_none() {
+        counter(Counter::PortlessFragments, 1);
+    }
+    known.copied().unwrap_or_default()
 }

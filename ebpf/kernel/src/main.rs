@@ -12,6 +12,7 @@ mod fragments;
 mod packet;
 mod packets;
 mod rtt;
+mod segments;
 mod settings;
 mod sockets;
 mod verdicts;
@@ -26,28 +27,56 @@ use netobserv_ebpf_common::{EGRESS, INGRESS};
 /// Accounts what an interface receives. The verdict says "carry on" to TCX (TCX_NEXT) and to clsact alike.
 #[classifier]
 pub fn flow_ingress(ctx: TcContext) -> i32 {
-    flows::account(&ctx, INGRESS);
+    flows::account::<false>(&ctx, INGRESS);
     TC_ACT_UNSPEC
 }
 
 /// Accounts what an interface sends.
 #[classifier]
 pub fn flow_egress(ctx: TcContext) -> i32 {
-    flows::account(&ctx, EGRESS);
+    flows::account::<false>(&ctx, EGRESS);
     TC_ACT_UNSPEC
 }
 
 /// Copies what an interface receives.
 #[classifier]
 pub fn packet_ingress(ctx: TcContext) -> i32 {
-    packets::capture(&ctx, INGRESS);
+    packets::capture::<false>(&ctx, INGRESS);
     TC_ACT_UNSPEC
 }
 
 /// Copies what an interface sends.
 #[classifier]
 pub fn packet_egress(ctx: TcContext) -> i32 {
-    packets::capture(&ctx, EGRESS);
+    packets::capture::<false>(&ctx, EGRESS);
+    TC_ACT_UNSPEC
+}
+
+/// As the first two, at an interface whose frames have no Ethernet header.
+#[classifier]
+pub fn flow_in_bare(ctx: TcContext) -> i32 {
+    flows::account::<true>(&ctx, INGRESS);
+    TC_ACT_UNSPEC
+}
+
+/// As the first two, at an interface whose frames have no Ethernet header.
+#[classifier]
+pub fn flow_out_bare(ctx: TcContext) -> i32 {
+    flows::account::<true>(&ctx, EGRESS);
+    TC_ACT_UNSPEC
+}
+
+/// As the second two, at an interface whose frames have no Ethernet header.
+#[classifier]
+pub fn packet_in_bare(ctx: TcContext) -> i32 {
+    packets::capture::<true>(&ctx, INGRESS);
+    TC_ACT_UNSPEC
+}
+
+/// As the second two, at an interface whose frames have no Ethernet header.
+#[classifier]
+pub fn packet_out_bare(ctx: TcContext) -> i32 {
+    packets::capture::<true>(&ctx, EGRESS);
     TC_ACT_UNSPEC
 }
 

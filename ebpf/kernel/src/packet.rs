@@ -3,6 +3,9 @@
 //! Two ways lead there. The plain frame (untagged, no options, no fragment, TCP or UDP) is read through packet
 //! pointers at constant offsets. Everything else goes through `bpf_skb_load_bytes`, which copes with
 //! variable offsets and with headers outside the linear part of the buffer.
+//!
+//! Links without an Ethernet header (tun, WireGuard, GRE, PPP and others) have programs of their own, so that telling the two
+//! apart costs a packet nothing.
 
 use core::ffi::c_void;
 
@@ -11,7 +14,7 @@ use netobserv_ebpf_common::{
     ETH_IPV4, ETH_IPV6, FLAG_FIN_ACK, FLAG_RST_ACK, FLAG_SYN_ACK, FragmentKey, Key4, Key6, NO_IP, Point, mapped,
 };
 
-use crate::fragments;
+use crate::{device, fragments};
 
 // Protocol numbers: IANA "Assigned Internet Protocol Numbers".
 pub const ICMP: u8 = 1;
@@ -38,6 +41,17 @@ const VLAN_QINQ: u16 = 0x9100;
 /// Tags that are skipped; the driver may have taken one off before.
 const MAX_TAGS: usize = 3;
 
+/// MPLS (RFC 5332): frames to one or to several receivers.
+const MPLS: u16 = 0x8847;
+const MPLS_MULTICAST: u16 = 0x8848;
+/// Labels that are skipped.
+const MAX_LABELS: usize = 4;
+/// The stage of PPPoE that carries packets (RFC 2516), and what its PPP frames carry (IANA "PPP DLL Protocol Numbers").
+const PPPOE: u16 = 0x8864;
+const PPP_IPV4: u16 = 0x0021;
+const PPP_IPV6: u16 = 0x0057;
+const PPP_MPLS: u16 = 0x0281;
+
 /// Length of the Ethernet header.
 const ETH: usize = 14;
 
@@ -54,21 +68,46 @@ pub struct Header {
     pub tcp_flags: u32,
     /// Where the transport header begins; 0 = there is none in this frame.
     pub l4: u32,
+    /// Where the frame begins. Not 0 only without an Ethernet header: GRE has its outer header in front on the way in.
+    pub start: u32,
 }
 
-/// Reads the headers of a frame seen at `device` in `direction`. Frames that carry no readable IP are named by
-/// their EtherType and MAC addresses, so every frame has a key.
+impl Header {
+    /// What both kinds of keys have.
+    #[inline(always)]
+    pub fn at(&self) -> &Point {
+        match &self.key {
+            Key::V4(key) => &key.at,
+            Key::V6(key) => &key.at,
+        }
+    }
+}
+
+/// Reads the headers of a frame seen at `device` in `direction`; `BARE` frames have no Ethernet header. Frames that carry no
+/// readable IP are named by their EtherType and MAC addresses, so every frame has a key.
 #[inline(always)]
-pub fn read(ctx: &TcContext, device: u64, direction: u8) -> Header {
+pub fn read<const BARE: bool>(ctx: &TcContext, device: u64, direction: u8) -> Header {
+    let mut found = Found::default();
+    if BARE {
+        let start = device::network(ctx);
+        let begin = bare_link(ctx.skb.skb, start, &mut found);
+        rest(ctx, begin, &mut found);
+        return header(&found, device, direction, start);
+    }
     if let Some(header) = plain_v4(ctx, device, direction) {
         return header;
     }
     if let Some(header) = plain_v6(ctx, device, direction) {
         return header;
     }
-    let mut found = Found::default();
-    // Its own stack frame: the verifier walks it once, and the plain way keeps its registers.
-    slow(ctx.skb.skb, &mut found);
+    // Stack frames of their own: the verifier walks them once, and the plain way keeps its registers.
+    let begin = link(ctx.skb.skb, &mut found);
+    rest(ctx, begin, &mut found);
+    header(&found, device, direction, 0)
+}
+
+#[inline(always)]
+fn header(found: &Found, device: u64, direction: u8, start: u32) -> Header {
     let at = Point {
         src_port: found.ports[0],
         dst_port: found.ports[1],
@@ -78,12 +117,12 @@ pub fn read(ctx: &TcContext, device: u64, direction: u8) -> Header {
         device,
     };
     // A protocol with ports, which may be as large as that, is never number 0.
-    let key = if found.eth_proto == ETH_IPV4 && (found.proto != 0 || found.ports[0] != NO_IP) {
+    let key = if found.eth_proto == ETH_IPV4 && found.has_ip() {
         Key::V4(Key4 { src: word(&found.src), dst: word(&found.dst), at })
     } else {
         Key::V6(Key6 { src: found.src, dst: found.dst, at })
     };
-    Header { key, dscp: found.dscp, tcp_flags: found.tcp_flags, l4: found.l4 }
+    Header { key, dscp: found.dscp, tcp_flags: found.tcp_flags, l4: found.l4, start }
 }
 
 /// The MAC addresses: destination, source.
@@ -147,7 +186,7 @@ fn plain_v4(ctx: &TcContext, device: u64, direction: u8) -> Option<Header> {
         let at = Point { src_port: be16(p, 34), dst_port: be16(p, 36), eth_proto: ETH_IPV4, proto, direction, device };
         let src = p.add(26).cast::<u32>().read_unaligned();
         let dst = p.add(30).cast::<u32>().read_unaligned();
-        Some(Header { key: Key::V4(Key4 { src, dst, at }), dscp: *p.add(15) >> 2, tcp_flags, l4: 34 })
+        Some(Header { key: Key::V4(Key4 { src, dst, at }), dscp: *p.add(15) >> 2, tcp_flags, l4: 34, start: 0 })
     }
 }
 
@@ -169,7 +208,7 @@ fn plain_v6(ctx: &TcContext, device: u64, direction: u8) -> Option<Header> {
         let src = p.add(22).cast::<[u8; 16]>().read_unaligned();
         let dst = p.add(38).cast::<[u8; 16]>().read_unaligned();
         let dscp = (be16(p, 14) >> 6) as u8 & 0x3f;
-        Some(Header { key: Key::V6(Key6 { src, dst, at }), dscp, tcp_flags, l4: 54 })
+        Some(Header { key: Key::V6(Key6 { src, dst, at }), dscp, tcp_flags, l4: 54, start: 0 })
     }
 }
 
@@ -178,17 +217,33 @@ pub struct Found {
     pub src: [u8; 16],
     pub dst: [u8; 16],
     pub tcp_flags: u32,
-    l4: u32,
+    pub l4: u32,
     pub ports: [u16; 2],
     pub eth_proto: u16,
     pub proto: u8,
     dscp: u8,
 }
 
+impl Found {
+    #[inline(always)]
+    pub fn has_ip(&self) -> bool {
+        self.ports[0] != NO_IP || self.proto != 0
+    }
+}
+
 impl Default for Found {
     #[inline(always)]
     fn default() -> Self {
-        Self { src: [0; 16], dst: [0; 16], tcp_flags: 0, l4: 0, ports: [NO_IP, 0], eth_proto: 0, proto: 0, dscp: 0 }
+        Self {
+            src: [0; 16],
+            dst: [0; 16],
+            tcp_flags: 0,
+            l4: 0,
+            ports: [NO_IP, 0],
+            eth_proto: 0,
+            proto: 0,
+            dscp: 0,
+        }
     }
 }
 
@@ -212,9 +267,26 @@ pub fn load<const N: usize>(from: impl Source, offset: usize) -> Option<[u8; N]>
     from.copy(offset as u32, bytes.as_mut_ptr().cast(), N as u32).then_some(bytes)
 }
 
+/// Where the transport header that begins at `l4` ends; 0 = not known.
+#[inline(always)]
+pub fn transport_end(from: impl Source, l4: u32, proto: u8) -> u32 {
+    match proto {
+        _ if l4 == 0 => 0,
+        // RFC 9293: the data offset counts words of four bytes.
+        TCP => load::<1>(from, l4 as usize + 12).map_or(0, |[words]| l4 + u32::from(words >> 4) * 4),
+        UDP => l4 + 8,
+        SCTP => l4 + 12,
+        _ => 0,
+    }
+}
+
+/// Reads the Ethernet header and what may stand between it and IP. Returns where the packet begins, and the EtherType of the whole
+/// in the upper half; `found` has that of the packet. 0: the frame ends before.
+///
+/// This and [`ip`] have stack frames of their own, one after the other, as all that are active at once must fit into 512 bytes.
 #[inline(never)]
-fn slow(skb: *mut __sk_buff, found: &mut Found) {
-    let Some(eth) = load::<ETH>(skb, 0) else { return };
+fn link(skb: *mut __sk_buff, found: &mut Found) -> u64 {
+    let Some(eth) = load::<ETH>(skb, 0) else { return 0 };
     found.dst[..6].copy_from_slice(&eth[..6]);
     found.src[..6].copy_from_slice(&eth[6..12]);
     found.eth_proto = u16::from_be_bytes([eth[12], eth[13]]);
@@ -223,15 +295,84 @@ fn slow(skb: *mut __sk_buff, found: &mut Found) {
         if !matches!(found.eth_proto, VLAN | VLAN_OUTER | VLAN_QINQ) {
             break;
         }
-        let Some(tag) = load::<4>(skb, offset) else { return };
+        let Some(tag) = load::<4>(skb, offset) else { return 0 };
         found.eth_proto = u16::from_be_bytes([tag[2], tag[3]]);
         offset += 4;
     }
+    u64::from(found.eth_proto) << 32 | unwrap(skb, offset, found) as u64
+}
+
+/// The same of a frame without an Ethernet header. What it carries is known to the kernel alone.
+#[inline(never)]
+fn bare_link(skb: *mut __sk_buff, start: u32, found: &mut Found) -> u64 {
+    found.eth_proto = protocol(skb);
+    u64::from(found.eth_proto) << 32 | unwrap(skb, start as usize, found) as u64
+}
+
+/// Reads the packet that `begin` says of.
+#[inline(always)]
+fn rest(ctx: &TcContext, begin: u64, found: &mut Found) {
+    if begin != 0 && ip(ctx.skb.skb, begin as u32, found) == 0 {
+        found.eth_proto = (begin >> 32) as u16;
+    }
+}
+
+/// Whether there is an IP header, as a number: for a function without a result, the compiler takes the register of it for what the
+/// caller had there, which the verifier refuses.
+#[inline(never)]
+fn ip(skb: *mut __sk_buff, offset: u32, found: &mut Found) -> u32 {
     match found.eth_proto {
-        ETH_IPV4 => v4(skb, offset, found),
-        ETH_IPV6 => v6(skb, offset, found),
+        ETH_IPV4 => v4(skb, offset as usize, found),
+        ETH_IPV6 => v6(skb, offset as usize, found),
         _ => {}
     }
+    u32::from(found.has_ip())
+}
+
+/// The EtherType as the kernel has it: behind the tags that it took off.
+#[inline(always)]
+pub fn protocol(skb: *mut __sk_buff) -> u16 {
+    u16::from_be(unsafe { (*skb).protocol } as u16)
+}
+
+/// Goes behind the headers of a PPPoE session and MPLS labels: IP in them counts as IP, as it does behind VLAN tags.
+#[inline(always)]
+fn unwrap(skb: impl Source, offset: usize, found: &mut Found) -> usize {
+    let offset = if found.eth_proto == PPPOE { pppoe(skb, offset, found) } else { offset };
+    if matches!(found.eth_proto, MPLS | MPLS_MULTICAST) { mpls(skb, offset, found) } else { offset }
+}
+
+/// Goes behind the headers of PPPoE and PPP; says what is there in `found.eth_proto`, if that is known.
+#[inline(always)]
+fn pppoe(skb: impl Source, offset: usize, found: &mut Found) -> usize {
+    // Version and type 1, code 0, session, length; then PPP's protocol.
+    let Some([0x11, 0, _, _, _, _, high, low]) = load::<8>(skb, offset) else { return offset };
+    found.eth_proto = match u16::from_be_bytes([high, low]) {
+        PPP_IPV4 => ETH_IPV4,
+        PPP_IPV6 => ETH_IPV6,
+        PPP_MPLS => MPLS,
+        _ => return offset,
+    };
+    offset + 8
+}
+
+/// Goes behind the labels. Nothing says what follows the last one, but IP has its version there, and what else there is keeps
+/// clear of these two numbers (RFC 4928, 3).
+#[inline(always)]
+fn mpls(skb: impl Source, mut offset: usize, found: &mut Found) -> usize {
+    for _ in 0..MAX_LABELS {
+        let Some(label) = load::<4>(skb, offset) else { return offset };
+        offset += 4;
+        if label[2] & 1 != 0 {
+            match load::<1>(skb, offset).map_or(0, |[first]| first >> 4) {
+                4 => found.eth_proto = ETH_IPV4,
+                6 => found.eth_proto = ETH_IPV6,
+                _ => {}
+            }
+            break;
+        }
+    }
+    offset
 }
 
 #[inline(always)]

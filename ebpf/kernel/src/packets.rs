@@ -60,10 +60,14 @@ trait Bytes: Copy {
     unsafe fn copy(self, to: *mut c_void, length: u32) -> bool;
 }
 
-impl Bytes for *mut __sk_buff {
+/// A packet, from this byte on.
+#[derive(Clone, Copy)]
+struct From(*mut __sk_buff, u32);
+
+impl Bytes for From {
     #[inline(always)]
     unsafe fn copy(self, to: *mut c_void, length: u32) -> bool {
-        unsafe { bpf_skb_load_bytes(self.cast(), 0, to, length) == 0 }
+        unsafe { bpf_skb_load_bytes(self.0.cast(), self.1, to, length) == 0 }
     }
 }
 
@@ -78,15 +82,15 @@ impl Bytes for Address {
     }
 }
 
-/// Copies a frame at an interface, if the rules want it.
+/// Copies a frame at an interface, if the rules want it. It begins with an Ethernet header unless it is `BARE`.
 #[inline(always)]
-pub fn capture(ctx: &TcContext, direction: u8) {
+pub fn capture<const BARE: bool>(ctx: &TcContext, direction: u8) {
     let rules = Rules::in_force();
     let sampled_by_rule = rules.is_some_and(|rules| rules.sample());
     if !sampled_by_rule && !chance(SAMPLING.load()) {
         return;
     }
-    let header = packet::read(ctx, 0, direction);
+    let header = packet::read::<BARE>(ctx, 0, direction);
     let sampling = match &header.key {
         Key::V4(key) => judge(key, header.tcp_flags, rules),
         Key::V6(key) => judge(key, header.tcp_flags, rules),
@@ -94,7 +98,7 @@ pub fn capture(ctx: &TcContext, direction: u8) {
     if sampling == 0 || sampled_by_rule && !chance(sampling) {
         return;
     }
-    hand_on(ctx.skb.skb, direction, sampling);
+    hand_on::<BARE>(ctx.skb.skb, direction, sampling);
 }
 
 #[inline(always)]
@@ -111,10 +115,11 @@ fn judge<K: FlowKey>(key: &K, tcp_flags: u32, rules: Option<Rules>) -> u32 {
 
 /// Its own stack frame, so that reading the headers keeps its registers.
 #[inline(never)]
-fn hand_on(skb: *mut __sk_buff, direction: u8, sampling: u32) {
+fn hand_on<const BARE: bool>(skb: *mut __sk_buff, direction: u8, sampling: u32) {
     let ctx = TcContext::new(skb);
     let (ifindex, netns) = device::place(&ctx);
-    let length = ctx.len();
+    let start = if BARE { device::network(&ctx) } else { 0 };
+    let length = ctx.len() - start;
     let tag = unsafe { if (*skb).vlan_present == 0 { 0 } else { tag((*skb).vlan_proto, (*skb).vlan_tci) } };
     let head = PacketHead {
         time_ns: unsafe { bpf_ktime_get_ns() },
@@ -126,10 +131,11 @@ fn hand_on(skb: *mut __sk_buff, direction: u8, sampling: u32) {
         tag,
         reason: 0,
         direction,
-        bare: 0,
-        eth_proto: 0,
+        bare: u8::from(BARE),
+        eth_proto: if BARE { packet::protocol(skb) } else { 0 },
     };
-    if !put_hot(skb, &head) && !put(skb, &head) {
+    let frame = From(skb, start);
+    if !put_hot(frame, &head) && !put(frame, &head) {
         lost(u64::from(ifindex) | u64::from(netns) << 32, length);
     }
 }
@@ -145,7 +151,7 @@ fn tag(proto: u32, control: u32) -> u32 {
 pub fn dropped(ctx: &BtfTracePointContext) {
     let Some(wanted) = drops::wanted(ctx) else { return };
     let mut count = DropCount::default();
-    drops::measure(wanted.skb, &mut count);
+    drops::measure(&wanted, &mut count);
     drops::place(wanted.skb, drops::rx_sk(ctx), &mut count);
     let bytes = drops::bytes(wanted.skb);
     let head = PacketHead {
@@ -159,7 +165,7 @@ pub fn dropped(ctx: &BtfTracePointContext) {
         reason: wanted.reason,
         direction: DIRECTION_UNKNOWN,
         bare: u8::from(bytes.bare),
-        eth_proto: wanted.flow.at.eth_proto,
+        eth_proto: drops::protocol(wanted.skb),
     };
     if !put(Address(bytes.from), &head) {
         lost(DROPPED, bytes.length);
@@ -168,7 +174,7 @@ pub fn dropped(ctx: &BtfTracePointContext) {
 
 /// Puts a frame into the ring of this CPU. False if it has none, or no room.
 #[inline(always)]
-fn put_hot(skb: *mut __sk_buff, head: &PacketHead) -> bool {
+fn put_hot(frame: From, head: &PacketHead) -> bool {
     let Some(hot) = PACKETS_HOT.get_ptr_mut(unsafe { bpf_get_smp_processor_id() }) else { return false };
     unsafe {
         let busy = &raw mut (*hot).busy;
@@ -176,14 +182,14 @@ fn put_hot(skb: *mut __sk_buff, head: &PacketHead) -> bool {
             return false;
         }
         busy.write_volatile(1);
-        let done = write(hot, skb, head);
+        let done = write(hot, frame, head);
         busy.write_volatile(0);
         done
     }
 }
 
 #[inline(always)]
-unsafe fn write(hot: *mut Hot, skb: *mut __sk_buff, head: &PacketHead) -> bool {
+unsafe fn write(hot: *mut Hot, frame: From, head: &PacketHead) -> bool {
     unsafe {
         let at = (&raw const (*hot).head).read_volatile();
         let end = at + entry_size(head.captured);
@@ -198,7 +204,7 @@ unsafe fn write(hot: *mut Hot, skb: *mut __sk_buff, head: &PacketHead) -> bool {
             return false;
         }
         let length = black_box(length);
-        if length > MOST as u64 || !skb.copy(entry.add(size_of::<PacketHead>()).cast(), length as u32) {
+        if length > MOST as u64 || !frame.copy(entry.add(size_of::<PacketHead>()).cast(), length as u32) {
             return false;
         }
         publish(&raw mut (*hot).head, end);

@@ -22,3 +22,19 @@ pub static DEV_NET: Global<u32> = Global::new(0);
 /// Byte offset of `net.ns.inum`.
 #[unsafe(no_mangle)]
 pub static NET_INUM: Global<u32> = Global::new(0);
+
+/// Byte offset of `sk_buff.head`.
+#[unsafe(no_mangle)]
+pub static SKB_HEAD: Global<u32> = Global::new(0);
+
+/// Byte offset of `sk_buff.data`.
+#[unsafe(no_mangle)]
+pub static SKB_DATA: Global<u32> = Global::new(0);
+
+/// Byte offset of `sk_buff.network_header`.
+#[unsafe(no_mangle)]
+pub static SKB_NETWORK_HEADER: Global<u32> = Global::new(0);
+
+/// Byte offset of `sk_buff.csum_start`, which `csum_offset` follows.
+#[unsafe(no_mangle)]
+pub static SKB_CSUM: Global<u32> = Global::new(0);

@@ -25,6 +25,7 @@ pub mod socket;
 pub mod terminal;
 pub mod tmpfs;
 pub mod trace;
+pub mod tun;
 pub mod wait;
 
 pub use blast::{Blast, Sender, Sent};
@@ -39,6 +40,7 @@ pub use proc::{Finished, Process, Run};
 pub use relay::Relay;
 pub use session::{Ended, LocalCapture};
 pub use trace::Trace;
+pub use tun::Tun;
 pub use wait::wait_for;
 
 /// Returns from the calling test, saying why, when this machine cannot load kernel programs.

@@ -47,11 +47,13 @@ impl Parser {
             rest = &rest[4..];
             tags += 1;
         }
-        let ip = match eth_proto {
-            0x0800 => self.v4(rest),
-            0x86dd => self.v6(rest),
+        let (inner, packet) = unwrap(eth_proto, rest);
+        let ip = match inner {
+            0x0800 => self.v4(packet),
+            0x86dd => self.v6(packet),
             _ => None,
         };
+        let eth_proto = if ip.is_some() { inner } else { eth_proto };
         let at = Point { src_port: NO_IP, dst_port: 0, eth_proto, proto: 0, direction, device: 1 };
         let mac = |at: usize| std::array::from_fn(|n| if n < 6 { frame[at + n] } else { 0 });
         let mut parsed = ip.unwrap_or(Parsed { key: Key6 { src: mac(6), dst: mac(0), at }, dscp: 0, tcp_flags: 0 });
@@ -129,6 +131,30 @@ impl Parser {
         }
         let at = Point { src_port: ports.0, dst_port: ports.1, eth_proto: 0, proto, direction: 0, device: 0 };
         Parsed { key: Key6 { src, dst, at }, dscp, tcp_flags }
+    }
+}
+
+/// EtherType and bytes of what PPPoE sessions (RFC 2516, 4) and MPLS labels (RFC 3032, 2.1) carry.
+fn unwrap(mut eth_proto: u16, mut rest: &[u8]) -> (u16, &[u8]) {
+    if eth_proto == 0x8864 && rest.len() >= 8 && rest[..2] == [0x11, 0] {
+        eth_proto = match be16(&rest[6..]) {
+            0x0021 => 0x0800,
+            0x0057 => 0x86dd,
+            0x0281 => 0x8847,
+            _ => return (eth_proto, rest),
+        };
+        rest = &rest[8..];
+    }
+    if ![0x8847, 0x8848].contains(&eth_proto) {
+        return (eth_proto, rest);
+    }
+    let last = rest.chunks_exact(4).take(4).position(|label| label[2] & 1 == 1);
+    let Some(last) = last else { return (eth_proto, rest) };
+    let packet = &rest[4 * (last + 1)..];
+    match packet.first().map(|first| first >> 4) {
+        Some(4) => (0x0800, packet),
+        Some(6) => (0x86dd, packet),
+        _ => (eth_proto, rest),
     }
 }
 
