@@ -87,17 +87,46 @@ impl Store {
         object
     }
 
-    /// Takes an object away, and with a namespace what is in it.
+    /// Takes an object away, and with a namespace what is in it. One that has finalizers, and the namespace that it is in, stay until
+    /// those are gone.
     pub(crate) fn delete(&mut self, key: &Key) -> Option<Arc<Value>> {
+        let object = self.objects.get(key)?.clone();
+        if key.collection.plural == "namespaces" {
+            self.inside(&key.name).iter().for_each(|key| drop(self.delete(key)));
+        }
+        let finalizers = object["metadata"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+        let has_content = key.collection.plural == "namespaces" && !self.inside(&key.name).is_empty();
+        if !finalizers && !has_content {
+            return self.remove(key);
+        }
+        if object["metadata"]["deletionTimestamp"].is_null() {
+            let mut ending = Value::clone(&object);
+            ending["metadata"]["deletionTimestamp"] = now().into();
+            self.put(key.clone(), ending);
+        }
+        Some(object)
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
         let mut object = self.objects.remove(key)?;
         self.version += 1;
         Arc::make_mut(&mut object)["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.note("DELETED", key.clone(), object.clone());
-        if key.collection.plural == "namespaces" {
-            let inside: Vec<_> = self.objects.keys().filter(|inside| inside.namespace == key.name).cloned().collect();
-            inside.iter().for_each(|key| drop(self.delete(key)));
+        let is_home = |(place, home): &(&Key, &Arc<Value>)| {
+            place.collection.plural == "namespaces"
+                && place.name == key.namespace
+                && home["metadata"]["deletionTimestamp"].is_string()
+        };
+        let home = self.objects.iter().find(is_home).map(|(place, _)| place.clone());
+        if let Some(home) = home.filter(|home| self.inside(&home.name).is_empty()) {
+            self.remove(&home);
         }
         Some(object)
+    }
+
+    /// What is in a namespace.
+    fn inside(&self, namespace: &str) -> Vec<Key> {
+        self.objects.keys().filter(|inside| inside.namespace == namespace).cloned().collect()
     }
 
     /// Whether it is known what happened after this version.
@@ -192,6 +221,23 @@ mod tests {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
         put(&mut store, namespace.clone());
         store.delete(&Key::of(&namespace).unwrap()).unwrap();
+        assert!(store.is_empty());
+    }
+
+    #[test]
+    fn what_has_finalizers_keeps_its_namespace() {
+        let mut store = Store::default();
+        let mut held = pod("a", "Running");
+        held["metadata"]["finalizers"] = json!(["test/held"]);
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+        for object in [&held, &pod("b", "Running"), &namespace] {
+            put(&mut store, object.clone());
+        }
+        store.delete(&Key::of(&namespace).unwrap()).unwrap();
+        assert_eq!(store.len(), 2);
+        assert!(store.get(&Key::of(&held).unwrap()).unwrap()["metadata"]["deletionTimestamp"].is_string());
+        put(&mut store, pod("a", "Running"));
+        store.delete(&Key::of(&held).unwrap()).unwrap();
         assert!(store.is_empty());
     }
 

@@ -11,13 +11,13 @@ use std::time::Duration;
 use netobserv_test_apiserver::Server;
 use netobserv_testkit::link::bridge;
 use netobserv_testkit::netns::unique_interface;
-use netobserv_testkit::proc::binaries;
+use netobserv_testkit::proc::{binaries, signal};
 use netobserv_testkit::terminal::OnTerminal;
-use netobserv_testkit::{Netns, Run, bpf, wait_for};
+use netobserv_testkit::{Netns, Run, Signal, bpf, wait_for};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::kubelet::Kubelet;
+use crate::kubelet::{Kubelet, mounts_of, processes_in};
 use crate::pod::keep_programs;
 use crate::world::{PodState, VARIABLE, World};
 
@@ -93,7 +93,8 @@ impl Node {
 
     fn object(&self) -> Value {
         json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.name, "labels": self.labels()}, "spec": {},
-            "status": {"addresses": [{"type": "InternalIP", "address": self.address.to_string()}]}})
+            "status": {"addresses": [{"type": "InternalIP", "address": self.address.to_string()}],
+                "conditions": [{"type": "Ready", "status": "True"}]}})
     }
 }
 
@@ -173,6 +174,28 @@ impl Cluster {
     /// Plugs it in again.
     pub fn plug(&self, node: &Node) {
         self.fabric.ip(&format!("link set {} up", node.port));
+    }
+
+    /// Stops a node as a loss of its power does: nothing on it answers or goes on, and its pods stay in the cluster as they were. That
+    /// the node is not ready the cluster hears by [`Cluster::miss`].
+    pub fn stop(&self, node: &Node) {
+        write(&self.world().stopped_file(&node.name), "");
+        let pods = self.server.objects("/api/v1/pods");
+        for pod in pods.iter().filter(|pod| pod["spec"]["nodeName"] == *node.name) {
+            let part = |name: &str| pod["metadata"][name].as_str().unwrap_or_default();
+            let (namespace, name) = (part("namespace"), part("name"));
+            let held = json!({"metadata": {"finalizers": ["test/held"]}});
+            self.server.patch_if_there(&format!("/api/v1/namespaces/{namespace}/pods/{name}"), &held);
+            let mounts = self.pid(namespace, name).and_then(mounts_of);
+            let all = mounts.as_deref().map(processes_in).unwrap_or_default();
+            all.into_iter().for_each(|pid| signal(pid, Signal::SIGSTOP));
+        }
+    }
+
+    /// The cluster finds out that a node is not ready.
+    pub fn miss(&self, node: &Node) {
+        let status = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+        self.server.patch(&format!("/api/v1/nodes/{}", node.name), &status);
     }
 
     /// Gives all pods another token, as a kubelet does every hour or so. The old one is good for nothing any more, which no real

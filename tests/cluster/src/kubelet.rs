@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use netobserv_test_apiserver::Server;
-use netobserv_testkit::proc::program_of;
+use netobserv_testkit::proc::{program_of, signal};
 use netobserv_testkit::{Netns, Process, Run, Signal};
 use serde_json::{Value, json};
 
@@ -70,6 +70,9 @@ struct State {
 }
 
 struct Running {
+    node: String,
+    /// The mount namespace that all its processes share, once there is one.
+    rest: Option<PathBuf>,
     /// `None`: it ended, and is to be started again.
     process: Option<Process>,
     /// It is that of the first container, which prepares the others.
@@ -84,6 +87,36 @@ struct Running {
     grace: Duration,
     /// Since when it has been told to end.
     ending: Option<Instant>,
+}
+
+impl Running {
+    /// A container ends with its first process: what `oc exec` started in it is killed.
+    fn kill_the_rest(&self) {
+        let rest = self.rest.as_deref().map(processes_in).unwrap_or_default();
+        rest.into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.process = None;
+        self.kill_the_rest();
+    }
+}
+
+/// The processes of a mount namespace; none for that of this machine, which a pod is in before it has its own.
+pub(crate) fn processes_in(namespace: &Path) -> Vec<i32> {
+    if mounts_of(nix::unistd::getpid().as_raw()).as_deref() == Some(namespace) {
+        return Vec::new();
+    }
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| mounts_of(*pid).is_some_and(|mounts| mounts == namespace)).collect()
+}
+
+/// The mount namespace of a process.
+pub(crate) fn mounts_of(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
 }
 
 impl State {
@@ -131,6 +164,9 @@ impl State {
         self.end_others(&wanted);
         for pod in &pods {
             let name = name_of(pod);
+            if self.pods.get(&name).is_some_and(|running| self.world.has_stopped(&running.node)) {
+                continue;
+            }
             match self.pods.get_mut(&name) {
                 None => self.start_pod(pod),
                 Some(running) if running.uid == text(&pod["metadata"]["uid"]) => self.look_after(pod),
@@ -144,7 +180,7 @@ impl State {
     fn end_others(&mut self, wanted: &HashMap<Name, &str>) {
         let mut gone = Vec::new();
         for (name, running) in &mut self.pods {
-            if wanted.get(name).is_some_and(|uid| *uid == running.uid) {
+            if wanted.get(name).is_some_and(|uid| *uid == running.uid) || self.world.has_stopped(&running.node) {
                 continue;
             }
             let since = *running.ending.get_or_insert_with(|| {
@@ -159,6 +195,7 @@ impl State {
                 process.signal(Signal::SIGKILL);
             }
             if running.process.as_mut().is_none_or(Process::ended) {
+                running.kill_the_rest();
                 gone.push(name.clone());
             }
         }
@@ -176,6 +213,8 @@ impl State {
         let (own, address) = if host { (None, node.address) } else { own_network(node, &name.1) };
         let grace = pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30);
         let mut running = Running {
+            node: node.name.clone(),
+            rest: None,
             process: None,
             prepares: pod["spec"]["initContainers"].is_array(),
             uid: text(&pod["metadata"]["uid"]).to_owned(),
@@ -188,6 +227,8 @@ impl State {
             ending: None,
         };
         running.process = Some(self.process(pod, node, &running));
+        let path = format!("/api/v1/namespaces/{}/pods/{}", name.0, name.1);
+        self.server.patch_if_there(&path, &json!({"spec": {"nodeName": running.node}}));
         self.pods.insert(name, running);
         self.look_after(pod);
     }
@@ -229,11 +270,16 @@ impl State {
     fn look_after(&mut self, pod: &Value) {
         let name = name_of(pod);
         let running = self.pods.get_mut(&name).expect("a pod that was started");
+        if let Some(process) = running.process.as_ref().filter(|_| running.rest.is_none()) {
+            running.rest = mounts_of(process.pid()).filter(|mounts| !processes_in(mounts).is_empty());
+        }
         if running.process.as_mut().is_some_and(Process::ended) {
             let done = running.process.take().expect("it was just there").wait(Duration::from_secs(1));
             if !running.prepares {
                 note(&self.world.ends_file(), &format!("{}/{}: {done}\n", name.0, name.1));
             }
+            running.kill_the_rest();
+            running.rest = None;
             (running.exit, running.ended) = (Some(done.code()), Instant::now());
             let _ = fs::remove_file(self.world.pod_file(&name.0, &name.1));
         }

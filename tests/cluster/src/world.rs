@@ -98,6 +98,16 @@ impl World {
         self.dir.join("logs").join("ends.log")
     }
 
+    /// File that is there when a node has stopped.
+    pub fn stopped_file(&self, node: &str) -> PathBuf {
+        self.dir.join("shared").join(format!("stopped_{node}"))
+    }
+
+    /// Whether a node has stopped: nothing on it answers.
+    pub fn has_stopped(&self, node: &str) -> bool {
+        self.stopped_file(node).exists()
+    }
+
     /// The state of a pod, if it has a process.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<PodState> {
         serde_json::from_slice(&fs::read(self.pod_file(namespace, name)).ok()?).ok()

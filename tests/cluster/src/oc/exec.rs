@@ -3,11 +3,13 @@
 #![allow(clippy::disallowed_methods)] // The door to programs in pods.
 
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crossterm::terminal;
+use nix::sys::signal::{SigHandler, Signal};
 use portable_pty::{CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
 
 use super::Oc;
@@ -21,7 +23,11 @@ pub(crate) fn exec(oc: &Oc, words: &Words) -> Result<u8, String> {
         .map(|name| name.trim_start_matches("pod/"))
         .ok_or("error: pod, type/name or --filename must be specified")?;
     let object = oc.api.get(&format!("/api/v1/namespaces/{}/pods/{name}", words.namespace()))?;
-    object.ok_or_else(|| format!("Error from server (NotFound): pods \"{name}\" not found"))?;
+    let object = object.ok_or_else(|| format!("Error from server (NotFound): pods \"{name}\" not found"))?;
+    if object["spec"]["nodeName"].as_str().is_some_and(|node| oc.world.has_stopped(node)) {
+        std::thread::sleep(DIALING);
+        return Err("Error from server: error dialing backend: dial tcp 10.77.0.9:10250: i/o timeout".into());
+    }
     let gone = || format!("error: unable to upgrade connection: container not found (\"{name}\")");
     let pod = oc.world.pod(words.namespace(), name).ok_or_else(gone)?;
     let tty = (words.has("t") || words.has("tty")) && io::stdin().is_terminal();
@@ -35,6 +41,9 @@ pub(crate) fn exec(oc: &Oc, words: &Words) -> Result<u8, String> {
     }
     Ok(code)
 }
+
+/// So long an API server tries to reach a kubelet.
+const DIALING: Duration = Duration::from_secs(30);
 
 /// The words that enter the pod and run a program there.
 fn entering(pod: &PodState, command: &[String]) -> Vec<String> {
@@ -55,12 +64,18 @@ fn with_pipes(pod: &PodState, command: &[String], input: bool) -> io::Result<u8>
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
+    if command.iter().any(|word| word.starts_with("get-")) {
+        hold(&child)?;
+    }
     if let Some(stdin) = child.stdin.take() {
         std::thread::spawn(|| pump(io::stdin(), stdin));
     }
     let errors = child.stderr.take().map(|from| std::thread::spawn(|| pump(from, io::stderr())));
-    if let Some(from) = child.stdout.take() {
-        pump(from, io::stdout());
+    if let Some(from) = child.stdout.take()
+        && pump(from, io::stdout()).is_err()
+    {
+        // The program goes on, as in a real cluster.
+        die_of_a_broken_pipe();
     }
     if let Some(thread) = errors {
         let _ = thread.join();
@@ -69,13 +84,50 @@ fn with_pipes(pod: &PodState, command: &[String], input: bool) -> io::Result<u8>
     Ok(u8::try_from(status.code().unwrap_or(137)).unwrap_or(1))
 }
 
-/// Copies each piece as it comes.
-fn pump(mut from: impl Read, mut to: impl Write) {
+/// Copies each piece as it comes; an error when it cannot be written.
+fn pump(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
     let mut piece = [0; 16 << 10];
     while let Ok(count @ 1..) = from.read(&mut piece) {
-        if to.write_all(&piece[..count]).and_then(|()| to.flush()).is_err() {
-            break;
-        }
+        to.write_all(&piece[..count]).and_then(|()| to.flush())?;
+    }
+    Ok(())
+}
+
+/// As a Go program does, which the real `oc` is.
+fn die_of_a_broken_pipe() {
+    // SAFETY: the default action is no handler.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    let _ = nix::sys::signal::raise(Signal::SIGPIPE);
+}
+
+/// What a container runtime does: it keeps the pipes of a program open after `oc exec` has died, and reads nothing.
+fn hold(child: &Child) -> io::Result<()> {
+    let of = |fd: Option<BorrowedFd<'_>>| {
+        fd.map_or_else(|| Ok(Stdio::null()), |fd| fd.try_clone_to_owned().map(Stdio::from))
+    };
+    Command::new(std::env::current_exe()?)
+        .args(["hold-pipes", &child.id().to_string()])
+        .stdin(of(child.stdout.as_ref().map(AsFd::as_fd))?)
+        .stdout(of(child.stderr.as_ref().map(AsFd::as_fd))?)
+        .stderr(Stdio::null())
+        .status()
+        .map(drop)
+}
+
+/// Leaves a process behind, which is no child of `oc`, that [keeps](keep_pipes) what this one has inherited.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn hold_pipes(pid: &str) -> Result<(), String> {
+    let holder = std::env::current_exe()
+        .and_then(|program| Command::new(program).args(["keep-pipes", pid]).process_group(0).spawn());
+    holder.map(drop).map_err(|error| error.to_string())
+}
+
+/// Holds what it has inherited open until a process is gone.
+pub fn keep_pipes(pid: i32) {
+    while netobserv_testkit::proc::alive(pid) {
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -7,6 +7,8 @@ mod logs;
 mod objects;
 mod words;
 
+pub use exec::{hold_pipes, keep_pipes};
+
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

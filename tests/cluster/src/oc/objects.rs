@@ -236,19 +236,38 @@ pub(crate) fn delete(oc: &Oc, words: &Words) -> Done {
         Found::One(object) => vec![object],
         Found::Many(objects) => objects,
     };
+    let force = words.has("force");
     for object in &found {
         let (kind, name) =
             (object["kind"].as_str().unwrap_or_default(), object["metadata"]["name"].as_str().unwrap_or_default());
         let path = format!("{}/{name}", place(object, words)?);
+        if force {
+            forget(oc, object, &path)?;
+        }
         if oc.api.call("DELETE", &path, &Value::Null)?.is_some() {
             println!("{} \"{name}\" deleted", title(object).split('/').next().unwrap_or(kind));
         }
     }
-    let gone = || !found.iter().any(|object| runs(oc, object));
-    if words.get("wait") != Some("false") && !wait_for(Duration::from_secs(words.timeout()), gone) {
+    let gone = || !found.iter().any(|object| is_there(oc, words, object) || runs(oc, object));
+    if words.get("wait") != Some("false") && !force && !wait_for(Duration::from_secs(words.timeout()), gone) {
         return Err("error: timed out waiting for the condition".into());
     }
     Ok(0)
+}
+
+/// A pod goes without a word of its node.
+fn forget(oc: &Oc, pod: &Value, path: &str) -> Result<(), String> {
+    oc.api.call("PATCH", path, &json!({"metadata": {"finalizers": null}}))?;
+    let part = |name: &str| pod["metadata"][name].as_str().unwrap_or_default();
+    let _ = std::fs::remove_file(oc.world.pod_file(part("namespace"), part("name")));
+    Ok(())
+}
+
+/// Whether a deleted object is on its way out only.
+fn is_there(oc: &Oc, words: &Words, object: &Value) -> bool {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let found = place(object, words).and_then(|place| oc.api.get(&format!("{place}/{name}")));
+    found.is_ok_and(|found| found.is_some_and(|found| found["metadata"]["uid"] == object["metadata"]["uid"]))
 }
 
 /// Whether a deleted object still has processes.
