@@ -45,7 +45,8 @@ pub enum BackgroundError {
 pub fn follow(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError> {
     let oc = Oc::find(called_as, access, Wishes::listen()?)?;
     let call = Call::follow(&access.namespace);
-    let done = oc.attend(&call, Streams::Shown, &mut || oc.is_interrupted())?;
+    let done =
+        oc.attend(&call, Streams::Shown, &mut || oc.is_interrupted() || netobserv_stdio::stdout().broken().is_some())?;
     if done.cut.is_some() || done.ending.is_good() {
         return Ok(());
     }

@@ -7,11 +7,18 @@ use crate::oc::{Call, Oc, OcError};
 use crate::say::{self, Steps};
 
 mod command;
+mod stuck;
+
+use stuck::Pods;
 
 pub use command::{CommandError, cleanup};
 
 const CLUSTER_ROLES: &str = "clusterrolebinding,clusterrole";
 const SCC: &str = "securitycontextconstraints";
+/// Longest wait for pods: more than the time that the collector's has to end.
+const PODS: Duration = Duration::from_secs(75);
+/// Longest wait for a namespace whose pods have been waited for.
+const AFTER_STUCK_PODS: Duration = Duration::from_secs(2);
 
 /// Something is left.
 #[derive(Debug, thiserror::Error)]
@@ -41,26 +48,54 @@ pub fn session(
     steps: Steps,
 ) -> Result<(), CleanupError> {
     steps.say("Cleaning up... ");
-    let delete = |kinds, namespace| Call::delete(kinds, namespace, session, timeout);
-    let mut all = vec![
-        ("Deleting daemonset... ", delete("daemonset", Some(namespace)), "the agents"),
-        ("Deleting pod... ", delete("pod", Some(namespace)), "the collector"),
-        ("Deleting cluster roles... ", delete(CLUSTER_ROLES, None), "cluster roles"),
-    ];
-    if scc {
-        all.push(("Deleting security context constraints... ", delete(SCC, None), "security context constraints"));
-    }
-    all.push(("Deleting namespace... ", delete("namespace", None), "the namespace"));
-    let mut left = Vec::new();
-    let mut reason = None;
-    for (line, call, what) in all {
-        if let Err(error) = one(oc, line, &call, steps) {
-            left.push(if what == "the namespace" { format!("namespace {namespace}") } else { what.to_owned() });
-            reason.get_or_insert(error);
+    let delete = |kinds, namespace, time| Call::delete(kinds, namespace, session, time);
+    let mut left = Left::default();
+    let daemonset = delete("daemonset", Some(namespace), timeout);
+    left.note(one(oc, "Deleting daemonset... ", &daemonset, steps), "the agents");
+    let mut rest = timeout;
+    if let Err(error) = one(oc, "Deleting pod... ", &delete("pod", Some(namespace), timeout.min(PODS)), steps) {
+        match stuck::free(oc, namespace, session, steps) {
+            Pods::Freed => {}
+            Pods::Stuck(what) => {
+                // A namespace goes with its pods, and those have been waited for.
+                rest = timeout.min(AFTER_STUCK_PODS);
+                left.note(Err(error), &what);
+            }
+            Pods::Unknown => left.note(Err(error), "the collector"),
         }
     }
-    let option = if namespace == crate::plan::DEFAULT_NAMESPACE { String::new() } else { format!(" -n {namespace}") };
-    reason.map_or(Ok(()), |reason| Err(CleanupError { left, cli: oc.name(), option, reason: Box::new(reason) }))
+    left.note(one(oc, "Deleting cluster roles... ", &delete(CLUSTER_ROLES, None, timeout), steps), "cluster roles");
+    if scc {
+        let call = delete(SCC, None, timeout);
+        let done = one(oc, "Deleting security context constraints... ", &call, steps);
+        left.note(done, "security context constraints");
+    }
+    let done = one(oc, "Deleting namespace... ", &delete("namespace", None, rest), steps);
+    left.note(done, &format!("namespace {namespace}"));
+    left.outcome(oc.name(), namespace)
+}
+
+/// What could not be removed, and the first reason.
+#[derive(Default)]
+struct Left {
+    what: Vec<String>,
+    reason: Option<OcError>,
+}
+
+impl Left {
+    fn note(&mut self, done: Result<(), OcError>, what: &str) {
+        if let Err(error) = done {
+            self.what.push(what.to_owned());
+            self.reason.get_or_insert(error);
+        }
+    }
+
+    fn outcome(self, cli: &'static str, namespace: &str) -> Result<(), CleanupError> {
+        let Some(reason) = self.reason else { return Ok(()) };
+        let usual = namespace == crate::plan::DEFAULT_NAMESPACE;
+        let option = if usual { String::new() } else { format!(" -n {namespace}") };
+        Err(CleanupError { left: self.what, cli, option, reason: Box::new(reason) })
+    }
 }
 
 fn one(oc: &Oc, line: &str, call: &Call, steps: Steps) -> Result<(), OcError> {

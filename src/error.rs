@@ -23,6 +23,9 @@ pub enum Error {
     /// The cluster is not clean.
     #[error(transparent)]
     Cleanup(#[from] cleanup::CommandError),
+    /// What there was to say could not be written.
+    #[error("cannot write standard output: {0}")]
+    Output(#[source] std::io::Error),
 }
 
 impl Error {
@@ -33,7 +36,7 @@ impl Error {
             Self::Words(_) | Self::Option(_) => 2,
             Self::Local(error) => error.exit_code(),
             Self::Session(error) => error.exit_code(),
-            Self::Background(_) | Self::Cleanup(_) => 1,
+            Self::Background(_) | Self::Cleanup(_) | Self::Output(_) => 1,
         }
     }
 

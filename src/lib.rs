@@ -32,13 +32,13 @@ pub mod signal;
 pub mod template;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 
 pub use error::Error;
 
 use cli::{Request, VersionArgs};
 use options::{Capture, OptionError, Settings};
 use plan::Kind;
+use say::print;
 
 /// Does what the words ask for; `words[0]` is the name of the program.
 ///
@@ -46,6 +46,12 @@ use plan::Kind;
 ///
 /// What the user has to know, with the exit code of the program: see [`Error`].
 pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
+    let done = act(words);
+    // A reader that has gone away (`| head -1`) is no error.
+    done.and(netobserv_stdio::finish().map_err(Error::Output))
+}
+
+fn act(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     let words: Vec<OsString> = words.into_iter().collect();
     let called_as = words.first().cloned().unwrap_or_default();
     match cli::read(words)? {
@@ -91,9 +97,4 @@ fn version(words: &VersionArgs) -> Result<String, OptionError> {
     };
     let (collector, agent) = (&images.collector, &images.agent);
     Ok(format!("{line}collector: {collector}{}\nagent: {agent}{}\n", digest(collector), digest(agent)))
-}
-
-/// Writes to standard output. A reader that has gone away (`| head -1`) is not an error of ours.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }

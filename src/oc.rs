@@ -3,8 +3,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Seek as _, Write as _};
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use netobserv_contract::plain;
@@ -12,6 +14,7 @@ use netobserv_contract::plain;
 use crate::options::Access;
 use crate::process::job::{self, Cut, Done, Job, Streams};
 use crate::process::{Ending, ProcessError, Program};
+use crate::say;
 use crate::signal::Wishes;
 
 mod call;
@@ -105,6 +108,8 @@ pub struct Oc {
     wishes: Wishes,
     /// Wishes that have been heard: calls made from now on go on in spite of them, out of reach of Ctrl-C.
     heard: Option<u32>,
+    /// Set when what the calls are for is over.
+    over: Option<Arc<AtomicBool>>,
 }
 
 impl Oc {
@@ -133,6 +138,7 @@ impl Oc {
             limit: access.timeout.min(LONGEST_CALL),
             wishes,
             heard: None,
+            over: None,
         })
     }
 
@@ -156,7 +162,14 @@ impl Oc {
     /// The user wants to stop what is being done now.
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
-        self.wishes.beyond(self.heard.unwrap_or(0))
+        let is_over = self.over.as_ref().is_some_and(|over| over.load(Relaxed));
+        is_over || self.wishes.beyond(self.heard.unwrap_or(0))
+    }
+
+    /// The same way for calls that are interrupted, too, when this is set.
+    #[must_use]
+    pub fn until(self, over: &Arc<AtomicBool>) -> Self {
+        Self { over: Some(over.clone()), ..self }
     }
 
     /// The wishes themselves, for whoever waits for something else than a call.
@@ -293,10 +306,29 @@ impl Oc {
     /// It fails, or answers with something else. An empty answer is `None`.
     pub fn json<T: serde::de::DeserializeOwned>(&self, call: &Call) -> Result<Option<T>, OcError> {
         let text = self.run(call)?;
+        self.parsed(call, &text)
+    }
+
+    /// The same, and `stop` may interrupt it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Oc::json`], or it is interrupted.
+    pub fn json_unless<T: serde::de::DeserializeOwned>(
+        &self,
+        call: &Call,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<T>, OcError> {
+        let mut done = self.done(call, Streams::Kept, &mut |_| stop())?;
+        self.check(call, &done)?;
+        self.parsed(call, &done.text())
+    }
+
+    fn parsed<T: serde::de::DeserializeOwned>(&self, call: &Call, text: &str) -> Result<Option<T>, OcError> {
         if text.trim().is_empty() {
             return Ok(None);
         }
-        serde_json::from_str(&text).map(Some).map_err(|error| self.garbage(call, error))
+        serde_json::from_str(text).map(Some).map_err(|error| self.garbage(call, error))
     }
 
     /// Makes a call that answers yes or no.
@@ -349,7 +381,7 @@ impl Oc {
 
     fn say(&self, call: &Call) {
         if self.verbose {
-            let _ = writeln!(io::stderr(), "+ {}", plain::line(&self.line(call)));
+            say::warn(&format!("+ {}", plain::line(&self.line(call))));
         }
     }
 

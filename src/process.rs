@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 mod echo;
 pub mod job;
+mod relay;
 pub mod terminal;
 
 /// SIGTERM, the same number on every Unix.

@@ -1,17 +1,21 @@
 //! What the plugin says while it works. The lines that scripts match go to standard output, as they always have, unless
 //! the capture itself is written there. Nothing that others wrote reaches the terminal as it is: see [`plain`].
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use netobserv_contract::plain;
+use netobserv_stdio as stdio;
 
 use crate::options::Access;
 
 /// Redraws of a spinner.
 const TICK: Duration = Duration::from_millis(120);
+
+/// What `oc delete` prints where there is nothing to delete: the very thing that was wanted.
+const NOTHING_THERE: &str = "No resources found";
 
 /// What is said, and where the lines go.
 #[derive(Debug, Clone, Copy)]
@@ -47,13 +51,13 @@ impl Steps {
         Self { on_stderr, detail }
     }
 
-    /// A line of the session. A terminal that is gone is no reason to stop.
+    /// A line of the session. Whether it could be written is asked at the end of the program.
     pub fn say(self, line: &str) {
         if self.detail == Detail::Nothing {
             return;
         }
-        let line = plain::lines(line);
-        let _ = if self.on_stderr { writeln!(io::stderr(), "{line}") } else { writeln!(io::stdout(), "{line}") };
+        let stream = if self.on_stderr { stdio::stderr() } else { stdio::stdout() };
+        let _ = stream.write(format!("{}\n", plain::lines(line)));
     }
 
     /// What few need to see: a value, or a line of an answer.
@@ -65,13 +69,20 @@ impl Steps {
 
     /// What a program answered, line by line.
     pub fn answer(self, text: &str) {
-        text.lines().map(str::trim_end).filter(|line| !line.is_empty()).for_each(|line| self.detail(line));
+        let lines = text.lines().map(str::trim_end);
+        lines.filter(|line| !line.is_empty() && !line.starts_with(NOTHING_THERE)).for_each(|line| self.detail(line));
     }
 }
 
 /// A line about something that does not stop the session.
 pub fn warn(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", plain::lines(line));
+    let _ = stdio::stderr().write(format!("{}\n", plain::lines(line)));
+}
+
+/// Writes what was asked for to standard output, for a reader that may take its time. Whether that worked is asked at the end of
+/// the program.
+pub fn print(text: &str) {
+    let _ = stdio::stdout().write_patiently(text);
 }
 
 /// A person can be asked: both ends of the conversation are a terminal.

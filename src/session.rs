@@ -26,15 +26,19 @@ mod keylog;
 mod look;
 mod question;
 mod setup;
+mod watch;
 mod yaml;
 
 pub(crate) use identity::user_and_host;
 pub(crate) use question::ask;
+pub(crate) use watch::node_trouble;
 pub use yaml::YamlError;
 
 /// So long the news of a pod's end may be on its way from its node, and how often the cluster is asked for them.
 const NEWS_OF_A_POD: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(500);
+/// Longest wait for pods when the collector's node does not answer.
+const PODS_OF_A_LOST_NODE: Duration = Duration::from_secs(10);
 
 /// Why a session ends without success.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +76,9 @@ pub enum SessionError {
     /// The YAML cannot be written.
     #[error(transparent)]
     Yaml(#[from] YamlError),
+    /// The collector cannot be reached.
+    #[error("the collector does not answer any more: {0}; what it had captured is out of reach")]
+    Unreachable(String),
     /// The capture itself failed.
     #[error("the capture {how}{said}")]
     Capture {
@@ -115,7 +122,7 @@ pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
     let plan = plan(settings, &cluster);
     let certificates = Certificates::new(&plan, SystemTime::now())?;
     clear_the_way(&oc, settings, &cluster, steps)?;
-    let mut session = Session { oc, settings, plan, steps, has_files: true };
+    let mut session = Session { oc, settings, plan, steps, has_files: true, is_lost: false };
     match setup::run(&mut session, &certificates) {
         Ok(nodes) if settings.background => {
             session.tell_background(nodes);
@@ -168,6 +175,8 @@ pub(crate) struct Session<'a> {
     pub(crate) steps: Steps,
     /// There is something to copy.
     pub(crate) has_files: bool,
+    /// The collector is out of reach.
+    pub(crate) is_lost: bool,
 }
 
 impl Session<'_> {
@@ -262,6 +271,8 @@ impl Session<'_> {
     fn clean_up(&self) -> Result<(), SessionError> {
         let timeout = self.settings.access.timeout;
         let plan = &self.plan;
+        // What runs on a node that does not answer never ends, as far as the cluster knows.
+        let timeout = if self.is_lost { timeout.min(PODS_OF_A_LOST_NODE) } else { timeout };
         Ok(cleanup::session(&self.oc, &plan.namespace, &plan.session, plan.scc, timeout, self.steps)?)
     }
 

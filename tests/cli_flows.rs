@@ -111,7 +111,7 @@ fn the_calls_and_their_order() {
         "exec -n netobserv-cli collector -- /network-observability-cli fetch flow/t.json".to_owned(),
         "delete daemonset -n netobserv-cli -l netobserv.io/session=SESSION --ignore-not-found=true --timeout=600s"
             .to_owned(),
-        "delete pod -n netobserv-cli -l netobserv.io/session=SESSION --ignore-not-found=true --timeout=600s".to_owned(),
+        "delete pod -n netobserv-cli -l netobserv.io/session=SESSION --ignore-not-found=true --timeout=75s".to_owned(),
         "delete clusterrolebinding\\,clusterrole -l netobserv.io/session=SESSION --ignore-not-found=true --timeout=600s"
             .to_owned(),
         "delete namespace -l netobserv.io/session=SESSION --ignore-not-found=true --timeout=600s".to_owned(),

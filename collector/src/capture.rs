@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use chrono::Utc;
+use netobserv_stdio::{self as stdio, Broken};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -48,6 +49,8 @@ const LAST_REQUESTS: Duration = Duration::from_millis(1500);
 const LAST_FRAME: Duration = Duration::from_secs(2);
 /// Longest time that agents wait for the first names.
 pub(crate) const FIRST_NAMES: Duration = Duration::from_secs(2);
+/// How often it is looked whether standard output has a reader.
+const LOOK_AT_OUTPUT: Duration = Duration::from_millis(100);
 /// How often the agents' last words are looked for.
 const LOOK: Duration = Duration::from_millis(10);
 /// Threads that receive. The sinks have their own.
@@ -61,6 +64,8 @@ pub(crate) enum End {
     Asked,
     /// Nobody renewed the lease for so long.
     Lease(Duration),
+    /// Standard output takes no more.
+    Output(Broken),
     Failed,
 }
 
@@ -115,6 +120,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     let mut view = Some(View::start(&options, &paths, Source { started, counts: counts.clone(), intake })?);
     claim.keep();
     let end = until_end(&options, started, &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;
+    stdio::stdout().hurry();
     if matches!(end, End::Lease(_)) {
         summary::mute();
     }
@@ -317,8 +323,21 @@ pub(crate) async fn until_end(
                 Asked::Finish => End::Asked,
                 Asked::Lease(time) => End::Lease(time),
             },
-            () = &mut failed => return End::Failed,
+            // In the background it is a log.
+            broken = stdout_broken(), if !options.background => return End::Output(broken),
+            // Packets that go to standard output fail with it.
+            () = &mut failed => return stdio::stdout().broken().map_or(End::Failed, End::Output),
         }
+    }
+}
+
+/// Returns when standard output takes no more.
+async fn stdout_broken() -> Broken {
+    loop {
+        if let Some(broken) = stdio::stdout().broken() {
+            return broken;
+        }
+        sleep(LOOK_AT_OUTPUT).await;
     }
 }
 
@@ -329,6 +348,8 @@ impl End {
             End::Limit(limit) => format!("reached {limit}"),
             End::Asked => "finished on request".into(),
             End::Lease(time) => format!("ended: nobody renewed it for {}", human::duration(*time)),
+            End::Output(Broken::Gone) => "ended: the reader of standard output has gone".into(),
+            End::Output(broken) => format!("ended: cannot write standard output: {broken}"),
             End::Failed => "failed".into(),
         }
     }

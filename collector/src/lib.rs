@@ -33,6 +33,7 @@ pub mod view;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use cli::NoCapture;
 use netobserv_contract::plain;
 
@@ -49,7 +50,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Ok(options) => options,
         Err(NoCapture::Asked(text)) => {
             summary::say(text.trim_end());
-            return ExitCode::SUCCESS;
+            return end(Ok(()));
         }
         Err(NoCapture::Usage(line)) => {
             eprintln!("{}", plain::lines(&line));
@@ -57,10 +58,16 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         }
     };
     log::start(options.log_level, options.look.colours());
-    match parent::die_with_parent().and_then(|()| capture::run(options)) {
+    end(parent::die_with_parent().and_then(|()| capture::run(options)))
+}
+
+/// What could not be written to standard output is an error, unless its reader has gone.
+fn end(result: anyhow::Result<()>) -> ExitCode {
+    let written = netobserv_stdio::finish().context("cannot write standard output");
+    match result.and(written) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", plain::lines(&format!("{error:#}")));
+            summary::complain(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

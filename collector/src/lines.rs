@@ -1,11 +1,12 @@
 //! What a program, or a person without a screen, reads: a line for each flow on standard output.
 
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use netobserv_contract::plain;
+use netobserv_stdio::{self as stdio, Broken};
 use netobserv_wire::Flow;
 use netobserv_wire::flow::{Dns, Drops, Holder, Process, Processes};
 use tracing::warn;
@@ -18,8 +19,6 @@ use crate::tui::{Intake, Next};
 
 /// Lines are written at the latest after this time.
 const TICK: Duration = Duration::from_millis(200);
-/// Longest time at the end for a reader that is slow.
-const LAST_LINES: Duration = Duration::from_secs(5);
 /// Characters of an end of a flow: at least, and what others follow.
 const END: usize = 21;
 const LONGEST_END: usize = 56;
@@ -38,41 +37,38 @@ impl Lines {
     pub fn start(intake: Intake, format: Format) -> io::Result<Self> {
         let (done, ended) = channel::<()>();
         std::thread::Builder::new().name("lines".into()).spawn(move || {
-            // A reader that has seen enough, as `head` does, is no error.
-            let _ = write_all(&intake, format);
-            if intake.missed() > 0 {
-                let missed = human::count(intake.missed());
-                warn!("{missed} flows were not printed: the reader is too slow; the files have them");
+            let unprinted = write_all(&intake, format) + intake.missed();
+            if unprinted > 0 {
+                let unprinted = human::count(unprinted);
+                warn!("{unprinted} flows were not printed: the reader is too slow; the files have them");
             }
             drop(done);
         })?;
         Ok(Self { ended })
     }
 
-    /// Waits for the last lines, which come when the pipeline is closed.
+    /// Waits for the last lines, which come when the pipeline is closed; for a reader that stands still only a while.
     pub fn finish(self) {
+        stdio::stdout().hurry();
         // The other end is dropped when the thread ends.
-        let _ = self.ended.recv_timeout(LAST_LINES);
+        let _ = self.ended.recv_timeout(stdio::LONGEST);
     }
 }
 
-fn write_all(intake: &Intake, format: Format) -> io::Result<()> {
+/// Gives the number of flows that a reader did not take who is still there. One that has seen enough, as `head` has, misses nothing.
+fn write_all(intake: &Intake, format: Format) -> u64 {
     let mut page = Page { out: Vec::new(), ends: [END; 2], objects: Objects::default() };
+    let mut unprinted = 0;
     loop {
-        let end = match intake.next(TICK) {
-            Next::Rows(rows) => {
-                rows.iter().for_each(|flow| page.add(flow, format));
-                false
-            }
+        let rows = match intake.next(TICK) {
+            Next::Rows(rows) => rows,
             Next::Nothing => continue,
-            Next::End => true,
+            Next::End => return unprinted,
         };
-        let mut out: BufWriter<StdoutLock> = BufWriter::new(io::stdout().lock());
-        out.write_all(&page.out)?;
-        out.flush()?;
-        page.out.clear();
-        if end {
-            return Ok(());
+        rows.iter().for_each(|flow| page.add(flow, format));
+        match stdio::stdout().write_patiently(std::mem::take(&mut page.out)) {
+            Ok(()) | Err(Broken::Gone) => {}
+            Err(Broken::Stalled | Broken::Failed(_)) => unprinted += rows.len() as u64,
         }
     }
 }

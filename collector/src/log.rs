@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 use netobserv_contract::plain;
+use netobserv_stdio as stdio;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, fmt};
@@ -61,8 +62,7 @@ pub struct HoldBack(());
 impl Drop for HoldBack {
     fn drop(&mut self) {
         let back = BACK.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Nowhere left to complain to.
-        let _ = io::stderr().write_all(&back.unwrap_or_default().lines);
+        stdio::stderr().put(back.unwrap_or_default().lines);
     }
 }
 
@@ -72,8 +72,8 @@ impl Write for Held {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut back = BACK.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Back { lines, .. }) = back.as_mut() else {
-            // A terminal that is gone is no reason to panic, which is what the caller would do.
-            let _ = io::stderr().write_all(line);
+            // Whoever logs must not wait for a terminal that takes no bytes.
+            stdio::stderr().put(line);
             return Ok(line.len());
         };
         lines.extend_from_slice(line);
@@ -86,7 +86,7 @@ impl Write for Held {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

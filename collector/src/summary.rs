@@ -1,10 +1,10 @@
 //! What a person without a screen reads: a line a second, and the account at the end.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use netobserv_contract::plain;
+use netobserv_stdio as stdio;
 
 use crate::counts::Totals;
 use crate::human;
@@ -17,12 +17,16 @@ pub fn mute() {
     MUTE.store(true, Relaxed);
 }
 
-/// Prints a line to standard output. Nobody reading it is no reason to end.
+/// Prints a line to standard output. Whether that works is asked at the end.
 pub fn say(line: &str) {
-    if MUTE.load(Relaxed) {
-        return;
+    if !MUTE.load(Relaxed) {
+        let _ = stdio::stdout().write(format!("{}\n", plain::lines(line)));
     }
-    let _ = writeln!(std::io::stdout(), "{}", plain::lines(line));
+}
+
+/// Prints a line to standard error.
+pub fn complain(line: &str) {
+    let _ = stdio::stderr().write(format!("{}\n", plain::lines(line)));
 }
 
 /// Where a capture stands.

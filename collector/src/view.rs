@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use netobserv_contract::plain;
+use netobserv_stdio as stdio;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -45,7 +45,7 @@ impl View {
         let quiet = options.quiet;
         let tell = move || {
             if !quiet {
-                eprintln!("{}", summary::line(started.elapsed(), &counts.totals()));
+                stdio::stderr().put(format!("{}\n", summary::line(started.elapsed(), &counts.totals())));
             }
         };
         let progress = tokio::spawn(each_second(tell));
@@ -90,7 +90,7 @@ pub(crate) fn has_screen(options: &Options) -> bool {
 pub fn say(options: &Options, line: &str) {
     match options.lines {
         _ if options.quiet => {}
-        Some(Format::Json | Format::Text) => eprintln!("{}", plain::lines(line)),
+        Some(Format::Json | Format::Text) => summary::complain(line),
         _ => summary::say(line),
     }
 }

@@ -13,6 +13,8 @@ use pcap_file::pcapng::blocks::interface_statistics::InterfaceStatisticsOption;
 use support::SOON;
 use support::packets::{Capture, frame, tshark};
 
+/// Longer than a reader that stands still is waited for.
+const LONG: Duration = Duration::from_secs(120);
 const START: u64 = 1_700_000_000_000_000_000;
 
 #[test]
@@ -143,6 +145,24 @@ fn standard_output_has_packets_only_and_while_they_come() {
     let ended = capture.stop(Signal::SIGINT);
     assert!(ended.finished.stderr.contains("1 packets"), "{}", ended.finished);
     assert!(!ended.output().join("pcap").exists());
+}
+
+/// Nobody closes the pipe, and nobody reads it: the limit holds, and what did not go through is counted.
+#[test]
+fn an_output_that_nobody_reads_does_not_keep_a_capture_from_its_end() {
+    let capture = Capture::start_unread(&["-w", "-", "--maxtime", "2s", "--maxbytes", "0"]);
+    let (agent, mut sent) = (capture.agent("n"), 0);
+    // More than a pipe holds.
+    while sent < 1_000 && agent.try_send(&(0..50).map(|n| (START + sent + n, frame(1, 1400))).collect::<Vec<_>>()) {
+        sent += 50;
+    }
+    assert!(wait_for(LONG, || capture.stderr().contains("ended with ")), "it goes on: {}", capture.stderr());
+    let said = capture.stderr();
+    assert!(said.ends_with("ended with 0\n"), "{said}");
+    let lost = said.split_once("not in the file ").expect(&said).1.split(' ').next().unwrap().replace(',', "");
+    let written = said.split_once("standard output: ").expect(&said).1.split(' ').next().unwrap().replace(',', "");
+    let number = |text: String| text.parse::<u64>().expect("a number");
+    assert_eq!(number(lost) + number(written), sent, "{said}");
 }
 
 #[test]

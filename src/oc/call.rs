@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::canned;
 use crate::manifest::Document;
+use crate::say;
 
 /// The label that everything of one session carries.
 pub(crate) const SESSION: &str = "netobserv.io/session";
@@ -72,11 +73,8 @@ impl Call {
 
     /// What a dry run prints.
     pub(super) fn print(&self, line: &str) {
-        if self.note.is_empty() {
-            println!("{line}");
-        } else {
-            println!("{line}  # {}", self.note);
-        }
+        let note = if self.note.is_empty() { String::new() } else { format!("  # {}", self.note) };
+        say::print(&format!("{line}{note}\n"));
     }
 
     // ---- before anything is made ----
@@ -140,6 +138,12 @@ impl Call {
         let path =
             r#"jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}"#;
         Self::new("find out which nodes are ready", ["get", "nodes", "-o", path])
+    }
+
+    /// A node, if there is one.
+    pub(crate) fn node(node: &str) -> Self {
+        let args = ["get", "node", node, "--ignore-not-found=true", "-o", "json"];
+        Self::new(format!("look at node {node}"), args)
     }
 
     /// What OpenShift was installed with.
@@ -252,9 +256,9 @@ impl Call {
     }
 
     /// Says that somebody is still there.
-    pub(crate) fn renew(namespace: &str, pause: Duration) -> Self {
+    pub(crate) fn renew(namespace: &str, pause: Duration, time: Duration) -> Self {
         let note = format!("every {} while it captures", super::seconds(pause));
-        Self::collector("renew the session", namespace, &["renew"]).note(note)
+        Self::collector("renew the session", namespace, &["renew"]).note(note).limit(time)
     }
 
     /// Lists the files of the capture.
@@ -298,6 +302,14 @@ impl Call {
     pub(crate) fn cluster_objects(kinds: &str) -> Self {
         let args = ["get", kinds, "-l", "app=netobserv-cli", "-o", "json"];
         Self::new("look for objects of captures", args).advice(TRY_AGAIN).canned(r#"{"items":[]}"#)
+    }
+
+    /// Removes the pods of a session from the cluster, whether or not their nodes answer.
+    pub(crate) fn forget_pods(namespace: &str, session: &str) -> Self {
+        let label = format!("{SESSION}={session}");
+        let args =
+            ["delete", "pod", "-n", namespace, "-l", &label, "--ignore-not-found=true", "--force", "--grace-period=0"];
+        Self::new("remove pods whose nodes do not answer", args).advice(TRY_AGAIN)
     }
 
     /// Removes what carries the label of a session.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::echo::Echo;
+use super::relay::Relay;
 use super::{Ending, ProcessError, Program, quoted};
 
 /// Between two looks at the clock and at the signals; the end of the program itself is noticed at once.
@@ -21,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub enum Streams {
     /// Nothing to read but the given input; what it writes is kept.
     Kept,
-    /// Like `Kept`, but standard output goes to ours.
+    /// Like `Kept`, but what it writes on standard output is written to ours as it comes.
     Shown,
     /// Like `Shown`, and what it writes on standard error is said again as it comes; only the end of that is kept.
     Heard,
@@ -93,6 +94,7 @@ pub fn run(program: &Program, job: &Job<'_>, stop: &mut dyn FnMut(&File) -> bool
     let refused = |source| ProcessError::Refused { path: program.path.clone(), source };
     let output = tempfile::tempfile().map_err(refused)?;
     let expression = expression(program, job, &output).map_err(refused)?;
+    let (expression, relay) = relayed(expression, job.streams).map_err(refused)?;
     let (expression, errors) = Errors::of(expression, job.streams).map_err(refused)?;
     let handle = Arc::new(expression.start().map_err(refused)?);
     // Ours is a way into the pipe, too.
@@ -102,7 +104,19 @@ pub fn run(program: &Program, job: &Job<'_>, stop: &mut dyn FnMut(&File) -> bool
         end(&handle);
     }
     let ending = Ending::of(handle.wait().map(|output| output.status));
+    if let Some(relay) = relay {
+        relay.finish();
+    }
     Ok(Done { ending, cut, output, errors: errors.text().map_err(refused)? })
+}
+
+/// Standard output goes through this program, where that is wanted.
+fn relayed(expression: duct::Expression, streams: Streams) -> io::Result<(duct::Expression, Option<Relay>)> {
+    if !matches!(streams, Streams::Shown | Streams::Heard) {
+        return Ok((expression, None));
+    }
+    let (from, to) = io::pipe()?;
+    Ok((expression.stdout_file(to), Some(Relay::start(from))))
 }
 
 /// Where standard error goes.

@@ -36,6 +36,14 @@ impl Terminal {
     }
 }
 
+/// Puts a line on the last row of a screen that another program has, and leaves the cursor where it is.
+pub(crate) fn note(line: &str) {
+    let line = netobserv_contract::plain::line(line);
+    // 7 and 8 keep and restore the cursor; 999 is below every last row; without ?7 a long line is cut.
+    let text = format!("\x1b7\x1b[999;1H\x1b[2K\x1b[?7l\x1b[7m{line}\x1b[0m\x1b[?7h\x1b8");
+    let _ = netobserv_stdio::stdout().write(text);
+}
+
 /// `stty` asks and sets the terminal on its standard input, which is ours.
 #[cfg(unix)]
 #[allow(clippy::disallowed_methods, reason = "this module is a part of the plugin's door to other programs")]

@@ -1,38 +1,21 @@
 //! The capture itself: the collector's program in its pod, with the user's terminal when there is one. While it runs, the
 //! session is renewed; when it ends in another way than by itself, it is asked to write what it has.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
-
-use serde_json::Value;
+use std::time::Duration;
 
 use super::keylog::Reader;
+use super::watch::{ANSWER, FINISH, Finished, RENEWAL, Renewals, Watch, finish};
 use super::{Session, SessionError, look};
-use crate::oc::{Call, Oc, OcError, exit_code};
+use crate::oc::{Call, OcError, exit_code};
 use crate::options::Keylog;
 use crate::process::Ending;
 use crate::process::job::{Done, Streams};
-use crate::process::terminal::Terminal;
+use crate::process::terminal::{self, Terminal};
 use crate::say::{self, warn};
-
-/// Longest time between renewals.
-const RENEWAL: Duration = Duration::from_secs(15);
-/// From the moment the files are finished until the program in the pod has ended, too.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-/// Longest time to finish the files: a large database is indexed at the end.
-const FINISH: Duration = Duration::from_secs(300);
-
-/// How the collector stands when it is asked to finish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Finished {
-    /// Its files are whole.
-    Yes,
-    /// The capture never began.
-    NeverBegan,
-    /// Nobody knows.
-    Unknown,
-}
 
 /// Captures until the capture ends. A capture that never began has no files, which `session` remembers.
 pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionError> {
@@ -44,26 +27,31 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
     }
     let streams = if terminal { Streams::Terminal } else { Streams::Heard };
     let before = if terminal { Terminal::look() } else { Terminal::default() };
-    let quiet = session.oc.quiet();
+    let report: &(dyn Fn(&str) + Sync) = if terminal { &terminal::note } else { &warn };
     let namespace = session.plan.namespace.clone();
     let keylog = session.settings.keylog.as_ref();
+    let (ended, lost) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let quiet = session.oc.quiet().until(&ended);
     // Secrets of the last moments are still wanted when the user has asked for the end.
-    let mut steady = session.oc.quiet();
+    let mut steady = session.oc.quiet().until(&lost);
     steady.shield();
-    let renewal = (Call::renew(&namespace, session.renewal()), session.renewal());
+    let renewals = Renewals::new(session.renewal(), session.settings.lease);
     let (end_renewals, over) = channel::<()>();
     let (end_secrets, no_more) = channel::<()>();
-    let (mut finished, mut secrets_missing) = (None, None);
+    let mut secrets_missing = None;
+    let mut watch = Watch::new(session, &renewals, !terminal);
     let done = thread::scope(|scope| {
-        let (quiet, steady, namespace) = (&quiet, &steady, namespace.as_str());
-        scope.spawn(move || renew(quiet, &renewal.0, renewal.1, &over));
+        let (quiet, steady, namespace, renewals) = (&quiet, &steady, namespace.as_str(), &renewals);
+        scope.spawn(move || renewals.run(quiet, namespace, &over, report));
         let secrets = keylog.map(|keylog| scope.spawn(move || Reader::new(keylog).run(steady, namespace, &no_more)));
-        let mut watch = Watch { session, finished: &mut finished, since: None };
-        let done = watch.session.oc.attend(&call, streams, &mut || watch.is_over());
+        let done = session.oc.attend(&call, streams, &mut || watch.is_over());
+        ended.store(true, Relaxed);
+        lost.store(watch.has_lost_it(), Relaxed);
         drop((end_renewals, end_secrets));
         secrets_missing = secrets.and_then(|reader| reader.join().ok().flatten());
         done
     })?;
+    let finished = watch.finished();
     if terminal && !done.ending.is_good() {
         before.give_back();
     }
@@ -77,7 +65,7 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
 fn rehearse(session: &Session<'_>, call: &Call) -> Result<(), SessionError> {
     let (oc, namespace) = (&session.oc, session.plan.namespace.as_str());
     oc.run(call)?;
-    oc.run(&Call::renew(namespace, session.renewal()))?;
+    oc.run(&Call::renew(namespace, session.renewal(), ANSWER))?;
     if let Some(keylog) = &session.settings.keylog {
         if let Keylog::Pod { namespace, pod, path } = keylog {
             oc.run(&Call::read_secrets(namespace, pod, path, 0))?;
@@ -88,57 +76,27 @@ fn rehearse(session: &Session<'_>, call: &Call) -> Result<(), SessionError> {
     Ok(())
 }
 
-/// Looks after a capture that the user wants to end.
-struct Watch<'a, 'b> {
-    session: &'a Session<'b>,
-    finished: &'a mut Option<Finished>,
-    since: Option<Instant>,
-}
-
-impl Watch<'_, '_> {
-    /// True when the call is to be ended: its files are written, or nobody can wait for them.
-    fn is_over(&mut self) -> bool {
-        if !self.session.oc.is_interrupted() {
-            return false;
-        }
-        if self.since.is_none() {
-            warn("stopping: waiting for the last records, Ctrl-C again ends at once");
-            *self.finished = Some(finish(self.session));
-            self.since = Some(Instant::now());
-        }
-        self.since.is_some_and(|since| since.elapsed() > LAST_WORDS)
-            || self.finished.is_some_and(|finished| finished != Finished::Yes)
-    }
-}
-
-/// Asks the capture to end in good order.
-fn finish(session: &Session<'_>) -> Finished {
-    let mut oc = session.oc.quiet();
-    oc.shield();
-    let call = Call::finish(&session.plan.namespace, FINISH.min(session.settings.access.timeout));
-    match oc.json::<Value>(&call) {
-        Ok(Some(answer)) if answer["state"] == "waiting" => Finished::NeverBegan,
-        Ok(_) => Finished::Yes,
-        Err(error) => {
-            warn(&format!("warning: {error}"));
-            Finished::Unknown
-        }
-    }
-}
-
 /// What the capture comes to. One that broke off is asked to finish its files first.
 fn judge(session: &mut Session<'_>, call: &Call, done: &Done, finished: Option<Finished>) -> Result<(), SessionError> {
     if done.ending.is_good() {
         return Ok(());
     }
     let interrupted = session.oc.is_interrupted();
+    let was_asked = finished.is_some();
     let finished = finished.unwrap_or_else(|| finish(session));
-    session.has_files = finished != Finished::NeverBegan;
-    if interrupted && finished != Finished::Unknown {
+    session.has_files = !matches!(finished, Finished::NeverBegan | Finished::Lost(_));
+    if let Finished::Lost(why) = finished {
+        session.is_lost = true;
+        return Err(SessionError::Unreachable(why));
+    }
+    if finished != Finished::Unknown && (was_asked || interrupted) {
         return Ok(());
     }
     if interrupted {
         return Err(OcError::Interrupted { what: call.what.clone() }.into());
+    }
+    if was_asked {
+        return Err(SessionError::Unreachable("the cluster does not say where it is".to_owned()));
     }
     let said = match session.oc.check(call, done) {
         Err(OcError::Failed(call)) if !call.text.is_empty() => format!(": {}", call.text),
@@ -150,14 +108,6 @@ fn judge(session: &mut Session<'_>, call: &Call, done: &Done, finished: Option<F
         ending => ending.to_string(),
     };
     Err(SessionError::Capture { how, said: format!("{said}{tail}"), code: exit_code(done.ending) })
-}
-
-/// Tells the collector that somebody is still there, until `over` is closed. A renewal that fails is tried again next
-/// time: when they all do, the collector ends the capture by itself, as it should.
-fn renew(oc: &Oc, call: &Call, pause: Duration, over: &Receiver<()>) {
-    while over.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-        let _ = oc.run(call);
-    }
 }
 
 impl Session<'_> {

@@ -13,7 +13,7 @@ use crate::certificates::Certificates;
 use crate::manifest;
 use crate::options::{Settings, YamlTarget};
 use crate::preflight::Cluster;
-use crate::say::Steps;
+use crate::say::{self, Steps};
 
 /// The file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub(super) fn write(
     plan.collector_args.retain(|arg| !arg.starts_with("--lease="));
     let text = manifest::yaml_stream(&plan, &Certificates::new(&plan, SystemTime::now())?)?;
     if target == YamlTarget::Stdout {
-        let _ = io::stdout().write_all(text.as_bytes());
+        say::print(&text);
         return Ok(());
     }
     steps.say("Output YAMLs without applying...");

@@ -1,6 +1,6 @@
 //! One capture of packets, from its first check to its last line.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use chrono::Utc;
 use netobserv_contract::files::Claim;
-use netobserv_contract::plain;
+use netobserv_stdio as stdio;
 use tokio::sync::{Notify, oneshot};
 use tracing::{debug, info};
 
@@ -55,7 +55,7 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
     let mut claim = folder.map(|folder| folder.packets(&options.filename, start, ending, several)).transpose()?;
     let path = claim.as_ref().map(|claim| claim.path(&format!(".{ending}")));
     let volume = match claim.as_mut().zip(path.clone()) {
-        None => Volume::pipe()?,
+        None => Volume::pipe(),
         Some((claim, path)) => {
             let first = (claim.paths()[0].clone(), claim.files().swap_remove(0));
             Volume::disk(path, wanted.rotation, first)
@@ -90,12 +90,13 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
         Some((source, path)) => View::packets(&options, &path, source)?,
         None => {
             let (told, heard) = (tally.clone(), counts.clone());
-            let line = move || voice.say(&summary::line(started.elapsed(), &told, &heard.totals()));
+            let line = move || voice.note(&summary::line(started.elapsed(), &told, &heard.totals()));
             View::Progress(tokio::spawn(each_second(line)))
         }
     });
     claim.into_iter().for_each(Claim::keep);
     let end = until_end(&options, started, &mut signals, &limit, work.failed(), &mut running, &mut view).await;
+    stdio::stdout().hurry();
     if matches!(end, End::Lease(_)) {
         crate::summary::mute();
     }
@@ -218,10 +219,15 @@ impl Voice {
             return;
         }
         if self.to_stderr {
-            // Nobody reading it is no reason to end.
-            let _ = writeln!(std::io::stderr(), "{}", plain::lines(line));
+            crate::summary::complain(line);
         } else {
             crate::summary::say(line);
         }
+    }
+
+    /// Says something that is not worth a wait.
+    fn note(self, line: &str) {
+        let stream = if self.to_stderr { stdio::stderr() } else { stdio::stdout() };
+        stream.put(format!("{line}\n"));
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+
+use netobserv_stdio::{self as stdio, Broken};
 
 use super::SinkError;
 use super::shield::Shield;
@@ -27,7 +27,7 @@ pub struct Failed {
     pub kept: usize,
     /// Why.
     pub why: SinkError,
-    /// Nobody reads standard output any more, which is no error.
+    /// Nobody reads standard output, which is no error.
     pub gone: bool,
 }
 
@@ -42,7 +42,7 @@ pub struct Volume {
 }
 
 enum To {
-    Pipe(File),
+    Pipe,
     Disk(Disk),
 }
 
@@ -61,13 +61,8 @@ pub type Ends = fn(&[u8]) -> Box<dyn Iterator<Item = (usize, bool)> + '_>;
 
 impl Volume {
     /// Standard output.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn pipe() -> Result<Self, SinkError> {
-        let output =
-            io::stdout().as_fd().try_clone_to_owned().map_err(SinkError::write(Path::new("standard output")))?;
-        Ok(Self { to: To::Pipe(output.into()), now: 0, before: 0, number: 1 })
+    pub fn pipe() -> Self {
+        Self { to: To::Pipe, now: 0, before: 0, number: 1 }
     }
 
     /// An empty file, or the first of several, whose names are then those of `path` with their numbers.
@@ -83,10 +78,10 @@ impl Volume {
     /// When not all of them could be written.
     pub fn append(&mut self, bytes: &[u8], ends: Ends) -> Result<(), Failed> {
         let written = match &mut self.to {
-            To::Pipe(pipe) => pipe.write_all(bytes).map_err(|why| Failed {
+            To::Pipe => stdio::stdout().write_patiently(bytes).map_err(|broken| Failed {
                 kept: 0,
-                gone: why.kind() == io::ErrorKind::BrokenPipe,
-                why: SinkError::Write { path: "standard output".into(), why },
+                gone: !matches!(broken, Broken::Failed(_)),
+                why: SinkError::Write { path: "standard output".into(), why: broken.into() },
             }),
             To::Disk(disk) => disk.append(bytes, self.now, ends),
         };

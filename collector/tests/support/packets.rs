@@ -35,6 +35,23 @@ impl Capture {
         Self::start_in(tempfile::tempdir().expect("a temporary folder"), output.to_owned(), words)
     }
 
+    /// As [`Capture::start`], with a standard output that somebody holds open and nobody reads. How it ended is the last that is said.
+    #[track_caller]
+    pub fn start_unread(words: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (output, socket) = (dir.path().join("output"), format!("unix:{}", super::socket(dir.path()).display()));
+        let line = r#"("$@"; echo "ended with $?" >&2) | sleep 600"#;
+        let words = ["get-packets", "--listen", &socket].into_iter().chain(words.iter().copied());
+        let run = Run::new("sh").args(["-c", line, "sh", env!("CARGO_BIN_EXE_netobserv-collector")]).args(words);
+        let run = run.arg("--output-dir").arg(&output).own_group();
+        Self(Collector::started(dir, output, run))
+    }
+
+    /// What it said on standard error until now.
+    pub fn stderr(&self) -> String {
+        self.0.process.stderr()
+    }
+
     #[track_caller]
     fn start_in(dir: TempDir, output: PathBuf, words: &[&str]) -> Self {
         let run = super::capture(dir.path(), "get-packets", &output, words);

@@ -56,8 +56,8 @@ fn main() -> ExitCode {
 /// Success when flows can be captured.
 fn examine() -> ExitCode {
     let report = doctor::examine();
-    print(&report.to_string());
-    if report.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let written = print(&report.to_string());
+    if report.good { written } else { ExitCode::FAILURE }
 }
 
 fn help() -> String {
@@ -73,10 +73,16 @@ fn help() -> String {
     )
 }
 
-/// A reader that has gone away (`| head -1`) is no reason to panic.
+/// A reader that has gone away (`| head -1`) has seen enough.
 fn print(text: &str) -> ExitCode {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot write standard output: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// To standard error, coloured on a terminal only. The libraries' own debug lines would drown ours.
