@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::copy::{self, CopyError};
-use crate::oc::{Call, Oc, OcError, exit_code};
+use crate::oc::{COLLECTOR, Call, Oc, OcError, exit_code};
 use crate::options::Access;
 use crate::preflight::Holder;
 use crate::process::job::Streams;
@@ -32,6 +32,16 @@ pub enum BackgroundError {
     /// Nothing is there.
     #[error("there is no capture in namespace {0}: use -n for another one")]
     NoCapture(String),
+    /// Its collector is not there any more.
+    #[error(
+        "the collector of the capture in namespace {namespace} is gone, and its files with it: '{cli} netobserv cleanup' removes the rest"
+    )]
+    NoCollector {
+        /// Where it was.
+        namespace: String,
+        /// `oc` or `kubectl`.
+        cli: &'static str,
+    },
     /// The log broke off.
     #[error("the log of the collector ended with exit code {0}")]
     Log(u8),
@@ -50,6 +60,7 @@ pub fn follow(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError>
     if done.cut.is_some() || done.ending.is_good() {
         return Ok(());
     }
+    missing(&oc, access)?;
     oc.check(&call, &done)?;
     Err(BackgroundError::Log(exit_code(done.ending)))
 }
@@ -88,7 +99,28 @@ pub fn copy(access: &Access, output_dir: &Path, called_as: &OsStr) -> Result<(),
     let oc = Oc::find(called_as, access, Wishes::listen()?)?;
     let steps = Steps::new(access, false);
     steps.say(&format!("Copying collector files to {}...", output_dir.display()));
-    copy::run(&oc, &access.namespace, output_dir, steps).map_err(|error| BackgroundError::Copy(error, oc.name()))
+    let copied = copy::run(&oc, &access.namespace, output_dir, steps);
+    copied.or_else(|error| {
+        if matches!(error, CopyError::Oc(OcError::Failed(_))) {
+            missing(&oc, access)?;
+        }
+        Err(BackgroundError::Copy(error, oc.name()))
+    })
+}
+
+/// After a call that failed: whether that is because there is no capture, or no collector.
+fn missing(oc: &Oc, access: &Access) -> Result<(), BackgroundError> {
+    // A cluster that does not answer is no sign of either: the failed call says more.
+    let Ok(found) = oc.json::<Value>(&Call::namespace(&access.namespace)) else { return Ok(()) };
+    if found.as_ref().and_then(Holder::of).is_none() {
+        return Err(BackgroundError::NoCapture(access.namespace.clone()));
+    }
+    let Ok(Some(workload)) = oc.json::<Value>(&Call::workload(&access.namespace)) else { return Ok(()) };
+    let is_collector = |item: &Value| item["kind"] == "Pod" && item["metadata"]["name"] == COLLECTOR;
+    if workload["items"].as_array().is_some_and(|items| items.iter().any(is_collector)) {
+        return Ok(());
+    }
+    Err(BackgroundError::NoCollector { namespace: access.namespace.clone(), cli: oc.name() })
 }
 
 fn holder(oc: &Oc, access: &Access) -> Result<Holder, BackgroundError> {

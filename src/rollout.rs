@@ -27,20 +27,20 @@ pub enum RolloutError {
     #[error(transparent)]
     Oc(#[from] OcError),
     /// It will not get better.
-    #[error("Daemonset pods failed to start: {state}: {trouble}{}", words(.last_words))]
+    #[error("{what}: {trouble}{}", words(.last_words))]
     Hopeless {
-        /// `1/3 Ready`.
-        state: String,
+        /// Of what, and how many others run.
+        what: String,
         /// Which pod, and why.
         trouble: String,
         /// The end of its log.
         last_words: Vec<String>,
     },
     /// The time is over.
-    #[error("Daemonset pods failed to start within timeout: {state} after {}{trouble}; give them more with --timeout", seconds(*.after))]
+    #[error("{what} after {}{trouble}; give them more with --timeout", seconds(*.after))]
     TooLong {
-        /// `1/3 Ready`.
-        state: String,
+        /// What failed, and how many others run.
+        what: String,
         /// What is known.
         trouble: String,
         /// The time.
@@ -105,8 +105,7 @@ pub(crate) fn wait(
             return Ok(state.ready);
         }
         if start.elapsed() >= timeout {
-            let trouble = state.troubles.first().map(|trouble| format!(": {trouble}")).unwrap_or_default();
-            return Err(RolloutError::TooLong { state: state.to_string(), trouble, after: timeout });
+            return Err(too_long(&state, timeout));
         }
         oc.rest(pause.min(timeout.saturating_sub(start.elapsed())), "watch the agents start")?;
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
@@ -147,10 +146,29 @@ fn are_broken(oc: &Oc, nodes: &[String]) -> Result<bool, OcError> {
     Ok(nodes.iter().all(|node| broken.contains(&node.as_str())))
 }
 
+fn too_long(state: &State, after: Duration) -> RolloutError {
+    let what = match state.lacks_only_the_collector() {
+        true => "The pod of the collector failed to start within timeout: not Ready".to_owned(),
+        false => format!("Daemonset pods failed to start within timeout: {state}"),
+    };
+    let trouble = state.troubles.first().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+    RolloutError::TooLong { what, trouble, after }
+}
+
+/// What failed to start.
+fn what_failed(state: &State, collector: bool) -> String {
+    if collector {
+        "The pod of the collector failed to start".to_owned()
+    } else {
+        format!("Daemonset pods failed to start: {state}")
+    }
+}
+
 fn give_up_if_hopeless(oc: &Oc, namespace: &str, state: &State) -> Result<(), RolloutError> {
     let Some(trouble) = state.troubles.iter().find(|trouble| trouble.hopeless) else { return Ok(()) };
     let last_words = if trouble.crashed { last_words(oc, namespace, trouble) } else { Vec::new() };
-    Err(RolloutError::Hopeless { state: state.to_string(), trouble: trouble.to_string(), last_words })
+    let what = what_failed(state, is_collector(&trouble.pod));
+    Err(RolloutError::Hopeless { what, trouble: trouble.to_string(), last_words })
 }
 
 /// The log of the program that crashed, or of the one that is there now.
@@ -174,7 +192,7 @@ fn refused_by_cluster(oc: &Oc, namespace: &str, state: &State) -> Result<(), Rol
     let event = events["items"].as_array().and_then(|events| events.iter().rfind(failed));
     match event.and_then(|event| event["message"].as_str()) {
         Some(message) => Err(RolloutError::Hopeless {
-            state: state.to_string(),
+            what: what_failed(state, false),
             trouble: message.to_owned(),
             last_words: Vec::new(),
         }),

@@ -207,8 +207,31 @@ fn follow_shows_the_log() {
     let outcome = world.run(&["follow", "-n", "mine"]);
     assert_eq!((outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()), (Some(0), "one\ntwo\n", ""));
     assert_eq!(world.calls(), ["logs collector -n mine -f"]);
-    let outcome = World::new().env("FAKE_BREAK", "fail:logs").run(&["follow"]);
+    let outcome = held(&["pod.collector"]).env("FAKE_BREAK", "fail:logs").run(&["follow"]);
     assert!(outcome.code == Some(1) && outcome.stderr.contains("`oc logs collector"), "{outcome:?}");
+}
+
+/// A namespace that a session holds, with these objects.
+fn held(objects: &[&str]) -> World {
+    let world = World::new().file("session", "0badcafe").file("by", "me@here");
+    let objects = ["namespace.netobserv-cli"].iter().chain(objects);
+    objects.fold(world, |world, object| world.file(&format!("objects/{object}"), ""))
+}
+
+#[test]
+fn without_a_capture_there_is_nothing_to_follow_to_stop_or_to_copy() {
+    let broken = [("follow", "fail:logs"), ("stop", ""), ("copy", "fail:cli files")];
+    for (command, fault) in broken {
+        let outcome = World::new().env("FAKE_BREAK", fault).run(&[command]);
+        let line = "error: there is no capture in namespace netobserv-cli: use -n for another one\n";
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(1), line), "{command}");
+    }
+    for (command, fault) in [("follow", "fail:logs"), ("copy", "fail:cli files")] {
+        let outcome = held(&["daemonset.netobserv-cli"]).env("FAKE_BREAK", fault).run(&[command]);
+        let line = "error: the collector of the capture in namespace netobserv-cli is gone, and its files with it: 'oc netobserv \
+                    cleanup' removes the rest\n";
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(1), line), "{command}");
+    }
 }
 
 #[test]
@@ -222,10 +245,7 @@ fn follow_ends_with_ctrl_c() {
 
 #[test]
 fn stop_ends_the_capture_and_removes_the_agents_only() {
-    let world = World::new().file("session", "0badcafe").file("by", "me@here");
-    let world = ["namespace.netobserv-cli", "daemonset.netobserv-cli", "pod.collector"]
-        .iter()
-        .fold(world, |world, object| world.file(&format!("objects/{object}"), ""));
+    let world = held(&["daemonset.netobserv-cli", "pod.collector"]);
     let outcome = world.run(&["stop"]);
     assert_eq!(
         outcome.stdout,

@@ -229,6 +229,37 @@ fn agents_that_cannot_start_are_explained_at_once() {
     }
 }
 
+/// The agents are not to blame.
+#[test]
+fn a_collector_that_cannot_start_is_explained_as_such() {
+    let rollout = |reason: &str| {
+        format!(
+            r#"{{"items":[{{"kind":"DaemonSet","metadata":{{"generation":1}},"status":{{"observedGeneration":1,
+            "desiredNumberScheduled":2,"numberReady":2}}}},{{"kind":"Pod","metadata":{{"name":"collector"}},
+            "spec":{{"nodeName":"worker-1"}},"status":{{"containerStatuses":[{{"state":{{"waiting":{{"reason":"{reason}",
+            "message":"no such image"}}}}}}]}}}}]}}"#
+        )
+    };
+    for (reason, words, line) in [
+        (
+            "ImagePullBackOff",
+            &["flows"][..],
+            "The pod of the collector failed to start: collector on worker-1: ImagePullBackOff (no such image)",
+        ),
+        (
+            "ErrImagePull",
+            &["flows", "--timeout=400ms"],
+            "The pod of the collector failed to start within timeout: not Ready after 0.4 s: collector on worker-1: ErrImagePull \
+             (no such image); give them more with --timeout",
+        ),
+    ] {
+        let world = world().file("answers/rollout", rollout(reason));
+        let outcome = world.run(words);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(1), format!("error: {line}\n").as_str()));
+        assert_eq!(world.objects(), [""; 0]);
+    }
+}
+
 #[test]
 fn agents_that_are_refused_are_explained_by_events() {
     let set = r#"{"items":[{"kind":"DaemonSet","metadata":{"generation":1},

@@ -99,6 +99,11 @@ impl State {
             && self.troubles.is_empty()
     }
 
+    /// All agents work, and the collector does not.
+    pub(super) fn lacks_only_the_collector(&self) -> bool {
+        self.observed && self.ready >= self.desired && !self.collector
+    }
+
     /// There should be agents, and there is none.
     pub(super) fn has_no_pods(&self) -> bool {
         self.observed && self.desired > 0 && self.pods == 0
