@@ -20,6 +20,7 @@ use crate::rollout::RolloutError;
 use crate::say::{Steps, warn};
 use crate::signal::Wishes;
 
+mod again;
 mod capture;
 mod identity;
 mod keylog;

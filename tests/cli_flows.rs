@@ -96,7 +96,7 @@ fn the_calls_and_their_order() {
         "apply -f -".to_owned(),
         "apply -f -".to_owned(),
         format!(
-            "run -n netobserv-cli collector --image={image} --image-pull-policy=IfNotPresent --restart=Never \
+            "run -n netobserv-cli collector --image={image} --image-pull-policy=IfNotPresent --restart=OnFailure \
              --labels=run=collector\\,app=netobserv-cli\\,netobserv.io/session=SESSION --overrides=... \
              --command -- sleep infinity"
         ),

@@ -2,11 +2,12 @@
 
 mod cluster_world;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cluster_world::{A_MINUTE, Shop, capture, files, state};
+use cluster_world::{A_MINUTE, Shop, capture, files, inside, state};
 use netobserv_testkit::proc::binaries;
-use netobserv_testkit::{Dice, Run, Signal, https, require_privileged, wait_for};
+use netobserv_testkit::{Dice, Files, Run, Signal, https, require_privileged, wait_for};
 
 /// What the original captures too, with the names of both ends, and an empty cluster afterwards.
 #[test]
@@ -36,6 +37,37 @@ fn flows_carry_the_names_of_both_ends_and_nothing_stays() {
     for (agent, direction) in [("10.77.1.1", 1), (&*shop.last().address.to_string(), 0)] {
         let seen = found.iter().any(|flow| flow["AgentIP"] == agent && flow["FlowDirection"] == direction);
         assert!(seen, "not seen on {agent}: {found:?}");
+    }
+    assert_eq!(shop.cluster.left_behind(), Vec::<String>::new());
+}
+
+/// A quiet cluster's files would hold little else.
+#[test]
+fn the_captures_own_traffic_is_left_out_unless_it_is_asked_for() {
+    require_privileged!("the_captures_own_traffic_is_left_out_unless_it_is_asked_for");
+    let shop = Shop::open(2);
+    // The node of the collector talks to it inside; the other one over its interface.
+    let own = "SELECT count(*) FROM flow WHERE SrcPort = 9999 OR DstPort = 9999";
+    let saved = "SELECT value FROM capture WHERE name = 'own_flows'";
+    for (words, kept) in [(&[][..], false), (&["--own-traffic", "--output-dir=all"], true)] {
+        let plugin = capture(&shop, &[&["flows", "--max-time=5m", "--copy=true"], words].concat());
+        shop.wait_capturing();
+        // Each second of the client's requests is one of messages to the collector.
+        shop.cluster.wait_until("some seconds of flows", || {
+            shop.ask();
+            let flows = inside::flows(&shop);
+            let starts = flows.iter().filter(|flow| flow["SrcK8S_Name"] == "client-1");
+            let seconds: BTreeSet<_> =
+                starts.filter_map(|flow| flow["TimeFlowStartMs"].as_i64()).map(|ms| ms / 1000).collect();
+            seconds.len() >= 4
+        });
+        plugin.signal_group(Signal::SIGINT);
+        let done = plugin.wait(A_MINUTE);
+        assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+        let files = Files::of(&shop.cluster.home().join(if kept { "all" } else { "output" }));
+        assert!(files.number("SELECT count(*) FROM flow WHERE SrcK8S_Name = 'client-1'") > 0, "{done}");
+        assert_eq!((files.number(own) > 0, files.number(saved) > 0), (kept, !kept), "{done}");
+        assert_eq!(done.stdout.contains("left out as the capture's own: "), !kept, "{done}");
     }
     assert_eq!(shop.cluster.left_behind(), Vec::<String>::new());
 }

@@ -51,8 +51,43 @@ fn a_killed_agent_is_started_again_and_what_it_took_along_is_told() {
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
     let told = "1 agents broke off and were started anew: flows of the moments between are missing";
     assert!(done.stdout.contains(told), "{done}");
+    assert!(done.stdout.contains(&format!("\n  {} had no agent from 20", node.name)), "{done}");
     assert_eq!(files(&shop).number("SELECT value FROM capture WHERE name = 'agents_started_anew'"), 1);
     files(&shop).assert_whole();
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+}
+
+/// An eviction, a drain, somebody's `oc delete pod`: the agent says that nothing follows, and another one begins.
+#[test]
+fn an_agent_that_is_replaced_leaves_a_hole_and_that_is_said() {
+    require_privileged!("an_agent_that_is_replaced_leaves_a_hole_and_that_is_said");
+    let shop = Shop::open(2);
+    let (node, address) = (shop.last(), shop.last().address.to_string());
+    let victim = format!("netobserv-cli-{}", node.name);
+    let plugin = capture(&shop, &CAPTURE);
+    shop.wait_capturing();
+    let comes = |what: &str, since: i64| {
+        shop.cluster.wait_until(what, || {
+            shop.ask();
+            inside::flows(&shop).iter().any(|flow| seen(flow, &address, |start| start > since))
+        });
+    };
+    comes("flows of the node", 0);
+    let (programs, pid) = (node.programs(), shop.cluster.pid("netobserv-cli", &victim));
+    shop.cluster.oc(&format!("delete pod {victim} -n netobserv-cli --wait=false"));
+    shop.cluster.wait_until("another agent in its place", || {
+        let other = shop.cluster.pid("netobserv-cli", &victim);
+        other.is_some() && other != pid && node.programs() == programs
+    });
+    comes("flows of the new agent", now_ms().cast_signed());
+    plugin.signal_group(Signal::SIGINT);
+    let done = plugin.wait(A_MINUTE);
+    assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+    let told = format!("\n  {} had no agent from 20", node.name);
+    assert!(done.stdout.contains(&told), "{done}");
+    assert!(done.stdout.contains("  lost: without an agent "), "{done}");
+    let saved = "SELECT count(*) FROM capture WHERE name = 'without_agent' AND value LIKE 'node2 had no agent from %'";
+    assert_eq!(files(&shop).number(saved), 1, "{done}");
     assert_eq!(shop.cluster.left_behind(), NOTHING);
 }
 

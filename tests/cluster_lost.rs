@@ -116,39 +116,137 @@ fn an_agent_without_its_network_is_off_all_interfaces_until_it_is_back() {
     plugin.signal_group(Signal::SIGINT);
     let done = plugin.wait(A_MINUTE);
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+    let told = "  the agent of node2 did not reach the collector from 20";
+    assert!(done.stdout.contains(told) && done.stdout.contains("lost: without an agent "), "{done}");
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+}
+
+/// The other node captures on, and the end says since when nothing came of this one.
+#[test]
+fn a_node_that_is_gone_for_good_is_said() {
+    require_privileged!("a_node_that_is_gone_for_good_is_said");
+    let shop = Shop::open(2);
+    let plugin = capture(&shop, &["flows", "--max-time=5m", "--copy=true"]);
+    shop.wait_capturing();
+    shop.wait_flows();
+    shop.cluster.unplug(&shop.cluster.nodes()[1]);
+    shop.cluster.wait_until("the screen's line", || plugin.stderr().contains("lost without an agent "));
+    plugin.signal_group(Signal::SIGINT);
+    let done = plugin.wait(A_MINUTE);
+    assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+    let told = "\n  nothing was heard of node2 from 20";
+    assert!(done.stdout.contains(told) && done.stdout.contains(" to the end ("), "{done}");
+    let saved =
+        "SELECT count(*) FROM capture WHERE name = 'without_agent' AND value LIKE 'nothing was heard of node2 %'";
+    assert_eq!(files(&shop).number(saved), 1, "{done}");
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+}
+
+/// Files of each process of the collector, in the order of their names.
+fn all_files(shop: &Shop) -> Vec<Files> {
+    let entries = fs::read_dir(shop.cluster.home().join("output/flow")).expect("a folder").flatten();
+    let json = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "json"));
+    let mut files: Vec<_> = json.map(|json| Files { db: json.with_extension("db"), json }).collect();
+    files.sort_by_key(|files| files.json.file_stem().map(|stem| stem.len()));
+    files
+}
+
+/// Kills these processes of the collector's pod, waits until the capture goes on, and looks at the end and at all files.
+#[track_caller]
+fn goes_on_after(shop: &Shop, plugin: Process, victims: &[i32]) {
+    victims.iter().for_each(|pid| signal(*pid, Signal::SIGKILL));
+    shop.cluster.wait_until("a collector that goes on", || {
+        let folder = inside::output(shop).and_then(|output| fs::read_dir(output.join("flow")).ok());
+        let names = folder.into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let second = names.into_iter().any(|name| name.to_string_lossy().ends_with("-2.json"));
+        second && written_state(shop) == "capturing"
+    });
+    let before = inside::flows_of(shop, "-2.json").len();
+    shop.cluster.wait_until("flows after the kill", || {
+        shop.ask();
+        inside::flows_of(shop, "-2.json").len() > before + 1
+    });
+    plugin.signal_group(Signal::SIGINT);
+    let done = plugin.wait(A_MINUTE);
+    assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+    assert!(done.stderr.contains("warning: the collector was killed; starting it again"), "{done}");
+    assert!(done.stdout.contains("the collector was killed and started again: it was away from 20"), "{done}");
+    assert!(done.stdout.contains("in a killed collector up to 1s"), "{done}");
+    let files = all_files(shop);
+    assert_eq!(files.len(), 2, "{done}");
+    for files in &files {
+        files.assert_whole();
+        assert!(!files.flows().is_empty(), "{done}");
+    }
+    let told = "SELECT count(*) FROM capture WHERE name = 'collector_killed' AND value IS NOT NULL";
+    assert_eq!((files[0].number(told), files[1].number(told)), (0, 1), "{done}");
     assert_eq!(shop.cluster.left_behind(), NOTHING);
 }
 
 #[test]
-fn a_killed_collector_is_told_and_what_it_had_comes_home() {
-    require_privileged!("a_killed_collector_is_told_and_what_it_had_comes_home");
+fn a_killed_collector_goes_on_where_it_was() {
+    require_privileged!("a_killed_collector_goes_on_where_it_was");
     let shop = Shop::open(1);
     let plugin = capture(&shop, &["flows", "--max-time=5m", "--copy=true"]);
     shop.wait_capturing();
     shop.wait_flows();
-    let collector = children_of(exec_of(&plugin));
-    assert_eq!(collector.len(), 1, "{collector:?}");
-    signal(collector[0], Signal::SIGKILL);
-    let done = plugin.wait(A_MINUTE);
-    assert_eq!(done.code(), 137, "{done}");
-    assert!(done.stderr.contains("killed, often because its memory was used up"), "{done}");
-    files(&shop).assert_whole();
-    assert!(!files(&shop).flows().is_empty(), "{done}");
-    assert_eq!(shop.cluster.left_behind(), NOTHING);
+    let collector = inside::collector(&plugin);
+    goes_on_after(&shop, plugin, &[collector]);
 }
 
+/// Memory that is used up may end the whole container: it is started again, and the files are still there.
 #[test]
-fn without_its_pod_the_files_are_lost_and_that_is_said() {
-    require_privileged!("without_its_pod_the_files_are_lost_and_that_is_said");
+fn a_killed_container_comes_back_to_its_files() {
+    require_privileged!("a_killed_container_comes_back_to_its_files");
     let shop = Shop::open(1);
     let plugin = capture(&shop, &["flows", "--max-time=5m", "--copy=true"]);
     shop.wait_capturing();
-    let collector = children_of(exec_of(&plugin));
+    shop.wait_flows();
     let pod = shop.cluster.pid("netobserv-cli", "collector").expect("the pod");
-    // As the kernel does when a pod ends: its first process, and then all others.
-    [pod].iter().chain(&collector).for_each(|pid| signal(*pid, Signal::SIGKILL));
+    // As the kernel does when a container ends: its first process, and then all others.
+    let collector = inside::collector(&plugin);
+    goes_on_after(&shop, plugin, &[pod, collector]);
+}
+
+/// In the background nobody starts it again but the cluster.
+#[test]
+fn a_killed_container_in_the_background_captures_on() {
+    require_privileged!("a_killed_container_in_the_background_captures_on");
+    let shop = Shop::open(1);
+    let started = shop.cluster.plugin(&["flows", "--background", "--max-time=5m"]).finish();
+    assert!(started.success(), "{started}\n{}", shop.cluster.logs());
+    shop.wait_capturing();
+    shop.wait_flows();
+    signal(shop.cluster.pid("netobserv-cli", "collector").expect("the pod"), Signal::SIGKILL);
+    shop.cluster.wait_until("flows after the kill", || {
+        shop.ask();
+        inside::flows_of(&shop, "-2.json").len() > 1
+    });
+    for command in ["stop", "copy", "cleanup"] {
+        let done = shop.cluster.plugin(&[command]).finish();
+        assert!(done.success(), "{command}: {done}\n{}", shop.cluster.logs());
+    }
+    let files = all_files(&shop);
+    assert_eq!(files.len(), 2);
+    files.iter().for_each(Files::assert_whole);
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+}
+
+/// That its memory was used up is no explanation for a pod that somebody deleted.
+#[test]
+fn a_deleted_pod_is_said_to_be_deleted_and_its_files_to_be_lost() {
+    require_privileged!("a_deleted_pod_is_said_to_be_deleted_and_its_files_to_be_lost");
+    let shop = Shop::open(1);
+    let plugin = capture(&shop, &["flows", "--max-time=5m", "--copy=true"]);
+    shop.wait_capturing();
+    let collector = inside::collector(&plugin);
+    let pod = shop.cluster.pid("netobserv-cli", "collector").expect("the pod");
+    shop.cluster.oc("delete pod collector -n netobserv-cli --wait=false");
+    [pod, collector].iter().for_each(|pid| signal(*pid, Signal::SIGKILL));
     let done = plugin.wait(A_MINUTE);
     assert_ne!(done.code(), 0, "{done}");
+    assert!(done.stderr.contains("somebody or something deleted the pod of the collector"), "{done}");
+    assert!(!done.stderr.contains("memory"), "{done}");
     assert!(done.stderr.contains("the pod of the collector is gone, and its files with it"), "{done}");
     assert_eq!(shop.cluster.left_behind(), NOTHING);
 }

@@ -7,6 +7,9 @@ use netobserv_testkit::proc::{children_of, program_of, signal};
 use netobserv_testkit::terminal::Shell;
 use netobserv_testkit::{Signal, require_privileged};
 
+/// As the kernel names its process.
+const COLLECTOR: &str = "network-observa";
+
 /// Everything below a process.
 fn below(pid: i32) -> Vec<i32> {
     children_of(pid).into_iter().flat_map(|child| [vec![child], below(child)].concat()).collect()
@@ -39,7 +42,7 @@ fn colours_and_characters_are_those_of_the_user_s_terminal() {
 #[test]
 fn a_killed_collector_or_oc_leaves_the_terminal_as_it_was() {
     require_privileged!("a_killed_collector_or_oc_leaves_the_terminal_as_it_was");
-    for victim in ["netobserv-test-oc", "network-observa"] {
+    for victim in ["netobserv-test-oc", COLLECTOR] {
         let shop = Shop::open(1);
         let home = shop.cluster.home();
         let mut shell = Shell::start(shop.cluster.plugin_on_terminal(&[]), &home);
@@ -48,11 +51,21 @@ fn a_killed_collector_or_oc_leaves_the_terminal_as_it_was() {
         let plugin = netobserv_testkit::proc::binaries().plugin.clone();
         shell.type_line(&format!("{} flows --max-time=5m --copy=false", plugin.display()));
         shell.terminal.wait_for("flows/s");
-        let all = below(shell.terminal.pid());
-        let found = all
-            .iter()
-            .find(|pid| program_of(**pid).is_some_and(|name| name.starts_with(victim) || victim.starts_with(&name)));
-        signal(*found.unwrap_or_else(|| panic!("no {victim} below the shell")), Signal::SIGKILL);
+        let found = || {
+            let is_it =
+                |pid: &i32| program_of(*pid).is_some_and(|name| name.starts_with(victim) || victim.starts_with(&name));
+            below(shell.terminal.pid()).into_iter().find(is_it)
+        };
+        let first = found().unwrap_or_else(|| panic!("no {victim} below the shell"));
+        signal(first, Signal::SIGKILL);
+        if victim == COLLECTOR {
+            // The capture goes on, with a screen as before.
+            shop.cluster.wait_until("another collector", || found().is_some_and(|pid| pid != first));
+            let told = || String::from_utf8_lossy(&shell.terminal.bytes()).contains("starting it again");
+            shop.cluster.wait_until("a word about it", told);
+            shell.terminal.wait_for("flows/s");
+            shell.terminal.press("\x03");
+        }
         shell.assert_has_terminal(&modes);
         shop.cluster.wait_until("an empty cluster", || shop.cluster.left_behind().is_empty());
     }

@@ -1,7 +1,7 @@
 //! One capture from its first check to its last line.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::cli::Options;
-use crate::control::{Asked, Control, Running, Status};
+use crate::control::{Asked, Control, Killed, Running, Status};
 use crate::counts::Counts;
 use crate::enrich::{self, Names};
 use crate::human;
@@ -25,9 +25,11 @@ use crate::keeper::{self, Pod};
 use crate::lines::Lines;
 use crate::nodes;
 use crate::output::{Folder, Name, Paths};
+use crate::own::Own;
 use crate::pipeline::{Pipeline, Sinks};
 use crate::query::Predicate;
 use crate::record::Story;
+use crate::resume::{self, Start};
 use crate::signals::{Kind, Signals};
 use crate::sink::json::{JsonSink, Limit};
 use crate::sink::sqlite::{Hurry, SqliteSink};
@@ -62,6 +64,8 @@ pub(crate) enum End {
     Limit(String),
     /// Somebody asked for it from outside.
     Asked,
+    /// Its pod is being removed.
+    Removed,
     /// Nobody renewed the lease for so long.
     Lease(Duration),
     /// Standard output takes no more.
@@ -86,8 +90,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     result
 }
 
-async fn capture(options: Options) -> anyhow::Result<()> {
-    let (started, start) = (Instant::now(), Utc::now());
+async fn capture(mut options: Options) -> anyhow::Result<()> {
+    let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options).await };
+    let (started, start) = (resume::began(killed.as_ref()), Utc::now());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let folder = Folder::prepare(&options.output_dir, "flow")?;
     let door = Door::open(&options.security)?;
@@ -97,8 +102,10 @@ async fn capture(options: Options) -> anyhow::Result<()> {
 
     announce(&options, "Flow");
     let counts = Arc::<Counts>::default();
+    counts.goes_on(killed.as_ref());
     let names = names(&options);
     let story = Story::new(options.options.clone(), options.namespace.clone(), start).with_names(names.clone());
+    let story = story.goes_on(killed.as_ref());
     let story = Arc::new(story);
     let limit = Arc::<Notify>::default();
     let json = claim.files().swap_remove(0);
@@ -106,6 +113,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     let (feed, intake) = tui::queue();
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), Some(feed))?;
     let pipeline = pipeline.with_names(names.clone()).with_query(Predicate::new(&options.queries));
+    let pipeline = pipeline.without(Own::of_this_pod(&options));
     let ingest = Ingest::new(pipeline, counts.clone(), speakers(&options, &names));
     if let Some(names) = &names {
         // Agents that come earlier wait in the socket's queue.
@@ -116,7 +124,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
     debug!("Ready ! Waiting for flows...");
 
     nodes::tell_when_all_capture(options.expect_nodes, counts.clone());
-    let mut running = begin(&options)?;
+    let mut running = begin(&options, Some(&paths.json), (started, killed.as_ref()))?;
     let mut view = Some(View::start(&options, &paths, Source { started, counts: counts.clone(), intake })?);
     claim.keep();
     let end = until_end(&options, started, &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;
@@ -130,6 +138,7 @@ async fn capture(options: Options) -> anyhow::Result<()> {
         say(&options, &end.farewell());
     }
     let first = end.signal();
+    counts.end();
     if !matches!(end, End::Failed) {
         ingest.stop_agents();
         drain(&counts, sinks.failed(), &mut signals).await;
@@ -153,7 +162,8 @@ async fn capture(options: Options) -> anyhow::Result<()> {
         return end.without_agents();
     }
     let account = summary::account(started.elapsed(), &end.reason(), &counts.totals(), &paths);
-    for line in account.into_iter().chain(gaps(&options, names.as_deref(), &counts, "flows")) {
+    let outages = killed.iter().flat_map(|killed| killed.lines("flows")).map(|line| format!("  {line}"));
+    for line in account.into_iter().chain(outages).chain(gaps(&options, names.as_deref(), &counts, "flows")) {
         say(&options, &line);
     }
     finished?;
@@ -176,18 +186,33 @@ pub(crate) fn discard(paths: &[PathBuf]) {
     }
 }
 
-/// Makes the capture known to those who ask for its session.
-pub(crate) fn begin(options: &Options) -> anyhow::Result<Option<Running>> {
+/// Makes the capture known to those who ask for its session: with its file, and what an earlier process has left.
+pub(crate) fn begin(
+    options: &Options,
+    file: Option<&Path>,
+    (started, killed): (Instant, Option<&Killed>),
+) -> anyhow::Result<Option<Running>> {
     let Some(session) = options.session.clone() else { return Ok(None) };
     let control = Control::of(&options.output_dir);
-    let status = Status { session, keep_s: Some(options.keep.as_secs()), ..Status::default() };
-    let running = Running::begin(control, status, options.lease);
+    let below = file.and_then(|file| file.strip_prefix(&options.output_dir).ok());
+    let files = killed.iter().flat_map(|killed| killed.files.iter().map(PathBuf::as_path)).chain(below);
+    let status = Status {
+        session,
+        keep_s: Some(options.keep.as_secs()),
+        files: files.map(|file| file.display().to_string()).collect(),
+        outages: killed.map(|killed| killed.outages.clone()).unwrap_or_default(),
+        ..Status::default()
+    };
+    let running = Running::begin(control, status, options.lease).map(|running| running.since(started));
     running.map(Some).with_context(|| format!("cannot capture into {}", options.output_dir.display()))
 }
 
-/// What may be missing though nothing was lost on the way: what a filter from the screen kept out, names, and the `what` of nodes that were never heard.
+/// What may be missing though nothing was lost on the way: what a filter from the screen kept out, the `what` of times without an agent,
+/// names, and the `what` of nodes that were never heard.
 pub(crate) fn gaps(options: &Options, names: Option<&Names>, counts: &Counts, what: &str) -> Vec<String> {
     let mut lines: Vec<String> = counts.pushed().periods().into_iter().map(|period| format!("  {period}")).collect();
+    let absences = counts.absences().into_iter();
+    lines.extend(absences.map(|absence| format!("  {absence}: {what} of that time are missing")));
     let missing = names.map(Names::missing).into_iter().flatten();
     lines.extend(missing.map(|missing| format!("  names may be missing, {missing}")));
     let (heard, expected) = (counts.totals().agents, options.expect_nodes);
@@ -248,7 +273,7 @@ fn create_sinks(
     names: &Option<Arc<Names>>,
     reached: &Arc<Notify>,
 ) -> Result<(Files, Arc<Hurry>), SinkError> {
-    let limit = Limit { bytes: options.max_bytes, reached: reached.clone() };
+    let limit = Limit { bytes: options.bytes_left(), reached: reached.clone() };
     let json = JsonSink::new(file, paths.json.clone(), counts.clone(), limit)?.with_names(names.clone());
     info!("Creating database...");
     let sqlite = SqliteSink::create(&paths.db, counts.clone(), story.clone())?.with_names(names.clone());
@@ -321,6 +346,7 @@ pub(crate) async fn until_end(
             () = limit.notified() => return End::Limit(human::bytes(options.max_bytes.unwrap_or_default())),
             asked = &mut asked => return match asked {
                 Asked::Finish => End::Asked,
+                Asked::Removed => End::Removed,
                 Asked::Lease(time) => End::Lease(time),
             },
             // In the background it is a log.
@@ -347,6 +373,7 @@ impl End {
             End::Signal(kind) => kind.to_string(),
             End::Limit(limit) => format!("reached {limit}"),
             End::Asked => "finished on request".into(),
+            End::Removed => "ended: the pod of the collector is being removed".into(),
             End::Lease(time) => format!("ended: nobody renewed it for {}", human::duration(*time)),
             End::Output(Broken::Gone) => "ended: the reader of standard output has gone".into(),
             End::Output(broken) => format!("ended: cannot write standard output: {broken}"),

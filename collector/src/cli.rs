@@ -76,6 +76,9 @@ struct Words {
     /// Keep only flows that match this query; given several times, one match is enough
     #[arg(long, global = true, alias = "regexes", value_name = "QUERY", allow_hyphen_values = true)]
     query: Vec<String>,
+    /// Keep flows of the capture itself too: of agents to the collector, and of the collector to the API server
+    #[arg(long, global = true)]
+    own_traffic: bool,
     /// No screen, also on a terminal: a line for each flow on standard output, progress on standard error
     #[arg(long, global = true)]
     no_tui: bool,
@@ -142,8 +145,12 @@ pub struct Options {
     pub max_time: Option<Duration>,
     /// Most bytes of JSON.
     pub max_bytes: Option<u64>,
+    /// What an earlier process of this capture has used up of these.
+    pub used_bytes: u64,
     /// Options of the capture, as the plugin joined them.
     pub options: String,
+    /// Whether the capture's own traffic is kept.
+    pub own_traffic: bool,
     /// Lines of this form instead of a screen; `None` for a screen, if there is a terminal.
     pub lines: Option<Format>,
     /// Nothing is printed but the lines that were asked for, warnings and errors.
@@ -252,7 +259,9 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         child: words.child,
         max_time: Some(words.maxtime).filter(|time| !time.is_zero()),
         max_bytes: Some(words.maxbytes).filter(|bytes| *bytes > 0),
+        used_bytes: 0,
         options: words.options,
+        own_traffic: words.own_traffic,
         lines: words.output.or(words.quiet.then_some(Format::None)).or(words.no_tui.then_some(Format::Text)),
         quiet: words.quiet,
         look: Look { no_color: words.no_color, term: words.term, locale: words.locale }.or_environment(),
@@ -267,6 +276,14 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         subnets: all_subnets(&words.subnets),
         queries: queries(&words.query)?,
     })
+}
+
+impl Options {
+    /// Bytes until the limit.
+    pub fn bytes_left(&self) -> Option<u64> {
+        // A limit of 0 would be none.
+        self.max_bytes.map(|most| most.saturating_sub(self.used_bytes).max(1))
+    }
 }
 
 fn no_capture(error: clap::Error) -> NoCapture {

@@ -2,15 +2,21 @@
 //! summary and the files.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use netobserv_wire::Flow;
 use netobserv_wire::pbflow::AgentStatus;
 
+use crate::absence::{Absence, Attendance};
+use crate::control::Killed;
 use crate::ingest::limits::MOST_NODES;
 use crate::pushed::Pushed;
+
+/// More times without an agent than these are counted and not listed.
+const MOST_ABSENCES: usize = 100;
 
 /// The counters of one capture.
 #[derive(Debug, Default)]
@@ -21,12 +27,18 @@ pub struct Counts {
     refused_flows: AtomicU64,
     malformed_flows: AtomicU64,
     filtered_flows: AtomicU64,
+    own_flows: AtomicU64,
+    own_bytes: AtomicU64,
     refused_connections: AtomicU64,
     refused_messages: AtomicU64,
     json: SinkCounts,
     sqlite: SinkCounts,
     agents: Mutex<BTreeMap<String, Agent>>,
     pushed: Pushed,
+    /// When the agents were asked to end.
+    ending: OnceLock<Instant>,
+    /// How often the collector was killed, and a capture went on.
+    kills: AtomicU64,
 }
 
 /// The counters of one sink.
@@ -66,6 +78,7 @@ pub struct Agent {
     broken_off: u64,
     heard: Instant,
     last: bool,
+    attendance: Attendance,
 }
 
 /// Losses before the collector. All from the start of the capture.
@@ -106,6 +119,10 @@ pub struct Totals {
     pub malformed_flows: u64,
     /// Flows that the query did not want.
     pub filtered_flows: u64,
+    /// Flows of the capture itself that were left out.
+    pub own_flows: u64,
+    /// Bytes of these flows.
+    pub own_bytes: u64,
     /// Connections that were not let in.
     pub refused_connections: u64,
     /// Messages that were refused for good: they broke a limit, or were not a node's own.
@@ -136,6 +153,12 @@ pub struct Totals {
     pub stretched_ms: u32,
     /// Filters that were put into the kernels of all nodes, and taken back.
     pub filter_changes: u64,
+    /// For how long nodes captured nothing, all nodes together, in milliseconds.
+    pub without_agent_ms: u64,
+    /// How often the collector was killed.
+    pub collector_kills: u64,
+    /// Nodes that captured nothing for a while.
+    pub without_agent_nodes: u64,
     /// Their losses together.
     pub losses: Losses,
 }
@@ -166,6 +189,12 @@ impl Counts {
     /// Counts flows that the query did not want.
     pub fn filtered(&self, flows: u64) {
         self.filtered_flows.fetch_add(flows, Relaxed);
+    }
+
+    /// Counts flows of the capture itself that were left out.
+    pub fn own(&self, flows: u64, bytes: u64) {
+        self.own_flows.fetch_add(flows, Relaxed);
+        self.own_bytes.fetch_add(bytes, Relaxed);
     }
 
     /// Counts a connection that was not let in.
@@ -204,7 +233,7 @@ impl Counts {
         let mut agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let is_full = agents.len() >= MOST_NODES;
         match agents.get_mut(&status.node) {
-            Some(agent) => agent.update(status, now),
+            Some(agent) => agent.update(status, now, self.ending.get().is_some()),
             None if is_full => {}
             None => drop(agents.insert(status.node.clone(), Agent::new(status, now))),
         }
@@ -221,6 +250,35 @@ impl Counts {
         owing.map(|agent| agent.heard).max()
     }
 
+    /// The capture began in an earlier process, which was killed.
+    pub fn goes_on(&self, killed: Option<&Killed>) {
+        self.kills.store(killed.map_or(0, |killed| killed.outages.len() as u64), Relaxed);
+    }
+
+    /// From now on agents may end.
+    pub fn end(&self) {
+        self.ending.get_or_init(Instant::now);
+    }
+
+    /// Times in which nodes captured nothing, in words, by node.
+    pub fn absences(&self) -> Vec<String> {
+        let (now, wall) = (Instant::now(), Utc::now());
+        let agents = self.agents();
+        let of = |(node, agent): (&String, &Agent)| -> Vec<String> {
+            self.absences_of(agent, now).iter().map(|absence| absence.line(node, (now, wall))).collect()
+        };
+        let mut lines: Vec<String> = agents.iter().flat_map(of).collect();
+        let more = lines.len().saturating_sub(MOST_ABSENCES);
+        lines.truncate(MOST_ABSENCES);
+        lines.extend((more > 0).then(|| format!("nodes had no agent {more} times more")));
+        lines
+    }
+
+    fn absences_of(&self, agent: &Agent, now: Instant) -> Vec<Absence> {
+        let end = self.ending.get();
+        agent.attendance.absences(end.copied().unwrap_or(now), end.is_some())
+    }
+
     /// What the agents said, by node.
     pub fn agents(&self) -> BTreeMap<String, Agent> {
         self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
@@ -235,6 +293,9 @@ impl Counts {
     /// All counters now.
     pub fn totals(&self) -> Totals {
         let agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let now = Instant::now();
+        let absent = agents.values().map(|agent| self.absences_of(agent, now));
+        let absent: Vec<Duration> = absent.map(|all| all.iter().map(Absence::time).sum()).collect();
         Totals {
             flows: self.flows.load(Relaxed),
             packets: self.packets.load(Relaxed),
@@ -242,6 +303,8 @@ impl Counts {
             refused_flows: self.refused_flows.load(Relaxed),
             malformed_flows: self.malformed_flows.load(Relaxed),
             filtered_flows: self.filtered_flows.load(Relaxed),
+            own_flows: self.own_flows.load(Relaxed),
+            own_bytes: self.own_bytes.load(Relaxed),
             refused_connections: self.refused_connections.load(Relaxed),
             refused_messages: self.refused_messages.load(Relaxed),
             json_rows: self.json.rows.load(Relaxed),
@@ -257,6 +320,9 @@ impl Counts {
             stretched_agents: agents.values().filter(|agent| agent.stretched_ms > 0).count() as u64,
             stretched_ms: agents.values().map(|agent| agent.stretched_ms).max().unwrap_or(0),
             filter_changes: self.pushed.changes(),
+            collector_kills: self.kills.load(Relaxed),
+            without_agent_ms: u64::try_from(absent.iter().sum::<Duration>().as_millis()).unwrap_or(u64::MAX),
+            without_agent_nodes: absent.iter().filter(|time| !time.is_zero()).count() as u64,
             losses: agents.values().fold(Losses::default(), |sum, agent| sum.plus(agent.losses)),
         }
     }
@@ -278,15 +344,17 @@ impl Agent {
             broken_off: 0,
             heard: now,
             last: status.last,
+            attendance: Attendance::new(status, now),
         }
     }
 
-    /// How long nothing was heard of it; `None` when it said that nothing follows.
+    /// How long nothing was heard of it, or of another one in its place; `None` when it ended with the capture.
     pub fn silent_for(&self, now: Instant) -> Option<Duration> {
-        (!self.last).then(|| now.saturating_duration_since(self.heard))
+        Some(now.saturating_duration_since(self.attendance.silent_since()?))
     }
 
-    fn update(&mut self, status: &AgentStatus, now: Instant) {
+    fn update(&mut self, status: &AgentStatus, now: Instant, ending: bool) {
+        self.attendance.update(status, now, ending);
         let losses = Losses::of(status);
         self.broken_off += u64::from(self.instance != status.instance && !self.last);
         if self.instance != status.instance || losses.plus(self.before).any_below(self.losses) {
@@ -379,7 +447,25 @@ impl Totals {
             ("not in the SQLite file", self.sqlite_lost, "flows"),
         ];
         let lost = stages.into_iter().filter(|(_, number, _)| *number > 0);
-        lost.map(|(stage, number, what)| format!("{stage} {} {what}", crate::human::count(number))).collect()
+        let lost = lost.map(|(stage, number, what)| format!("{stage} {} {what}", crate::human::count(number)));
+        lost.chain(self.without_agent()).chain(self.killed()).collect()
+    }
+
+    /// What a killed collector took along, in words; `None` when none was.
+    pub fn killed(&self) -> Option<String> {
+        match self.collector_kills {
+            0 => None,
+            1 => Some("in a killed collector up to 1s".into()),
+            kills => Some(format!("in a collector that was killed {kills} times up to 1s each")),
+        }
+    }
+
+    /// The time in which nodes captured nothing, in words; `None` when there was none.
+    pub fn without_agent(&self) -> Option<String> {
+        let tenths = self.without_agent_ms.div_ceil(100) * 100;
+        let time = crate::human::duration(Duration::from_millis(tenths));
+        let nodes = if self.without_agent_nodes == 1 { "node" } else { "nodes" };
+        (tenths > 0).then(|| format!("without an agent {time} on {} {nodes}", self.without_agent_nodes))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `netobserv-collector`: receives flows from agents, shows them and writes them to files.
 
+pub mod absence;
 mod ahead;
 pub mod capture;
 pub mod cli;
@@ -18,12 +19,14 @@ pub mod log;
 pub mod multicall;
 mod nodes;
 pub mod output;
+pub mod own;
 pub mod packets;
 pub mod parent;
 pub mod pipeline;
 pub mod pushed;
 pub mod query;
 pub mod record;
+mod resume;
 pub mod signals;
 pub mod sink;
 pub mod summary;

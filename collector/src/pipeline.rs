@@ -15,6 +15,7 @@ use tokio::time::timeout_at;
 
 use crate::counts::Counts;
 use crate::enrich::Names;
+use crate::own::Own;
 use crate::query::{Predicate, Scratch};
 use crate::sink::{Sink, SinkError};
 use crate::tui::{Feed, Rows};
@@ -44,6 +45,7 @@ pub struct Pipeline {
     counts: Arc<Counts>,
     names: Option<Arc<Names>>,
     query: Option<Predicate>,
+    own: Option<Own>,
 }
 
 /// The capture is over; nothing is accepted any more.
@@ -76,7 +78,7 @@ impl Pipeline {
         }
         let room = Arc::new(Semaphore::new(ROOM));
         Ok((
-            Self { room, sinks: RwLock::new(Some(senders)), screen, counts, names: None, query: None },
+            Self { room, sinks: RwLock::new(Some(senders)), screen, counts, names: None, query: None, own: None },
             Sinks { threads, failed },
         ))
     }
@@ -95,7 +97,23 @@ impl Pipeline {
         self
     }
 
+    /// Leaves out the capture's own traffic.
+    #[must_use]
+    pub fn without(mut self, own: Option<Own>) -> Self {
+        self.own = own;
+        self
+    }
+
     fn select(&self, rows: &mut Vec<Flow>) {
+        if let Some(own) = &self.own {
+            let (before, mut bytes) = (rows.len(), 0);
+            rows.retain(|row| {
+                let is_own = own.has(row);
+                bytes += if is_own { row.bytes } else { 0 };
+                !is_own
+            });
+            self.counts.own((before - rows.len()) as u64, bytes);
+        }
         let Some(query) = &self.query else { return };
         let (before, mut scratch) = (rows.len(), Scratch::default());
         rows.retain(|row| query.holds(row, &mut scratch));

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 
+use crate::control::Killed;
 use crate::counts::{Agent, Counts, Totals};
 use crate::enrich::Names;
 use crate::human;
@@ -27,19 +28,28 @@ pub struct Story {
     pub start: DateTime<Utc>,
     /// Who names flows, if somebody does.
     names: Option<Arc<Names>>,
+    /// What an earlier process of this capture has left, in words.
+    killed: Option<String>,
     end: Mutex<Option<(DateTime<Utc>, String)>>,
 }
 
 impl Story {
     /// A capture that begins.
     pub fn new(options: String, namespace: String, start: DateTime<Utc>) -> Self {
-        Self { options, namespace, start, names: None, end: Mutex::default() }
+        Self { options, namespace, start, names: None, killed: None, end: Mutex::default() }
     }
 
     /// Tells which names are missing too.
     #[must_use]
     pub fn with_names(mut self, names: Option<Arc<Names>>) -> Self {
         self.names = names;
+        self
+    }
+
+    /// The capture began in an earlier process, which was killed.
+    #[must_use]
+    pub fn goes_on(mut self, killed: Option<&Killed>) -> Self {
+        self.killed = killed.map(|killed| killed.lines("flows").join("; "));
         self
     }
 
@@ -86,8 +96,10 @@ impl Record {
         }
         self.totals = counts.totals();
         self.at = Some(Instant::now());
-        let pushed = counts.pushed().periods().join("; ");
-        for (name, value) in lines(story, &self.totals, pushed) {
+        let told = [("pushed_filters", counts.pushed().periods()), ("without_agent", counts.absences())];
+        let told =
+            told.map(|(name, lines)| (name, if lines.is_empty() { Value::Null } else { lines.join("; ").into() }));
+        for (name, value) in lines(story, &self.totals).into_iter().chain(told) {
             if self.saved.get(name) != Some(&value) {
                 db.prepare_cached("INSERT OR REPLACE INTO capture VALUES (?, ?)")?.execute(params![name, value])?;
                 self.saved.insert(name, value);
@@ -102,7 +114,7 @@ impl Record {
     }
 }
 
-fn lines(story: &Story, totals: &Totals, pushed: String) -> Vec<(&'static str, Value)> {
+fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
     let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
     let (end, reason) =
         story.ended().map_or((Value::Null, Value::Null), |(end, reason)| (human::time(end).into(), reason.into()));
@@ -111,15 +123,16 @@ fn lines(story: &Story, totals: &Totals, pushed: String) -> Vec<(&'static str, V
         ("names_missing", missing),
         ("version", versions::OWN.to_owned().into()),
         ("plugin_version", versions::plugin().map_or(Value::Null, Into::into)),
-        ("pushed_filters", if pushed.is_empty() { Value::Null } else { pushed.into() }),
         ("options", story.options.clone().into()),
         ("namespace", story.namespace.clone().into()),
         ("start", human::time(story.start).into()),
         ("end", end),
         ("end_reason", reason),
+        ("collector_killed", story.killed.clone().map_or(Value::Null, Into::into)),
         ("agents", number(totals.agents)),
         ("agents_without_last_word", number(totals.agents_without_last_word)),
         ("agents_started_anew", number(totals.agents_started_anew)),
+        ("without_agent_ms", number(totals.without_agent_ms)),
         ("flows", number(totals.flows)),
         ("packets", number(totals.packets)),
         ("bytes", number(totals.bytes)),
@@ -128,6 +141,8 @@ fn lines(story: &Story, totals: &Totals, pushed: String) -> Vec<(&'static str, V
         ("overflow_packets", number(totals.losses.overflow_packets)),
         ("portless_fragments", number(totals.losses.portless_fragments)),
         ("filtered_flows", number(totals.filtered_flows)),
+        ("own_flows", number(totals.own_flows)),
+        ("own_bytes", number(totals.own_bytes)),
         ("refused_connections", number(totals.refused_connections)),
         ("refused_messages", number(totals.refused_messages)),
         ("stretched_agents", number(totals.stretched_agents)),

@@ -60,6 +60,12 @@ pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) 
     ];
     let filtered = format!("  left out by the query: {} flows", human::count(totals.filtered_flows));
     lines.extend((totals.filtered_flows > 0).then_some(filtered));
+    let own = format!(
+        "  left out as the capture's own: {} flows, {} (--own-traffic keeps them)",
+        human::count(totals.own_flows),
+        human::bytes(totals.own_bytes)
+    );
+    lines.extend((totals.own_flows > 0).then_some(own));
     let refused = format!("  {} connections were not let in", human::count(totals.refused_connections));
     lines.extend((totals.refused_connections > 0).then_some(refused));
     lines.extend(rejected(totals));

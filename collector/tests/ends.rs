@@ -60,6 +60,48 @@ fn an_agent_that_stays_silent_is_not_waited_for_long() {
     assert_eq!(ended.said("agents_without_last_word"), "1");
 }
 
+/// Between one agent of a node and the next nobody counted: since when and until when is said, and it is no "lost: nothing".
+#[test]
+fn the_time_between_two_agents_of_a_node_is_said() {
+    let collector = Collector::start(&[]);
+    let client = collector.client();
+    let say = |instance, interfaces, last| {
+        let agent = AgentStatus { node: "n1".into(), instance, interfaces, last, ..AgentStatus::default() };
+        client.send_records(Records { agent: Some(agent), ..Records::default() }).expect("an answer").stop
+    };
+    say(1, 3, false);
+    say(1, 0, true);
+    // The length of the hole, which is what is measured.
+    std::thread::sleep(Duration::from_millis(1_200));
+    say(2, 0, false);
+    say(2, 3, false);
+    collector.process.signal(Signal::SIGTERM);
+    assert!(wait_for(SOON, || say(2, 3, false)), "told to stop");
+    say(2, 0, true);
+    let ended = collector.ended();
+    let text = &ended.finished.stdout;
+    assert!(text.contains("\n  n1 had no agent from 20") && text.contains("flows of that time are missing"), "{text}");
+    assert!(text.contains("lost: without an agent ") && text.contains(" on 1 node\n"), "{text}");
+    let ms: u64 = ended.said("without_agent_ms").parse().expect("a number");
+    assert!(ms >= 1_200, "{ms}");
+    assert!(ended.said("without_agent").starts_with("n1 had no agent from 20"), "{}", ended.said("without_agent"));
+}
+
+/// A node that goes away for good is missed until the end, though its last agent said that nothing follows.
+#[test]
+fn a_node_that_loses_its_agent_for_good_is_said() {
+    let collector = Collector::start(&[]);
+    let client = collector.client();
+    client.send("gone", records::some(0, 3), true).unwrap();
+    let told = || collector.process.stderr().contains("lost without an agent ");
+    assert!(wait_for(SOON, told), "while it runs: {}", collector.process.stderr());
+    // Longer than the moment by which agents may end before the capture.
+    std::thread::sleep(Duration::from_millis(1_100));
+    let ended = collector.stop(Signal::SIGTERM);
+    assert!(ended.said("without_agent").contains("gone had no agent from 20"), "{}", ended.finished);
+    assert!(ended.said("without_agent").contains(" to the end ("), "{}", ended.finished);
+}
+
 #[test]
 fn agents_that_keep_sending_get_the_time_they_need() {
     let collector = Collector::start(&[]);

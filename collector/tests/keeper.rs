@@ -163,6 +163,42 @@ fn a_session_that_is_renewed_or_has_not_begun_is_left_alone() {
     assert!(server.object(NAMESPACE).is_some());
 }
 
+/// A pod that is drained or deleted has a minute: enough to finish the capture, and for the plugin to fetch the files.
+#[test]
+fn a_pod_that_is_removed_finishes_its_capture_and_waits_until_the_files_are_fetched() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));
+    let mut keeper = keeper(dir.path(), &server);
+    let words = ["get-flows", "--listen", "127.0.0.1:0", "--session", SESSION, "--lease=5m"];
+    let capture = program(&words).dir(dir.path()).start();
+    assert!(wait_for(SOON, || dir.path().join("output/.capture/state.json").exists()), "{}", capture.stderr());
+    keeper.signal(Signal::SIGTERM);
+    let ended = capture.wait(SOON);
+    assert!(ended.success() && ended.stdout.contains("the pod of the collector is being removed"), "{ended}");
+    let files: Value = serde_json::from_str(&program(&["files"]).dir(dir.path()).output()).unwrap();
+    for file in files.as_array().unwrap() {
+        assert!(!keeper.ended(), "the files are kept: {}", keeper.stderr());
+        let fetched = program(&["fetch", file["path"].as_str().unwrap()]).dir(dir.path()).finish();
+        assert!(fetched.success(), "{fetched}");
+    }
+    let finished = keeper.wait(SOON);
+    assert!(finished.success(), "{finished}");
+    // Those of the session are the cluster's to remove: it was asked to.
+    assert_eq!(left(&server).len(), session(SESSION).len() + 1, "{finished}");
+}
+
+/// It does so too when the capture begins after its container was killed.
+#[test]
+fn a_container_that_comes_back_after_the_end_keeps_the_files() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));
+    ended_capture(dir.path(), 1, 2);
+    let words = ["get-flows", "--listen", "127.0.0.1:0", "--background", "--session", SESSION];
+    let run = program(&words).dir(dir.path()).env("NETOBSERV_KUBE_URL", server.url());
+    let pod = run.env("NETOBSERV_SESSION", SESSION).env("NETOBSERV_NAMESPACE", "lab").start();
+    let finished = pod.wait(SOON);
+    assert!(finished.success() && left(&server).is_empty(), "{finished}");
+    assert!(!dir.path().join("output/flow").exists(), "nothing was captured once more");
+}
+
 #[test]
 fn a_capture_in_the_background_keeps_its_files_and_then_removes_everything() {
     let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));

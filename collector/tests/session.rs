@@ -34,7 +34,9 @@ fn before_a_capture_there_is_none() {
 fn a_capture_is_finished_from_outside() {
     let collector = Collector::start(&["--session", "0a1b2c3d"]);
     collector.client().send("n1", records::some(0, 7), true).unwrap();
-    assert_eq!(beside(&collector, "renew"), json!({"state": "capturing", "session": "0a1b2c3d", "keep_s": 3600}));
+    let status = beside(&collector, "renew");
+    let told = [&status["state"], &status["session"], &status["keep_s"]];
+    assert_eq!(told, [&json!("capturing"), &json!("0a1b2c3d"), &json!(3600)]);
     let listing = program(&["files", "--output-dir"]).arg(collector.output()).finish();
     assert!(!listing.success() && listing.stderr.contains("not finished"), "{listing}");
     let end = beside(&collector, "finish");
@@ -117,6 +119,52 @@ fn a_killed_capture_is_known_to_be_over() {
     assert!(wait_for(SOON, || beside(&collector, "renew")["state"] == "finished"));
     assert_eq!(beside(&collector, "finish")["reason"], "the collector was killed");
     collector.files().assert_whole();
+}
+
+/// What a restarted container or a second `oc exec` does: the capture goes on in files of its own, within the limits of both.
+#[test]
+fn a_killed_capture_goes_on_beside_its_first_files() {
+    let words = ["--session", "0a1b2c3d", "--filename", "mine", "--maxbytes", "20000"];
+    let collector = Collector::start(&words);
+    collector.client().send("n1", records::some(0, 7), false).unwrap();
+    collector.wait_for_flows(7);
+    collector.process.signal(Signal::SIGKILL);
+    assert!(wait_for(SOON, || beside(&collector, "renew")["state"] == "finished"));
+    let output = collector.output();
+    let flow = |name: &str| output.join("flow").join(name);
+    let used = flow("mine.json").metadata().unwrap().len();
+    assert!(used > 1_000, "{used}");
+    let dir = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}", dir.path().join("socket").display());
+    let mut second = program(&["get-flows", "--listen", &socket]).args(words).arg("--output-dir").arg(&output).start();
+    assert!(wait_for(SOON, || second.stderr().contains("Started collector") || second.ended()), "{}", second.stderr());
+    let client = support::Client::connect(&dir.path().join("socket"));
+    let mut sent = 7;
+    while !client.send("n1", records::some(sent, 5), false).expect("an accepted batch").stop {
+        sent += 5;
+        assert!(sent < 10_000, "no end in sight");
+    }
+    client.send("n1", Vec::new(), true).unwrap();
+    let ended = second.wait(SOON);
+    assert!(ended.success(), "{ended}");
+    assert!(ended.stdout.contains("the collector was killed and started again: it was away from 20"), "{ended}");
+    assert!(ended.stdout.contains("what came before is in flow/mine.json"), "{ended}");
+    assert!(ended.stdout.contains("lost: in a killed collector up to 1s"), "{ended}");
+    let (first, next) = (files(&flow("mine.json")), files(&flow("mine-2.json")));
+    first.assert_whole();
+    next.assert_whole();
+    // The database may lack the last second.
+    assert_eq!(first.flows().len(), 7);
+    // The limit is that of both: one message more than it at most, as without a kill.
+    let size = next.json.metadata().unwrap().len();
+    assert!(size < 20_000 - used + 5_000, "{size} after {used}");
+    let told = "SELECT count(*) FROM capture WHERE name = 'collector_killed' AND value LIKE '%it was away from%'";
+    assert_eq!((first.number(told), next.number(told)), (0, 1));
+    assert_eq!(beside(&collector, "finish")["reason"], "reached 20KB");
+}
+
+fn files(json: &std::path::Path) -> netobserv_testkit::Files {
+    netobserv_testkit::Files { json: json.to_owned(), db: json.with_extension("db") }
 }
 
 #[test]

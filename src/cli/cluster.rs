@@ -8,13 +8,14 @@ use clap::Args;
 use super::SourceArgs;
 
 /// Options that only flow captures have.
-pub(super) const NOT_OF_PACKETS: [&str; 7] = [
+pub(super) const NOT_OF_PACKETS: [&str; 8] = [
     "enable_dns",
     "enable_rtt",
     "enable_ipsec",
     "enable_network_events",
     "enable_pkt_translation",
     "enable_udn_mapping",
+    "own-traffic",
     "query",
 ];
 
@@ -79,6 +80,9 @@ pub struct ClusterArgs {
     /// Label addresses with the subnets that OpenShift knows: Machines, Pods, Services
     #[arg(long = "get-subnets", alias = "get_subnets", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub get_subnets: Option<String>,
+    /// Keep flows of the capture itself too: of agents to the collector, and of the collector to the API server
+    #[arg(long = "own-traffic", alias = "own_traffic", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub own_traffic: Option<String>,
     /// Run the agents as privileged containers [default: only where a feature needs it, and none does]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub privileged: Option<String>,
@@ -136,6 +140,7 @@ impl ClusterArgs {
             ("copy", self.copy.is_some()),
             ("node-selector", self.node_selector.is_some()),
             ("get-subnets", self.get_subnets.is_some()),
+            ("own-traffic", self.own_traffic.is_some()),
             ("privileged", self.privileged.is_some()),
             ("yaml", self.yaml.is_some()),
             ("keep", self.keep.is_some()),

@@ -185,7 +185,7 @@ impl Call {
         let mut args: Vec<String> = ["run", "-n", namespace, COLLECTOR].map(str::to_owned).into();
         args.push(format!("--image={image}"));
         args.push(format!("--image-pull-policy={policy}"));
-        args.push("--restart=Never".to_owned());
+        args.push("--restart=OnFailure".to_owned());
         args.push(format!("--labels={labels}"));
         args.push(format!("--overrides={overrides}"));
         args.extend(["--command", "--"].map(str::to_owned));

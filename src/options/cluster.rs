@@ -143,6 +143,12 @@ impl Settings {
             let how = "it without --background and --yaml: it is read by this program while that runs";
             return Err(not_allowed("tls-keylog", typed, how));
         }
+        let own_traffic = switch("own-traffic", cluster.own_traffic.as_deref(), false)?;
+        if let Some(typed) = cluster.own_traffic.as_deref().filter(|_| kind == Kind::Packets) {
+            return Err(not_allowed("own-traffic", typed, "it with flows: packets are chosen by filters"));
+        }
+        let mut collector_args = collector_args(&capture, (!background).then_some(lease));
+        collector_args.extend(own_traffic.then(|| "--own-traffic".to_owned()));
         Ok(Self {
             kind,
             background,
@@ -155,7 +161,7 @@ impl Settings {
             get_subnets: switch("get-subnets", cluster.get_subnets.as_deref(), false)?,
             drops: capture.drops,
             agent_env: agent_env(&capture, lease),
-            collector_args: collector_args(&capture, (!background).then_some(lease)),
+            collector_args,
             max_time: duration::parse(&capture.max_time).unwrap_or_default(),
             max_bytes: capture.max_bytes.get(),
             limits: (capture.max_time, capture.max_bytes.to_string()),

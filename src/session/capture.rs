@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::keylog::Reader;
 use super::watch::{ANSWER, FINISH, Finished, RENEWAL, Renewals, Watch, finish};
-use super::{Session, SessionError, look};
+use super::{Session, SessionError, again, look};
 use crate::oc::{Call, OcError, exit_code};
 use crate::options::Keylog;
 use crate::process::Ending;
@@ -44,7 +44,17 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
         let (quiet, steady, namespace, renewals) = (&quiet, &steady, namespace.as_str(), &renewals);
         scope.spawn(move || renewals.run(quiet, namespace, &over, report));
         let secrets = keylog.map(|keylog| scope.spawn(move || Reader::new(keylog).run(steady, namespace, &no_more)));
-        let done = session.oc.attend(&call, streams, &mut || watch.is_over());
+        let mut kills = 0;
+        let done = loop {
+            let done = session.oc.attend(&call, streams, &mut || watch.is_over());
+            let Some(broken) = done.as_ref().ok().filter(|done| !done.ending.is_good()) else { break done };
+            if terminal {
+                before.give_back();
+            }
+            if watch.has_asked() || !again::again(session, broken, &mut kills) {
+                break done;
+            }
+        };
         ended.store(true, Relaxed);
         lost.store(watch.has_lost_it(), Relaxed);
         drop((end_renewals, end_secrets));
@@ -52,9 +62,6 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
         done
     })?;
     let finished = watch.finished();
-    if terminal && !done.ending.is_good() {
-        before.give_back();
-    }
     if let Some(why) = secrets_missing {
         warn(&format!("warning: secrets of TLS connections may be missing: {why}"));
     }
@@ -104,7 +111,7 @@ fn judge(session: &mut Session<'_>, call: &Call, done: &Done, finished: Option<F
     };
     let tail = if finished == Finished::Yes { "; what it had captured until then was kept" } else { "" };
     let how = match done.ending {
-        Ending::Code(137) => "ended with exit code 137 (killed, often because its memory was used up)".to_owned(),
+        Ending::Code(137) => format!("ended with exit code 137 ({})", again::why(session)),
         ending => ending.to_string(),
     };
     Err(SessionError::Capture { how, said: format!("{said}{tail}"), code: exit_code(done.ending) })

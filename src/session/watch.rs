@@ -112,6 +112,11 @@ impl<'a, 'b> Watch<'a, 'b> {
         matches!(self.finished, Some((Finished::Lost(_), _)))
     }
 
+    /// Whether the collector was asked to end.
+    pub(super) fn has_asked(&self) -> bool {
+        self.finished.is_some()
+    }
+
     /// How the collector stood when it was asked to end, if it was.
     pub(super) fn finished(self) -> Option<Finished> {
         self.finished.map(|(finished, _)| finished)

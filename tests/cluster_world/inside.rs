@@ -16,9 +16,14 @@ pub(crate) fn output(shop: &Shop) -> Option<PathBuf> {
 
 /// The flows of the JSON file as it is now; none while it is being written.
 pub(crate) fn flows(shop: &Shop) -> Vec<Value> {
+    flows_of(shop, ".json")
+}
+
+/// The flows of the file whose name ends so.
+pub(crate) fn flows_of(shop: &Shop, ending: &str) -> Vec<Value> {
     let folder = output(shop).and_then(|output| fs::read_dir(output.join("flow")).ok());
     let mut entries = folder.into_iter().flatten().flatten().map(|entry| entry.path());
-    let json = entries.find(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let json = entries.find(|path| path.to_string_lossy().ends_with(ending));
     let text = json.and_then(|path| fs::read(path).ok()).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
 }

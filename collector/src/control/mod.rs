@@ -2,8 +2,10 @@
 //! `oc exec` needs no connection to the one that captures, and can also tell that that one was killed.
 
 pub mod command;
+mod earlier;
 mod running;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,12 +18,15 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 pub use crate::files::{STATE_DIR, STATE_FILE};
+pub use earlier::{Earlier, Killed};
 pub use running::{Asked, Running};
 
 /// Touched by whoever still wants the capture.
 const LEASE: &str = "lease";
 /// Made by whoever wants the capture to end.
 const FINISH: &str = "finish";
+/// What of the files was fetched, a path a line.
+const FETCHED: &str = "fetched";
 /// Secrets of TLS connections that somebody sends.
 const KEYLOG: &str = "keylog";
 /// Locked while the capture runs: so a killed one is known.
@@ -60,6 +65,12 @@ pub struct Status {
     /// Flows of a file for which there was no time, at the end, to fill in names that came late.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unnamed_flows: Option<u64>,
+    /// The files of each of its processes, below the output folder: of flows the JSON file, of packets the first one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+    /// Times without a process, in words, where one was killed and the next one went on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outages: Vec<String>,
 }
 
 /// The small files of one output folder.
@@ -123,6 +134,31 @@ impl Control {
         open(&self.dir.join(FINISH)).map(drop)
     }
 
+    /// Asks it because the pod is being removed.
+    ///
+    /// # Errors
+    /// When the folder is not writable.
+    pub fn ask_to_finish_with_the_pod(&self) -> io::Result<()> {
+        self.make()?;
+        fs::write(self.dir.join(FINISH), running::WITH_THE_POD)
+    }
+
+    /// Notes that somebody fetches the files, and which one came to its end.
+    ///
+    /// # Errors
+    /// When the folder is not writable.
+    pub fn note_fetched(&self, path: Option<&Path>) -> io::Result<()> {
+        self.make()?;
+        let mut file = OpenOptions::new().create(true).append(true).open(self.dir.join(FETCHED))?;
+        path.map_or(Ok(()), |path| writeln!(file, "{}", path.display()))
+    }
+
+    /// The files that were fetched to their end; `None` when nobody has asked for any.
+    pub fn fetched(&self) -> Option<BTreeSet<String>> {
+        let text = fs::read_to_string(self.dir.join(FETCHED)).ok()?;
+        Some(text.lines().map(str::to_owned).collect())
+    }
+
     /// Where the secrets are that were sent.
     pub fn keylog(&self) -> PathBuf {
         self.dir.join(KEYLOG)
@@ -147,8 +183,9 @@ impl Control {
         let _ = fs::remove_file(self.keylog());
     }
 
-    fn is_asked_to_finish(&self) -> bool {
-        self.dir.join(FINISH).exists()
+    /// Who asked, in a word of ours; `None` when nobody did.
+    fn asked_to_finish(&self) -> Option<String> {
+        fs::read_to_string(self.dir.join(FINISH)).ok()
     }
 
     fn write(&self, status: &Status) -> io::Result<()> {
@@ -246,6 +283,6 @@ mod tests {
         let control = Control::of(dir.path());
         control.ask_to_finish().unwrap();
         let _running = Running::begin(control.clone(), Status::default(), None).unwrap();
-        assert!(!control.is_asked_to_finish());
+        assert_eq!(control.asked_to_finish(), None);
     }
 }

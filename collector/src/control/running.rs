@@ -12,12 +12,17 @@ use super::{Control, FINISH, Phase, Status};
 
 /// How often the small files are looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// Who asks for the end when the pod is being removed.
+pub(super) const WITH_THE_POD: &str = "with the pod";
+/// How often a capture leaves a sign of life, for the case that it is killed.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
 
 /// A capture that can be looked at and ended from outside.
 pub struct Running {
     control: Control,
     status: Status,
     lease: Option<Lease>,
+    began: Instant,
     _lock: Flock<File>,
 }
 
@@ -26,6 +31,8 @@ pub struct Running {
 pub enum Asked {
     /// Somebody asked for it.
     Finish,
+    /// Its pod is being removed.
+    Removed,
     /// Nobody renewed the lease.
     Lease(Duration),
 }
@@ -62,7 +69,15 @@ impl Running {
         let status =
             Status { state: Phase::Capturing, lease_s: lease.as_ref().map(|lease| lease.time.as_secs()), ..status };
         control.write(&status)?;
-        Ok(Self { control, status, lease, _lock: lock })
+        control.is_alive(Duration::ZERO);
+        Ok(Self { control, status, lease, began: Instant::now(), _lock: lock })
+    }
+
+    /// The capture began earlier, in another process.
+    #[must_use]
+    pub fn since(self, began: Instant) -> Self {
+        self.control.is_alive(began.elapsed());
+        Self { began, ..self }
     }
 
     /// Whether it outlives its terminal.
@@ -74,10 +89,15 @@ impl Running {
     pub async fn asked(&mut self) -> Asked {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = Instant::now();
         loop {
             looks.tick().await;
-            if self.control.is_asked_to_finish() {
-                return Asked::Finish;
+            if said.elapsed() >= SIGN_OF_LIFE {
+                self.control.is_alive(self.began.elapsed());
+                said = Instant::now();
+            }
+            if let Some(by) = self.control.asked_to_finish() {
+                return if by == WITH_THE_POD { Asked::Removed } else { Asked::Finish };
             }
             let renewed = self.control.renewed();
             if let Some(lease) = &mut self.lease

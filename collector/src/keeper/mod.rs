@@ -4,13 +4,15 @@
 mod cluster;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 
-use crate::control::Control;
+use crate::control::{Control, Phase};
+use crate::files;
 use crate::signals::Signals;
 use cluster::{Cluster, Trouble};
 use watch::{Due, Watch};
@@ -22,6 +24,11 @@ const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(30);
 /// How long files are kept when the capture did not say.
 const KEEP: Duration = Duration::from_secs(3600);
+/// Longest times to finish the files, to ask for them, and to fetch them, when the pod is being removed: it has a minute.
+const FINISHING: Duration = Duration::from_secs(20);
+const ASKING: Duration = Duration::from_secs(5);
+const FETCHING: Duration = Duration::from_secs(30);
+const SHORT_LOOK: Duration = Duration::from_millis(100);
 /// Without a lease in the state: that of the plugin.
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -56,9 +63,50 @@ pub async fn keep(pod: Pod) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     tokio::select! {
         () = work(&pod) => {}
-        _ = signals.next() => {}
+        _ = signals.next() => tokio::select! {
+            () = leave(&pod) => {}
+            _ = signals.next() => {}
+        },
     }
     Ok(())
+}
+
+/// The pod is being removed, and with it the files: a capture that runs is finished, and its user has a moment to fetch them.
+async fn leave(pod: &Pod) {
+    let control = Control::of(&pod.output);
+    let captures = || control.status().is_ok_and(|status| status.state == Phase::Capturing);
+    if !captures() {
+        return;
+    }
+    warn!("the pod is being removed: finishing the capture");
+    if let Err(error) = control.ask_to_finish_with_the_pod() {
+        return warn!("cannot finish the capture: {error}");
+    }
+    if !wait_while(FINISHING, captures).await {
+        return warn!("the capture still writes its files, which go with the pod");
+    }
+    let files: BTreeSet<String> = match files::list(&pod.output, false) {
+        Ok(files) => files.into_iter().map(|file| file.path).collect(),
+        Err(error) => return warn!("{error}"),
+    };
+    // A user who is there asks for the list at once.
+    let asked = wait_while(ASKING, || control.fetched().is_none()).await;
+    let missing = || !control.fetched().is_some_and(|fetched| fetched.is_superset(&files));
+    if !asked || !wait_while(FETCHING, missing).await {
+        warn!("nobody fetched the files, which go with the pod");
+    }
+}
+
+/// Waits while something is so; false when it still is after this time.
+async fn wait_while(longest: Duration, is_so: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while is_so() {
+        if start.elapsed() > longest {
+            return false;
+        }
+        sleep(SHORT_LOOK).await;
+    }
+    true
 }
 
 async fn work(pod: &Pod) {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser};
 
+use crate::control::Control;
 use crate::{USAGE, fetch, files};
 
 /// Lists the files of a capture as JSON: path, size and SHA-256.
@@ -47,13 +48,19 @@ pub(super) fn files(words: Vec<OsString>) -> ExitCode {
 pub(super) fn fetch(words: Vec<OsString>) -> ExitCode {
     with_words("fetch", words, |words: &Fetch| {
         let out = io::stdout().lock();
-        Ok(fetch::fetch(&words.place.output_dir, &words.path, words.offset, out)?)
+        fetch::fetch(&words.place.output_dir, &words.path, words.offset, out)?;
+        // Where nothing can be noted, a pod that is being removed waits a little longer.
+        let _ = Control::of(&words.place.output_dir).note_fetched(Some(&words.path));
+        Ok(())
     })
 }
 
 fn print_list(output: &Path, partial: bool) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, &files::list(output, partial)?)?;
+    let (list, mut out) = (files::list(output, partial)?, io::stdout().lock());
+    if !partial {
+        let _ = Control::of(output).note_fetched(None);
+    }
+    serde_json::to_writer(&mut out, &list)?;
     Ok(writeln!(out)?)
 }
 

@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use anyhow::{Context, bail};
 use chrono::Utc;
@@ -29,6 +28,7 @@ use crate::enrich::Names;
 use crate::ingest::{door::Door, listen, packets::PacketIngest};
 use crate::nodes;
 use crate::output::Folder;
+use crate::resume::{self, Start};
 use crate::signals::{Kind, Signals};
 use crate::sink::SinkError;
 use crate::sink::pcapng::Section;
@@ -37,8 +37,9 @@ use crate::tui::{Feed, Intake, PacketSource, Sightings, packet_queue};
 use crate::view::{View, each_second, has_screen};
 
 /// Captures until a limit, a signal or an error.
-pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyhow::Result<()> {
-    let (started, start) = (Instant::now(), Utc::now());
+pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> anyhow::Result<()> {
+    let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options).await };
+    let (started, start) = (resume::began(killed.as_ref()), Utc::now());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let sent = wanted.keylog_sent.then(|| Control::of(&options.output_dir));
     wanted.keylog = wanted.keylog.or_else(|| sent.as_ref().map(Control::keylog));
@@ -49,6 +50,7 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
     let door = Door::open(&options.security)?;
     announce(&options, "Packet");
     let (counts, tally, limit) = (Arc::<Counts>::default(), Arc::<Tally>::default(), Arc::<Notify>::default());
+    counts.goes_on(killed.as_ref());
     let names = crate::capture::names(&options);
     let (intake, outlet) = intake::way();
     let (ending, several) = (wanted.format.ending(), wanted.rotation.is_some());
@@ -68,7 +70,7 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
         filter: options.options.clone(),
         who: who.clone(),
         tally: tally.clone(),
-        limit: (options.max_bytes, limit.clone()),
+        limit: (options.bytes_left(), limit.clone()),
         screen,
         options: wanted,
     };
@@ -83,7 +85,7 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
     debug!("Ready ! Waiting for packets...");
 
     nodes::tell_when_all_capture(options.expect_nodes, counts.clone());
-    let mut running = begin(&options)?;
+    let mut running = begin(&options, path.as_deref(), (started, killed.as_ref()))?;
     let source =
         sightings.map(|intake| PacketSource { started, counts: counts.clone(), tally: tally.clone(), intake, who });
     let mut view = Some(match source.zip(path) {
@@ -106,6 +108,7 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
         voice.say(&end.farewell());
     }
     let first = end.signal();
+    counts.end();
     if !matches!(end, End::Failed) {
         ingest.stop_agents();
         drain(&counts, work.failed(), &mut signals).await;
@@ -124,7 +127,8 @@ pub(crate) async fn capture(options: Options, mut wanted: PacketOptions) -> anyh
         return end.without_agents();
     }
     let account = summary::account(started.elapsed(), &end.reason(), &tally, &counts.totals(), &files);
-    for line in account.into_iter().chain(gaps(&options, names.as_deref(), &counts, "packets")) {
+    let outages = killed.iter().flat_map(|killed| killed.lines("packets")).map(|line| format!("  {line}"));
+    for line in account.into_iter().chain(outages).chain(gaps(&options, names.as_deref(), &counts, "packets")) {
         voice.say(&line);
     }
     if done? == Done::Gone {

@@ -16,7 +16,7 @@ pub(super) fn line(elapsed: Duration, tally: &Tally, totals: &Totals) -> String 
         clock(elapsed),
         human::count(tally.packets.load(Relaxed)),
         human::bytes(tally.bytes.load(Relaxed)),
-        or_nothing(&tally.lost(&totals.losses)),
+        or_nothing(&tally.lost(totals)),
     )
 }
 
@@ -49,7 +49,7 @@ pub(super) fn account(
     for (counter, what) in told {
         lines.extend((number(counter) > 0).then(|| format!("  {} {what}", human::count(number(counter)))));
     }
-    lines.push(format!("  lost: {}", or_nothing(&tally.lost(&totals.losses))));
+    lines.push(format!("  lost: {}", or_nothing(&tally.lost(totals))));
     lines.extend(rejected(totals));
     lines.extend(silence(totals, "packets"));
     lines

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use netobserv_wire::Packet;
 
-use crate::counts::Losses;
+use crate::counts::Totals;
 use crate::human;
 
 /// Counters, filled by the receivers and the writer.
@@ -40,14 +40,15 @@ impl Tally {
     }
 
     /// What was lost, stage by stage, in words; empty when nothing was.
-    pub fn lost(&self, agents: &Losses) -> Vec<String> {
+    pub fn lost(&self, totals: &Totals) -> Vec<String> {
         let stages = [
-            ("in the kernel", agents.kernel_packets),
-            ("in the agents' queues", agents.export_packets),
+            ("in the kernel", totals.losses.kernel_packets),
+            ("in the agents' queues", totals.losses.export_packets),
             ("unreadable", self.malformed.load(Relaxed)),
             ("not in the file", self.unwritten.load(Relaxed)),
         ];
         let lost = stages.into_iter().filter(|(_, number)| *number > 0);
-        lost.map(|(stage, number)| format!("{stage} {} packets", human::count(number))).collect()
+        let lost = lost.map(|(stage, number)| format!("{stage} {} packets", human::count(number)));
+        lost.chain(totals.without_agent()).chain(totals.killed()).collect()
     }
 }

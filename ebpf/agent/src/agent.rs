@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aya::Ebpf;
@@ -169,8 +169,10 @@ async fn capture(
     mut lost: watch::Receiver<bool>,
 ) -> Result<Why, AgentError> {
     let mut required = settings.require_interfaces;
+    let mut off: Option<Instant> = None;
     loop {
         let manager = Manager::start(settings, probes, shared, std::mem::take(&mut required)).await?;
+        shared.unwatched_since(off.take());
         let (draining, mut drained) = Draining::start(work);
         let why = tokio::select! {
             why = told.wait() => why,
@@ -178,6 +180,7 @@ async fn capture(
             _ = &mut drained => Why::Signal,
             _ = lost.wait_for(|lost| *lost) => Why::Lost,
         };
+        let since = Instant::now();
         // First off the interfaces, then the last drain: so nothing can be counted after it.
         probes = manager.stop();
         shared.watched.store(0, Relaxed);
@@ -188,8 +191,11 @@ async fn capture(
         }
         warn!("no collector for {:?}: off all interfaces until it answers", settings.lost_timeout);
         tokio::select! {
-            why = told.wait() => return Ok(why),
-            _ = lost.wait_for(|lost| !*lost) => {}
+            why = told.wait() => {
+                shared.unwatched_since(Some(since));
+                return Ok(why);
+            }
+            _ = lost.wait_for(|lost| !*lost) => off = Some(since),
         }
         info!("the collector answers again: capturing on");
         probes.hook(&mut hooks)?;
@@ -232,13 +238,21 @@ pub(crate) struct Shared {
     pub(crate) scope: Scope,
     /// Interfaces watched now.
     pub(crate) watched: Arc<AtomicU64>,
+    /// For how long none was watched for want of a collector, in milliseconds.
+    pub(crate) unwatched_ms: Arc<AtomicU64>,
     pub(crate) losses: Arc<KernelLosses>,
 }
 
 impl Shared {
     fn new(scope: Scope, follow_netns: bool, knows_sockets: bool) -> Self {
-        let (names, watched, losses) = Default::default();
-        Self { follow_netns, knows_sockets, names, scope, watched, losses }
+        let (names, watched, unwatched_ms, losses) = Default::default();
+        Self { follow_netns, knows_sockets, names, scope, watched, unwatched_ms, losses }
+    }
+
+    /// Counts a time off all interfaces, which ends now.
+    fn unwatched_since(&self, since: Option<Instant>) {
+        let time = since.map(|since| since.elapsed()).unwrap_or_default();
+        self.unwatched_ms.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Exporter<O> {
     pub losses: Arc<KernelLosses>,
     /// Interfaces watched now.
     pub interfaces: Arc<AtomicU64>,
+    /// For how long there was none for want of a collector, in milliseconds.
+    pub unwatched_ms: Arc<AtomicU64>,
     /// Node name.
     pub node: String,
     /// A status goes out at least this often.
@@ -230,6 +232,7 @@ impl<O: Outbox> Exporter<O> {
             node: self.node.clone(),
             last,
             interfaces: self.interfaces.load(Relaxed) as u32,
+            unwatched_ms: self.unwatched_ms.load(Relaxed),
             lost_kernel_packets: self.losses.packets.load(Relaxed),
             lost_dns_messages: self.losses.dns_messages.load(Relaxed),
             lost_drop_events: self.losses.drops.load(Relaxed),

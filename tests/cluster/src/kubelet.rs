@@ -291,7 +291,7 @@ impl State {
             self.pods.insert(name.clone(), running);
             return self.tell_pod(pod, &name);
         }
-        let again = running.process.is_none() && pod["spec"]["restartPolicy"] != "Never";
+        let again = running.process.is_none() && starts_again(pod, running.exit);
         if again && running.ended.elapsed() > BACK_OFF {
             let mut running = self.pods.remove(&name).expect("a pod that was started");
             running.restarts += 1;
@@ -311,6 +311,15 @@ impl State {
         if self.server.patch_if_there(&path, &json!({"status": status})) {
             self.said.insert(name.clone(), status);
         }
+    }
+}
+
+/// Whether a container that ended so is started again.
+fn starts_again(pod: &Value, exit: Option<i32>) -> bool {
+    match text(&pod["spec"]["restartPolicy"]) {
+        "Never" => false,
+        "OnFailure" => exit != Some(0),
+        _ => true,
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn counts(app: &mut App, marks: &mut Marks, now: Duration, (counts, t
     let shown = &mut app.shown;
     shown.elapsed = now;
     shown.totals = counts.totals();
-    shown.lost = tally.lost(&shown.totals.losses);
+    shown.lost = tally.lost(&shown.totals);
     shown.file_bytes = tally.file_bytes.load(Relaxed);
     shown.silent = silent(counts, Instant::now());
     marks.push_back((now, packets));

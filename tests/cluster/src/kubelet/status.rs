@@ -4,14 +4,14 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{Running, State, container, has_begun, matches, name_of, text};
+use super::{Running, State, container, has_begun, matches, name_of, starts_again, text};
 
 impl State {
     pub(super) fn status(&self, pod: &Value, running: &Running) -> Value {
         let process = running.process.as_ref();
         // Until then the first container prepares the pod, or its own is not there yet.
         let begun = process.map(|process| !running.prepares && has_begun(process, &self.program));
-        let phase = match (begun, running.exit, pod["spec"]["restartPolicy"] == "Never") {
+        let phase = match (begun, running.exit, !starts_again(pod, running.exit)) {
             (Some(false), ..) => "Pending",
             (Some(true), ..) | (_, _, false) => "Running",
             (_, Some(0), _) => "Succeeded",
@@ -28,6 +28,10 @@ impl State {
             }
             (None, code) => json!({"running": null, "terminated": {"exitCode": code}}),
         };
+        let last = match running.exit {
+            Some(code) if running.restarts > 0 => json!({"terminated": {"exitCode": code, "reason": "Error"}}),
+            _ => json!({}),
+        };
         let runs = begun == Some(true);
         let ready = if runs { "True" } else { "False" };
         let host = self.node_of(pod).map(|node| node.address.to_string());
@@ -40,7 +44,7 @@ impl State {
         json!({"phase": phase, "podIP": running.address, "podIPs": [{"ip": running.address}], "hostIP": host,
             "initContainerStatuses": first,
             "conditions": [{"type": "Ready", "status": ready}, {"type": "PodScheduled", "status": "True"}],
-            "containerStatuses": [{"name": text(&container(pod, false)["name"]), "ready": runs, "state": state,
+            "containerStatuses": [{"name": text(&container(pod, false)["name"]), "ready": runs, "state": state, "lastState": last,
                 "restartCount": running.restarts}]})
     }
 
