@@ -104,6 +104,8 @@ install_tools() {
   need sqlite3 sqlite3
   need rpmbuild rpm
   need curl curl
+  need zsh zsh
+  need fish fish
   python3 -c 'import yaml' 2>/dev/null || missing_packages+=(python3-yaml)
   if $install; then
     apt_install "${missing_packages[@]}"
