@@ -185,7 +185,9 @@ impl Control {
 
     /// Who asked, in a word of ours; `None` when nobody did.
     fn asked_to_finish(&self) -> Option<String> {
-        fs::read_to_string(self.dir.join(FINISH)).ok()
+        let file = self.dir.join(FINISH);
+        // One that another user made may not be ours to read: to be there is enough.
+        file.exists().then(|| fs::read_to_string(file).unwrap_or_default())
     }
 
     fn write(&self, status: &Status) -> io::Result<()> {
