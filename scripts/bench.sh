@@ -10,22 +10,25 @@
 #   scripts/bench.sh packets    a capture of packets: 500,000 a second of 128 bytes into the collector, and through the kernel and the
 #                               agent; a stream of 1 Gbit/s; what was lost, and the memory of both programs, 60 s (needs root)
 #   scripts/bench.sh screen     the collector with its screen against without, and what the screen puts out, 80 s
+#   scripts/bench.sh attach     captures of 100, 300 and 1,000 interfaces: when all are watched, and when all is over after the limit,
+#                               60 s (needs root)
 #   scripts/bench.sh throughput TCP over a veth with a capture of everything against none, in turns, 50 s (needs root)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 usage() {
-  echo "usage: $0 [kernel] [ingest] [enrich] [packets] [screen] [throughput]" >&2
+  echo "usage: $0 [kernel] [ingest] [enrich] [packets] [screen] [attach] [throughput]" >&2
   exit 2
 }
 
 benches=("$@")
-((${#benches[@]})) || benches=(kernel ingest enrich packets screen throughput)
+((${#benches[@]})) || benches=(kernel ingest enrich packets screen attach throughput)
 for bench in "${benches[@]}"; do
   case $bench in
     kernel | ingest | enrich | screen) ;;
     packets) need iperf3 iperf3 && need ip iproute2 && need capinfos wireshark-common ;;
+    attach) need python3 python3 && need ip iproute2 ;;
     throughput) need iperf3 iperf3 && need python3 python3 && need ip iproute2 ;;
     *) usage ;;
   esac
@@ -54,6 +57,44 @@ run_packets() {
   ((EUID == 0)) || die 'network namespaces and eBPF programs need root'
   cargo bench --locked --package netobserv-collector --bench packets
 }
+
+# A namespace of its own with so many interfaces, both ends of their cables in it.
+run_attach() {
+  ((EUID == 0)) || die 'network namespaces need root'
+  local count
+  for count in 100 300 1000; do attach "$count"; done
+}
+
+attach() (
+  name="nobench-$$-$1" dir=$(mktemp -d)
+  # shellcheck disable=SC2064 # the names as they are now
+  trap "end_throughput '$name' '$name' '$dir'" EXIT
+  trap 'exit 130' INT TERM HUP
+  ip netns add "$name"
+  for ((number = 0; number < $1; number += 2)); do
+    echo "link add nba$number type veth peer name nba$((number + 1))"
+  done | ip -n "$name" -batch -
+  python3 - "$1" "$dir" <<'EOF'
+import subprocess, sys, time
+count, folder, limit = int(sys.argv[1]), sys.argv[2], 5
+start = time.monotonic()
+capture = subprocess.Popen(
+    ["target/release/oc-netobserv", "flows", "--local", "-v", f"--output-dir={folder}", "--interfaces=/^nba/",
+     f"--max-time={limit}s"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+at = {}
+for line in capture.stdout:
+    for word in f"watching {count} interfaces", f"reached {limit}s", "lost: nothing":
+        if word in line:
+            at.setdefault(word, time.monotonic())
+capture.wait()
+end = time.monotonic()
+watched, reached, summed_up = (at.get(word, float("inf")) for word in (f"watching {count} interfaces", f"reached {limit}s", "lost: nothing"))
+good = watched - start <= 5 and summed_up - reached <= 1 and capture.returncode == 0
+print(f"{count} interfaces: all watched {watched - start:.2f} s after the start (at most 5), the summary {summed_up - reached:.2f} s after "
+      f"the limit (at most 1), the end {end - reached:.2f} s after it; limit {reached - watched:.2f} s after all were watched: "
+      f"{'good' if good else 'NOT MET'}")
+EOF
+)
 
 # Two namespaces of its own, and nothing but iperf3 between them.
 run_throughput() {

@@ -36,6 +36,7 @@ use crate::sink::sqlite::{Hurry, SqliteSink};
 use crate::sink::{Sink, SinkError};
 use crate::summary;
 use crate::tui::{self, Source};
+use crate::unwatched;
 use crate::versions;
 use crate::view::{View, say};
 
@@ -123,11 +124,16 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     info!("Started collector on {}", options.listen);
     debug!("Ready ! Waiting for flows...");
 
+    counts.beginning().expect(options.expect_nodes);
+    if killed.is_some() {
+        counts.beginning().has_begun(started);
+    }
     nodes::tell_when_all_capture(options.expect_nodes, counts.clone());
     let mut running = begin(&options, Some(&paths.json), (started, killed.as_ref()))?;
     let mut view = Some(View::start(&options, &paths, Source { started, counts: counts.clone(), intake })?);
     claim.keep();
-    let end = until_end(&options, started, &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;
+    let end =
+        until_end(&options, (started, &counts), &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;
     stdio::stdout().hurry();
     if matches!(end, End::Lease(_)) {
         summary::mute();
@@ -161,13 +167,19 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
         finished?;
         return end.without_agents();
     }
-    let account = summary::account(started.elapsed(), &end.reason(), &counts.totals(), &paths);
+    let account = summary::account(took(started, &counts), &end.reason(), &counts.totals(), &paths);
     let outages = killed.iter().flat_map(|killed| killed.lines("flows")).map(|line| format!("  {line}"));
     for line in account.into_iter().chain(outages).chain(gaps(&options, names.as_deref(), &counts, "flows")) {
         say(&options, &line);
     }
     finished?;
     keep(&options).await
+}
+
+/// How long the capture has taken, from the moment when the agents watched their interfaces.
+pub(crate) fn took(started: Instant, counts: &Counts) -> Duration {
+    let now = Instant::now();
+    now.saturating_duration_since(counts.beginning().of(started, now))
 }
 
 /// Stays with the files until they were fetched, where that was asked for.
@@ -211,6 +223,7 @@ pub(crate) fn begin(
 /// names, and the `what` of nodes that were never heard.
 pub(crate) fn gaps(options: &Options, names: Option<&Names>, counts: &Counts, what: &str) -> Vec<String> {
     let mut lines: Vec<String> = counts.pushed().periods().into_iter().map(|period| format!("  {period}")).collect();
+    lines.extend(unwatched::lines(&counts.agents()).into_iter().map(|line| format!("  {line}")));
     let absences = counts.absences().into_iter();
     lines.extend(absences.map(|absence| format!("  {absence}: {what} of that time are missing")));
     let missing = names.map(Names::missing).into_iter().flatten();
@@ -312,7 +325,7 @@ impl Server {
 
 pub(crate) async fn until_end(
     options: &Options,
-    started: Instant,
+    (started, counts): (Instant, &Counts),
     signals: &mut Signals,
     limit: &Notify,
     failed: impl Future<Output = ()>,
@@ -321,7 +334,7 @@ pub(crate) async fn until_end(
 ) -> End {
     let time = async {
         match options.max_time {
-            Some(time) => sleep(time.saturating_sub(started.elapsed())).await,
+            Some(time) => passed(time, started, counts).await,
             None => std::future::pending().await,
         }
     };
@@ -364,6 +377,19 @@ async fn stdout_broken() -> Broken {
             return broken;
         }
         sleep(LOOK_AT_OUTPUT).await;
+    }
+}
+
+/// Returns when a capture has taken so long, which does not count before the agents watch their interfaces.
+async fn passed(time: Duration, started: Instant, counts: &Counts) {
+    loop {
+        let now = Instant::now();
+        let left = time.saturating_sub(now.saturating_duration_since(counts.beginning().of(started, now)));
+        if left.is_zero() {
+            return;
+        }
+        // Agents may be heard of, and begin, in the meantime.
+        sleep(left.min(LOOK)).await;
     }
 }
 

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use netobserv_wire::Flow;
-use netobserv_wire::pbflow::AgentStatus;
+use netobserv_wire::pbflow::{AgentStatus, UnwatchedInterfaces};
 
 use crate::absence::{Absence, Attendance};
+use crate::begin::Beginning;
 use crate::control::Killed;
 use crate::ingest::limits::MOST_NODES;
 use crate::pushed::Pushed;
+use crate::unwatched;
 
 /// More times without an agent than these are counted and not listed.
 const MOST_ABSENCES: usize = 100;
@@ -39,6 +41,7 @@ pub struct Counts {
     ending: OnceLock<Instant>,
     /// How often the collector was killed, and a capture went on.
     kills: AtomicU64,
+    beginning: Beginning,
 }
 
 /// The counters of one sink.
@@ -61,6 +64,12 @@ pub struct Agent {
     pub flows: u64,
     /// Interfaces with probes on them.
     pub interfaces: u32,
+    /// Interfaces that it is to put probes on.
+    pub interfaces_wanted: u32,
+    /// It is still putting them there.
+    pub attaching: bool,
+    /// Interfaces that it did not watch, or not all the time.
+    pub unwatched: Vec<UnwatchedInterfaces>,
     /// Its version.
     pub version: String,
     /// How long it counted packets into one record at most because this collector was slow, in milliseconds; 0 if it never had to.
@@ -145,6 +154,12 @@ pub struct Totals {
     pub agents: u64,
     /// Agents that did not say that nothing follows.
     pub agents_without_last_word: u64,
+    /// Interfaces with probes on them.
+    pub interfaces: u64,
+    /// Interfaces that are to have probes, while agents put them there; else 0.
+    pub attaching: u64,
+    /// Interfaces that were not watched, or not all the time.
+    pub unwatched: u64,
     /// How often an agent broke off without a last word and was started anew.
     pub agents_started_anew: u64,
     /// Agents that counted for longer than they should, because this collector was slow.
@@ -228,6 +243,11 @@ impl Counts {
         &self.pushed
     }
 
+    /// When the time of the capture begins.
+    pub fn beginning(&self) -> &Beginning {
+        &self.beginning
+    }
+
     /// Notes what an agent said, and that it sent `flows` with it.
     pub fn heard(&self, status: &AgentStatus, flows: u64, now: Instant) {
         let mut agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -240,6 +260,8 @@ impl Counts {
         if let Some(agent) = agents.get_mut(&status.node) {
             agent.flows = agent.flows.saturating_add(flows);
         }
+        let attaching = agents.values().filter(|agent| agent.attaching).count();
+        self.beginning.heard(agents.len() as u64, attaching as u64, now);
     }
 
     /// When the latest of the agents was heard of that still owe their last word; agents that were
@@ -287,7 +309,7 @@ impl Counts {
     /// Agents that watch interfaces.
     pub fn capturing(&self) -> u64 {
         let agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        agents.values().filter(|agent| agent.interfaces > 0).count() as u64
+        agents.values().filter(|agent| agent.interfaces > 0 && !agent.attaching && !agent.last).count() as u64
     }
 
     /// All counters now.
@@ -316,6 +338,13 @@ impl Counts {
             sqlite_unnamed: self.sqlite.unnamed.load(Relaxed),
             agents: agents.len() as u64,
             agents_without_last_word: agents.values().filter(|agent| !agent.last).count() as u64,
+            interfaces: agents.values().map(|agent| u64::from(agent.interfaces)).sum(),
+            attaching: if agents.values().any(|agent| agent.attaching) {
+                agents.values().map(|agent| u64::from(agent.interfaces_wanted)).sum()
+            } else {
+                0
+            },
+            unwatched: agents.values().map(|agent| unwatched::count(&agent.unwatched)).sum(),
             agents_started_anew: agents.values().map(|agent| agent.broken_off).sum(),
             stretched_agents: agents.values().filter(|agent| agent.stretched_ms > 0).count() as u64,
             stretched_ms: agents.values().map(|agent| agent.stretched_ms).max().unwrap_or(0),
@@ -330,10 +359,14 @@ impl Counts {
 
 impl Agent {
     fn new(status: &AgentStatus, now: Instant) -> Self {
-        let losses = Losses::of(status);
+        let (losses, unwatched) = (Losses::of(status), unwatched::reported(status));
+        unwatched::warn_of_new(&status.node, &[], &unwatched);
         Self {
             flows: 0,
             interfaces: status.interfaces,
+            interfaces_wanted: status.interfaces_wanted,
+            attaching: status.attaching,
+            unwatched,
             version: status.version.clone(),
             stretched_ms: status.stretched_ms,
             filter: status.filter,
@@ -362,7 +395,15 @@ impl Agent {
             self.instance = status.instance;
         }
         self.losses = losses.plus(self.before);
-        self.interfaces = status.interfaces;
+        // One that has taken its probes off before its last word had them until then.
+        if !(status.last && status.interfaces == 0) {
+            self.interfaces = status.interfaces;
+        }
+        self.interfaces_wanted = status.interfaces_wanted;
+        self.attaching = status.attaching && !status.last;
+        let unwatched = unwatched::reported(status);
+        unwatched::warn_of_new(&status.node, &self.unwatched, &unwatched);
+        self.unwatched = unwatched;
         self.stretched_ms = self.stretched_ms.max(status.stretched_ms);
         self.version.clone_from(&status.version);
         self.filter = status.filter;
@@ -448,7 +489,7 @@ impl Totals {
         ];
         let lost = stages.into_iter().filter(|(_, number, _)| *number > 0);
         let lost = lost.map(|(stage, number, what)| format!("{stage} {} {what}", crate::human::count(number)));
-        lost.chain(self.without_agent()).chain(self.killed()).collect()
+        lost.chain(self.without_agent()).chain(self.killed()).chain(self.unwatched()).collect()
     }
 
     /// What a killed collector took along, in words; `None` when none was.
@@ -466,6 +507,13 @@ impl Totals {
         let time = crate::human::duration(Duration::from_millis(tenths));
         let nodes = if self.without_agent_nodes == 1 { "node" } else { "nodes" };
         (tenths > 0).then(|| format!("without an agent {time} on {} {nodes}", self.without_agent_nodes))
+    }
+
+    /// How many interfaces were not watched, in words.
+    pub fn unwatched(&self) -> Option<String> {
+        let plural = if self.unwatched == 1 { " that was" } else { "s that were" };
+        let number = crate::human::count(self.unwatched);
+        (self.unwatched > 0).then(|| format!("packets of {number} interface{plural} not watched all the time"))
     }
 }
 

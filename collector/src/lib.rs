@@ -2,6 +2,7 @@
 
 pub mod absence;
 mod ahead;
+pub mod begin;
 pub mod capture;
 pub mod cli;
 pub mod control;
@@ -31,6 +32,7 @@ pub mod signals;
 pub mod sink;
 pub mod summary;
 pub mod tui;
+pub mod unwatched;
 pub mod versions;
 pub mod view;
 

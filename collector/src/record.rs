@@ -12,6 +12,7 @@ use crate::control::Killed;
 use crate::counts::{Agent, Counts, Totals};
 use crate::enrich::Names;
 use crate::human;
+use crate::unwatched;
 use crate::versions;
 
 /// How often the tables are brought up to date.
@@ -76,7 +77,7 @@ impl Record {
     /// The statements that make the tables.
     pub const SCHEMA: &str = "
         CREATE TABLE capture (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-        CREATE TABLE agent (node TEXT PRIMARY KEY, version TEXT, interfaces INTEGER, flows INTEGER, overflow_packets INTEGER,
+        CREATE TABLE agent (node TEXT PRIMARY KEY, version TEXT, interfaces INTEGER, interfaces_unwatched INTEGER, flows INTEGER, overflow_packets INTEGER,
             lost_kernel_packets INTEGER, lost_kernel_bytes INTEGER, lost_drop_events INTEGER, lost_dns_messages INTEGER,
             lost_export_flows INTEGER, lost_export_packets INTEGER, lost_export_bytes INTEGER) WITHOUT ROWID;";
 
@@ -96,7 +97,11 @@ impl Record {
         }
         self.totals = counts.totals();
         self.at = Some(Instant::now());
-        let told = [("pushed_filters", counts.pushed().periods()), ("without_agent", counts.absences())];
+        let told = [
+            ("pushed_filters", counts.pushed().periods()),
+            ("without_agent", counts.absences()),
+            ("unwatched", unwatched::lines(&counts.agents())),
+        ];
         let told =
             told.map(|(name, lines)| (name, if lines.is_empty() { Value::Null } else { lines.join("; ").into() }));
         for (name, value) in lines(story, &self.totals).into_iter().chain(told) {
@@ -130,6 +135,8 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
         ("end_reason", reason),
         ("collector_killed", story.killed.clone().map_or(Value::Null, Into::into)),
         ("agents", number(totals.agents)),
+        ("interfaces", number(totals.interfaces)),
+        ("interfaces_unwatched", number(totals.unwatched)),
         ("agents_without_last_word", number(totals.agents_without_last_word)),
         ("agents_started_anew", number(totals.agents_started_anew)),
         ("without_agent_ms", number(totals.without_agent_ms)),
@@ -166,11 +173,13 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
 fn save_agent(db: &Connection, node: &str, agent: &Agent) -> rusqlite::Result<()> {
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let losses = agent.losses;
-    let mut insert = db.prepare_cached("INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut insert =
+        db.prepare_cached("INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let saved = insert.execute(params![
         node,
         agent.version,
         agent.interfaces,
+        number(unwatched::count(&agent.unwatched)),
         number(agent.flows),
         number(losses.overflow_packets),
         number(losses.kernel_packets),

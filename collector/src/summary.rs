@@ -32,14 +32,23 @@ pub fn complain(line: &str) {
 /// Where a capture stands.
 pub fn line(elapsed: Duration, totals: &Totals) -> String {
     format!(
-        "{} {} flows, {} packets, {}, lost {}{}",
+        "{} {} flows, {} packets, {}, lost {}{}{}",
         clock(elapsed),
         human::count(totals.flows),
         human::count(totals.packets),
         human::bytes(totals.bytes),
         or_nothing(&totals.lost()),
         refused(totals),
+        attaching(totals),
     )
+}
+
+/// How many interfaces are watched, until all are.
+pub(crate) fn attaching(totals: &Totals) -> String {
+    match totals.attaching {
+        0 => String::new(),
+        all => format!(", {} of {} interfaces watched", human::count(totals.interfaces), human::count(all)),
+    }
 }
 
 /// The account at the end; it lists what is lost and what may be.

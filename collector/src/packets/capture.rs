@@ -19,7 +19,7 @@ use super::tally::Tally;
 use super::writer::{Done, Setup, Writer};
 use super::{intake, intake::Outlet};
 use crate::capture::{
-    End, FIRST_NAMES, Server, announce, begin, discard, drain, gaps, keep, speakers, stop_view, until_end,
+    End, FIRST_NAMES, Server, announce, begin, discard, drain, gaps, keep, speakers, stop_view, took, until_end,
 };
 use crate::cli::Options;
 use crate::control::Control;
@@ -84,6 +84,10 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
     info!("Started collector on {}", options.listen);
     debug!("Ready ! Waiting for packets...");
 
+    counts.beginning().expect(options.expect_nodes);
+    if killed.is_some() {
+        counts.beginning().has_begun(started);
+    }
     nodes::tell_when_all_capture(options.expect_nodes, counts.clone());
     let mut running = begin(&options, path.as_deref(), (started, killed.as_ref()))?;
     let source =
@@ -97,7 +101,8 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
         }
     });
     claim.into_iter().for_each(Claim::keep);
-    let end = until_end(&options, started, &mut signals, &limit, work.failed(), &mut running, &mut view).await;
+    let end =
+        until_end(&options, (started, &counts), &mut signals, &limit, work.failed(), &mut running, &mut view).await;
     stdio::stdout().hurry();
     if matches!(end, End::Lease(_)) {
         crate::summary::mute();
@@ -126,7 +131,7 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
         done?;
         return end.without_agents();
     }
-    let account = summary::account(started.elapsed(), &end.reason(), &tally, &counts.totals(), &files);
+    let account = summary::account(took(started, &counts), &end.reason(), &tally, &counts.totals(), &files);
     let outages = killed.iter().flat_map(|killed| killed.lines("packets")).map(|line| format!("  {line}"));
     for line in account.into_iter().chain(outages).chain(gaps(&options, names.as_deref(), &counts, "packets")) {
         voice.say(&line);

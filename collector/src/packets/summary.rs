@@ -7,16 +7,17 @@ use std::time::Duration;
 use super::tally::Tally;
 use crate::counts::Totals;
 use crate::human;
-use crate::summary::{captured, clock, from_agents, or_nothing, rejected, silence};
+use crate::summary::{attaching, captured, clock, from_agents, or_nothing, rejected, silence};
 
 /// Where a capture stands.
 pub(super) fn line(elapsed: Duration, tally: &Tally, totals: &Totals) -> String {
     format!(
-        "{} {} packets, {}, lost {}",
+        "{} {} packets, {}, lost {}{}",
         clock(elapsed),
         human::count(tally.packets.load(Relaxed)),
         human::bytes(tally.bytes.load(Relaxed)),
         or_nothing(&tally.lost(totals)),
+        attaching(totals),
     )
 }
 

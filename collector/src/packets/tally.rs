@@ -49,6 +49,6 @@ impl Tally {
         ];
         let lost = stages.into_iter().filter(|(_, number)| *number > 0);
         let lost = lost.map(|(stage, number)| format!("{stage} {} packets", human::count(number)));
-        lost.chain(totals.without_agent()).chain(totals.killed()).collect()
+        lost.chain(totals.without_agent()).chain(totals.killed()).chain(totals.unwatched()).collect()
     }
 }

@@ -6,6 +6,7 @@ pub mod flow;
 mod generic;
 pub mod names;
 pub mod packet;
+mod unwatched;
 pub mod value;
 
 pub use field::{FIELDS, Field, GROUPS};

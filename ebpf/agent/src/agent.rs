@@ -1,7 +1,6 @@
 //! From settings to a running agent, and to its end.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     io,
     sync::{
         Arc,
@@ -14,24 +13,27 @@ use std::{
 use aya::Ebpf;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot, watch},
+    sync::{oneshot, watch},
     time::timeout,
 };
 use tracing::{info, warn};
 
 use crate::{
-    attach::{AttachError, Probes},
+    attach::{EndSwitch, Probes},
+    descriptors,
     drain::KernelLosses,
     filter::Filter,
-    interfaces::{Names, Place, Selection},
+    interfaces::Names,
     job::{self, Job, NO_NAMES, Signals, Work},
     kernel::{self, KernelError, Switches},
-    netns,
+    manager::Manager,
+    memory, netns,
     pushed::Pushed,
     scope::Scope,
     settings::Settings,
+    sys,
     tracepoint::Hooks,
-    watch::{self as links, Event},
+    watching::Watching,
 };
 
 /// How long to wait for the collector before capturing without it.
@@ -62,6 +64,19 @@ pub enum AgentError {
         /// What is in the way.
         why: String,
     },
+    /// The control group of this process has too little.
+    #[error(
+        "the agent may use {limit} MiB of memory here and needs {needed}: raise the limit, \
+         or have it hold fewer flows at once (CACHE_MAX_FLOWS, now {max_flows})"
+    )]
+    Memory {
+        /// What it may use, in MiB.
+        limit: u64,
+        /// What it needs, in MiB.
+        needed: u64,
+        /// Flows in the kernel's maps.
+        max_flows: u32,
+    },
     /// The filter rules did not get into the kernel.
     #[error("cannot put the filter rules into the kernel: {0}")]
     Filter(io::Error),
@@ -88,9 +103,13 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         snaplen: settings.snaplen,
         sockets: settings.process,
     };
+    descriptors::raise();
+    check_memory(&settings)?;
     let mut ebpf = load(&mut switches)?;
     let scope = Scope::new(own_netns(follow_netns)?, settings.selection.wants_all());
     let shared = Arc::new(Shared::new(scope, follow_netns, switches.sockets));
+    // Before the collector hears of this agent: its time begins when all is watched.
+    shared.watching.begin();
     let (job, hooks) = match settings.snaplen {
         Some(snaplen) => job::packets(&settings, &mut ebpf, &shared, snaplen)?,
         None => job::flows(&settings, &mut ebpf, &shared)?,
@@ -98,6 +117,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let mut filter = Filter::take(&mut ebpf, settings.sampling)?;
     filter.replace(&settings.rules).map_err(AgentError::Filter)?;
     let pushed = Pushed::start(filter, settings.rules.clone());
+    let end_switch = EndSwitch::take(&mut ebpf)?;
     let probes = Probes::new(ebpf, kernel::programs(&switches), settings.attach_mode, settings.direction)?;
 
     let (known, mut is_known) = watch::channel(false);
@@ -111,15 +131,31 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let _ = timeout(INTRODUCTION, is_known.wait_for(|known| *known)).await;
 
     let told = Told { end: &mut end, stop: stop_wanted };
-    let result = capture(&settings, probes, hooks, work, &shared, told, is_lost).await;
+    let result = capture(&settings, (probes, hooks, end_switch), work, &shared, told, is_lost).await;
     ending.send_replace(true);
     let _ = exporting.await;
-    if result? == Why::Collector {
+    let (why, attached) = result?;
+    // Nothing is counted any more, and to take the programs off may take longer than the collector waits.
+    tokio::task::block_in_place(|| drop(attached));
+    if why == Why::Collector {
         // In a cluster, to exit would be to be started again.
         info!("the capture has ended; waiting to be stopped");
         end.wait().await;
     }
     Ok(())
+}
+
+/// Refuses to begin where the agent would be killed.
+fn check_memory(settings: &Settings) -> Result<(), AgentError> {
+    let needed = memory::needed(settings);
+    match memory::limit() {
+        Some(limit) if limit < needed => Err(AgentError::Memory {
+            limit: limit >> 20,
+            needed: needed.div_ceil(1 << 20),
+            max_flows: settings.max_flows,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Loads the kernel programs. Where the machine does not tell whose its sockets are, there are no names of processes, and all
@@ -157,17 +193,19 @@ struct Told<'a> {
     stop: watch::Receiver<bool>,
 }
 
-/// Attaches, drains until the end, detaches and drains what is left. While the collector is silent for too long, nothing is attached
-/// and nothing is done.
+/// What is attached to the kernel.
+type Attached = (Probes, Hooks);
+
+/// Attaches, and drains until the end. Then nothing is counted any more, though the programs are still attached. While the collector is
+/// silent for too long, nothing is attached and nothing is done.
 async fn capture(
     settings: &Settings,
-    mut probes: Probes,
-    mut hooks: Hooks,
+    (mut probes, mut hooks, mut end_switch): (Probes, Hooks, EndSwitch),
     mut work: Work,
     shared: &Shared,
     mut told: Told<'_>,
     mut lost: watch::Receiver<bool>,
-) -> Result<Why, AgentError> {
+) -> Result<(Why, Attached), AgentError> {
     let mut required = settings.require_interfaces;
     let mut off: Option<Instant> = None;
     loop {
@@ -181,23 +219,31 @@ async fn capture(
             _ = lost.wait_for(|lost| *lost) => Why::Lost,
         };
         let since = Instant::now();
-        // First off the interfaces, then the last drain: so nothing can be counted after it.
+        // First the end of counting, everywhere at once, then the last drain: so nothing can be counted after it.
+        end_switch.set(true);
+        sys::wait_for_running_programs();
         probes = manager.stop();
-        shared.watched.store(0, Relaxed);
-        hooks.detach();
         work = tokio::task::block_in_place(|| draining.stop())?;
-        if why != Why::Lost {
-            return Ok(why);
+        if why == Why::Collector {
+            return Ok((why, (probes, hooks)));
         }
+        // Where the collector has not ended the capture, its last word is to be the last of the agent.
+        tokio::task::block_in_place(|| probes.detach_all());
+        hooks.detach();
+        if why == Why::Signal {
+            return Ok((why, (probes, hooks)));
+        }
+        shared.watching.set(0);
         warn!("no collector for {:?}: off all interfaces until it answers", settings.lost_timeout);
         tokio::select! {
             why = told.wait() => {
                 shared.unwatched_since(Some(since));
-                return Ok(why);
+                return Ok((why, (probes, hooks)));
             }
             _ = lost.wait_for(|lost| !*lost) => off = Some(since),
         }
         info!("the collector answers again: capturing on");
+        end_switch.set(false);
         probes.hook(&mut hooks)?;
     }
 }
@@ -231,13 +277,12 @@ impl Told<'_> {
 /// What the parts of the agent tell each other.
 pub(crate) struct Shared {
     /// Whether other network namespaces are followed.
-    follow_netns: bool,
+    pub(crate) follow_netns: bool,
     /// The kernel programs tell whose sockets are.
     pub(crate) knows_sockets: bool,
     pub(crate) names: Names,
     pub(crate) scope: Scope,
-    /// Interfaces watched now.
-    pub(crate) watched: Arc<AtomicU64>,
+    pub(crate) watching: Watching,
     /// For how long none was watched for want of a collector, in milliseconds.
     pub(crate) unwatched_ms: Arc<AtomicU64>,
     pub(crate) losses: Arc<KernelLosses>,
@@ -245,8 +290,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn new(scope: Scope, follow_netns: bool, knows_sockets: bool) -> Self {
-        let (names, watched, unwatched_ms, losses) = Default::default();
-        Self { follow_netns, knows_sockets, names, scope, watched, unwatched_ms, losses }
+        let (names, watching, unwatched_ms, losses) = Default::default();
+        Self { follow_netns, knows_sockets, names, scope, watching, unwatched_ms, losses }
     }
 
     /// Counts a time off all interfaces, which ends now.
@@ -280,143 +325,5 @@ impl Draining {
         self.stop.store(true, Relaxed);
         let (work, result) = self.thread.join().expect("the draining thread does not panic");
         result.map(|()| work).map_err(AgentError::Drain)
-    }
-}
-
-/// The thread that attaches and detaches: entering namespaces blocks, and must not hold up the rest.
-struct Manager {
-    thread: JoinHandle<Probes>,
-    stop: oneshot::Sender<()>,
-}
-
-impl Manager {
-    async fn start(settings: &Settings, probes: Probes, shared: &Shared, required: bool) -> Result<Self, AgentError> {
-        let (mut events, namespaces) = links::start(shared.follow_netns).await?;
-        let mut state = State {
-            probes,
-            selection: settings.selection.clone(),
-            names: shared.names.clone(),
-            scope: shared.scope.clone(),
-            watched: shared.watched.clone(),
-            present: BTreeSet::new(),
-            unreadable: BTreeMap::new(),
-        };
-        let mut listed = 0;
-        while listed < namespaces {
-            match events.recv().await {
-                Some(Event::Listed) => listed += 1,
-                Some(event) => tokio::task::block_in_place(|| state.apply(event)),
-                None => break,
-            }
-        }
-        if required {
-            state.require()?;
-        }
-        state.tell();
-        let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Handle::current();
-        let thread = std::thread::spawn(move || state.run(&runtime, events, stopped));
-        Ok(Self { thread, stop })
-    }
-
-    /// Takes all programs off the interfaces; returns when that is done.
-    fn stop(self) -> Probes {
-        let _ = self.stop.send(());
-        let mut probes =
-            tokio::task::block_in_place(|| self.thread.join()).expect("the attaching thread does not panic");
-        probes.detach_all();
-        probes
-    }
-}
-
-struct State {
-    probes: Probes,
-    selection: Selection,
-    names: Names,
-    scope: Scope,
-    watched: Arc<AtomicU64>,
-    /// Names that were there when the listing ended.
-    present: BTreeSet<String>,
-    /// Those of them whose frames cannot be read, and why.
-    unreadable: BTreeMap<String, String>,
-}
-
-impl State {
-    fn run(
-        mut self,
-        runtime: &tokio::runtime::Handle,
-        mut events: mpsc::Receiver<Event>,
-        mut stopped: oneshot::Receiver<()>,
-    ) -> Probes {
-        loop {
-            let event = runtime.block_on(async {
-                tokio::select! {
-                    _ = &mut stopped => None,
-                    event = events.recv() => event,
-                }
-            });
-            match event {
-                Some(event) => self.apply(event),
-                None => return self.probes,
-            }
-        }
-    }
-
-    fn apply(&mut self, event: Event) {
-        match event {
-            Event::Added(interface) => {
-                self.present.insert(interface.name.clone());
-                self.names.set(interface.place, &interface.name);
-                self.scope.follow(interface.netns.inode);
-                if !self.selection.matches(&interface.name) {
-                    self.leave(interface.place);
-                } else if let Err(error) =
-                    self.probes.attach(interface.place, &interface.name, interface.link, &interface.netns)
-                {
-                    warn!("{} is not watched: {error}", interface.name);
-                    if let AttachError::LinkType(_) = error {
-                        self.unreadable.insert(interface.name, error.to_string());
-                    }
-                } else {
-                    self.scope.watch(interface.place);
-                }
-            }
-            Event::Removed(place) => self.leave(place),
-            Event::NetnsGone(inode) => {
-                self.scope.leave(inode);
-                self.probes.detach_netns(inode);
-            }
-            Event::Present(netns, present) => {
-                self.probes.missing(netns, &present).into_iter().for_each(|place| self.leave(place));
-            }
-            Event::Listed => {}
-        }
-        self.watched.store(self.probes.count() as u64, Relaxed);
-    }
-
-    fn leave(&mut self, place: Place) {
-        self.scope.unwatch(place);
-        self.probes.detach(place);
-    }
-
-    fn require(&self) -> Result<(), AgentError> {
-        let unreadable = self.selection.exact_names().find_map(|name| self.unreadable.get_key_value(name));
-        if let Some((name, why)) = unreadable {
-            return Err(AgentError::Unreadable { name: name.clone(), why: why.clone() });
-        }
-        let missing = self.selection.exact_names().find(|name| !self.present.contains(*name));
-        missing
-            .map_or(Ok(()), |name| Err(AgentError::UnknownInterface { name: name.to_owned(), present: self.present() }))
-    }
-
-    fn present(&self) -> String {
-        self.present.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
-    }
-
-    fn tell(&self) {
-        match self.probes.count() {
-            0 => warn!("no interface to watch yet; there are: {}", self.present()),
-            count => info!("watching {count} interfaces"),
-        }
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     rtt,
     settings::{AttachMode, DEFAULT_MAX_FLOWS, Direction},
     tracepoint,
+    watch::Interface,
 };
 
 // include/uapi/linux/capability.h.
@@ -247,8 +248,17 @@ fn attach_in(lab: &Arc<Netns>, mode: AttachMode) -> Result<String, String> {
     let ebpf = kernel::load(switches).map_err(text)?;
     let mut probes = Probes::new(ebpf, kernel::programs(&switches), mode, Direction::Both).map_err(text)?;
     // The loopback interface is the first one of every namespace.
-    probes.attach(Place { netns: lab.inode, ifindex: 1 }, "lo", Link::Ethernet, lab).map_err(text)?;
+    let place = Place { netns: lab.inode, ifindex: 1 };
+    let mut attached = Ok(());
+    probes.attach(
+        vec![Interface { place, name: "lo".into(), link: Link::Ethernet, up: true, netns: lab.clone() }],
+        |_, went, _| {
+            attached = went;
+            true
+        },
+    );
     probes.detach_all();
+    attached.map_err(text)?;
     Ok(match mode {
         AttachMode::Tc => "filters on a qdisc; they are removed when the agent ends in good order".into(),
         AttachMode::Tcx | AttachMode::Any => "links that go when the agent ends, whatever ends it".into(),

@@ -25,7 +25,7 @@ use tonic::{
 };
 use tracing::{debug, info, warn};
 
-use crate::{drain::KernelLosses, pushed::Pushed, settings::Target, tls::Tls};
+use crate::{drain::KernelLosses, pushed::Pushed, settings::Target, tls::Tls, watching::Watching};
 
 pub mod flows;
 
@@ -95,8 +95,8 @@ pub struct Exporter<O> {
     pub outbox: O,
     /// What the kernel side lost, to be reported.
     pub losses: Arc<KernelLosses>,
-    /// Interfaces watched now.
-    pub interfaces: Arc<AtomicU64>,
+    /// How far watching the interfaces has come.
+    pub watching: Watching,
     /// For how long there was none for want of a collector, in milliseconds.
     pub unwatched_ms: Arc<AtomicU64>,
     /// Node name.
@@ -144,6 +144,7 @@ impl<O: Outbox> Exporter<O> {
             tokio::select! {
                 () = self.outbox.changed() => {}
                 () = self.pushed.changed() => {}
+                () = self.watching.changed() => {}
                 () = tokio::time::sleep(self.heartbeat) => {}
                 _ = line.ending.changed() => {}
             }
@@ -231,7 +232,6 @@ impl<O: Outbox> Exporter<O> {
         let mut status = AgentStatus {
             node: self.node.clone(),
             last,
-            interfaces: self.interfaces.load(Relaxed) as u32,
             unwatched_ms: self.unwatched_ms.load(Relaxed),
             lost_kernel_packets: self.losses.packets.load(Relaxed),
             lost_dns_messages: self.losses.dns_messages.load(Relaxed),
@@ -244,6 +244,7 @@ impl<O: Outbox> Exporter<O> {
             ..Default::default()
         };
         self.outbox.tell(&mut status);
+        self.watching.report(&mut status);
         self.pushed.tell(&mut status);
         status
     }

@@ -146,15 +146,15 @@ pub(crate) fn packets(
 
 /// Starts to send when it gets its signals.
 fn sender(settings: &Settings, shared: &Shared, outbox: impl Outbox) -> Send {
-    let (losses, interfaces, unwatched_ms) =
-        (shared.losses.clone(), shared.watched.clone(), shared.unwatched_ms.clone());
+    let (losses, watching, unwatched_ms) =
+        (shared.losses.clone(), shared.watching.clone(), shared.unwatched_ms.clone());
     let (target, node) = (settings.target.clone(), settings.node.clone());
     let (heartbeat, patience) = (settings.window, settings.lost_timeout);
     Box::new(move |Signals { known, lost, stop_asked, ending, pushed }| {
         let exporter = Exporter {
             outbox,
             losses,
-            interfaces,
+            watching,
             unwatched_ms,
             node,
             heartbeat,

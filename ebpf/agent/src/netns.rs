@@ -6,6 +6,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use nix::sched::{CloneFlags, setns};
@@ -34,6 +35,21 @@ impl Netns {
         Self::open(Path::new("/proc/self/ns/net"))
     }
 
+    /// The number of the namespace of this process, which never changes.
+    ///
+    /// # Errors
+    /// As [`Netns::own`].
+    pub fn own_inode() -> io::Result<u32> {
+        static OWN: OnceLock<u32> = OnceLock::new();
+        match OWN.get() {
+            Some(inode) => Ok(*inode),
+            None => {
+                let inode = Self::own()?.inode;
+                Ok(*OWN.get_or_init(|| inode))
+            }
+        }
+    }
+
     /// The namespace that `path` names.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
@@ -41,12 +57,17 @@ impl Netns {
         Ok(Self { inode, path: path.to_owned(), file: file.into() })
     }
 
+    /// Its name, unless it is the one of this process.
+    pub fn name(&self) -> Option<&str> {
+        self.path.strip_prefix(NAMED).ok()?.to_str()
+    }
+
     /// Runs `work` inside. setns(2) moves one thread, and for good: so the thread is thrown away. For the own namespace it
     /// is not asked: a pod of a cluster may not enter any, its own neither.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> io::Result<R> {
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                if self.inode != Self::own()?.inode {
+                if self.inode != Self::own_inode()? {
                     setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)?;
                 }
                 Ok(work())
@@ -54,6 +75,15 @@ impl Netns {
             inside.join().expect("work in a namespace does not panic")
         })
     }
+}
+
+/// Whether a program runs in the namespace with this number: then it goes on without a name. Those of another PID namespace are not
+/// seen.
+pub fn is_inhabited(inode: u32) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let inside =
+        |process: fs::DirEntry| fs::metadata(process.path().join("ns/net")).is_ok_and(|ns| ns.ino() as u32 == inode);
+    processes.filter(|process| process.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit)).any(inside)
 }
 
 /// The namespaces that have a name, as paths. Empty where nobody names any.

@@ -49,7 +49,8 @@ struct TestRunAttr {
     _pad: u32,
 }
 
-fn bpf<A>(command: i64, attr: &mut A) -> io::Result<i64> {
+/// bpf(2): a command with its part of union bpf_attr.
+pub(crate) fn bpf<A>(command: i64, attr: &mut A) -> io::Result<i64> {
     // SAFETY: attr is a live, correctly sized prefix of union bpf_attr; every address in it points into
     // buffers that the callers below keep alive over the call.
     let rc = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) };

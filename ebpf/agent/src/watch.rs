@@ -1,9 +1,10 @@
 //! Follows interfaces as they come and go, in this process's network namespace and in the named ones.
-//! The only file that speaks netlink.
+//! Netlink is spoken here, and for filters in [`crate::attach`].
 
 use std::{
     collections::{HashMap, HashSet},
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -13,7 +14,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use inotify::{EventMask, Inotify, WatchMask};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    link::{LinkAttribute, LinkLayerType, LinkMessage},
+    link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage},
 };
 use rtnetlink::{MulticastGroup, packet_core::NetlinkPayload};
 use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
@@ -35,6 +36,10 @@ pub enum Event {
     Listed,
     /// The name of a namespace has gone, and with it, most often, the namespace.
     NetnsGone(u32),
+    /// The interfaces of a namespace are not known, and why.
+    NetnsRefused(PathBuf, io::Error),
+    /// They are now.
+    NetnsFound(PathBuf),
     /// Messages were lost: these are all the interfaces of a namespace (as in [`Place::netns`]) now.
     Present(u32, HashSet<u32>),
 }
@@ -48,15 +53,27 @@ pub struct Interface {
     pub name: String,
     /// How its frames begin.
     pub link: Link,
+    /// Whether it is up.
+    pub up: bool,
     /// Its namespace.
     pub netns: Arc<Netns>,
 }
 
+impl Interface {
+    /// Its name, with that of its namespace unless that is this process's own.
+    pub fn label(&self) -> String {
+        match self.netns.name() {
+            Some(netns) => format!("{}@{netns}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
 /// Starts to follow this process's namespace and, if `others`, those with a name. Returns the events and how many
 /// namespaces there are now: as many [`Event::Listed`] will come.
-pub async fn start(others: bool) -> io::Result<(mpsc::Receiver<Event>, usize)> {
+pub fn start(others: bool) -> io::Result<(mpsc::UnboundedReceiver<Event>, usize)> {
     // Watch the folder before reading it: a namespace made in between is seen twice rather than never.
-    let (sender, receiver) = mpsc::channel(256);
+    let (sender, receiver) = mpsc::unbounded_channel();
     let mut watcher = Watcher { sender, others, by_path: HashMap::new(), awaited: Vec::new() };
     let changes = if others { watch_folder()? } else { None };
     let own = Arc::new(Netns::own()?);
@@ -72,9 +89,12 @@ pub async fn start(others: bool) -> io::Result<(mpsc::Receiver<Event>, usize)> {
     Ok((receiver, count))
 }
 
+const CHANGES: WatchMask =
+    WatchMask::CREATE.union(WatchMask::DELETE).union(WatchMask::MOVED_FROM).union(WatchMask::MOVED_TO);
+
 fn watch_folder() -> io::Result<Option<Inotify>> {
     let inotify = Inotify::init()?;
-    match inotify.watches().add(netns::NAMED, WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO) {
+    match inotify.watches().add(netns::NAMED, CHANGES) {
         Ok(_) => Ok(Some(inotify)),
         // No folder: nobody has named a namespace since the machine started. Made later, it is not followed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => make_folder_and_retry(inotify),
@@ -88,12 +108,12 @@ fn make_folder_and_retry(inotify: Inotify) -> io::Result<Option<Inotify>> {
         debug!("{}: {error}; namespaces made later are not followed", netns::NAMED);
         return Ok(None);
     }
-    inotify.watches().add(netns::NAMED, WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO)?;
+    inotify.watches().add(netns::NAMED, CHANGES)?;
     Ok(Some(inotify))
 }
 
 struct Watcher {
-    sender: mpsc::Sender<Event>,
+    sender: mpsc::UnboundedSender<Event>,
     others: bool,
     by_path: HashMap<PathBuf, (u32, JoinHandle<()>)>,
     /// Names that stand for no namespace yet, and until when to try.
@@ -102,6 +122,8 @@ struct Watcher {
 
 /// `ip netns add` makes a file, and mounts the namespace on it a moment later: longer than this it never takes.
 const MOUNTED_BY: Duration = Duration::from_secs(5);
+/// How often the interfaces of a namespace are asked for before they are given up.
+const LISTING_TRIES: u32 = 3;
 /// How often to look whether it is mounted.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
 
@@ -126,7 +148,7 @@ impl Watcher {
             let Some(Ok(event)) = event else { return };
             let Some(name) = event.name else { continue };
             let path = Path::new(netns::NAMED).join(name);
-            if event.mask.contains(EventMask::DELETE) {
+            if event.mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
                 self.remove(&path).await;
             } else {
                 self.add(path, own_inode);
@@ -150,7 +172,11 @@ impl Watcher {
 
     /// Whether a namespace is followed now that was not before.
     fn add(&mut self, path: PathBuf, own_inode: u32) -> bool {
-        let Ok(netns) = Netns::open(&path) else { return false };
+        let netns = match Netns::open(&path) {
+            Ok(netns) => netns,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+            Err(error) => return self.refused(path, error),
+        };
         let known = self.by_path.values().any(|(inode, _)| *inode == netns.inode);
         if netns.inode == own_inode || known {
             return false;
@@ -158,24 +184,36 @@ impl Watcher {
         let inode = netns.inode;
         match self.follow(Arc::new(netns)) {
             Ok(task) => {
+                let _ = self.sender.send(Event::NetnsFound(path.clone()));
                 self.by_path.insert(path, (inode, task));
                 true
             }
-            Err(_) => {
-                self.awaited.push((path, Instant::now() + MOUNTED_BY));
-                false
-            }
+            Err(error) => self.refused(path, error),
         }
     }
 
+    /// To be tried again. What setns(2) says of a file that no namespace is mounted on yet is no refusal.
+    fn refused(&mut self, path: PathBuf, error: io::Error) -> bool {
+        if error.raw_os_error() != Some(libc::EINVAL) {
+            let _ = self.sender.send(Event::NetnsRefused(path.clone(), error));
+        }
+        self.awaited.push((path, Instant::now() + MOUNTED_BY));
+        false
+    }
+
+    /// A name has gone. The namespace may have another, or a new one.
     async fn remove(&mut self, path: &Path) {
         self.awaited.retain(|(awaited, _)| awaited != path);
-        if let Some((inode, task)) = self.by_path.remove(path) {
-            // The socket inside would keep the namespace alive.
-            task.abort();
-            let _ = task.await;
-            let _ = self.sender.send(Event::NetnsGone(inode)).await;
+        let Some((inode, task)) = self.by_path.remove(path) else { return };
+        let is_it = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|file| file.ino() as u32 == inode);
+        if let Some(other) = netns::named().into_iter().find(is_it) {
+            self.by_path.insert(other, (inode, task));
+            return;
         }
+        // The socket inside would keep the namespace alive.
+        task.abort();
+        let _ = task.await;
+        let _ = self.sender.send(Event::NetnsGone(inode));
     }
 
     /// Follows one namespace in a task of its own.
@@ -202,7 +240,7 @@ impl Watcher {
 struct Follower {
     netns: Arc<Netns>,
     netns_number: u32,
-    sender: mpsc::Sender<Event>,
+    sender: mpsc::UnboundedSender<Event>,
 }
 
 impl Follower {
@@ -213,20 +251,20 @@ impl Follower {
             > + Unpin,
     {
         self.list(&handle).await;
-        let _ = self.sender.send(Event::Listed).await;
+        let _ = self.sender.send(Event::Listed);
         while let Some((message, _)) = messages.next().await {
             match message.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => self.added(&link).await,
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => self.added(&link),
                 // With the bridge family it only says that a port has left its bridge.
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))
                     if link.header.interface_family == AddressFamily::Unspec =>
                 {
-                    let _ = self.sender.send(Event::Removed(self.place(&link))).await;
+                    let _ = self.sender.send(Event::Removed(self.place(&link)));
                 }
                 // The kernel had more to tell than the socket could hold.
                 NetlinkPayload::Overrun(_) => {
                     let present = self.list(&handle).await;
-                    let _ = self.sender.send(Event::Present(self.netns_number, present)).await;
+                    let _ = self.sender.send(Event::Present(self.netns_number, present));
                 }
                 _ => {}
             }
@@ -236,10 +274,22 @@ impl Follower {
     /// Tells all interfaces that there are. Returns their indexes.
     async fn list(&self, handle: &rtnetlink::Handle) -> HashSet<u32> {
         let mut present = HashSet::new();
-        let mut links = handle.link().get().execute();
-        while let Ok(Some(link)) = links.try_next().await {
-            present.insert(link.header.index);
-            self.added(&link).await;
+        for try_number in 1.. {
+            let mut links = handle.link().get().execute();
+            let error = loop {
+                match links.try_next().await {
+                    Ok(Some(link)) => {
+                        present.insert(link.header.index);
+                        self.added(&link);
+                    }
+                    Ok(None) => return present,
+                    Err(error) => break error,
+                }
+            };
+            if try_number == LISTING_TRIES {
+                let _ = self.sender.send(Event::NetnsRefused(self.netns.path.clone(), io::Error::other(error)));
+                break;
+            }
         }
         present
     }
@@ -248,11 +298,12 @@ impl Follower {
         Place { netns: self.netns_number, ifindex: link.header.index }
     }
 
-    async fn added(&self, link: &LinkMessage) {
+    fn added(&self, link: &LinkMessage) {
         let Some(name) = name(link) else { return };
         let (place, kind) = (self.place(link), frames(link.header.link_layer_type));
-        let interface = Interface { place, name: name.to_owned(), link: kind, netns: self.netns.clone() };
-        let _ = self.sender.send(Event::Added(interface)).await;
+        let up = link.header.flags.contains(LinkFlags::Up);
+        let interface = Interface { place, name: name.to_owned(), link: kind, up, netns: self.netns.clone() };
+        let _ = self.sender.send(Event::Added(interface));
     }
 }
 
@@ -275,31 +326,4 @@ fn name(link: &LinkMessage) -> Option<&str> {
         LinkAttribute::IfName(name) => Some(name.as_str()),
         _ => None,
     })
-}
-
-/// Removes the clsact qdisc from an interface of the calling thread's namespace, unless filters are on it.
-pub(crate) fn remove_clsact_if_empty(interface: &str) -> io::Result<()> {
-    let index = nix::net::if_::if_nametoindex(interface)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime
-        .block_on(async {
-            let (connection, handle, _) = rtnetlink::new_connection()?;
-            let connection = tokio::spawn(connection);
-            let index = index as i32;
-            for ingress in [true, false] {
-                let filters = handle.traffic_filter(index).get();
-                let filters = if ingress { filters.ingress() } else { filters.egress() };
-                if filters.execute().try_next().await.is_ok_and(|filter| filter.is_some()) {
-                    return Ok(());
-                }
-            }
-            let mut request = handle.qdisc().del(index);
-            // TC_H_CLSACT, its one possible parent, and ffff: as its handle (include/uapi/linux/pkt_sched.h).
-            request.message_mut().header.parent = 0xffff_fff1_u32.into();
-            request.message_mut().header.handle = 0xffff_0000_u32.into();
-            let removed = request.execute().await;
-            connection.abort();
-            removed.map_err(io::Error::other)
-        })
-        .or_else(|error: io::Error| if error.raw_os_error() == Some(libc::ENODEV) { Ok(()) } else { Err(error) })
 }

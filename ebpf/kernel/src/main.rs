@@ -6,6 +6,7 @@
 mod device;
 mod dns;
 mod drops;
+mod ended;
 mod filter;
 mod flows;
 mod fragments;
@@ -27,77 +28,105 @@ use netobserv_ebpf_common::{EGRESS, INGRESS};
 /// Accounts what an interface receives. The verdict says "carry on" to TCX (TCX_NEXT) and to clsact alike.
 #[classifier]
 pub fn flow_ingress(ctx: TcContext) -> i32 {
-    flows::account::<false>(&ctx, INGRESS);
+    if !ended::capture() {
+        flows::account::<false>(&ctx, INGRESS);
+    }
     TC_ACT_UNSPEC
 }
 
 /// Accounts what an interface sends.
 #[classifier]
 pub fn flow_egress(ctx: TcContext) -> i32 {
-    flows::account::<false>(&ctx, EGRESS);
+    if !ended::capture() {
+        flows::account::<false>(&ctx, EGRESS);
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Does nothing, in place of one of the others while that moves to another place on the same interface.
+#[classifier]
+pub fn pass(_: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
 /// Copies what an interface receives.
 #[classifier]
 pub fn packet_ingress(ctx: TcContext) -> i32 {
-    packets::capture::<false>(&ctx, INGRESS);
+    if !ended::capture() {
+        packets::capture::<false>(&ctx, INGRESS);
+    }
     TC_ACT_UNSPEC
 }
 
 /// Copies what an interface sends.
 #[classifier]
 pub fn packet_egress(ctx: TcContext) -> i32 {
-    packets::capture::<false>(&ctx, EGRESS);
+    if !ended::capture() {
+        packets::capture::<false>(&ctx, EGRESS);
+    }
     TC_ACT_UNSPEC
 }
 
 /// As the first two, at an interface whose frames have no Ethernet header.
 #[classifier]
 pub fn flow_in_bare(ctx: TcContext) -> i32 {
-    flows::account::<true>(&ctx, INGRESS);
+    if !ended::capture() {
+        flows::account::<true>(&ctx, INGRESS);
+    }
     TC_ACT_UNSPEC
 }
 
 /// As the first two, at an interface whose frames have no Ethernet header.
 #[classifier]
 pub fn flow_out_bare(ctx: TcContext) -> i32 {
-    flows::account::<true>(&ctx, EGRESS);
+    if !ended::capture() {
+        flows::account::<true>(&ctx, EGRESS);
+    }
     TC_ACT_UNSPEC
 }
 
 /// As the second two, at an interface whose frames have no Ethernet header.
 #[classifier]
 pub fn packet_in_bare(ctx: TcContext) -> i32 {
-    packets::capture::<true>(&ctx, INGRESS);
+    if !ended::capture() {
+        packets::capture::<true>(&ctx, INGRESS);
+    }
     TC_ACT_UNSPEC
 }
 
 /// As the second two, at an interface whose frames have no Ethernet header.
 #[classifier]
 pub fn packet_out_bare(ctx: TcContext) -> i32 {
-    packets::capture::<true>(&ctx, EGRESS);
+    if !ended::capture() {
+        packets::capture::<true>(&ctx, EGRESS);
+    }
     TC_ACT_UNSPEC
 }
 
 /// Copies each packet that the kernel gives up, in all network namespaces.
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn packet_dropped(ctx: BtfTracePointContext) -> i32 {
-    packets::dropped(&ctx);
+    if !ended::capture() {
+        packets::dropped(&ctx);
+    }
     0
 }
 
 /// Sees each segment that an established TCP socket receives.
 #[btf_tracepoint(function = "tcp_probe")]
 pub fn rtt_received(ctx: BtfTracePointContext) -> i32 {
-    rtt::sample(&ctx);
+    if !ended::capture() {
+        rtt::sample(&ctx);
+    }
     0
 }
 
 /// Sees each packet that the kernel gives up, in all network namespaces.
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn drop_seen(ctx: BtfTracePointContext) -> i32 {
-    drops::record(&ctx);
+    if !ended::capture() {
+        drops::record(&ctx);
+    }
     0
 }
 

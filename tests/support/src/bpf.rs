@@ -1,8 +1,9 @@
-//! Which kernel programs are loaded and attached, asked of the kernel by bpf(2): bpftool may be missing.
+//! Which kernel programs are loaded and attached, asked of the kernel by bpf(2), as bpftool may be missing, and by tc for filters.
 
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::process::Command;
 
 use crate::netns::Netns;
 
@@ -10,6 +11,11 @@ use crate::netns::Netns;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const PROG_QUERY: libc::c_long = 16;
+const PROG_LOAD: libc::c_long = 5;
+const LINK_CREATE: libc::c_long = 28;
+const SCHED_CLS: u32 = 3;
+/// BPF_F_BEFORE: before all others.
+const BEFORE: u32 = 1 << 3;
 const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;
 
@@ -32,7 +38,7 @@ impl Program {
     }
 }
 
-/// Programs on the TCX hooks of an interface, ingress first.
+/// Programs on the TCX hooks of an interface, ingress first, then those that are filters.
 ///
 /// # Panics
 /// When the kernel refuses the question for another reason than a missing interface.
@@ -48,7 +54,23 @@ pub fn attached_here(interface: &str) -> io::Result<Vec<Program>> {
     for hook in [TCX_INGRESS, TCX_EGRESS] {
         found.extend(query(index, hook)?.into_iter().filter_map(program));
     }
+    found.extend(filters_here(interface));
     Ok(found)
+}
+
+/// Programs that are filters on the clsact qdisc of an interface.
+pub fn filters_here(interface: &str) -> Vec<Program> {
+    let show = |hook| Command::new("tc").args(["filter", "show", "dev", interface, hook]).output();
+    let shown = ["ingress", "egress"].map(|hook| show(hook).map_or(Vec::new(), |output| output.stdout));
+    let shown = String::from_utf8_lossy(&shown.concat()).into_owned();
+    // filter protocol all pref 1 bpf chain 0 handle 0x1 flow_ingress direct-action not_in_hw id 7 tag ...
+    let filter = |line: &str| {
+        let (_, handle) = line.split_once(" handle 0x")?;
+        let name = handle.split(' ').nth(1)?.to_owned();
+        let id = line.split_once(" id ")?.1.split(' ').next()?.parse().ok()?;
+        Some(Program { id, name })
+    };
+    shown.lines().filter_map(filter).collect()
 }
 
 fn nix_index(interface: &str) -> io::Result<u32> {
@@ -110,6 +132,32 @@ fn program_name(fd: &OwnedFd) -> Option<String> {
     bpf(OBJ_GET_INFO_BY_FD, &mut attr).ok()?;
     let bytes: Vec<u8> = info[8..].iter().flat_map(|word| word.to_ne_bytes()).collect();
     Some(CStr::from_bytes_until_nul(&bytes).ok()?.to_string_lossy().into_owned())
+}
+
+/// Puts a program of somebody else in front of all others at both TCX hooks of an interface. It lets every packet pass, and none get
+/// to the programs behind it (TCX_PASS). It is there until what this returns is dropped.
+///
+/// # Panics
+/// When the kernel refuses.
+#[track_caller]
+pub fn put_in_front(ns: &Netns, interface: &str) -> Vec<OwnedFd> {
+    // struct bpf_insn: r0 = 0; exit.
+    let instructions = [0xb7_u64, 0x95];
+    let license = c"GPL";
+    let mut load = [u64::from(SCHED_CLS) | 2 << 32, instructions.as_ptr() as u64, license.as_ptr() as u64, 0, 0, 0];
+    let program = bpf(PROG_LOAD, &mut load).expect("load a program");
+    // SAFETY: the kernel made this descriptor for us.
+    let program = unsafe { OwnedFd::from_raw_fd(program as i32) };
+    ns.enter(|| {
+        let index = nix_index(interface).expect("the interface");
+        let link = |hook| {
+            let mut attr = [program.as_raw_fd().cast_unsigned(), index, hook, BEFORE, 0, 0, 0, 0];
+            let link = bpf(LINK_CREATE, &mut attr).expect("attach a program");
+            // SAFETY: the kernel made this descriptor for us.
+            unsafe { OwnedFd::from_raw_fd(link as i32) }
+        };
+        [TCX_INGRESS, TCX_EGRESS].map(link).into()
+    })
 }
 
 fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {

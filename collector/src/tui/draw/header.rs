@@ -8,7 +8,7 @@ use ratatui::style::Style;
 use super::bars::bar;
 use super::{Canvas, Pieces, fit};
 use crate::human;
-use crate::summary::clock;
+use crate::summary::{attaching, clock};
 use crate::tui::app::{App, Facts, Silent};
 use crate::tui::mouse::Act;
 use crate::tui::push::Kernel;
@@ -30,6 +30,8 @@ pub(in crate::tui) struct Head<'a> {
     pub(in crate::tui) rate: (f64, &'static str),
     /// Nodes that reported.
     pub(in crate::tui) nodes: u64,
+    /// How many interfaces are watched, until all are.
+    pub(in crate::tui) attaching: String,
     /// What was lost, stage by stage.
     pub(in crate::tui) lost: Vec<String>,
     /// Flows that their sender has to send again.
@@ -50,6 +52,7 @@ impl<'a> Head<'a> {
             bytes: shown.totals.json_bytes,
             rate: (shown.rate, "flows/s"),
             nodes: shown.totals.agents,
+            attaching: attaching(&shown.totals),
             lost: shown.totals.lost(),
             refused: shown.totals.refused_flows,
             silent: &shown.silent,
@@ -71,6 +74,7 @@ pub(in crate::tui) fn counts(canvas: &mut Canvas, head: &Head, area: Rect) {
     let (rate, unit) = head.rate;
     pieces.push(format!("  {} {unit}", human::count(rate.round() as u64)), bold());
     nodes(&mut pieces, head, if area.width >= WIDE { " of " } else { "/" });
+    pieces.push(head.attaching.clone(), head.theme.alarm());
     pieces.draw(canvas, area);
 }
 

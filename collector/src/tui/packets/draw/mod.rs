@@ -21,6 +21,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use super::app::{App, Level};
 use super::columns;
 use crate::human;
+use crate::summary::attaching;
 use crate::tui::draw::footer::{Filters, Keys};
 use crate::tui::draw::header::Head;
 use crate::tui::draw::{Canvas, Pieces, fit, footer, header, help, row};
@@ -85,6 +86,7 @@ fn head(app: &App) -> Head<'_> {
         bytes: shown.file_bytes,
         rate: (shown.rate, "packets/s"),
         nodes: shown.totals.agents,
+        attaching: attaching(&shown.totals),
         lost: shown.lost.clone(),
         refused: 0,
         silent: &shown.silent,
