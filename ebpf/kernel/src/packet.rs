@@ -87,8 +87,8 @@ impl Header {
 /// readable IP are named by their EtherType and MAC addresses, so every frame has a key.
 #[inline(always)]
 pub fn read<const BARE: bool>(ctx: &TcContext, device: u64, direction: u8) -> Header {
-    let mut found = Found::default();
     if BARE {
+        let mut found = Found::default();
         let start = device::network(ctx);
         let begin = bare_link(ctx.skb.skb, start, &mut found);
         rest(ctx, begin, &mut found);
@@ -100,6 +100,8 @@ pub fn read<const BARE: bool>(ctx: &TcContext, device: u64, direction: u8) -> He
     if let Some(header) = plain_v6(ctx, device, direction) {
         return header;
     }
+    // Not before: to clear it costs a plain frame 35 ns.
+    let mut found = Found::default();
     // Stack frames of their own: the verifier walks them once, and the plain way keeps its registers.
     let begin = link(ctx.skb.skb, &mut found);
     rest(ctx, begin, &mut found);
