@@ -3,9 +3,9 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::process::Command;
 
 use crate::netns::Netns;
+use crate::proc::Run;
 
 /// Commands and attach types of linux/bpf.h.
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
@@ -60,9 +60,9 @@ pub fn attached_here(interface: &str) -> io::Result<Vec<Program>> {
 
 /// Programs that are filters on the clsact qdisc of an interface.
 pub fn filters_here(interface: &str) -> Vec<Program> {
-    let show = |hook| Command::new("tc").args(["filter", "show", "dev", interface, hook]).output();
-    let shown = ["ingress", "egress"].map(|hook| show(hook).map_or(Vec::new(), |output| output.stdout));
-    let shown = String::from_utf8_lossy(&shown.concat()).into_owned();
+    // Without a clsact qdisc there is nothing to show, which tc calls an error.
+    let show = |hook| Run::new("tc").args(["filter", "show", "dev", interface, hook]).finish().stdout;
+    let shown = ["ingress", "egress"].map(show).concat();
     // filter protocol all pref 1 bpf chain 0 handle 0x1 flow_ingress direct-action not_in_hw id 7 tag ...
     let filter = |line: &str| {
         let (_, handle) = line.split_once(" handle 0x")?;
