@@ -18,8 +18,8 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use netobserv_ebpf_common::{
-    Counter, DropCount, DropKey, DropOffsets, EGRESS, ETH_IPV4, ETH_IPV6, Key6, Point,
-    filter::DIRECTION_UNKNOWN, mapped,
+    Counter, DropCount, DropKey, DropOffsets, EGRESS, ETH_IPV4, ETH_IPV6, Key6, Point, filter::DIRECTION_UNKNOWN,
+    mapped,
 };
 
 use crate::{

@@ -88,8 +88,7 @@ pub fn account<const BARE: bool>(ctx: &TcContext, direction: u8) {
     let device = device::of(ctx);
     let header = packet::read::<BARE>(ctx, device, direction);
     let Wire { packets, bytes } = segments::wire(ctx, &header);
-    let packet =
-        Packet { ctx, bare: BARE, rules, bytes, packets, tcp_flags: header.tcp_flags, dscp: header.dscp };
+    let packet = Packet { ctx, bare: BARE, rules, bytes, packets, tcp_flags: header.tcp_flags, dscp: header.dscp };
     let second = second();
     // A branch for each map: one call with "either map" could not be inlined by the verifier.
     let counted = match (&header.key, second) {

@@ -236,16 +236,7 @@ impl Found {
 impl Default for Found {
     #[inline(always)]
     fn default() -> Self {
-        Self {
-            src: [0; 16],
-            dst: [0; 16],
-            tcp_flags: 0,
-            l4: 0,
-            ports: [NO_IP, 0],
-            eth_proto: 0,
-            proto: 0,
-            dscp: 0,
-        }
+        Self { src: [0; 16], dst: [0; 16], tcp_flags: 0, l4: 0, ports: [NO_IP, 0], eth_proto: 0, proto: 0, dscp: 0 }
     }
 }
 
