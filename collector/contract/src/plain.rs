@@ -12,7 +12,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     clean(text, |_| false)
 }
 
-/// As [`line`], for text of several lines: their ends stay.
+/// As [`line()`], for text of several lines: their ends stay.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
     clean(text, |c| c == '\n')
