@@ -242,7 +242,7 @@ fn a_collector_that_stands_still_makes_agents_count_for_longer() {
     let flows = u32::try_from(dice.number(30_000..=40_000)).expect("a number of flows");
     let blast = Blast { flows, rounds: 4, rate: Some(40_000), ..Blast::default() };
     let sent = blast.run(&shop.client.netns, "eth0");
-    let slower = || shop.cluster.logs().contains("the collector is slower than this agent");
+    let slower = || shop.cluster.logs().contains("records wait to be sent");
     let told = wait_for(A_MINUTE, slower);
     signal(collector, Signal::SIGCONT);
     assert!(told, "{}", shop.cluster.logs());

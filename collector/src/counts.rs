@@ -75,7 +75,7 @@ pub struct Agent {
     pub unwatched: Vec<UnwatchedInterfaces>,
     /// Its version.
     pub version: String,
-    /// How long it counted packets into one record at most because this collector was slow, in milliseconds; 0 if it never had to.
+    /// How long it counted packets into one record at most because records waited to be sent, in milliseconds; 0 if it never had to.
     pub stretched_ms: u32,
     /// Number of the filter that it was sent last; 0 is none.
     pub filter: u64,

@@ -26,6 +26,7 @@ use crate::sink::json::Objects;
 use crate::sink::pcapng::{Frame, Interface, Section};
 use crate::tui::filter::Filter;
 use crate::tui::packets::decode;
+use crate::tui::packets::numbers::Base;
 
 /// Seconds since 1970 at which everything here arrives.
 const NOW_S: u64 = 1_772_359_200;
@@ -142,12 +143,12 @@ fn shown(bytes: &[u8]) {
 /// A frame: for the screen, and for names and comments in the file.
 fn frame(bytes: &[u8]) {
     let mut end = 0;
-    for layer in decode::layers(bytes) {
+    for layer in decode::layers(bytes, Base::default()) {
         assert!(layer.bytes.start >= end && layer.bytes.end >= layer.bytes.start, "{layer:?}");
         end = layer.bytes.end;
     }
     assert!(end <= bytes.len());
-    let _ = decode::summary(bytes);
+    let _ = decode::summary(bytes, Base::default());
     let _ = headers::macs(bytes);
     let ends = Ends::of(bytes);
     assert_eq!(ends.conversation(), ends.turned().conversation(), "both directions are one conversation");

@@ -80,7 +80,7 @@ pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) 
     lines.extend(rejected(totals));
     let stretched = human::duration(Duration::from_millis(totals.stretched_ms.into()));
     let stretched = format!(
-        "  {} agents counted for up to {stretched} at a time: this collector was slower than they",
+        "  {} agents counted for up to {stretched} at a time, as records waited: this collector, the network or their CPU was too slow",
         totals.stretched_agents
     );
     lines.extend((totals.stretched_agents > 0).then_some(stretched));

@@ -76,7 +76,7 @@ pub struct Totals {
     pub unwatched: u64,
     /// How often an agent broke off without a last word and was started anew.
     pub agents_started_anew: u64,
-    /// Agents that counted for longer than they should, because this collector was slow.
+    /// Agents that counted for longer than they should, because records waited to be sent.
     pub stretched_agents: u64,
     /// The longest such time, in milliseconds.
     pub stretched_ms: u32,

@@ -1,5 +1,5 @@
-//! How long packets are counted into one record. When the collector is slower than this agent, records wait; before there is no
-//! more room for them, longer windows make fewer of them.
+//! How long packets are counted into one record. When records wait to be sent, because the collector, the network, or this agent for
+//! want of CPU is too slow, longer windows make fewer of them before there is no more room.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Pace {
             self.now = (self.now / 2).max(self.usual);
         }
         if self.now > before {
-            info!("the collector is slower than this agent: counting for {:?} at a time", self.now);
+            info!("records wait to be sent: counting for {:?} at a time", self.now);
         }
         self.now
     }

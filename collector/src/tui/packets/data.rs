@@ -7,6 +7,7 @@ use netobserv_wire::Flow;
 use netobserv_wire::flow::{Drops, Endpoint, Enrichment, Interface};
 
 use super::decode;
+use super::numbers::{Base, Numbers};
 use crate::packets::headers::Ends;
 use crate::packets::talks::{LOOK_AGAIN_NS, Who, names};
 use crate::packets::window::Seen;
@@ -47,6 +48,7 @@ pub(super) struct Talk {
     client: (std::net::IpAddr, u16),
     /// For each direction the place where it was seen first, and the number behind the last byte seen there.
     sent: [Option<(usize, u32)>; 2],
+    numbers: Numbers,
     looked_ns: u64,
 }
 
@@ -62,6 +64,8 @@ pub(super) struct Kept {
     pub(super) captured: usize,
     /// The first of its bytes.
     pub(super) data: Box<[u8]>,
+    /// What its sequence numbers are counted from.
+    pub(super) base: Base,
     pub(super) place: Arc<str>,
     pub(super) cause: Option<Arc<str>>,
     /// Packets that were lost at its place before it.
@@ -73,7 +77,7 @@ pub(super) struct Kept {
 impl Kept {
     /// Protocol and meaning.
     pub(super) fn summary(&self) -> &(&'static str, String) {
-        self.summary.get_or_init(|| decode::summary(&self.data))
+        self.summary.get_or_init(|| decode::summary(&self.data, self.base))
     }
 }
 
@@ -114,7 +118,8 @@ impl Data {
         let talk = self.talks.entry(key).or_insert_with(|| Talk::new(&ends, seen));
         talk.look(self.who.as_ref(), &ends, seen);
         let from_client = talk.add(&ends, seen, &place);
-        self.keep(seen, key, from_client, place);
+        let base = talk.numbers.of(usize::from(!from_client), &seen.packet.data);
+        self.keep(seen, (key, from_client), base, place);
     }
 
     /// Forgets the quarter of the conversations that was silent for longest.
@@ -126,7 +131,7 @@ impl Data {
         self.let_go += (before - self.talks.len()) as u64;
     }
 
-    fn keep(&mut self, seen: &Seen, key: Ends, from_client: bool, place: Arc<str>) {
+    fn keep(&mut self, seen: &Seen, (key, from_client): (Ends, bool), base: Base, place: Arc<str>) {
         let packet = &seen.packet;
         let data = &packet.data[..packet.data.len().min(MOST_OF_ONE)];
         self.ring_bytes += data.len();
@@ -138,6 +143,7 @@ impl Data {
             original: packet.original,
             captured: packet.data.len(),
             data: data.into(),
+            base,
             place,
             cause: packet.cause.clone(),
             lost: seen.lost,
@@ -188,6 +194,7 @@ impl Talk {
             last_ns: seen.packet.time_ns,
             client: sender(&client),
             sent: [None; 2],
+            numbers: Numbers::default(),
             looked_ns: 0,
         }
     }

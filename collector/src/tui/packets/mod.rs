@@ -8,6 +8,7 @@ mod data;
 pub(crate) mod decode;
 mod draw;
 mod keys;
+pub(crate) mod numbers;
 mod refresh;
 
 use std::io;

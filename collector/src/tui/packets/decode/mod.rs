@@ -7,6 +7,8 @@ mod transport;
 
 use std::ops::Range;
 
+use super::numbers::Base;
+
 /// More layers than this are nobody's.
 const MOST_LAYERS: usize = 16;
 
@@ -45,12 +47,14 @@ struct Decoder<'a> {
     at: usize,
     /// Bytes of the packet that were on the wire and are not here.
     beyond: usize,
+    /// What the sequence numbers of TCP are counted from.
+    base: Base,
     layers: Vec<Layer>,
 }
 
-/// The layers of a frame that begins with its Ethernet header; a cut header ends them.
-pub(crate) fn layers(frame: &[u8]) -> Vec<Layer> {
-    let mut decoder = Decoder { bytes: frame, at: 0, beyond: 0, layers: Vec::new() };
+/// The layers of a frame that begins with its Ethernet header; a cut header ends them. Sequence numbers are counted from `base`.
+pub(crate) fn layers(frame: &[u8], base: Base) -> Vec<Layer> {
+    let mut decoder = Decoder { bytes: frame, at: 0, beyond: 0, base, layers: Vec::new() };
     let mut next = decoder.ethernet();
     while let Some(what) = next.filter(|_| decoder.layers.len() < MOST_LAYERS) {
         next = match what {
@@ -66,8 +70,8 @@ pub(crate) fn layers(frame: &[u8]) -> Vec<Layer> {
 }
 
 /// Protocol and meaning of a frame: what its last layer that is known says.
-pub(crate) fn summary(frame: &[u8]) -> (&'static str, String) {
-    let layers = layers(frame);
+pub(crate) fn summary(frame: &[u8], base: Base) -> (&'static str, String) {
+    let layers = layers(frame, base);
     let last = layers.iter().rev().find(|layer| layer.name != DATA).or(layers.last());
     last.map_or(("?", String::new()), |layer| (layer.name, layer.info.clone()))
 }

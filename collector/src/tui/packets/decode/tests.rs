@@ -1,5 +1,6 @@
 //! Frames that every network has, and cut ones.
 
+use crate::tui::packets::numbers::Base;
 use netobserv_testkit::Frame;
 
 use super::{layers, summary};
@@ -67,7 +68,7 @@ fn the_last_known_layer_sums_a_frame_up() {
         (ipv4().tcp(443, 4000, 24).carrying(&[23, 3, 3, 0, 2, 1, 2]), "TLS", "application data"),
         (frame().other(0x88cc, &[1, 2, 3]), "Ethernet", "02:00:00:00:00:01 → 02:00:00:00:00:02"),
     ] {
-        assert_eq!(summary(&frame.build()), (name, info.to_owned()));
+        assert_eq!(summary(&frame.build(), Base::default()), (name, info.to_owned()));
     }
 }
 
@@ -76,7 +77,7 @@ fn the_length_of_a_segment_is_that_on_the_wire() {
     for frame in [ipv4(), frame().ipv6("fd00::1", "fd00::2")] {
         let bytes = frame.tcp(48752, 80, 16).payload(10_512).build();
         for kept in [bytes.len(), 2_048, 90] {
-            let (name, info) = summary(&bytes[..kept]);
+            let (name, info) = summary(&bytes[..kept], Base::default());
             assert_eq!(
                 (name, info.as_str()),
                 ("TCP", "48752 → 80 [ACK] seq 1 ack 1 win 65535 len 10512"),
@@ -90,7 +91,7 @@ fn the_length_of_a_segment_is_that_on_the_wire() {
 fn layers_lie_side_by_side_and_cover_the_frame() {
     let bytes = frame().vlan(0x88a8, 7).vlan(0x8100, 5).ipv6("fd00::1", "fd00::2").extension(0, &[1, 4, 0, 0, 0, 0]);
     let bytes = bytes.tcp(1, 2, 0x12).payload(9).build();
-    let layers = layers(&bytes);
+    let layers = layers(&bytes, Base::default());
     let names: Vec<_> = layers.iter().map(|layer| layer.name).collect();
     assert_eq!(names, ["Ethernet", "802.1ad", "802.1Q", "IPv6", "Hop-by-hop", "TCP", "Data"]);
     assert_eq!((layers[0].bytes.start, layers[6].bytes.end), (0, bytes.len()));
@@ -102,14 +103,17 @@ fn layers_lie_side_by_side_and_cover_the_frame() {
 fn padding_belongs_to_no_layer() {
     let mut bytes = ipv4().tcp(1, 2, 16).build();
     bytes.extend([0; 6]);
-    assert_eq!(layers(&bytes).last().unwrap().name, "TCP");
+    assert_eq!(layers(&bytes, Base::default()).last().unwrap().name, "TCP");
 }
 
 #[test]
 fn what_asks_who_has_an_address() {
     let mut arp = vec![0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1];
     arp.extend([0, 0, 0, 0, 0, 0, 10, 0, 0, 2]);
-    assert_eq!(summary(&frame().other(0x0806, &arp).build()), ("ARP", "who has 10.0.0.2? tell 10.0.0.1".into()));
+    assert_eq!(
+        summary(&frame().other(0x0806, &arp).build(), Base::default()),
+        ("ARP", "who has 10.0.0.2? tell 10.0.0.1".into())
+    );
 }
 
 #[test]
@@ -124,28 +128,28 @@ fn cut_or_senseless_frames_do_no_harm() {
     for frame in frames {
         let bytes = frame.build();
         for length in 0..bytes.len() {
-            layers(&bytes[..length]);
+            layers(&bytes[..length], Base::default());
         }
         for at in 0..bytes.len() {
             for value in [0, 0x45, 0x7f, 0xc0, 0xff] {
                 let mut broken = bytes.clone();
                 broken[at] = value;
-                layers(&broken);
+                layers(&broken, Base::default());
             }
         }
     }
-    layers(&[0xff; 300]);
+    layers(&[0xff; 300], Base::default());
 }
 
 #[test]
 fn a_name_that_points_at_itself_ends() {
     let mut message = dns(0x0100, &[]);
     message[12..14].copy_from_slice(&[0xc0, 12]);
-    assert_eq!(summary(&ipv4().udp(1, 53).carrying(&message).build()).0, "UDP");
+    assert_eq!(summary(&ipv4().udp(1, 53).carrying(&message).build(), Base::default()).0, "UDP");
 }
 
 #[test]
 fn nothing_that_a_terminal_would_obey_comes_through() {
     let bytes = ipv4().tcp(4000, 80, 24).carrying(b"GET /\x1b[31m HTTP/1.1\r\n").build();
-    assert_eq!(summary(&bytes).1, "GET /.[31m HTTP/1.1");
+    assert_eq!(summary(&bytes, Base::default()).1, "GET /.[31m HTTP/1.1");
 }

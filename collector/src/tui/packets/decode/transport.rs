@@ -24,6 +24,8 @@ impl Decoder<'_> {
 
     fn tcp(&mut self) -> Option<Next> {
         let (src, dst, seq, ack) = (self.u16(0)?, self.u16(2)?, self.u32(4)?, self.u32(8)?);
+        let (raw, raw_ack) = (seq, ack);
+        let (seq, ack) = (seq.wrapping_sub(self.base.seq), ack.wrapping_sub(self.base.ack));
         let (header, flags, window) = (usize::from(self.u8(12)? >> 4) * 4, self.u8(13)?, self.u16(14)?);
         let header = header.max(20);
         // As on the wire, also where less was kept.
@@ -32,8 +34,8 @@ impl Decoder<'_> {
         let fields = vec![
             ("Ports", format!("{src} → {dst}")),
             ("Flags", names.clone()),
-            ("Sequence number", seq.to_string()),
-            ("Acknowledged", ack.to_string()),
+            ("Sequence number", counted(seq, raw)),
+            ("Acknowledged", counted(ack, raw_ack)),
             ("Window", window.to_string()),
             ("Options", format!("{} bytes", header - 20)),
             ("Data", format!("{carried} bytes")),
@@ -75,6 +77,11 @@ impl Decoder<'_> {
         self.add(layer, 8, info, fields);
         Some(Next::Data)
     }
+}
+
+/// A number of a connection, with what stands in the header where that is another.
+fn counted(number: u32, raw: u32) -> String {
+    if number == raw { number.to_string() } else { format!("{number} ({raw} in the header)") }
 }
 
 /// Types of ICMP (IANA).

@@ -70,7 +70,7 @@ pub(in crate::tui::packets) fn lines(app: &App) -> usize {
 /// What is known of it, and what its layers say.
 fn told(kept: &Kept) -> Vec<Line> {
     let mut lines = about(kept);
-    for layer in layers(&kept.data) {
+    for layer in layers(&kept.data, kept.base) {
         lines.push(Line::Title(format!("{}  {}", layer.name, layer.info)));
         lines.extend(layer.fields.into_iter().map(|(name, value)| Line::Field(name, value)));
     }
@@ -79,7 +79,7 @@ fn told(kept: &Kept) -> Vec<Line> {
 
 /// Its bytes, layer by layer.
 fn dump(kept: &Kept) -> Vec<Line> {
-    let mut lines: Vec<Line> = layers(&kept.data).iter().flat_map(|layer| hex(kept, layer)).collect();
+    let mut lines: Vec<Line> = layers(&kept.data, kept.base).iter().flat_map(|layer| hex(kept, layer)).collect();
     if kept.data.len() < kept.captured {
         let (shown, all) = (human::count(kept.data.len() as u64), human::count(kept.captured as u64));
         lines.push(Line::Note(format!("the first {shown} of {all} bytes; the file has all of them")));
