@@ -128,6 +128,18 @@ fn a_low_limit_of_files_is_raised() {
     assert_exact(&wide, &capture.stop());
 }
 
+/// As many interfaces as a large node has, and the limits that shells and services set.
+#[test]
+fn many_interfaces_are_exact_under_usual_limits() {
+    require_privileged!("many_interfaces_are_exact_under_usual_limits");
+    for (count, files) in [(80, 64), (300, 128), (1_000, 1_024)] {
+        let wide = Wide::new(count);
+        let capture = wide.capture(&format!("ulimit -S -n {files}; exec"), "any");
+        wide.blast();
+        assert_exact(&wide, &capture.stop());
+    }
+}
+
 #[test]
 fn three_hundred_interfaces_are_watched_with_few_files() {
     require_privileged!("three_hundred_interfaces_are_watched_with_few_files");
