@@ -174,7 +174,7 @@ fn what_oc_answers_does_not_steer_the_terminal() {
         assert_plain(&world.run(&["flows"]), "Error from server: ?[2J?]0;title??1m ?evil?");
     }
     let who = World::new().file("answers/whoami", "\u{1b}[31madmin\u{202e}\n");
-    assert_plain(&who.run(&["flows"]), "?[31madmin?");
+    assert_plain(&who.run(&["flows", "-v"]), "?[31madmin?");
 }
 
 #[test]

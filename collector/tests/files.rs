@@ -117,8 +117,10 @@ fn a_kill_leaves_whole_files_and_counts() {
 #[test]
 fn the_end_is_told_on_standard_output_and_in_the_database() {
     let collector = Collector::start(&["--options", "enable_dns=true|background=false", "--namespace", "mine"]);
-    collector.client().send("n1", records::some(0, 7), true).unwrap();
+    let agent = collector.client();
+    agent.send("n1", records::some(0, 7), false).unwrap();
     assert!(wait_for(SOON, || collector.process.stderr().contains("7 flows,")), "a line every second");
+    agent.send("n1", vec![], true).unwrap();
     let ended = collector.stop(Signal::SIGINT);
     let out = &ended.finished.stdout;
     for line in [
