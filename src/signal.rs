@@ -23,6 +23,8 @@ pub struct Wishes(Arc<Mutex<Count>>);
 struct Count {
     number: u32,
     last: Option<Instant>,
+    /// The next signal only repeats what is known already.
+    expected: bool,
 }
 
 impl Wishes {
@@ -41,9 +43,14 @@ impl Wishes {
     fn note(&self, now: Instant) {
         let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if count.last.is_none_or(|last| now.duration_since(last) > ONE_SIGNAL) {
-            count.number += 1;
+            count.number += u32::from(!std::mem::take(&mut count.expected));
             count.last = Some(now);
         }
+    }
+
+    /// The end is under way for another reason, and the next signal repeats it: Wireshark closes its pipe, then sends SIGTERM.
+    pub fn expect_one(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).expected = true;
     }
 
     /// The number of wishes so far.
@@ -74,5 +81,16 @@ mod tests {
         assert_eq!(wishes.number(), 1);
         wishes.note(start + Duration::from_millis(600));
         assert!(wishes.beyond(1));
+    }
+
+    #[test]
+    fn a_signal_that_is_expected_does_not_count() {
+        let (wishes, start) = (Wishes::default(), Instant::now());
+        wishes.expect_one();
+        wishes.note(start);
+        wishes.note(start + Duration::from_millis(100));
+        assert_eq!(wishes.number(), 0);
+        wishes.note(start + Duration::from_millis(700));
+        assert_eq!(wishes.number(), 1, "one that comes later is the user's");
     }
 }

@@ -44,9 +44,14 @@ fn fields() -> impl for<'writer> fmt::FormatFields<'writer> + 'static {
     written.delimited(" ")
 }
 
-/// Holds lines back while the guard lives; then they are printed.
+/// Holds lines back while the guard lives; then they are printed. Lines from before are on the terminal when this returns: one that
+/// came later would move the screen.
 pub fn hold_back() -> HoldBack {
     *BACK.lock().unwrap_or_else(PoisonError::into_inner) = Some(Back::default());
+    for stream in [stdio::stderr(), stdio::stdout()] {
+        // An empty piece is written when all before it is.
+        let _ = stream.write([]);
+    }
     HoldBack(())
 }
 

@@ -140,6 +140,7 @@ impl<'a, 'b> Watch<'a, 'b> {
             return Some(finish(self.session));
         }
         if self.relayed && stdio::stdout().broken().is_some() {
+            self.session.oc.wishes().expect_one();
             return Some(finish(self.session));
         }
         let is_due = Instant::now() >= self.due || self.renewals.are_overdue();

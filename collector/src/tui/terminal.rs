@@ -56,8 +56,8 @@ impl Screen {
         let stop = Arc::<AtomicBool>::default();
         let stops = Arc::<Stops>::default();
         let suspend = tokio::spawn(watch_stops(stops.clone()));
-        let terminal = Taken::take()?;
         let hold = log::hold_back();
+        let terminal = Taken::take()?;
         let scene = scene(stop.clone())?;
         let (done, ended) = channel();
         let show = Shower { started, stop: stop.clone(), stops };
