@@ -148,7 +148,9 @@ fn in_terminal(pod: &PodState, command: &[String]) -> io::Result<u8> {
     let status = wait(child.as_mut(), pair.master.as_ref());
     let _ = screen.join();
     terminal::disable_raw_mode()?;
-    Ok(u8::try_from(status?.exit_code()).unwrap_or(1))
+    let status = status?;
+    // As `with_pipes`: 128 and the signal, of which only SIGKILL is used.
+    Ok(if status.signal().is_some() { 137 } else { u8::try_from(status.exit_code()).unwrap_or(1) })
 }
 
 /// Waits for the end, and hands on the size of the terminal when it changes.
