@@ -65,6 +65,8 @@ fn ctrl_z_and_fg() {
         world.shell.terminal.wait_until("the screen", |_| world.shell.terminal.screen().alternate_screen());
         world.shell.terminal.wait_for("flows/s");
     }
+    // One that ends before its agent is there has nothing to sum up.
+    world.shell.terminal.wait_for("1 node");
     world.shell.terminal.press("udp");
     world.shell.terminal.wait_for("Filter: udp");
     world.shell.terminal.press("\x03");

@@ -225,6 +225,8 @@ impl State {
         self.watching.want(already + interfaces.len());
         let (mut reported, mut failures) = (Instant::now(), HashMap::<String, Vec<String>>::new());
         let Self { probes, scope, watching, failed, stopped, .. } = self;
+        // Before the first packet comes, which is named by what is known then.
+        interfaces.iter().for_each(|interface| scope.watch(interface.place));
         probes.attach(interfaces, |interface, went, count| {
             watching.set(count);
             if reported.elapsed() >= PROGRESS {
@@ -232,12 +234,13 @@ impl State {
                 watching.hurry();
             }
             match went {
-                Ok(()) => {
-                    scope.watch(interface.place);
-                    late(watching, failed.remove(&interface.place), interface);
+                Ok(()) => late(watching, failed.remove(&interface.place), interface),
+                Err(AttachError::Gone) => {
+                    scope.give_up(interface.place);
+                    debug!("{} is gone", interface.label());
                 }
-                Err(AttachError::Gone) => debug!("{} is gone", interface.label()),
                 Err(error) => {
+                    scope.give_up(interface.place);
                     let reason = error.to_string();
                     watching.miss(interface.label(), reason.clone());
                     failed.entry(interface.place).or_insert((Instant::now(), reason.clone()));

@@ -46,6 +46,16 @@ impl Scope {
         self.change(|inside| inside.watched.remove(&place));
     }
 
+    /// It could not be watched at all.
+    pub fn give_up(&self, place: Place) {
+        self.change(|inside| {
+            if inside.first.get(&place.ifindex) == Some(&place) {
+                inside.first.remove(&place.ifindex);
+            }
+            inside.watched.remove(&place)
+        });
+    }
+
     /// A namespace is followed now.
     pub fn follow(&self, inode: u32) {
         self.change(|inside| inside.namespaces.insert(inode));
