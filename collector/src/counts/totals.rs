@@ -122,29 +122,16 @@ impl Losses {
     }
 
     pub(super) fn plus(self, other: Self) -> Self {
-        let sum = std::array::from_fn(|i| self.each()[i].saturating_add(other.each()[i]));
-        // In the order of `each`.
-        let [
-            kernel_packets,
-            kernel_bytes,
-            drop_events,
-            dns_messages,
-            export_flows,
-            export_packets,
-            export_bytes,
-            overflow_packets,
-            portless_fragments,
-        ] = sum;
         Self {
-            kernel_packets,
-            kernel_bytes,
-            drop_events,
-            dns_messages,
-            export_flows,
-            export_packets,
-            export_bytes,
-            overflow_packets,
-            portless_fragments,
+            kernel_packets: self.kernel_packets.saturating_add(other.kernel_packets),
+            kernel_bytes: self.kernel_bytes.saturating_add(other.kernel_bytes),
+            drop_events: self.drop_events.saturating_add(other.drop_events),
+            dns_messages: self.dns_messages.saturating_add(other.dns_messages),
+            export_flows: self.export_flows.saturating_add(other.export_flows),
+            export_packets: self.export_packets.saturating_add(other.export_packets),
+            export_bytes: self.export_bytes.saturating_add(other.export_bytes),
+            overflow_packets: self.overflow_packets.saturating_add(other.overflow_packets),
+            portless_fragments: self.portless_fragments.saturating_add(other.portless_fragments),
         }
     }
 

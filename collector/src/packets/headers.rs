@@ -135,6 +135,21 @@ pub fn tcp_of(frame: &[u8]) -> Option<(usize, usize)> {
     (proto == TCP).then_some((start + header, end))
 }
 
+/// Sequence numbers of the first byte of a TCP segment and of the one after its last; None without payload.
+pub fn tcp_data(frame: &[u8]) -> Option<(u32, u32)> {
+    let (at, end) = tcp_of(frame)?;
+    let start = array(frame, at + 4).map(u32::from_be_bytes)?;
+    let header = usize::from(*frame.get(at + 12)? >> 4) * 4;
+    let length = u32::try_from(end.checked_sub(at + header)?).ok()?;
+    (length > 0).then(|| (start, start.wrapping_add(length)))
+}
+
+/// Whether a sequence number is later than another (RFC 9293, 3.4: arithmetic modulo 2^32).
+pub fn is_after(one: u32, other: u32) -> bool {
+    let ahead = one.wrapping_sub(other);
+    ahead > 0 && ahead < 1 << 31
+}
+
 /// EtherType behind the tags, and what follows it.
 fn network(frame: &[u8]) -> (u16, &[u8]) {
     let mut at = 12;

@@ -19,7 +19,7 @@ use foldhash::fast::RandomState;
 use netobserv_wire::packet::Direction;
 use smallvec::SmallVec;
 
-use super::headers::{Ends, tcp_of};
+use super::headers::{Ends, is_after, tcp_data};
 use super::window::Seen;
 
 /// Identities and flows that are remembered: twice this many of each at most, some 10 MB in all.
@@ -80,7 +80,7 @@ impl Once {
             return false;
         }
         copies.written = count;
-        match data(&packet.data) {
+        match tcp_data(&packet.data) {
             Some(data) => self.is_new_data(spot, packet.time_ns, Ends::of(&packet.data), data),
             None => true,
         }
@@ -112,21 +112,6 @@ impl Copies {
         self.seen.push((spot, 1));
         1
     }
-}
-
-/// Sequence numbers of the first byte of a TCP segment and of the one after its last; None without payload.
-fn data(frame: &[u8]) -> Option<(u32, u32)> {
-    let (at, packet_end) = tcp_of(frame)?;
-    let header = frame.get(at..at + 13)?;
-    let start = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-    let length = packet_end.checked_sub(at + usize::from(header[12] >> 4) * 4)?;
-    (length > 0).then(|| (start, start.wrapping_add(length as u32)))
-}
-
-/// Whether a sequence number is later than another (RFC 9293, 3.4: arithmetic modulo 2^32).
-fn is_after(one: u32, other: u32) -> bool {
-    let ahead = one.wrapping_sub(other);
-    ahead > 0 && ahead < 1 << 31
 }
 
 /// A map that forgets its older half when it is full.
@@ -162,6 +147,7 @@ impl<K: std::hash::Hash + Eq + Copy, V> Generations<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packets::headers::tcp_of;
     use netobserv_testkit::Frame;
     use netobserv_wire::Packet;
     use netobserv_wire::packet::identity;

@@ -8,7 +8,7 @@ use netobserv_wire::flow::{Drops, Endpoint, Enrichment, Interface};
 
 use super::decode;
 use super::numbers::{Base, Numbers};
-use crate::packets::headers::Ends;
+use crate::packets::headers::{Ends, is_after, tcp_data, tcp_of};
 use crate::packets::talks::{LOOK_AGAIN_NS, Who, names};
 use crate::packets::window::Seen;
 
@@ -235,10 +235,8 @@ impl Talk {
         if at != place {
             return;
         }
-        // Numbers go round; one that is less than half the circle ahead is new.
-        let is_before = |a: u32, b: u32| a != b && b.wrapping_sub(a) < 1 << 31;
-        self.resent += u64::from(is_before(from, next));
-        if is_before(next, to) {
+        self.resent += u64::from(is_after(next, from));
+        if is_after(to, next) {
             self.sent[side] = Some((place, to));
         }
     }
@@ -282,22 +280,8 @@ fn is_from_client(ends: &Ends, frame: &[u8]) -> bool {
 }
 
 fn tcp_flags(frame: &[u8]) -> Option<u8> {
-    let (at, _) = tcp(frame)?;
+    let (at, _) = tcp_of(frame)?;
     frame.get(at + 13).copied()
-}
-
-/// First and last sequence number of the data that a TCP segment carries.
-fn tcp_data(frame: &[u8]) -> Option<(u32, u32)> {
-    let (at, end) = tcp(frame)?;
-    let sequence = u32::from_be_bytes(frame.get(at + 4..at + 8)?.try_into().ok()?);
-    let header = usize::from(*frame.get(at + 12)? >> 4) * 4;
-    let length = u32::try_from(end.checked_sub(at + header)?).ok()?;
-    (length > 0).then(|| (sequence, sequence.wrapping_add(length)))
-}
-
-/// Where a TCP header begins, and where the packet ends.
-fn tcp(frame: &[u8]) -> Option<(usize, usize)> {
-    crate::packets::headers::tcp_of(frame)
 }
 
 #[cfg(test)]
