@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Follows every way of the README to install the plugin, each in an empty place, and removes it again. Called by test.sh.
+# Follows every method of docs/install.md to install the plugin, each in an empty place, and removes it again. Called by test.sh.
 #
 #   scripts/test-install.sh PROGRAM [DIR]    with this program as the plugin; the packages stay in DIR
 #
