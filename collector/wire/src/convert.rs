@@ -5,9 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use prost_types::{Duration, Timestamp};
 use serde_json::json;
 
-use crate::flow::{Dns, Drops, Flow, Interface, Ipsec, Mac, Process, Processes, Quic, Tls, Xlat};
+use crate::flow::{
+    Conversation, Dns, Drops, Duplicate, Flow, Interface, Ipsec, Mac, Process, Processes, Quic, Tls, Xlat,
+};
 use crate::names;
-use crate::pbflow::{self, DropCause, Record, ip::IpFamily};
+use crate::pbflow::{self, DropCause, Opener, Record, ip::IpFamily};
 
 const ETYPE_IPV4: u32 = 0x0800;
 const ETYPE_IPV6: u32 = 0x86dd;
@@ -37,6 +39,9 @@ impl Flow {
             dns: dns(record),
             drops: drops(record),
             xlat: record.xlat.as_ref().and_then(xlat),
+            origin: record.origin.as_ref().and_then(xlat),
+            conversation: opened(record.opener()),
+            duplicate: record.duplicate.then_some(Duplicate::Translation),
             tls: tls(record),
             quic: record.quic.as_ref().map(quic),
             ipsec: ipsec(record),
@@ -142,11 +147,22 @@ fn xlat(xlat: &pbflow::Xlat) -> Option<Box<Xlat>> {
     let (src_addr, dst_addr) = (known(&xlat.src_addr)?, known(&xlat.dst_addr)?);
     Some(Box::new(Xlat {
         zone_id: xlat.zone_id,
+        icmp_id: xlat.icmp_id as u16,
         src_addr: Some(src_addr),
         dst_addr: Some(dst_addr),
         src_port: xlat.src_port as u16,
         dst_port: xlat.dst_port as u16,
+        ..Xlat::default()
     }))
+}
+
+fn opened(opener: Opener) -> Option<Conversation> {
+    let by = |source| Some(Conversation { from_client: Some(source), ..Conversation::default() });
+    match opener {
+        Opener::NotKnown => None,
+        Opener::Source => by(true),
+        Opener::Destination => by(false),
+    }
 }
 
 fn tls(record: &Record) -> Option<Box<Tls>> {

@@ -68,8 +68,14 @@ pub struct Flow {
     pub dns: Option<Box<Dns>>,
     /// Packets that the kernel dropped.
     pub drops: Option<Box<Drops>>,
-    /// Addresses after translation.
+    /// The tuple after address translation, of packets that were seen before it.
     pub xlat: Option<Box<Xlat>>,
+    /// The tuple before address translation, of packets that were seen after it.
+    pub origin: Option<Box<Xlat>>,
+    /// Which conversation it is a part of.
+    pub conversation: Option<Conversation>,
+    /// Where the packets are counted instead, when they are not counted here.
+    pub duplicate: Option<Duplicate>,
     /// TLS handshake.
     pub tls: Option<Box<Tls>>,
     /// QUIC header.
@@ -137,19 +143,63 @@ pub struct Drops {
     pub causes: Box<str>,
 }
 
-/// The tuple after network address translation.
+/// Both directions between two ends, whatever their addresses were translated to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conversation {
+    /// Equal in all records of a conversation; at most 53 bits, so that it is exact in JSON. 0 = not known.
+    pub id: u64,
+    /// Whether the sender opened the conversation.
+    pub from_client: Option<bool>,
+}
+
+/// Where packets of a record are counted, if not in this record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duplicate {
+    /// On the same node, under the tuple before or after address translation.
+    Translation,
+    /// On the client's node; this is the server's.
+    Server,
+    /// On the client's or the server's node; this is another one.
+    Forwarder,
+}
+
+impl Duplicate {
+    const ALL: [Self; 3] = [Self::Translation, Self::Server, Self::Forwarder];
+
+    /// As files have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Translation => "translation",
+            Self::Server => "server",
+            Self::Forwarder => "forwarder",
+        }
+    }
+
+    /// By its name.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|duplicate| duplicate.name() == name)
+    }
+}
+
+/// The tuple at the other side of an address translation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Xlat {
     /// Conntrack zone.
     pub zone_id: u32,
-    /// Translated source address.
+    /// Identifier of ICMP echo messages.
+    pub icmp_id: u16,
+    /// Source address.
     pub src_addr: Option<IpAddr>,
-    /// Translated destination address.
+    /// Destination address.
     pub dst_addr: Option<IpAddr>,
-    /// Translated source port.
+    /// Source port.
     pub src_port: u16,
-    /// Translated destination port.
+    /// Destination port.
     pub dst_port: u16,
+    /// Who has the source address.
+    pub src: Option<HolderRef>,
+    /// Who has the destination address.
+    pub dst: Option<HolderRef>,
 }
 
 /// What the TLS records of a flow said.
@@ -308,6 +358,16 @@ impl Flow {
         self.xlat.get_or_insert_default()
     }
 
+    /// The tuple before translation, made when it is not there.
+    pub(crate) fn origin_mut(&mut self) -> &mut Xlat {
+        self.origin.get_or_insert_default()
+    }
+
+    /// The conversation, made when it is not there.
+    pub(crate) fn conversation_mut(&mut self) -> &mut Conversation {
+        self.conversation.get_or_insert_default()
+    }
+
     /// The TLS group, made when it is not there.
     pub(crate) fn tls_mut(&mut self) -> &mut Tls {
         self.tls.get_or_insert_default()
@@ -353,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_flow_stays_small() {
-        assert!(size_of::<Flow>() <= 440, "{} bytes", size_of::<Flow>());
+        assert!(size_of::<Flow>() <= 464, "{} bytes", size_of::<Flow>());
         assert!(size_of::<Enrichment>() <= 64, "{} bytes", size_of::<Enrichment>());
     }
 }

@@ -18,11 +18,14 @@ Lists are arrays in JSON and their JSON text in SQLite.
 ";
 
 /// What the groups have in common, in their order.
-const TITLES: [&str; 10] = [
+const TITLES: [&str; 13] = [
     "The flow",
     "DNS (`--enable_dns`)",
     "Dropped packets (`--enable_pkt_drop`)",
-    "Translated addresses (from other agents)",
+    "The conversation",
+    "Where else the packets were counted",
+    "Address translation: the tuple after it, of packets seen before it",
+    "Address translation: the tuple before it, of packets seen after it",
     "TLS (from other agents)",
     "QUIC (from other agents)",
     "IPsec (from other agents)",

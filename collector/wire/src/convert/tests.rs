@@ -140,7 +140,14 @@ fn drops_name_the_state() {
 
 #[test]
 fn translation_needs_both_addresses() {
-    let xlat = pbflow::Xlat { src_addr: v4("1.1.1.1"), dst_addr: v4("2.2.2.2"), src_port: 0, dst_port: 80, zone_id: 4 };
+    let xlat = pbflow::Xlat {
+        src_addr: v4("1.1.1.1"),
+        dst_addr: v4("2.2.2.2"),
+        src_port: 0,
+        dst_port: 80,
+        zone_id: 4,
+        icmp_id: 0,
+    };
     let wanted = json!({"ZoneId": 4, "XlatSrcAddr": "1.1.1.1", "XlatDstAddr": "2.2.2.2", "XlatDstPort": 80, "XlatSrcPort": null});
     check(&Record { xlat: Some(xlat.clone()), ..record(6) }, wanted);
     let half = pbflow::Xlat { dst_addr: v4("0.0.0.0"), ..xlat };

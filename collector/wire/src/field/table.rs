@@ -6,7 +6,9 @@ use compact_str::CompactString;
 use serde_json::Value as Json;
 
 use super::{Field, Set};
-use crate::flow::{Endpoint, Enrichment, Flow, Holder, Interface, Layer, PipelineMarks, Processes};
+use crate::flow::{
+    Duplicate, Endpoint, Enrichment, Flow, Holder, HolderRef, Interface, Layer, PipelineMarks, Processes, Xlat,
+};
 use crate::names::TLS_TYPES;
 use crate::value::Value;
 
@@ -117,9 +119,23 @@ fields! {
             |f| f.drops.as_ref().map_or(Value::Absent, |d| json(&d.causes)), set_drop_causes;
     }
 
+    |f| f.conversation.is_some() => {
+        "ConversationId" Int "" "the same number in all records of a conversation: both directions, before and after address translation, on all nodes":
+            |f| nonzero(f.conversation.map_or(0, |c| c.id)), |f, v| put(&mut f.conversation_mut().id, v);
+        "FromClient" Int "" "1 when the source opened the conversation, 0 when the destination did":
+            |f| some(f.conversation.and_then(|c| c.from_client)), set_from_client;
+    }
+
+    |f| f.duplicate.is_some() => {
+        "Duplicate" Text "" "the packets are counted in another record. translation: on the same node, under the address before translation; server: this is the server's node, the client's counts; forwarder: seen on the way. Absent: they count here":
+            |f| f.duplicate.map_or(Value::Absent, |d| Value::Text(d.name())), set_duplicate;
+    }
+
     |f| f.xlat.is_some() => {
         "ZoneId" Int "" "conntrack zone":
             |f| some(f.xlat.as_ref().map(|x| x.zone_id)), |f, v| put(&mut f.xlat_mut().zone_id, v);
+        "XlatIcmpId" Int "" "identifier of ICMP echo messages after translation":
+            |f| nonzero(f.xlat.as_ref().map_or(0, |x| x.icmp_id.into())), |f, v| put(&mut f.xlat_mut().icmp_id, v);
         "XlatSrcAddr" Text "" "source address after translation":
             |f| ip(f.xlat.as_ref().and_then(|x| x.src_addr)), |f, v| parse(&mut f.xlat_mut().src_addr, v);
         "XlatSrcPort" Int "" "source port after translation":
@@ -128,6 +144,41 @@ fields! {
             |f| ip(f.xlat.as_ref().and_then(|x| x.dst_addr)), |f, v| parse(&mut f.xlat_mut().dst_addr, v);
         "XlatDstPort" Int "" "destination port after translation":
             |f| nonzero(f.xlat.as_ref().map_or(0, |x| x.dst_port.into())), |f, v| put(&mut f.xlat_mut().dst_port, v);
+        "XlatSrcK8S_Name" Text "" "name of the pod, service or node that has the source address after translation":
+            |f| part(&f.xlat, |x| &x.src, |h| &h.name), |f, v| put_text(&mut holder_of(&mut f.xlat_mut().src).name, v);
+        "XlatSrcK8S_Namespace" Text "" "its namespace":
+            |f| part(&f.xlat, |x| &x.src, |h| &h.namespace), |f, v| put_text(&mut holder_of(&mut f.xlat_mut().src).namespace, v);
+        "XlatSrcK8S_Type" Text "" "Pod, Service or Node":
+            |f| part(&f.xlat, |x| &x.src, |h| &h.kind), |f, v| put_text(&mut holder_of(&mut f.xlat_mut().src).kind, v);
+        "XlatDstK8S_Name" Text "" "name of the pod, service or node that has the destination address after translation":
+            |f| part(&f.xlat, |x| &x.dst, |h| &h.name), |f, v| put_text(&mut holder_of(&mut f.xlat_mut().dst).name, v);
+        "XlatDstK8S_Namespace" Text "" "its namespace":
+            |f| part(&f.xlat, |x| &x.dst, |h| &h.namespace), |f, v| put_text(&mut holder_of(&mut f.xlat_mut().dst).namespace, v);
+        "XlatDstK8S_Type" Text "" "Pod, Service or Node":
+            |f| part(&f.xlat, |x| &x.dst, |h| &h.kind), |f, v| put_text(&mut holder_of(&mut f.xlat_mut().dst).kind, v);
+    }
+
+    |f| f.origin.is_some() => {
+        "OrigSrcAddr" Text "" "source address before translation":
+            |f| ip(f.origin.as_ref().and_then(|x| x.src_addr)), |f, v| parse(&mut f.origin_mut().src_addr, v);
+        "OrigSrcPort" Int "" "source port before translation":
+            |f| nonzero(f.origin.as_ref().map_or(0, |x| x.src_port.into())), |f, v| put(&mut f.origin_mut().src_port, v);
+        "OrigDstAddr" Text "" "destination address before translation":
+            |f| ip(f.origin.as_ref().and_then(|x| x.dst_addr)), |f, v| parse(&mut f.origin_mut().dst_addr, v);
+        "OrigDstPort" Int "" "destination port before translation":
+            |f| nonzero(f.origin.as_ref().map_or(0, |x| x.dst_port.into())), |f, v| put(&mut f.origin_mut().dst_port, v);
+        "OrigSrcK8S_Name" Text "" "name of the pod, service or node that has the source address before translation":
+            |f| part(&f.origin, |x| &x.src, |h| &h.name), |f, v| put_text(&mut holder_of(&mut f.origin_mut().src).name, v);
+        "OrigSrcK8S_Namespace" Text "" "its namespace":
+            |f| part(&f.origin, |x| &x.src, |h| &h.namespace), |f, v| put_text(&mut holder_of(&mut f.origin_mut().src).namespace, v);
+        "OrigSrcK8S_Type" Text "" "Pod, Service or Node":
+            |f| part(&f.origin, |x| &x.src, |h| &h.kind), |f, v| put_text(&mut holder_of(&mut f.origin_mut().src).kind, v);
+        "OrigDstK8S_Name" Text "" "name of the pod, service or node that has the destination address before translation":
+            |f| part(&f.origin, |x| &x.dst, |h| &h.name), |f, v| put_text(&mut holder_of(&mut f.origin_mut().dst).name, v);
+        "OrigDstK8S_Namespace" Text "" "its namespace":
+            |f| part(&f.origin, |x| &x.dst, |h| &h.namespace), |f, v| put_text(&mut holder_of(&mut f.origin_mut().dst).namespace, v);
+        "OrigDstK8S_Type" Text "" "Pod, Service or Node":
+            |f| part(&f.origin, |x| &x.dst, |h| &h.kind), |f, v| put_text(&mut holder_of(&mut f.origin_mut().dst).kind, v);
     }
 
     |f| f.tls.is_some() => {
@@ -287,6 +338,14 @@ fn dst(flow: &Flow, part: fn(&Holder) -> &CompactString) -> Value<'_> {
     holder(flow, |k8s| &k8s.dst).map_or(Value::Absent, |holder| text(part(holder)))
 }
 
+fn part<'a>(
+    xlat: &'a Option<Box<Xlat>>,
+    end: fn(&Xlat) -> &Option<HolderRef>,
+    part: fn(&Holder) -> &CompactString,
+) -> Value<'a> {
+    xlat.as_deref().and_then(|xlat| end(xlat).as_deref()).map_or(Value::Absent, |holder| text(part(holder)))
+}
+
 fn subnet(flow: &Flow, end: fn(&Enrichment) -> &Endpoint) -> Value<'_> {
     let subnet = flow.k8s.as_ref().and_then(|k8s| end(k8s).subnet.as_deref());
     subnet.map_or(Value::Absent, |subnet| Value::Text(subnet))
@@ -323,6 +382,28 @@ fn put_ip(flow: &mut Flow, value: &str, end: fn(&mut Enrichment) -> &mut Endpoin
     let Ok(address) = value.parse() else { return false };
     end(flow.k8s_mut()).holder_mut().host_ip = Some(address);
     true
+}
+
+fn holder_of(end: &mut Option<HolderRef>) -> &mut Holder {
+    end.get_or_insert_default().to_mut()
+}
+
+fn set_from_client(flow: &mut Flow, value: i64) -> bool {
+    let client = match value {
+        0 => false,
+        1 => true,
+        _ => return false,
+    };
+    flow.conversation_mut().from_client = Some(client);
+    true
+}
+
+fn set_duplicate(flow: &mut Flow, name: &str) -> bool {
+    let duplicate = Duplicate::of(name);
+    if duplicate.is_some() {
+        flow.duplicate = duplicate;
+    }
+    duplicate.is_some()
 }
 
 fn put_subnet(end: &mut Endpoint, value: &str) -> bool {

@@ -5,10 +5,12 @@ use serde_json::json;
 
 fn sample(field: &Field) -> Json {
     match (field.kind(), field.name) {
+        (Kind::Int, "FromClient") => json!(1),
         (Kind::Int, _) => json!(42),
         (Kind::Text, name) if name.ends_with("Mac") => json!("0a:58:00:00:00:ff"),
         (Kind::Text, name) if name.ends_with("Addr") || name.ends_with("IP") => json!("fd00::7"),
         (Kind::Text, "K8S_FlowLayer") => json!("infra"),
+        (Kind::Text, "Duplicate") => json!("server"),
         (Kind::Text, _) => json!("some \"text\""),
         (Kind::List, "IfDirections") => json!([1, 3]),
         (Kind::List, "TLSTypes") => json!(["ServerHello", "Alert"]),

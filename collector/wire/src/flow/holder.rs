@@ -95,7 +95,7 @@ impl HolderRef {
         std::ptr::eq::<Holder>(&**self, &**other)
     }
 
-    pub(super) fn to_mut(&mut self) -> &mut Holder {
+    pub(crate) fn to_mut(&mut self) -> &mut Holder {
         if let Self::Lasting(holder, _) = self {
             *self = holder.clone().into();
         }
