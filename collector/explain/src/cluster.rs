@@ -1,0 +1,472 @@
+//! A snapshot of a cluster: its pods, namespaces, services and policies, and an index of them by address and namespace.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::objects::{Labels, Meta, NetworkPolicy, PortRef, Protocol, null_is_empty};
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pod {
+    /// Name, namespace and labels.
+    pub metadata: Meta,
+    /// Its addresses; those of the node for a pod on the host network.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it uses the network of its node.
+    pub host_network: bool,
+    /// Its node.
+    pub node: String,
+    /// The ports that its containers declare.
+    pub ports: Vec<ContainerPort>,
+    /// Whether it is ready to serve.
+    pub ready: bool,
+}
+
+/// A port that a container declares.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerPort {
+    /// Its name, or nothing.
+    pub name: String,
+    /// Its number.
+    #[serde(rename = "containerPort")]
+    pub number: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The port of the node that leads to it, or 0.
+    pub host_port: u16,
+}
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Whether its kubelet reports it as ready.
+    pub ready: bool,
+}
+
+/// A service.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Service {
+    /// Name and namespace.
+    pub metadata: Meta,
+    /// What it leads to.
+    pub spec: ServiceSpec,
+}
+
+/// `spec` of a service.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceSpec {
+    /// ClusterIP, NodePort, LoadBalancer or ExternalName.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The pods behind it; without a selector someone else writes its endpoints.
+    #[serde(deserialize_with = "null_is_empty")]
+    pub selector: Labels,
+    /// Its ports.
+    #[serde(deserialize_with = "null_is_empty")]
+    pub ports: Vec<ServicePort>,
+    /// Its address, or `None` in words.
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: String,
+    /// Its addresses.
+    #[serde(rename = "clusterIPs", deserialize_with = "null_is_empty")]
+    pub cluster_ips: Vec<String>,
+    /// The name that an ExternalName stands for.
+    pub external_name: String,
+}
+
+/// A port of a service.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServicePort {
+    /// Its name, or nothing.
+    pub name: String,
+    /// Its number.
+    pub port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The port of the pods; the same number when missing.
+    pub target_port: Option<PortRef>,
+}
+
+/// An EndpointSlice of `discovery.k8s.io/v1`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct EndpointSlice {
+    /// Name, namespace, and the service's name as a label.
+    pub metadata: Meta,
+    /// The endpoints.
+    #[serde(deserialize_with = "null_is_empty")]
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// An endpoint of a slice.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Endpoint {
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Whether it serves.
+    pub conditions: Conditions,
+}
+
+/// State of an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Conditions {
+    /// Missing means ready.
+    pub ready: Option<bool>,
+}
+
+/// The label of a slice that names its service.
+pub const SERVICE_OF_SLICE: &str = "kubernetes.io/service-name";
+/// The label that the API server gives every namespace: its name.
+pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
+/// A snapshot of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    pods: Vec<Pod>,
+    namespaces: HashMap<String, Labels>,
+    nodes: Vec<Node>,
+    services: Vec<Service>,
+    slices: Vec<EndpointSlice>,
+    policies: Vec<NetworkPolicy>,
+    pods_by_address: HashMap<IpAddr, u32>,
+    nodes_by_address: HashMap<IpAddr, u32>,
+    services_by_address: HashMap<IpAddr, u32>,
+    policies_by_namespace: HashMap<String, Vec<u32>>,
+    kinds: Vec<String>,
+}
+
+/// Objects that are not those of a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The text is no JSON or YAML.
+    #[error("it is neither JSON nor YAML: {0}")]
+    Unreadable(String),
+    /// An object is not as its kind has to be.
+    #[error("{kind} {name}: {why}")]
+    Malformed {
+        /// Its kind.
+        kind: String,
+        /// Its namespace and name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Cluster {
+    /// Reads objects in JSON or YAML: lists as `oc get -o json` prints them, single objects, several documents.
+    ///
+    /// # Errors
+    /// When the text is neither, or an object has wrong fields.
+    pub fn read(text: &str) -> Result<Self, ClusterError> {
+        let mut cluster = Self::default();
+        for document in documents(text)? {
+            cluster.add(document)?;
+        }
+        Ok(cluster)
+    }
+
+    /// Adds an object or a list. Kinds that decide on no connection are left out.
+    fn add(&mut self, object: Value) -> Result<(), ClusterError> {
+        let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+        if let (true, Some(items)) = (kind.ends_with("List"), object["items"].as_array()) {
+            let of_kind = kind.trim_end_matches("List").to_owned();
+            self.note_kind(&of_kind);
+            for item in items {
+                let mut item = item.clone();
+                // Lists of one kind do not repeat it in each item.
+                if item["kind"].is_null() {
+                    item["kind"] = Value::String(of_kind.clone());
+                }
+                self.add(item)?;
+            }
+            return Ok(());
+        }
+        self.note_kind(&kind);
+        match kind.as_str() {
+            "Pod" => self.add_pod(pod(read(object)?)),
+            "Namespace" => {
+                let namespace: Named = read(object)?;
+                self.add_namespace(namespace.metadata.name, namespace.metadata.labels);
+            }
+            "Node" => self.add_node(node(read(object)?)),
+            "Service" => self.add_service(read(object)?),
+            "EndpointSlice" => self.slices.push(read(object)?),
+            "NetworkPolicy" => self.add_policy(read(object)?),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note_kind(&mut self, kind: &str) {
+        if !kind.is_empty() && !self.kinds.iter().any(|known| known == kind) {
+            self.kinds.push(kind.to_owned());
+        }
+    }
+
+    /// Whether objects of this kind, or an empty list of them, were read.
+    pub fn knows(&self, kind: &str) -> bool {
+        self.kinds.iter().any(|known| known == kind)
+    }
+
+    /// Adds a pod.
+    pub fn add_pod(&mut self, pod: Pod) {
+        let number = self.pods.len() as u32;
+        if !pod.host_network {
+            self.pods_by_address.extend(pod.addresses.iter().map(|address| (*address, number)));
+        }
+        self.pods.push(pod);
+    }
+
+    /// Adds a namespace. It has the label with its name whether the object shows it or not.
+    pub fn add_namespace(&mut self, name: String, mut labels: Labels) {
+        labels.entry(NAMESPACE_NAME.to_owned()).or_insert_with(|| name.clone());
+        self.namespaces.insert(name, labels);
+    }
+
+    /// Adds a node.
+    pub fn add_node(&mut self, node: Node) {
+        let number = self.nodes.len() as u32;
+        self.nodes_by_address.extend(node.addresses.iter().map(|address| (*address, number)));
+        self.nodes.push(node);
+    }
+
+    /// Adds a service.
+    pub fn add_service(&mut self, service: Service) {
+        let number = self.services.len() as u32;
+        let addresses = service.spec.cluster_ips.iter().chain([&service.spec.cluster_ip]);
+        let addresses = addresses.filter_map(|text| text.parse::<IpAddr>().ok());
+        self.services_by_address.extend(addresses.map(|address| (address, number)));
+        self.services.push(service);
+    }
+
+    /// Adds a slice of endpoints.
+    pub fn add_slice(&mut self, slice: EndpointSlice) {
+        self.slices.push(slice);
+    }
+
+    /// Adds a policy.
+    pub fn add_policy(&mut self, policy: NetworkPolicy) {
+        let number = self.policies.len() as u32;
+        self.policies_by_namespace.entry(policy.metadata.namespace.clone()).or_default().push(number);
+        self.policies.push(policy);
+    }
+
+    /// The same without its policies: what others would decide on it.
+    #[must_use]
+    pub fn without_policies(mut self) -> Self {
+        self.policies.clear();
+        self.policies_by_namespace.clear();
+        self
+    }
+
+    /// The pods.
+    pub fn pods(&self) -> &[Pod] {
+        &self.pods
+    }
+
+    /// The policies.
+    pub fn policies(&self) -> &[NetworkPolicy] {
+        &self.policies
+    }
+
+    /// The services.
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// The nodes.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The policies of a namespace.
+    pub fn policies_of<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a NetworkPolicy> + use<'a> {
+        let numbers = self.policies_by_namespace.get(namespace).into_iter().flatten();
+        numbers.map(|number| &self.policies[*number as usize])
+    }
+
+    /// The slices of a service.
+    pub fn slices_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a EndpointSlice> {
+        let of = &service.metadata;
+        self.slices.iter().filter(move |slice| {
+            slice.metadata.namespace == of.namespace && slice.metadata.labels.get(SERVICE_OF_SLICE) == Some(&of.name)
+        })
+    }
+
+    /// Labels of a namespace; one that was not read has its name only.
+    pub fn namespace_labels(&self, name: &str) -> std::borrow::Cow<'_, Labels> {
+        match self.namespaces.get(name) {
+            Some(labels) => std::borrow::Cow::Borrowed(labels),
+            None => std::borrow::Cow::Owned(Labels::from([(NAMESPACE_NAME.to_owned(), name.to_owned())])),
+        }
+    }
+
+    /// The pod with an address; a pod on the host network has none of its own.
+    pub fn pod_at(&self, address: IpAddr) -> Option<&Pod> {
+        self.pods_by_address.get(&address).map(|number| &self.pods[*number as usize])
+    }
+
+    /// A pod by its name.
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<&Pod> {
+        self.pods.iter().find(|pod| pod.metadata.namespace == namespace && pod.metadata.name == name)
+    }
+
+    /// The node with an address.
+    pub fn node_at(&self, address: IpAddr) -> Option<&Node> {
+        self.nodes_by_address.get(&address).map(|number| &self.nodes[*number as usize])
+    }
+
+    /// The service with an address.
+    pub fn service_at(&self, address: IpAddr) -> Option<&Service> {
+        self.services_by_address.get(&address).map(|number| &self.services[*number as usize])
+    }
+
+    /// A service by its name.
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        self.services.iter().find(|one| one.metadata.namespace == namespace && one.metadata.name == name)
+    }
+
+    /// The pods that a service selects.
+    pub fn pods_behind<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Pod> {
+        let selector = &service.spec.selector;
+        self.pods.iter().filter(move |pod| {
+            pod.metadata.namespace == service.metadata.namespace
+                && !selector.is_empty()
+                && selector.iter().all(|(key, value)| pod.metadata.labels.get(key) == Some(value))
+        })
+    }
+}
+
+/// The documents of a text.
+pub(crate) fn documents(text: &str) -> Result<Vec<Value>, ClusterError> {
+    // YAML contains JSON, but a list of a large cluster is read ten times as fast as what it is.
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).map(|one| vec![one]).map_err(|e| ClusterError::Unreadable(e.to_string()));
+    }
+    serde_saphyr::from_multiple(text).map_err(|error| ClusterError::Unreadable(error.to_string()))
+}
+
+/// An object of a known kind.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(object: Value) -> Result<T, ClusterError> {
+    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    let metadata = &object["metadata"];
+    let part = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
+    let name = [part("namespace"), part("name")].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
+    let name = name.join("/");
+    serde_json::from_value(object).map_err(|why| ClusterError::Malformed { kind, name, why: why.to_string() })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    metadata: Meta,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PodObject {
+    metadata: Meta,
+    spec: PodSpec,
+    status: PodStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodSpec {
+    host_network: bool,
+    node_name: String,
+    containers: Vec<Container>,
+    init_containers: Vec<Container>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Container {
+    ports: Vec<ContainerPort>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PodStatus {
+    phase: String,
+    #[serde(rename = "podIP")]
+    pod_ip: String,
+    #[serde(rename = "podIPs")]
+    pod_ips: Vec<Ip>,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Ip {
+    ip: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NodeObject {
+    metadata: Meta,
+    status: NodeStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NodeStatus {
+    addresses: Vec<NodeAddress>,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NodeAddress {
+    address: String,
+}
+
+fn is_ready(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
+}
+
+fn pod(object: PodObject) -> Pod {
+    let over = matches!(object.status.phase.as_str(), "Succeeded" | "Failed");
+    let texts = object.status.pod_ips.iter().map(|ip| &ip.ip).chain([&object.status.pod_ip]);
+    // A pod that is over has given its addresses back.
+    let mut addresses: Vec<IpAddr> = texts.filter(|_| !over).filter_map(|text| text.parse().ok()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let containers = object.spec.containers.into_iter().chain(object.spec.init_containers);
+    Pod {
+        metadata: object.metadata,
+        addresses,
+        host_network: object.spec.host_network,
+        node: object.spec.node_name,
+        ports: containers.flat_map(|container| container.ports).collect(),
+        ready: is_ready(&object.status.conditions),
+    }
+}
+
+fn node(object: NodeObject) -> Node {
+    let addresses = object.status.addresses.iter().filter_map(|one| one.address.parse().ok());
+    Node { addresses: addresses.collect(), ready: is_ready(&object.status.conditions), name: object.metadata.name }
+}
