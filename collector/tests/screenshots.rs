@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use netobserv_testkit::Frame;
 use netobserv_wire::pbflow::{AgentStatus, Records};
+use support::animation::Animation;
 use support::packets::Agent;
 use support::pty::Pty;
 use support::scene::Scene;
@@ -29,6 +30,10 @@ fn second() -> Duration {
 fn take(pty: &Pty, name: &str, palette: &svg::Palette) {
     let picture = svg::draw(&pty.screen(), palette);
     assert!(picture.matches("<text").count() > 10, "an empty screen:\n{}", pty.text());
+    keep(name, &picture);
+}
+
+fn keep(name: &str, picture: &str) {
     if let Some(folder) = folder() {
         std::fs::write(folder.join(name), picture).expect("a folder for pictures");
     }
@@ -76,6 +81,53 @@ fn pictures_of_the_main_views() {
     pty.press("\r\x1b[A\r");
     pty.wait_for("Fields of this record");
     take(&pty, "detail.svg", &svg::DARK);
+}
+
+/// The README's moving picture: from the problem to its cause in a quarter of a minute.
+#[test]
+fn a_moving_picture_finds_the_cause() {
+    const SIZE: (u16, u16) = (124, 21);
+    let scenes = ["policy-drop.json", "nxdomain.json"].map(Scene::read);
+    let mut pty = Pty::start(&["--options", "enable_all=true"], SIZE);
+    let mut picture = Animation::new(SIZE, &svg::DARK);
+    let agent = pty.client();
+    let mut steps = ticks();
+    let fixed = scenes[0].last(|flow| flow["PktDropLatestDropCause"] == "SKB_DROP_REASON_NETFILTER_DROP") + 1;
+    for at in 0..fixed {
+        say_hello(&agent);
+        scenes.iter().for_each(|scene| scene.play(&agent, at..at + 1));
+        steps();
+        if at % 2 == 0 {
+            let caption = "nodejs cannot reach its database.  $ oc netobserv flows --enable_all";
+            picture.show(&pty.screen(), caption, 0.4);
+        }
+    }
+    pty.wait_for("2 nodes");
+    pty.press("\x1b8");
+    pty.wait_for("No answer");
+    let cause = picture.frames();
+    picture.show(&pty.screen(), "8 Problems: a firewall rule drops the connections of nodejs to port 5432.", 4.0);
+    pty.press("\x1b2");
+    pty.wait_for("Drop Cause");
+    for letters in 1..="postgres".len() {
+        pty.press(&"postgres"[letters - 1..letters]);
+        pty.wait_for(&format!("Filter: {} ", &"postgres"[..letters]));
+        picture.show(&pty.screen(), "2 Packet drops: type to filter.", 0.15);
+    }
+    pty.wait_until("drops", |screen| screen.contains("NETFILTER_DROP") && screen.contains("Filter: postgres "));
+    picture.show(&pty.screen(), "2 Packet drops: every dropped SYN, with interface and the kernel's reason.", 3.0);
+    pty.press("\x15port:5432\x1b4");
+    for at in fixed..scenes[0].seconds() {
+        say_hello(&agent);
+        scenes[0].play(&agent, at..at + 1);
+        steps();
+    }
+    pty.wait_until("round trips", |screen| screen.contains("postgresql-1") && screen.contains("µs"));
+    picture.show(&pty.screen(), "The rule is corrected: packets in both directions, with round-trip times.", 3.5);
+
+    let drawn = picture.draw(cause);
+    assert!(drawn.contains("NETFILTER_DROP") && drawn.contains("µs") && !drawn.contains("<script"), "{drawn}");
+    keep("cause.svg", &drawn);
 }
 
 #[test]

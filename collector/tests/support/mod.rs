@@ -1,6 +1,7 @@
 //! What the collector's tests and its benchmark share: the real program on a socket of its own, and agents to feed it.
 #![allow(dead_code, unreachable_pub)] // Each test program uses a part.
 
+pub mod animation;
 pub mod client;
 pub mod cluster;
 pub mod packets;

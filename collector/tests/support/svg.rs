@@ -31,20 +31,35 @@ pub const LIGHT: Palette = Palette {
 
 /// Draws a screen.
 pub fn draw(screen: &vt100::Screen, palette: &Palette) -> String {
-    let (rows, columns) = screen.size();
-    let (width, height) = (f32::from(columns) * CELL.0 + 2.0 * EDGE, f32::from(rows) * CELL.1 + 2.0 * EDGE);
-    let mut svg = format!(
+    let mut svg = head(screen.size(), 0, palette);
+    (0..screen.size().0).for_each(|row| svg.push_str(&draw_row(screen, row, palette)));
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// The beginning of a picture: as large as a screen of this size and some more rows.
+pub(super) fn head((rows, columns): (u16, u16), more: u16, palette: &Palette) -> String {
+    let (width, height) = (f32::from(columns) * CELL.0 + 2.0 * EDGE, f32::from(rows + more) * CELL.1 + 2.0 * EDGE);
+    format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          font-family=\"DejaVu Sans Mono, Menlo, Consolas, monospace\" font-size=\"{FONT}\">\n\
          <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{}\"/>\n",
         palette.paper
-    );
-    for row in 0..rows {
-        for run in runs(screen, row) {
-            run.draw(&mut svg, row, palette);
-        }
-    }
-    svg.push_str("</svg>\n");
+    )
+}
+
+/// Draws a row where it is on the screen.
+pub(super) fn draw_row(screen: &vt100::Screen, row: u16, palette: &Palette) -> String {
+    let mut svg = String::new();
+    runs(screen, row).iter().for_each(|run| run.draw(&mut svg, row, palette));
+    svg
+}
+
+/// Draws a line of text at a row, which may lie below the screen.
+pub(super) fn draw_caption(text: &str, row: u16, palette: &Palette) -> String {
+    let mut svg = String::new();
+    let look = Look { colour: vt100::Color::Idx(3), inverse: false, bold: true, dim: false };
+    Run { at: 0, text: text.to_owned(), look }.draw(&mut svg, row, palette);
     svg
 }
 
