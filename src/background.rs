@@ -11,8 +11,8 @@ use crate::options::Access;
 use crate::preflight::Holder;
 use crate::process::job::Streams;
 use crate::say::{Steps, warn};
-use crate::session::user_and_host;
 use crate::signal::Wishes;
+use crate::terminal::user_and_host;
 
 /// Longest time to finish the files: a large database is indexed at the end.
 const FINISH: std::time::Duration = std::time::Duration::from_secs(300);

@@ -15,7 +15,6 @@ use crate::say::{self, Steps, warn};
 mod part;
 
 use part::Part;
-pub(crate) use part::sha256;
 
 /// Endings of the files of flows; a collector that was killed leaves the log of its database.
 const FLOW_ENDINGS: [&str; 4] = ["json", "db", "db-wal", "db-shm"];

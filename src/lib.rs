@@ -10,6 +10,7 @@ pub mod cleanup;
 pub mod cli;
 pub mod completion;
 pub mod copy;
+mod digest;
 mod error;
 #[doc(hidden)]
 pub mod foreign;
@@ -30,6 +31,7 @@ pub mod say;
 pub mod session;
 pub mod signal;
 pub mod template;
+mod terminal;
 
 use std::ffi::OsString;
 

@@ -19,9 +19,12 @@ use crate::signal::Wishes;
 
 mod call;
 mod canned;
+mod document;
+mod node;
 
 pub use call::Call;
 pub(crate) use call::{COLLECTOR, SESSION};
+pub use document::{Document, Stage};
 
 /// Names the program to use, as a path or along PATH.
 const VARIABLE: &str = "NETOBSERV_K8S_CLI";

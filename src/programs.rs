@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use serde_json::Value;
 
-use crate::copy::sha256;
+use crate::digest::sha256;
 
 /// Folder of the blobs in the archive.
 const BLOBS: &str = "blobs/sha256/";

@@ -19,20 +19,16 @@ use crate::preflight::{self, Cluster, PreflightError};
 use crate::rollout::RolloutError;
 use crate::say::{Steps, warn};
 use crate::signal::Wishes;
+use crate::terminal::{ask, user_and_host};
 
 mod again;
 mod capture;
-mod identity;
 mod keylog;
 mod look;
-mod question;
 mod setup;
 mod watch;
 mod yaml;
 
-pub(crate) use identity::user_and_host;
-pub(crate) use question::ask;
-pub(crate) use watch::node_trouble;
 pub use yaml::YamlError;
 
 /// So long the news of a pod's end may be on its way from its node, and how often the cluster is asked for them.

@@ -12,8 +12,8 @@ use crate::options::Access;
 use crate::plan::DEFAULT_NAMESPACE;
 use crate::preflight::Holder;
 use crate::say::{Steps, warn};
-use crate::session::{ask, user_and_host};
 use crate::signal::Wishes;
+use crate::terminal::{ask, user_and_host};
 
 /// Why the cluster is not clean.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use crate::oc::{Call, Oc};
 use crate::say::{Steps, warn};
-use crate::session::node_trouble;
 
 /// What became of pods that did not end in time.
 pub(super) enum Pods {
@@ -28,7 +27,7 @@ pub(super) fn free(oc: &Oc, namespace: &str, session: &str, steps: Steps) -> Pod
     }
     let mut all = Vec::new();
     for (pod, node) in &pods {
-        let Some(trouble) = node_trouble(oc, node) else {
+        let Some(trouble) = oc.node_trouble(node) else {
             return Pods::Stuck(format!("pod {pod} on node {node}, which does not end"));
         };
         all.push(format!("pod {pod}: {trouble}"));

@@ -8,6 +8,8 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::digest::hexadecimal;
+
 /// Read at once.
 const BLOCK: usize = 1 << 16;
 const ENDING: &str = ".part";
@@ -139,15 +141,6 @@ pub(super) fn is_whole(file: &mut File, size: u64, sha256: &str) -> io::Result<b
         hash.update(&block[..read]);
     }
     Ok(hexadecimal(hash).eq_ignore_ascii_case(sha256))
-}
-
-/// The digest of these bytes, in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hexadecimal(Sha256::new().chain_update(bytes))
-}
-
-fn hexadecimal(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

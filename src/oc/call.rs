@@ -3,8 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::canned;
-use crate::manifest::Document;
+use super::{Document, canned};
 use crate::say;
 
 /// The label that everything of one session carries.

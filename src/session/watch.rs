@@ -243,17 +243,9 @@ impl Whereabouts {
         let pods = workload["items"].as_array().into_iter().flatten();
         let pod = pods.into_iter().find(|item| item["kind"] == "Pod" && item["metadata"]["name"] == COLLECTOR);
         let Some(node) = pod.and_then(|pod| pod["spec"]["nodeName"].as_str()) else { return Self::Unknown };
-        match node_trouble(oc, node) {
+        match oc.node_trouble(node) {
             Some(trouble) => Self::Lost(trouble),
             None => Self::Silent(format!("node {node} does not answer")),
         }
     }
-}
-
-/// Why a node is out of reach, if the cluster knows that it is.
-pub(crate) fn node_trouble(oc: &Oc, node: &str) -> Option<String> {
-    let Some(found) = oc.json::<Value>(&Call::node(node)).ok()? else { return Some(format!("node {node} is gone")) };
-    let mut conditions = found["status"]["conditions"].as_array().into_iter().flatten();
-    let ready = conditions.find(|condition| condition["type"] == "Ready")?;
-    (ready["status"] != "True").then(|| format!("node {node} is not ready"))
 }

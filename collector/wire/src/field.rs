@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use serde_json::Value as Json;
 
 use crate::flow::Flow;
+pub use crate::flow::Side;
 use crate::value::Value;
 
 pub use table::FIELDS;
@@ -26,15 +27,6 @@ pub struct Field {
     pub meaning: &'static str,
     get: fn(&Flow) -> Value<'_>,
     set: Set,
-}
-
-/// An end of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The sender.
-    Src,
-    /// The receiver.
-    Dst,
 }
 
 /// How a field's values look.

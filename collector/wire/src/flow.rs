@@ -11,11 +11,19 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
-use crate::field::Side;
 pub use holder::{Holder, HolderRef, Ready};
 
 /// A MAC address, in the order of the wire.
 pub type Mac = [u8; 6];
+
+/// An end of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The sender.
+    Src,
+    /// The receiver.
+    Dst,
+}
 
 /// One direction of a conversation, seen by one agent during one window.
 ///

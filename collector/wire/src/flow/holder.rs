@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use compact_str::CompactString;
 
-use crate::field::Side;
+use super::Side;
 
 /// A pod, service or node that has an address.
 #[derive(Clone, Debug, Default, PartialEq)]
