@@ -60,8 +60,14 @@ fields! {
     Number: "PktDropBytes" "PktDropPackets" "PktDropLatestFlags";
     Text: "PktDropLatestState" "PktDropLatestDropCause";
     Json: "PktDropCauses";
-    Number: "ZoneId" "XlatSrcPort" "XlatDstPort";
+    Number: "ConversationId" "FromClient";
+    Text: "Duplicate";
+    Number: "ZoneId" "XlatIcmpId" "XlatSrcPort" "XlatDstPort";
     Address: "XlatSrcAddr" "XlatDstAddr";
+    Text: "XlatSrcK8S_Name" "XlatSrcK8S_Namespace" "XlatSrcK8S_Type" "XlatDstK8S_Name" "XlatDstK8S_Namespace" "XlatDstK8S_Type";
+    Number: "OrigSrcPort" "OrigDstPort";
+    Address: "OrigSrcAddr" "OrigDstAddr";
+    Text: "OrigSrcK8S_Name" "OrigSrcK8S_Namespace" "OrigSrcK8S_Type" "OrigDstK8S_Name" "OrigDstK8S_Namespace" "OrigDstK8S_Type";
     Text: "TLSVersion" "TLSCipherSuite" "TLSGroup" "QuicVersion";
     Texts: "TLSTypes";
     Number: "QuicSeenLongHdr" "QuicSeenShortHdr" "IPSecRetCode" "FlowDirection" "SrcPid" "DstPid";
