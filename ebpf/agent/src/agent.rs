@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use crate::{
     attach::{EndSwitch, Probes},
+    conntrack::Translations,
     descriptors,
     drain::KernelLosses,
     filter::Filter,
@@ -107,7 +108,8 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     check_memory(&settings)?;
     let mut ebpf = load(&mut switches)?;
     let scope = Scope::new(own_netns(follow_netns)?, settings.selection.wants_all());
-    let shared = Arc::new(Shared::new(scope, follow_netns, switches.sockets));
+    let translations = (settings.translations && settings.snaplen.is_none()).then(Translations::default);
+    let shared = Arc::new(Shared::new(scope, follow_netns, switches.sockets, translations));
     // Before the collector hears of this agent: its time begins when all is watched.
     shared.watching.begin();
     let (job, hooks) = match settings.snaplen {
@@ -286,12 +288,14 @@ pub(crate) struct Shared {
     /// For how long none was watched for want of a collector, in milliseconds.
     pub(crate) unwatched_ms: Arc<AtomicU64>,
     pub(crate) losses: Arc<KernelLosses>,
+    /// None if they are not followed.
+    pub(crate) translations: Option<Translations>,
 }
 
 impl Shared {
-    fn new(scope: Scope, follow_netns: bool, knows_sockets: bool) -> Self {
+    fn new(scope: Scope, follow_netns: bool, knows_sockets: bool, translations: Option<Translations>) -> Self {
         let (names, watching, unwatched_ms, losses) = Default::default();
-        Self { follow_netns, knows_sockets, names, scope, watching, unwatched_ms, losses }
+        Self { follow_netns, knows_sockets, names, scope, watching, unwatched_ms, losses, translations }
     }
 
     /// Counts a time off all interfaces, which ends now.

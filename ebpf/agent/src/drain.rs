@@ -15,10 +15,7 @@ use aya::{
     maps::{Array, MapData, PerCpuArray, RingBuf},
 };
 use netobserv_ebpf_common::{Counter, FlowCount, Key4, Key6, Overflow};
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    time::{ClockId, clock_gettime},
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{
     dns::Dns,
@@ -26,7 +23,7 @@ use crate::{
     kernel::{self, KernelError},
     merge::{FlowRecord, Merger},
     rtt::Rtt,
-    sys::{self, BatchReader},
+    sys::{self, BatchReader, now_ns},
 };
 
 /// How often a look is taken at how full the maps are.
@@ -272,9 +269,4 @@ impl Drainer {
         let missed = self.maps.drops.as_ref().map_or(0, Drops::missed);
         self.losses.drops.store(self.maps.counter(Counter::LostDrops) + missed, Relaxed);
     }
-}
-
-/// CLOCK_MONOTONIC, ns: the clock of the kernel programs.
-fn now_ns() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| Duration::from(time).as_nanos() as u64)
 }

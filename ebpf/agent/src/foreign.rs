@@ -6,6 +6,7 @@ use std::time::Duration;
 use netobserv_ebpf_common::{DNS_MOST, DNS_PIECE, DnsHead, ETH_IPV4, Key6, Point};
 
 use crate::{
+    conntrack::read_any,
     dns::{Tracker, Transaction, message},
     rules::{compile::compile, narrow::narrow, parse::parse},
 };
@@ -14,7 +15,7 @@ use crate::{
 pub type Place = (&'static str, fn(&[u8]));
 
 /// The places by name: the name of a folder in `fuzz/corpus`.
-pub const ALL: [Place; 3] = [("dns", dns), ("dns-tcp", dns_tcp), ("rules", rules)];
+pub const ALL: [Place; 4] = [("conntrack", read_any), ("dns", dns), ("dns-tcp", dns_tcp), ("rules", rules)];
 
 const PATIENCE: Duration = Duration::from_secs(5);
 

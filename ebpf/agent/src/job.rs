@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::{
     agent::Shared,
     btf::Btf,
+    conntrack::Translator,
     dns::Dns,
     drain::{Drainer, Maps},
     drops::{self, Causes, Drops},
@@ -82,13 +83,20 @@ pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Re
     let dns = (settings.dns_port != 0).then(|| Dns::new(ebpf, settings.dns_patience)).transpose()?;
     let (maps, hooks) = hook(settings, ebpf, maps.with_dns(dns), &shared.scope)?;
     let queue = Arc::new(Queue::new(QUEUE));
-    let named = queue.clone();
+    let translated = queue.clone();
+    let translator = shared
+        .translations
+        .clone()
+        .map(|translations| Arc::new(Translator::start(translations, move |records| translated.push(records))));
+    let line = Line { translator, queue: queue.clone() };
+    let named = line.clone();
     let sockets = shared.knows_sockets.then(|| Sockets::start(ebpf));
     let sockets = sockets.and_then(|sockets| sockets.inspect_err(|error| warn!("{NO_NAMES}: {error}")).ok());
-    let naming = sockets.map(|sockets| Naming::start(sockets, move |records| named.push(records)));
+    let naming = sockets.map(|sockets| Naming::start(sockets, move |records| named.pass(records)));
     let outbox = FlowOutbox {
         recorder: Recorder::new(shared.names.clone(), settings.agent_ip.or_else(own_address)),
         queue: queue.clone(),
+        unknown: shared.translations.as_ref().map(|translations| translations.unknown.clone()),
         message_max: settings.message_max_flows,
         sending: vec![],
     };
@@ -96,25 +104,42 @@ pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Re
     let mut pace = Pace::new(settings.window);
     let work = Box::new(move |stop: &AtomicBool| {
         let drained = drainer.run(pace.window(), stop, |records| {
-            pass_on(records, naming.as_ref(), &queue);
+            pass_on(records, naming.as_ref(), &line);
             let window = pace.next(queue.fill());
             queue.tell_window(window, pace.is_stretched());
             window
         });
         naming.iter().for_each(Naming::flush);
+        line.translator.iter().for_each(|translator| translator.flush());
         drained
     });
     Ok((Job { work, send: sender(settings, shared, outbox) }, hooks))
 }
 
-/// To the queue, by way of the names if there are any to be had.
-fn pass_on(records: Vec<FlowRecord>, naming: Option<&Naming>, queue: &Queue) {
+/// Where records go that need no names any more.
+#[derive(Clone)]
+struct Line {
+    translator: Option<Arc<Translator>>,
+    queue: Arc<Queue>,
+}
+
+impl Line {
+    fn pass(&self, records: Vec<FlowRecord>) {
+        match &self.translator {
+            Some(translator) => translator.pass(records),
+            None => self.queue.push(records),
+        }
+    }
+}
+
+/// On their way to the queue, by way of the names if there are any to be had.
+fn pass_on(records: Vec<FlowRecord>, naming: Option<&Naming>, line: &Line) {
     let nameless = match naming {
         Some(naming) => naming.pass(records),
         None => Err(records),
     };
     // Where names are late, these come before those that wait for them, which harms nobody.
-    nameless.unwrap_or_else(|records| queue.push(records));
+    nameless.unwrap_or_else(|records| line.pass(records));
 }
 
 /// Copying packets, at most `snaplen` bytes of each.

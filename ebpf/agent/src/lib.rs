@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod attach;
 pub mod btf;
+pub mod conntrack;
 mod descriptors;
 pub mod dns;
 pub mod doctor;
@@ -32,5 +33,6 @@ pub mod settings;
 pub mod sys;
 pub mod tls;
 pub mod tracepoint;
+pub mod translated;
 pub mod watch;
 pub mod watching;

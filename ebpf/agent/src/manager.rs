@@ -52,7 +52,7 @@ impl Manager {
         shared: &Shared,
         required: bool,
     ) -> Result<Self, AgentError> {
-        let (mut events, namespaces) = links::start(shared.follow_netns)?;
+        let (mut events, namespaces) = links::start(shared.follow_netns, shared.translations.clone())?;
         let (stop, stopped) = watch::channel(false);
         let mut state = State {
             probes,

@@ -14,7 +14,9 @@ use std::{collections::HashMap, sync::Arc};
 use netobserv_ebpf_common::{FlowCount, Key6, Point, mapped};
 use smallvec::SmallVec;
 
-use crate::{dns::Transaction, drain::Counted, drops::Dropped, interfaces::Place, process::Process};
+use crate::{
+    dns::Transaction, drain::Counted, drops::Dropped, interfaces::Place, process::Process, translated::Translated,
+};
 
 /// A flow: the five-tuple, the same at all places. IPv4 addresses are mapped. For frames without IP see
 /// [`netobserv_ebpf_common::Key6`].
@@ -84,6 +86,8 @@ pub struct FlowRecord {
     pub sightings: SmallVec<[Sighting; 2]>,
     /// What other features know of the flow.
     pub extra: Option<Box<Extra>>,
+    /// What the flow's addresses are translated to, or from.
+    pub translated: Option<Box<Translated>>,
 }
 
 /// Stands for the cookies of several sockets.
@@ -358,6 +362,7 @@ impl Flow {
             dscp: self.dscp,
             sightings: self.sightings(self.owner),
             extra,
+            translated: None,
         })
     }
 

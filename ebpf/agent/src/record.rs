@@ -7,7 +7,7 @@ use std::{
 
 use netobserv_ebpf_common::{ETH_IPV4, NO_IP};
 use netobserv_wire::pbflow::{
-    self, DataLink, Direction, DropCause, DupMapEntry, Ip, Network, Record, Transport, ip::IpFamily,
+    self, DataLink, Direction, DropCause, DupMapEntry, Ip, Network, Opener, Record, Transport, Xlat, ip::IpFamily,
 };
 use nix::time::{ClockId, clock_gettime};
 use prost_types::Timestamp;
@@ -18,6 +18,7 @@ use crate::{
     interfaces::Names,
     merge::{FlowId, FlowRecord},
     process::Process,
+    translated::Translated,
 };
 
 /// Protocols whose "ports" are a type and a code.
@@ -58,6 +59,9 @@ impl Recorder {
     /// it. So no transaction is left out, and the sums stay what they are.
     pub fn records(&self, flow: &FlowRecord, boot: BootTime) -> Vec<Record> {
         let mut rest = self.record(flow, boot);
+        if let Some(translated) = &flow.translated {
+            set_translated(&mut rest, &flow.id, translated);
+        }
         let Some(extra) = &flow.extra else { return vec![rest] };
         rest.time_flow_rtt = (extra.rtt_ns > 0).then(|| duration(extra.rtt_ns));
         set_drops(&mut rest, &extra.drops);
@@ -126,6 +130,21 @@ impl Recorder {
 fn process(process: &Process) -> pbflow::Process {
     let Process { pid, name, cgroup, container, .. } = process.clone();
     pbflow::Process { pid, comm: name, cgroup, container }
+}
+
+fn set_translated(record: &mut Record, id: &FlowId, translated: &Translated) {
+    let Translated { is_origin, tuple, zone, icmp_id, source_opened, duplicate } = *translated;
+    let other = Xlat {
+        src_addr: Some(address(id, tuple.src)),
+        dst_addr: Some(address(id, tuple.dst)),
+        src_port: u32::from(tuple.src_port),
+        dst_port: u32::from(tuple.dst_port),
+        zone_id: u32::from(zone),
+        icmp_id: u32::from(icmp_id),
+    };
+    *(if is_origin { &mut record.origin } else { &mut record.xlat }) = Some(other);
+    record.duplicate = duplicate;
+    record.set_opener(if source_opened { Opener::Source } else { Opener::Destination });
 }
 
 fn set_drops(record: &mut Record, drops: &[Dropped]) {
@@ -224,6 +243,7 @@ mod tests {
                 Sighting { place: Place { netns: 0, ifindex: 3 }, direction: 1 },
             ],
             extra: None,
+            translated: None,
         }
     }
 

@@ -108,6 +108,8 @@ pub struct Settings {
     pub snaplen: Option<u32>,
     /// ENABLE_PROCESS: the processes at the ends of flows, for a machine that is no cluster's.
     pub process: bool,
+    /// ENABLE_PKT_TRANSLATION: address translation is followed.
+    pub translations: bool,
     /// STALE_ENTRIES_EVICT_TIMEOUT: a DNS query without an answer for so long is reported as such.
     pub dns_patience: Duration,
 }
@@ -148,6 +150,7 @@ impl Settings {
             drops: env.flag("ENABLE_PKT_DROPS")?,
             snaplen: env.snaplen()?,
             process: env.flag("ENABLE_PROCESS")?,
+            translations: env.switch("ENABLE_PKT_TRANSLATION", "true")?,
             dns_patience: env.duration("STALE_ENTRIES_EVICT_TIMEOUT", "5s")?,
         };
         env.check_packets(&settings)?;

@@ -4,9 +4,11 @@
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    time::Duration,
 };
 
 use aya::Pod;
+use nix::time::{ClockId, clock_gettime};
 
 // enum bpf_cmd and the layouts of union bpf_attr: include/uapi/linux/bpf.h.
 const BPF_PROG_TEST_RUN: i64 = 10;
@@ -65,6 +67,11 @@ pub fn iterate(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // Program, target, type, flags, and where the walk is to go: nowhere in particular.
     let link = owned(bpf(BPF_LINK_CREATE, &mut [program.as_raw_fd() as u32, 0, BPF_TRACE_ITER, 0, 0, 0, 0, 0])?);
     bpf(BPF_ITER_CREATE, &mut [link.as_raw_fd() as u32, 0]).map(owned)
+}
+
+/// CLOCK_MONOTONIC, ns: the clock of the kernel programs.
+pub(crate) fn now_ns() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| Duration::from(time).as_nanos() as u64)
 }
 
 /// Reads and empties a hash map (not per-CPU) in chunks, and keeps its buffers for the next time.
@@ -141,6 +148,36 @@ pub fn write_batch<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]
     bpf(BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
 }
 
+/// Has a socket take only what a classic BPF program lets pass.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    let size = size_of::<libc::sock_fprog>() as u32;
+    // SAFETY: the kernel copies the program, which is alive over the call, and does not write to it.
+    let rc = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const filter).cast(), size)
+    };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// How many messages a socket has lost so far for want of room.
+pub fn dropped_messages(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    // include/uapi/linux/sock_diag.h: SK_MEMINFO_VARS, SK_MEMINFO_DROPS.
+    const COUNT: usize = 9;
+    const DROPS: usize = 8;
+    let (mut values, mut size) = ([0u32; COUNT], (COUNT * size_of::<u32>()) as u32);
+    // SAFETY: the kernel writes at most `size` bytes, which `values` has.
+    let rc = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            values.as_mut_ptr().cast(),
+            &raw mut size,
+        )
+    };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(u64::from(values[DROPS])) }
+}
+
 /// Waits until every program that was running when this was called has ended.
 ///
 /// MEMBARRIER_CMD_GLOBAL is the kernel's synchronize_rcu(), and BPF programs run inside RCU read sections.
@@ -150,7 +187,7 @@ pub fn wait_for_running_programs() {
     // SAFETY: takes three integers, touches no memory of ours.
     let rc = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if rc != 0 {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

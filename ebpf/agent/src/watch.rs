@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    future, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,6 +21,7 @@ use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
 use tracing::{debug, warn};
 
 use crate::{
+    conntrack::Translations,
     interfaces::{Link, Place},
     netns::{self, Netns},
 };
@@ -70,11 +71,11 @@ impl Interface {
 }
 
 /// Starts to follow this process's namespace and, if `others`, those with a name. Returns the events and how many
-/// namespaces there are now: as many [`Event::Listed`] will come.
-pub fn start(others: bool) -> io::Result<(mpsc::UnboundedReceiver<Event>, usize)> {
+/// namespaces there are now: as many [`Event::Listed`] will come. `translations` are followed in the same namespaces.
+pub fn start(others: bool, translations: Option<Translations>) -> io::Result<(mpsc::UnboundedReceiver<Event>, usize)> {
     // Watch the folder before reading it: a namespace made in between is seen twice rather than never.
     let (sender, receiver) = mpsc::unbounded_channel();
-    let mut watcher = Watcher { sender, others, by_path: HashMap::new(), awaited: Vec::new() };
+    let mut watcher = Watcher { sender, others, translations, by_path: HashMap::new(), awaited: Vec::new() };
     let changes = if others { watch_folder()? } else { None };
     let own = Arc::new(Netns::own()?);
     let own_inode = own.inode;
@@ -115,6 +116,7 @@ fn make_folder_and_retry(inotify: Inotify) -> io::Result<Option<Inotify>> {
 struct Watcher {
     sender: mpsc::UnboundedSender<Event>,
     others: bool,
+    translations: Option<Translations>,
     by_path: HashMap<PathBuf, (u32, JoinHandle<()>)>,
     /// Names that stand for no namespace yet, and until when to try.
     awaited: Vec<(PathBuf, Instant)>,
@@ -220,18 +222,28 @@ impl Watcher {
     fn follow(&self, netns: Arc<Netns>) -> io::Result<JoinHandle<()>> {
         let runtime = Handle::current();
         // A netlink socket belongs to the namespace that it was made in.
-        let (connection, handle, messages) = netns.run(|| {
+        let translations = self.translations.clone();
+        let (connected, source) = netns.run(|| {
             let _context = runtime.enter();
-            rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
-        })??;
+            let source = translations.as_ref().and_then(|translations| translations.open(&netns));
+            (rtnetlink::new_multicast_connection(&[MulticastGroup::Link]), source)
+        })?;
+        let (connection, handle, messages) = connected?;
         let (sender, tell_apart) = (self.sender.clone(), self.others);
         Ok(tokio::spawn(async move {
             let netns_number = if tell_apart { netns.inode } else { 0 };
-            let follower = Follower { netns, netns_number, sender };
+            let follower = Follower { netns: netns.clone(), netns_number, sender };
+            let translating = async {
+                match translations {
+                    Some(translations) => translations.follow(&netns, source).await,
+                    None => future::pending().await,
+                }
+            };
             // When this task ends, so does the connection: it lives in the same task.
             tokio::select! {
                 () = connection => {}
                 () = follower.run(handle, messages) => {}
+                () = translating => {}
             }
         }))
     }

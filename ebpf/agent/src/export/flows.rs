@@ -18,6 +18,7 @@ use crate::{
     merge::FlowRecord,
     pace::Fill,
     record::{BootTime, Recorder},
+    translated::Unknown,
 };
 
 /// Records that wait to be sent. What finds no room is counted.
@@ -99,6 +100,8 @@ pub struct FlowOutbox {
     pub recorder: Recorder,
     /// Where the records come from.
     pub queue: Arc<Queue>,
+    /// What is not known of address translation.
+    pub unknown: Option<Unknown>,
     /// Records of one message.
     pub message_max: usize,
     /// Those of the message on its way.
@@ -126,6 +129,7 @@ impl Outbox for FlowOutbox {
         status.lost_export_bytes = lost.bytes.load(Relaxed);
         status.window_ms = self.queue.window_ms.load(Relaxed);
         status.stretched_ms = self.queue.stretched_ms.load(Relaxed);
+        self.unknown.iter().for_each(|unknown| unknown.report(status));
     }
 
     fn sign(message: &mut Records, agent: AgentStatus, sequence: u64) {
@@ -166,6 +170,7 @@ mod tests {
             dscp: 0,
             sightings: Default::default(),
             extra: None,
+            translated: None,
         }
     }
 

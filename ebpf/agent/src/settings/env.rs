@@ -66,7 +66,11 @@ impl Env {
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<bool, SettingError> {
-        self.choice(name, "false", &[("true", true), ("false", false), ("1", true), ("0", false)])
+        self.switch(name, "false")
+    }
+
+    pub(super) fn switch(&self, name: &str, default: &str) -> Result<bool, SettingError> {
+        self.choice(name, default, &[("true", true), ("false", false), ("1", true), ("0", false)])
     }
 
     pub(super) fn choice<T: Copy>(&self, name: &str, default: &str, of: &[(&str, T)]) -> Result<T, SettingError> {

@@ -27,6 +27,7 @@ const SERVED: &[(&str, &str)] = &[
     ("ENABLE_RTT", "Round-trip times of TCP connections [false]"),
     ("ENABLE_PKT_DROPS", "Packets that the kernel dropped, and why [false]"),
     ("ENABLE_PROCESS", "Processes at the ends of flows [false]"),
+    ("ENABLE_PKT_TRANSLATION", "Addresses before and after translation, and packets counted under one of them [true]"),
     ("ENABLE_DNS_TRACKING", "Latency, response code and name of DNS queries [false]"),
     ("DNS_TRACKING_PORT", "A port of DNS servers, next to 53 [53]"),
     ("STALE_ENTRIES_EVICT_TIMEOUT", "A DNS query is reported as not answered after this time [5s]"),
@@ -40,7 +41,6 @@ const SERVED: &[(&str, &str)] = &[
 /// Settings of the original that switch on what this agent does not do, with the values that leave it off.
 pub(super) const NOT_SERVED: &[(&str, &[&str])] = &[
     ("ENABLE_NETWORK_EVENTS_MONITORING", OFF),
-    ("ENABLE_PKT_TRANSLATION", OFF),
     ("ENABLE_UDN_MAPPING", OFF),
     ("ENABLE_IPSEC_TRACKING", OFF),
     ("ENABLE_OPENSSL_TRACKING", OFF),

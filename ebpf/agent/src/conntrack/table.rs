@@ -1,0 +1,216 @@
+//! Translated connections, in little room: a hundred thousand of them take about 12 MiB.
+
+use std::{collections::VecDeque, hash::BuildHasher};
+
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::tuple::{Key, Translation};
+use crate::translated::Tuple;
+
+/// Windows for which a connection that has gone is kept: its last packets are still to be reported.
+const KEPT: u32 = 3;
+
+/// One side of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Side {
+    /// Before translation.
+    Origin,
+    /// After it.
+    Target,
+}
+
+/// What is known of a connection.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) origin: Tuple,
+    pub(super) target: Tuple,
+    pub(super) proto: u8,
+    pub(super) zone: u16,
+    id: u32,
+    netns: u32,
+    /// Later ones have larger numbers.
+    pub(super) number: u32,
+    /// Of the list, or of the lists before the event, in which it was there.
+    list: u8,
+    pub(super) open: bool,
+    /// Packets were seen before translation.
+    pub(super) seen: bool,
+    /// The window in which they were seen last.
+    pub(super) seen_in: u32,
+    /// The window in which packets were last seen after translation and none before it.
+    pub(super) missed_in: u32,
+    /// Number of such windows in a row.
+    pub(super) missed: u8,
+    /// Packets after translation were counted, as none were seen before.
+    pub(super) counted: bool,
+}
+
+impl Entry {
+    pub(super) fn tuple(&self, side: Side) -> &Tuple {
+        match side {
+            Side::Origin => &self.origin,
+            Side::Target => &self.target,
+        }
+    }
+}
+
+/// All connections whose addresses are translated.
+pub(super) struct Table {
+    entries: Slab<Entry>,
+    /// Numbers of entries, doubled, and 1 more for the side after translation.
+    index: HashTable<u32>,
+    hasher: RandomState,
+    /// Entries that have gone, and the window in which they went.
+    gone: VecDeque<(u32, u32)>,
+    most: usize,
+    /// Connections that found no room.
+    refused: u64,
+    born: u32,
+    /// Number of the window.
+    pub(super) window: u32,
+}
+
+impl Table {
+    /// A table of at most so many connections.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            entries: Slab::new(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
+            gone: VecDeque::new(),
+            most,
+            refused: 0,
+            born: 0,
+            window: 1,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// A connection is there, in a namespace and, if it was told in a list, in that.
+    pub(super) fn open(&mut self, netns: u32, connection: Translation, list: u8) {
+        let Translation { origin, target, proto, zone, id } = connection;
+        let same = self.find(netns, &connection);
+        if let Some(number) = same {
+            let entry = &mut self.entries[number as usize];
+            if entry.target == target && entry.id == id {
+                entry.list = list;
+                return;
+            }
+            self.retire(number);
+        }
+        if self.entries.len() >= self.most {
+            self.refused += 1;
+            return;
+        }
+        self.born += 1;
+        let (number, open, seen, counted) = (self.born, true, false, false);
+        let (seen_in, missed_in, missed) = (0, 0, 0);
+        let entry = Entry {
+            origin,
+            target,
+            proto,
+            zone,
+            id,
+            netns,
+            number,
+            list,
+            open,
+            seen,
+            seen_in,
+            missed_in,
+            missed,
+            counted,
+        };
+        let at = self.entries.insert(entry) as u32;
+        for (side, tuple) in [(0, origin), (1, target)] {
+            let hash = self.hasher.hash_one(tuple.key(proto));
+            let (entries, hasher) = (&self.entries, &self.hasher);
+            self.index.insert_unique(hash, at * 2 + side, |number| hasher.hash_one(key_of(entries, *number)));
+        }
+    }
+
+    /// A connection has gone.
+    pub(super) fn close(&mut self, netns: u32, connection: &Translation) {
+        if let Some(at) = self.find(netns, connection).filter(|at| self.entries[*at as usize].id == connection.id) {
+            self.retire(at);
+        }
+    }
+
+    /// Those of a namespace that were in none of the lists that `listed` is true of have gone.
+    pub(super) fn sweep(&mut self, netns: u32, listed: impl Fn(u8) -> bool) {
+        let missing = |(_, entry): &(usize, &Entry)| entry.netns == netns && entry.open && !listed(entry.list);
+        let missing: Vec<u32> = self.entries.iter().filter(missing).map(|(at, _)| at as u32).collect();
+        missing.into_iter().for_each(|at| self.retire(at));
+    }
+
+    /// A window begins: connections that went long ago are forgotten.
+    pub(super) fn begin_window(&mut self) {
+        self.window += 1;
+        while let Some((_, at)) = self.gone.pop_front_if(|(window, _)| *window + KEPT < self.window) {
+            let entry = &self.entries[at as usize];
+            for (side, tuple) in [(0, entry.origin), (1, entry.target)] {
+                let hash = self.hasher.hash_one(tuple.key(entry.proto));
+                if let Ok(found) = self.index.find_entry(hash, |number| *number == at * 2 + side) {
+                    found.remove();
+                }
+            }
+            self.entries.remove(at as usize);
+        }
+        if self.entries.is_empty() {
+            self.entries.shrink_to_fit();
+            self.index.shrink_to(0, |_| 0);
+        }
+    }
+
+    /// The entries of which `tuple` is one side, in either direction.
+    pub(super) fn matches(&self, tuple: &Tuple, proto: u8) -> SmallVec<[(u32, Side); 2]> {
+        let key = tuple.key(proto);
+        let found = self.index.iter_hash(self.hasher.hash_one(key));
+        let found = found.filter(|number| key_of(&self.entries, **number) == key);
+        found.map(|number| side(*number)).collect()
+    }
+
+    pub(super) fn entry(&self, at: u32) -> &Entry {
+        &self.entries[at as usize]
+    }
+
+    pub(super) fn entry_mut(&mut self, at: u32) -> &mut Entry {
+        &mut self.entries[at as usize]
+    }
+
+    /// The open entry of these ends before translation.
+    fn find(&self, netns: u32, connection: &Translation) -> Option<u32> {
+        let is_it = |(at, side): &(u32, Side)| {
+            let entry = self.entry(*at);
+            let place = (entry.netns, entry.zone) == (netns, connection.zone);
+            *side == Side::Origin && entry.open && place && entry.origin == connection.origin
+        };
+        self.matches(&connection.origin, connection.proto).into_iter().find(is_it).map(|(at, _)| at)
+    }
+
+    fn retire(&mut self, at: u32) {
+        self.entries[at as usize].open = false;
+        self.gone.push_back((self.window, at));
+    }
+}
+
+/// An entry and one of its sides, from a number in the index.
+fn side(number: u32) -> (u32, Side) {
+    (number / 2, if number & 1 == 0 { Side::Origin } else { Side::Target })
+}
+
+fn key_of(entries: &Slab<Entry>, number: u32) -> Key {
+    let (at, side) = side(number);
+    let entry = &entries[at as usize];
+    entry.tuple(side).key(entry.proto)
+}
