@@ -1,0 +1,136 @@
+//! Services that lead nowhere, each with the fault that its objects show, and how fast a large cluster is looked through.
+
+use std::time::Instant;
+
+use netobserv_explain::cluster::Cluster;
+use netobserv_explain::objects::Protocol::{self, Sctp, Tcp, Udp};
+use netobserv_explain::policy::{Conversation, decide, smallest_change};
+use netobserv_explain::service::{ServiceFault, service_fault};
+use serde_json::{Value, json};
+
+fn pod(name: &str, labels: Value, ready: bool) -> Value {
+    json!({"kind": "Pod", "metadata": {"name": name, "namespace": "shop", "labels": labels},
+        "spec": {"nodeName": "n1", "containers": [{"ports": [{"name": "http", "containerPort": 8080}, {"name": "dns", "containerPort": 53, "protocol": "UDP"}]}]},
+        "status": {"phase": "Running", "podIP": "10.1.0.1", "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}})
+}
+
+fn fault(objects: Vec<Value>, spec: Value, protocol: Protocol, port: u16) -> Option<ServiceFault> {
+    let service = json!({"kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": spec});
+    let list = json!({"kind": "List", "items": objects.into_iter().chain([service]).collect::<Vec<_>>()});
+    let cluster = Cluster::read(&list.to_string()).expect("objects");
+    service_fault(&cluster, cluster.service("shop", "web").expect("the service"), protocol, port)
+}
+
+fn ready() -> Vec<Value> {
+    vec![pod("web-1", json!({"app": "web"}), true)]
+}
+
+fn spec(port: Value) -> Value {
+    json!({"clusterIP": "172.30.0.1", "selector": {"app": "web"}, "ports": [port]})
+}
+
+#[test]
+fn each_fault_of_a_service_is_named() {
+    let port = || spec(json!({"port": 80, "targetPort": 8080}));
+    assert_eq!(fault(ready(), port(), Tcp, 80), None);
+    assert_eq!(fault(ready(), spec(json!({"port": 80, "targetPort": "http"})), Tcp, 80), None);
+    assert_eq!(fault(ready(), port(), Udp, 80), Some(ServiceFault::OtherProtocol(Tcp)));
+    assert_eq!(fault(ready(), port(), Tcp, 81), Some(ServiceFault::NoPort(vec![(Tcp, 80)])));
+    let wrong = spec(json!({"port": 80, "targetPort": 9}));
+    let declared = vec![(Tcp, 8080), (Udp, 53)];
+    assert_eq!(fault(ready(), wrong, Tcp, 80), Some(ServiceFault::UndeclaredTarget(9, declared)));
+    let named = |name: &str| spec(json!({"port": 80, "targetPort": name}));
+    assert_eq!(fault(ready(), named("htpt"), Tcp, 80), Some(ServiceFault::NoTargetName("htpt".into())));
+    assert_eq!(fault(ready(), named("dns"), Tcp, 80), Some(ServiceFault::NoTargetName("dns".into())));
+    assert_eq!(fault(vec![], port(), Tcp, 80), Some(ServiceFault::SelectsNothing(vec![])));
+    assert_eq!(fault(vec![], port(), Sctp, 80), Some(ServiceFault::OtherProtocol(Tcp)));
+    let waiting = vec![pod("web-1", json!({"app": "web"}), false)];
+    assert_eq!(fault(waiting, port(), Tcp, 80), Some(ServiceFault::NotReady(vec!["web-1".into()])));
+    let outside = json!({"type": "ExternalName", "externalName": "db.example.com"});
+    assert_eq!(fault(vec![], outside, Tcp, 80), Some(ServiceFault::ExternalName("db.example.com".into())));
+}
+
+#[test]
+fn a_selector_that_nearly_fits_is_shown_with_the_pod() {
+    let spec = json!({"selector": {"app": "web", "version": "2"}, "ports": [{"port": 80}]});
+    assert_eq!(fault(ready(), spec, Tcp, 80), Some(ServiceFault::SelectsNothing(vec!["web-1".into()])));
+}
+
+#[test]
+fn endpoints_decide_where_they_were_read() {
+    let slice = |ready: bool, addresses: &[&str]| {
+        json!({"kind": "EndpointSlice", "metadata": {"name": "web-a", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}},
+            "endpoints": addresses.iter().map(|address| json!({"addresses": [address], "conditions": {"ready": ready}})).collect::<Vec<_>>()})
+    };
+    let port = || spec(json!({"port": 80, "targetPort": 8080}));
+    let with = |slice| ready().into_iter().chain([slice]).collect::<Vec<_>>();
+    assert_eq!(fault(with(slice(true, &["10.1.0.1"])), port(), Tcp, 80), None);
+    let not_ready = Some(ServiceFault::NotReady(vec!["web-1".into()]));
+    assert_eq!(fault(with(slice(false, &["10.1.0.1"])), port(), Tcp, 80), not_ready);
+    let by_hand = || json!({"ports": [{"port": 80}]});
+    assert_eq!(fault(vec![slice(true, &[])], by_hand(), Tcp, 80), Some(ServiceFault::NoEndpoints));
+    assert_eq!(fault(vec![slice(true, &["10.9.0.1"])], by_hand(), Tcp, 80), None);
+    assert_eq!(fault(vec![], by_hand(), Tcp, 80), None, "without the right to list them nothing is known");
+}
+
+#[test]
+fn wrong_objects_are_named() {
+    let error = |text: &str| Cluster::read(text).expect_err("wrong").to_string();
+    let policy = "kind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec: {ingress: [{from: [{ipBlock: {cidr: 10.0.0.0}}]}]}";
+    assert!(error(policy).starts_with("NetworkPolicy shop/p: "), "{}", error(policy));
+    assert!(error("{").starts_with("it is neither JSON nor YAML: "), "{}", error("{"));
+}
+
+/// 10,000 pods in 50 namespaces and 1,000 policies, as `oc get -o json` prints them.
+fn large() -> String {
+    let pod = |n: usize| {
+        json!({"kind": "Pod", "metadata": {"name": format!("workload-{}-7d4b9c-{n}", n / 10), "namespace": format!("ns-{}", n % 50),
+            "labels": {"app": format!("app-{}", n / 10), "tier": format!("tier-{}", n % 3), "pod-template-hash": "7d4b9c", "app.kubernetes.io/part-of": "shop"}},
+            "spec": {"nodeName": format!("node-{}", n % 100), "containers": [{"ports": [{"name": "http", "containerPort": 8080}]}]},
+            "status": {"phase": "Running", "podIP": format!("10.{}.{}.{}", n / 65536, n / 256 % 256, n % 256), "conditions": [{"type": "Ready", "status": "True"}]}})
+    };
+    let policy = |n: usize| {
+        let rule = |app: usize| json!({"from": [{"podSelector": {"matchLabels": {"app": format!("app-{app}")}}}], "ports": [{"port": 8080}]});
+        json!({"kind": "NetworkPolicy", "metadata": {"name": format!("policy-{n}"), "namespace": format!("ns-{}", n % 50)},
+            "spec": {"podSelector": {"matchExpressions": [{"key": "tier", "operator": "In", "values": ["tier-0", "tier-1", "tier-2"]}]},
+                "policyTypes": ["Ingress", "Egress"], "ingress": (0..5).map(|app| rule(n * 5 + app)).collect::<Vec<_>>()}})
+    };
+    let items: Vec<_> = (0..10_000).map(pod).chain((0..1_000).map(policy)).collect();
+    json!({"kind": "List", "items": items}).to_string()
+}
+
+/// Resident memory of this process.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}
+
+#[test]
+#[ignore = "prints times and memory: cargo test -p netobserv-explain --release --test services -- --ignored --nocapture"]
+fn a_large_cluster_is_looked_through_quickly() {
+    let text = large();
+    // What reading needs for a while is not the index: it is read once before, so that the allocator has it.
+    drop(Cluster::read(&text).expect("objects"));
+    let before = resident_kib();
+    let start = Instant::now();
+    let cluster = Cluster::read(&text).expect("objects");
+    let (read, index) = (start.elapsed(), cluster.clone());
+    let copied = resident_kib();
+    let start = Instant::now();
+    let findings = 1_000;
+    for n in 0..findings {
+        let address = |n: usize| cluster.pods()[n % 10_000].addresses[0];
+        let (client, server) = (address(n * 7), address(n * 13 + 1));
+        let probe = Conversation { client, server, protocol: Tcp, port: 8080 }.probe(&cluster);
+        let decision = decide(&cluster, &probe);
+        assert_eq!(smallest_change(&cluster, &probe, &decision).is_some(), client != server);
+    }
+    let each = start.elapsed() / findings as u32;
+    let megabytes = text.len() / 1_000_000;
+    println!(
+        "read {megabytes} MB in {read:?}; a finding in {each:?}; resident {} KiB more with two indexes",
+        copied - before
+    );
+    assert_eq!(index.pods().len(), 10_000);
+}
