@@ -1,9 +1,17 @@
 //! Why a connection does not work: what the records of a capture show, and what the objects of a cluster decide.
 //!
-//! A library of plain functions: it opens no file and no connection. [`cluster`] is a snapshot of the objects, [`policy`] decides by
-//! NetworkPolicies, [`service`] finds what is wrong with a service.
+//! A library of plain functions: it opens no file and no connection. [`traffic`] finds what went wrong in the records; [`cluster`] is
+//! a snapshot of the objects, of which [`policy`] decides by NetworkPolicies and [`service`] finds what is wrong with a service; [`explain`]
+//! joins both. [`demand`] is what a script asks of a capture, and [`report`] the forms in which it is answered.
 
 pub mod cluster;
+pub mod demand;
+pub mod explain;
+pub mod finding;
+pub mod measure;
 pub mod objects;
+pub mod observe;
 pub mod policy;
+pub mod report;
 pub mod service;
+pub mod traffic;

@@ -110,13 +110,13 @@ fn resident_kib() -> u64 {
 #[ignore = "prints times and memory: cargo test -p netobserv-explain --release --test services -- --ignored --nocapture"]
 fn a_large_cluster_is_looked_through_quickly() {
     let text = large();
-    // What reading needs for a while is not the index: it is read once before, so that the allocator has it.
-    drop(Cluster::read(&text).expect("objects"));
-    let before = resident_kib();
     let start = Instant::now();
     let cluster = Cluster::read(&text).expect("objects");
-    let (read, index) = (start.elapsed(), cluster.clone());
-    let copied = resident_kib();
+    let read = start.elapsed();
+    // What reading needs for a while is free again; many copies need more than that.
+    let before = resident_kib();
+    let copies: Vec<_> = (0..30).map(|_| cluster.clone()).collect();
+    let index = (resident_kib() - before) / copies.len() as u64;
     let start = Instant::now();
     let findings = 1_000;
     for n in 0..findings {
@@ -128,9 +128,6 @@ fn a_large_cluster_is_looked_through_quickly() {
     }
     let each = start.elapsed() / findings as u32;
     let megabytes = text.len() / 1_000_000;
-    println!(
-        "read {megabytes} MB in {read:?}; a finding in {each:?}; resident {} KiB more with two indexes",
-        copied - before
-    );
-    assert_eq!(index.pods().len(), 10_000);
+    println!("read {megabytes} MB in {read:?}; a finding in {each:?}; the index has {index} KiB");
+    assert!(index < 40 * 1024, "{index} KiB");
 }
