@@ -1,197 +1,14 @@
 //! Addresses are translated on the way: what is seen before and after is one conversation, and its packets count once.
+#![cfg(target_os = "linux")]
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+mod translation_world;
+
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use netobserv_testkit::capture::{Sum, sum};
-use netobserv_testkit::link::{Counters, bring_up};
-use netobserv_testkit::{Ended, LocalCapture, Netns, Veth, link_counters, require_privileged};
-use serde_json::Value;
-
-const SOON: Duration = Duration::from_secs(20);
-/// The ends of the links, and an address that is translated to the server's.
-const CLIENT: &str = "10.31.0.2";
-const GATEWAY: &str = "10.31.0.1";
-const ROUTER: &str = "10.32.0.1";
-const SERVER: &str = "10.32.0.2";
-const SERVICE: &str = "10.96.0.10";
-/// Client and router, router and server.
-const CLIENT6: [&str; 2] = ["fd31::2", "fd31::1"];
-const SERVER6: [&str; 2] = ["fd32::1", "fd32::2"];
-const SERVICE6: &str = "fd96::10";
-/// Longer than two windows.
-const A_WHILE: Duration = Duration::from_millis(2_500);
-
-/// Client, router and server in a row; nothing is sent but what a test sends.
-struct Way {
-    client: Netns,
-    router: Netns,
-    server: Netns,
-    near: Veth,
-    far: Veth,
-}
-
-impl Way {
-    fn new(rules: &str) -> Self {
-        Self::with(rules, false)
-    }
-
-    fn with(rules: &str, ipv6: bool) -> Self {
-        let [client, router, server] = ["client", "router", "server"].map(Netns::new);
-        if !ipv6 {
-            [&client, &router, &server].into_iter().for_each(Netns::no_ipv6);
-        }
-        let ends = |ends: [&str; 2]| ends.map(|end| format!("{end}/{}", if ipv6 { 64 } else { 24 }));
-        let [client_end, near_end] = ends(if ipv6 { CLIENT6 } else { [CLIENT, GATEWAY] });
-        let [far_end, server_end] = ends(if ipv6 { SERVER6 } else { [ROUTER, SERVER] });
-        let near = Veth::with_neighbours(&client, &[&client_end], &router, &[&near_end]);
-        let far = Veth::with_neighbours(&router, &[&far_end], &server, &[&server_end]);
-        bring_up(&router, "lo", &[]);
-        for (ns, gateway) in [(&client, near_end), (&server, far_end)] {
-            let gateway = gateway.split('/').next().unwrap();
-            ns.ip(&format!("route add default via {gateway}"));
-        }
-        router.sysctl("ipv4/ip_forward", "1");
-        router.sysctl("ipv4/conf/all/send_redirects", "0");
-        router.sysctl(&format!("ipv4/conf/{}/send_redirects", near.b.name), "0");
-        if ipv6 {
-            router.sysctl("ipv6/conf/all/forwarding", "1");
-        }
-        let way = Self { client, router, server, near, far };
-        way.nft(rules);
-        way
-    }
-
-    /// Rules of table `nat` in the router.
-    fn nft(&self, rules: &str) {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("rules");
-        let chain = |name: &str, priority: i32, rules: &str| {
-            format!("chain {name} {{ type nat hook {name} priority {priority}; {rules} }}\n")
-        };
-        let part = |name: &str| {
-            let lines = rules.lines().filter_map(|line| line.trim().strip_prefix(name));
-            lines.fold(String::new(), |text, rule| format!("{text}{rule}\n"))
-        };
-        let chains = chain("prerouting", -100, &part("in:")) + &chain("postrouting", 100, &part("out:"));
-        std::fs::write(&file, format!("table inet nat {{\n{chains}}}\n")).unwrap();
-        self.router.run("nft").arg("-f").arg(&file).output();
-    }
-
-    fn capture(&self, options: &[&str]) -> LocalCapture {
-        let ends = [
-            (&self.client, &self.near.a),
-            (&self.router, &self.near.b),
-            (&self.router, &self.far.a),
-            (&self.server, &self.far.b),
-        ];
-        let names = ends.map(|(_, end)| end.name.as_str()).join(",");
-        let mut capture = LocalCapture::start(&[&[format!("--interfaces={names}").as_str()], options].concat());
-        ends.iter().for_each(|(ns, end)| capture.wait_attached(ns, &end.name));
-        capture
-    }
-
-    fn counters(&self) -> Counters {
-        link_counters(&self.client, &self.near.a.name)
-    }
-
-    /// Requests and answers over TCP, for a while.
-    fn talk(&self, to: &str, at: (&Netns, &str), time: Duration) {
-        let connection = Connection::open(self, to, at);
-        connection.talk(time);
-    }
-
-    /// Captures while `traffic` passes. What counts is what the client's interface counted, each packet once.
-    #[track_caller]
-    fn account(&self, traffic: impl FnOnce()) -> Vec<Value> {
-        let capture = self.capture(&[]);
-        let start = self.counters();
-        traffic();
-        let counted = self.counters().since(&start);
-        let ended = capture.stop();
-        let flows = ended.files().flows();
-        assert!(counted.rx_packets > 0 && counted.tx_packets > 0, "{counted:?}");
-        let wanted =
-            Sum { packets: counted.rx_packets + counted.tx_packets, bytes: counted.rx_bytes + counted.tx_bytes };
-        assert_eq!(sum(&flows, counts), wanted, "what the client's interface counted\n{}", table(&flows, &ended));
-        flows
-    }
-}
-
-/// A connection of the client with a server that answers each byte with a thousand.
-struct Connection {
-    client: TcpStream,
-    server: TcpStream,
-}
-
-impl Connection {
-    fn open(way: &Way, to: &str, (ns, address): (&Netns, &str)) -> Self {
-        let listener = ns.enter(|| TcpListener::bind(address).unwrap());
-        let to: SocketAddr = to.parse().unwrap();
-        let client = way.client.enter(|| TcpStream::connect_timeout(&to, SOON)).unwrap();
-        Self { client, server: listener.accept().unwrap().0 }
-    }
-
-    fn talk(mut self, time: Duration) {
-        let end = Instant::now() + time;
-        let mut answer = vec![0; 1_000];
-        while Instant::now() < end {
-            self.client.write_all(b"?").unwrap();
-            self.server.read_exact(&mut answer[..1]).unwrap();
-            self.server.write_all(&answer).unwrap();
-            self.client.read_exact(&mut answer).unwrap();
-            std::thread::sleep(Duration::from_micros(300));
-        }
-    }
-}
-
-fn counts(flow: &Value) -> bool {
-    flow["Duplicate"].is_null()
-}
-
-fn table(flows: &[Value], ended: &Ended) -> String {
-    let fields = ["SrcAddr", "SrcPort", "DstAddr", "DstPort", "Packets", "Bytes", "Duplicate", "Interfaces"];
-    let line = |flow: &Value| fields.map(|field| flow[field].to_string()).join(" ");
-    flows.iter().map(line).collect::<Vec<_>>().join("\n") + "\n" + &ended.finished.to_string()
-}
-
-/// The other tuple of a record, from fields that begin with `prefix`.
-fn other(flow: &Value, prefix: &str) -> [Value; 4] {
-    ["SrcAddr", "SrcPort", "DstAddr", "DstPort"].map(|field| flow[format!("{prefix}{field}")].clone())
-}
-
-/// Records between two addresses, either way.
-fn between<'a>(flows: &'a [Value], a: &str, b: &str) -> Vec<&'a Value> {
-    let ends =
-        |flow: &Value| (flow["SrcAddr"] == a && flow["DstAddr"] == b, flow["SrcAddr"] == b && flow["DstAddr"] == a);
-    let found: Vec<_> = flows.iter().filter(|flow| matches!(ends(flow), (true, _) | (_, true))).collect();
-    assert!(!found.is_empty(), "records between {a} and {b}");
-    found
-}
-
-/// Records between `before` are translated to `after`, and those between `after` have been: each has the other's tuple, and only the
-/// former count.
-#[track_caller]
-fn assert_one_conversation(flows: &[Value], before: [&str; 2], after: [&str; 2]) {
-    let [originals, others] = [before, after].map(|[a, b]| between(flows, a, b));
-    for (records, prefix, [client, server], duplicate) in
-        [(originals, "Xlat", after, None), (others, "Orig", before, Some("translation"))]
-    {
-        for flow in records {
-            let [src, _, dst, _] = other(flow, prefix);
-            let forward = flow["FromClient"] == 1;
-            let wanted = if forward { [client, server] } else { [server, client] };
-            assert_eq!([src, dst], wanted, "{prefix} of {flow}");
-            assert_eq!(flow["Duplicate"].as_str(), duplicate, "{flow}");
-            assert_eq!(
-                flow["FromClient"] == 1,
-                flow["SrcAddr"] == if prefix == "Xlat" { before[0] } else { after[0] },
-                "{flow}"
-            );
-        }
-    }
-}
+use netobserv_testkit::capture::sum;
+use netobserv_testkit::{link_counters, require_privileged};
+use translation_world::*;
 
 #[test]
 fn a_service_is_its_server_and_counts_once() {
@@ -240,4 +57,135 @@ fn a_connection_that_began_before_the_capture_counts_once() {
     let connection = Connection::open(&way, &format!("{SERVICE}:80"), (&way.server, "0.0.0.0:8080"));
     let flows = way.account(|| connection.talk(A_WHILE));
     assert_one_conversation(&flows, [CLIENT, SERVICE], [ROUTER, SERVER]);
+}
+
+/// A socket of its own for each datagram, which is answered.
+fn ask(way: &Way, to: &str, time: Duration) -> u64 {
+    let server = way.server.enter(|| UdpSocket::bind("0.0.0.0:5353").unwrap());
+    server.set_read_timeout(Some(SOON)).unwrap();
+    let (end, mut asked) = (Instant::now() + time, 0);
+    let mut room = [0; 2_000];
+    while Instant::now() < end {
+        let client = way.client.enter(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        client.set_read_timeout(Some(SOON)).unwrap();
+        client.send_to(b"a question", to).unwrap();
+        let (_, from) = server.recv_from(&mut room).unwrap();
+        server.send_to(&[1; 700], from).unwrap();
+        client.recv_from(&mut room).unwrap();
+        asked += 1;
+    }
+    asked
+}
+
+#[test]
+fn each_of_many_short_exchanges_counts_once() {
+    require_privileged!("each_of_many_short_exchanges_counts_once");
+    let way = Way::new(&format!(
+        "in: ip daddr {SERVICE} udp dport 53 dnat ip to {SERVER}:5353\nout: ip daddr {SERVER} masquerade random"
+    ));
+    let mut asked = 0;
+    let flows = way.account(|| asked = ask(&way, &format!("{SERVICE}:53"), A_WHILE));
+    assert_one_conversation(&flows, [CLIENT, SERVICE], [ROUTER, SERVER]);
+    let questions = sum(&flows, |flow| counts(flow) && flow["DstAddr"] == SERVICE);
+    assert_eq!(questions.packets, asked, "none is missing and none is there twice");
+}
+
+#[test]
+fn echoes_of_a_masqueraded_host_count_once() {
+    require_privileged!("echoes_of_a_masqueraded_host_count_once");
+    let way = Way::new(&format!("out: ip daddr {SERVER} masquerade"));
+    let flows = way.account(|| {
+        let pinged = way.client.run("ping").args(["-c", "40", "-i", "0.05", "-e", "77", SERVER]).finish();
+        assert!(pinged.success(), "{pinged}");
+    });
+    assert_one_conversation(&flows, [CLIENT, SERVER], [ROUTER, SERVER]);
+    let identifier = |flow: &&serde_json::Value| flow["XlatIcmpId"].as_u64().is_some_and(|id| id > 0);
+    assert!(between(&flows, CLIENT, SERVER).iter().all(identifier), "{flows:?}");
+}
+
+#[test]
+fn a_client_that_reaches_itself_through_a_service_counts_once() {
+    require_privileged!("a_client_that_reaches_itself_through_a_service_counts_once");
+    let way = Way::new(&format!(
+        "in: ip daddr {SERVICE} tcp dport 80 dnat ip to {CLIENT}:8080\nout: ip saddr {CLIENT} ip daddr {CLIENT} masquerade"
+    ));
+    let to = format!("{SERVICE}:80");
+    let (flows, counted, ended) =
+        way.record(way.capture(&[]), || way.talk(&to, (&way.client, "0.0.0.0:8080"), A_WHILE));
+    // Each packet crosses the client's interface twice.
+    let (once, again) = (sum(&flows, counts), sum(&flows, |flow| !counts(flow)));
+    assert_eq!((once, once + again), (again, counted), "{}", table(&flows, &ended));
+    assert_one_conversation(&flows, [CLIENT, SERVICE], [GATEWAY, CLIENT]);
+}
+
+#[test]
+fn a_redirected_connection_has_the_tuple_that_no_interface_shows() {
+    require_privileged!("a_redirected_connection_has_the_tuple_that_no_interface_shows");
+    let way = Way::new(&format!("in: ip daddr {SERVICE} tcp dport 80 redirect to :8080"));
+    let flows = way.account(|| way.talk(&format!("{SERVICE}:80"), (&way.router, "0.0.0.0:8080"), A_WHILE));
+    for flow in between(&flows, CLIENT, SERVICE) {
+        let (forward, tuple) = (flow["FromClient"] == 1, other(flow, "Xlat"));
+        let [client, server] = [flow["SrcPort"].clone(), flow["DstPort"].clone()];
+        let wanted = if forward {
+            [CLIENT.into(), client, GATEWAY.into(), 8_080.into()]
+        } else {
+            [GATEWAY.into(), 8_080.into(), CLIENT.into(), server]
+        };
+        assert_eq!(tuple, wanted, "{flow}");
+    }
+}
+
+#[test]
+fn what_is_translated_before_any_interface_counts_after_it() {
+    require_privileged!("what_is_translated_before_any_interface_counts_after_it");
+    let way = Way::new("");
+    translate(&way.client, &format!("local: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:8080"));
+    let flows = way.account(|| way.talk(&format!("{SERVICE}:80"), (&way.server, "0.0.0.0:8080"), A_WHILE));
+    for flow in between(&flows, CLIENT, SERVER) {
+        let [src, _, dst, _] = other(flow, "Orig");
+        assert!([&src, &dst].into_iter().any(|address| address == SERVICE) && counts(flow), "{flow}");
+    }
+}
+
+#[test]
+fn where_only_the_server_side_is_captured_its_packets_count() {
+    require_privileged!("where_only_the_server_side_is_captured_its_packets_count");
+    let way = Way::new(&format!("in: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:8080"));
+    let capture = way.capture_at(&way.ends()[2..], &[]);
+    let flows =
+        way.account_with(capture, || way.talk(&format!("{SERVICE}:80"), (&way.server, "0.0.0.0:8080"), A_WHILE));
+    assert!(between(&flows, CLIENT, SERVER).iter().all(|flow| counts(flow) && !flow["OrigDstAddr"].is_null()));
+}
+
+#[test]
+fn translations_in_two_namespaces_are_one_way() {
+    require_privileged!("translations_in_two_namespaces_are_one_way");
+    let way = Way::new(&format!(
+        "in: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:8080\nout: ip daddr {SERVER} masquerade"
+    ));
+    translate(&way.server, "in: tcp dport 8080 redirect to :9090");
+    let flows = way.account(|| way.talk(&format!("{SERVICE}:80"), (&way.server, "0.0.0.0:9090"), A_WHILE));
+    assert_one_conversation(&flows, [CLIENT, SERVICE], [ROUTER, SERVER]);
+    let request = flows.iter().find(|flow| flow["DstAddr"] == SERVICE).unwrap();
+    assert_eq!(other(request, "Xlat")[3], 9_090, "the port of the last translation: {request}");
+}
+
+#[test]
+fn a_port_that_is_used_again_has_its_new_target() {
+    require_privileged!("a_port_that_is_used_again_has_its_new_target");
+    let rules = |port: u16| format!("in: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:{port}");
+    let way = Way::new(&rules(8_080));
+    let flows = way.account(|| {
+        for port in [8_080, 9_090] {
+            way.nft(&rules(port));
+            let connection = Connection::from_port(&way, 4_444, &format!("{SERVICE}:80"), &format!("0.0.0.0:{port}"));
+            connection.talk(A_WHILE);
+        }
+    });
+    assert_one_conversation(&flows, [CLIENT, SERVICE], [CLIENT, SERVER]);
+    let ports: Vec<_> =
+        flows.iter().filter(|flow| flow["DstAddr"] == SERVICE).map(|f| other(f, "Xlat")[3].clone()).collect();
+    assert!(ports.contains(&8_080.into()) && ports.last() == Some(&9_090.into()), "{ports:?}");
+    let seen = link_counters(&way.server, &way.far.b.name);
+    assert!(seen.rx_packets > 0);
 }
