@@ -24,7 +24,7 @@ pub enum BackgroundError {
     #[error(transparent)]
     Oc(#[from] OcError),
     /// The files did not arrive.
-    #[error("{0}; a capture that still runs is ended by '{1} netobserv stop', and can be copied then")]
+    #[error("{0}; if the capture is still running, end it with '{1} netobserv stop' and copy again")]
     Copy(CopyError, &'static str),
     /// Signals cannot be caught.
     #[error("cannot catch signals: {0}")]

@@ -23,7 +23,7 @@ const AFTER_STUCK_PODS: Duration = Duration::from_secs(2);
 /// Something is left.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "left in the cluster: {}; '{cli} netobserv cleanup{option}' removes it when the cluster answers. {reason}",
+    "left in the cluster: {}; '{cli} netobserv cleanup{option}' removes it when the cluster responds. {reason}",
     left.join(", ")
 )]
 pub struct CleanupError {

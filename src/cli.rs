@@ -78,7 +78,7 @@ pub enum WordsError {
     #[error("completion needs a shell: use {}", completion::SHELLS)]
     NoShell,
     /// `completion` for another shell.
-    #[error("{0} is no shell that completion knows: use {shells}", shells = completion::SHELLS)]
+    #[error("unsupported shell {0}: use {shells}", shells = completion::SHELLS)]
     UnknownShell(String),
     /// The rest of what a command line can get wrong.
     #[error("{0}")]
@@ -103,7 +103,7 @@ fn similar_command(word: &str) -> Option<String> {
 #[derive(Debug, Parser)]
 #[command(
     name = "oc-netobserv",
-    about = "Capture network flows and packets of a cluster, or of this machine, on demand, with nothing left behind",
+    about = "Capture network flows and packets of a cluster or of this machine, on demand, and leave nothing behind",
     after_help = examples::MAIN,
     disable_help_subcommand = true,
     subcommand_required = true
@@ -121,27 +121,27 @@ enum CommandWords {
     /// Capture packets into a pcapng file
     #[command(after_help = examples::PACKETS)]
     Packets(Box<FlowsArgs>),
-    /// Capture metrics: not there yet
+    /// Capture metrics: not implemented yet
     Metrics {
         /// Options of a later version
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         rest: Vec<OsString>,
     },
-    /// Show what the collector of a capture in the background says
+    /// Show the collector's log of a background capture
     Follow(CommandArgs),
-    /// End a capture that runs in the background; its files stay in the cluster
+    /// End a background capture; its files stay in the cluster
     Stop(CommandArgs),
-    /// Fetch the files of a capture that runs or ran in the background
+    /// Fetch the files of a background capture
     Copy(CommandArgs),
-    /// Remove everything that a capture has made in the cluster
+    /// Remove everything that captures created in the cluster
     Cleanup(CommandArgs),
-    /// Say what the kernel of this machine can do for a capture, and why not
+    /// Check which features this machine's kernel supports, and what is missing
     Doctor(DoctorArgs),
-    /// List the images to mirror for a cluster without a way out
+    /// List the images to mirror for an air-gapped cluster
     Images(ImagesArgs),
-    /// Print the version; with -v also what a capture runs
+    /// Print the version; with -v also the images of a capture
     Version(VersionArgs),
-    /// Print a script that completes commands, options and values: for bash, elvish, fish, powershell or zsh
+    /// Print a completion script for bash, elvish, fish, powershell or zsh
     Completion {
         /// The shell
         shell: Option<String>,
@@ -151,7 +151,7 @@ enum CommandWords {
         /// The command
         command: Option<String>,
     },
-    /// Print this text, or the options of a command
+    /// Print this help, or the options of a command
     Help {
         /// The command to explain
         command: Option<String>,
@@ -162,10 +162,10 @@ enum CommandWords {
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
 pub struct DoctorArgs {
-    /// Look at this machine; there is nothing else yet, so a Linux machine needs no --local
+    /// Check this machine; the only choice for now, so --local is optional on Linux
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub local: Option<String>,
-    /// Print the program as it is started
+    /// Print the program's command line as it is started
     #[arg(short = 'v', long)]
     pub verbose: bool,
 }

@@ -46,7 +46,7 @@ pub enum CopyError {
     )]
     Place(String),
     /// It arrives damaged again and again.
-    #[error("{path} did not arrive whole in {TRIES} tries: {reason}")]
+    #[error("{path} did not arrive complete in {TRIES} attempts: {reason}")]
     Damaged {
         /// Its path in the pod.
         path: String,
@@ -157,7 +157,7 @@ fn transfer(oc: &Oc, namespace: &str, file: &Listed, part: &mut Part) -> Result<
             if part::is_whole(part, file.size, &file.sha256).map_err(failed)? {
                 return Ok(());
             }
-            "its SHA-256 is another one".clone_into(&mut reason);
+            "its SHA-256 differs".clone_into(&mut reason);
         }
         if have >= file.size {
             part.set_len(0).map_err(failed)?;

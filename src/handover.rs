@@ -87,7 +87,7 @@ impl<'a> Handover<'a> {
         if waiting.is_empty() {
             return Ok(());
         }
-        self.steps.say(&format!("handing our program over to {}", names(&waiting)));
+        self.steps.say(&format!("copying our program to {}", names(&waiting)));
         for some in waiting.chunks(AT_ONCE) {
             let given = thread::scope(|scope| {
                 let under_way: Vec<_> = some.iter().map(|pod| scope.spawn(|| self.give_one(pod))).collect();

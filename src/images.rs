@@ -62,7 +62,7 @@ impl Images {
 
 /// What [`is_reference`] takes, in words.
 pub const REFERENCE: &str =
-    "an image such as registry.example.com:5000/team/netobserv-cli:1.0 (a path in small letters, then :tag or @digest)";
+    "an image such as registry.example.com:5000/team/netobserv-cli:1.0 (a lowercase path, then :tag or @digest)";
 /// What [`is_registry`] takes, in words.
 pub const MIRROR: &str = "a registry such as registry.example.com:5000, or registry.example.com/team";
 

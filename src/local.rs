@@ -27,7 +27,7 @@ use session::{Session, Who};
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     /// This machine cannot run the agent.
-    #[error("--local needs Linux: the flows are counted by eBPF programs in its kernel")]
+    #[error("--local needs Linux: eBPF programs in its kernel count the flows")]
     NotLinux,
     /// No place for the files.
     #[error(transparent)]
@@ -216,7 +216,7 @@ fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError
     if output.exists() && !session.collector_ended_well() && !output.is_of_packets() {
         match output::repair(&output.json()) {
             Ok(Repair::Cut(bytes)) => {
-                say(&format!("closed the JSON behind its last whole flow, {bytes} bytes cut off"))
+                say(&format!("closed the JSON after its last complete flow, {bytes} bytes cut off"))
             }
             Err(error) if output.json().exists() => say(&format!("cannot repair {}: {error}", output.json().display())),
             Ok(Repair::Whole) | Err(_) => {}
@@ -231,7 +231,7 @@ fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError
     if output.exists() {
         say(&output.to_string());
     } else if result.is_ok() && output.base().is_some() {
-        say("it was ended before it captured anything: there are no files");
+        say("ended before anything was captured: there are no files");
     }
 }
 

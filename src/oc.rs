@@ -52,7 +52,7 @@ pub enum OcError {
     #[error(transparent)]
     Failed(#[from] Box<FailedCall>),
     /// It succeeded, and what it wrote makes no sense.
-    #[error("cannot {what}: `{line}` answered with something else than expected: {text}")]
+    #[error("cannot {what}: `{line}` returned unexpected output: {text}")]
     Garbage {
         /// What it was for.
         what: String,

@@ -279,7 +279,7 @@ fn max_bytes(text: &str) -> Result<NonZeroU64, OptionError> {
 fn max_time(text: &str) -> Result<String, OptionError> {
     match duration::parse(text) {
         Ok(time) if !time.is_zero() => Ok(text.to_owned()),
-        _ => Err(not_allowed("max-time", text, "a time of more than zero such as 30s, 5m or 1h30m")),
+        _ => Err(not_allowed("max-time", text, "a duration above zero such as 30s, 5m or 1h30m")),
     }
 }
 
@@ -383,7 +383,7 @@ mod tests {
         for text in ["0", "0s", "-1s", "10", "5 m", "abc", ""] {
             assert_eq!(
                 refused(FlowsArgs { max_time: Some(text.into()), ..local() }),
-                format!("--max-time={text} is not valid: use a time of more than zero such as 30s, 5m or 1h30m")
+                format!("--max-time={text} is not valid: use a duration above zero such as 30s, 5m or 1h30m")
             );
         }
     }
@@ -400,7 +400,7 @@ mod tests {
     fn what_only_a_cluster_has_is_refused() {
         let words = |cluster| FlowsArgs { cluster, ..local() };
         let background = ClusterArgs { background: Some("true".into()), ..ClusterArgs::default() };
-        let said = "--background goes with a cluster only: leave it out, or leave out --local";
+        let said = "--background applies to a cluster only: omit it, or omit --local";
         assert_eq!(is_local(&words(background.clone())).unwrap_err().to_string(), said);
         assert!(!is_local(&FlowsArgs { local: None, ..words(background) }).unwrap());
         let unbuilt = ClusterArgs { enable_ipsec: Some("true".into()), ..ClusterArgs::default() };

@@ -188,7 +188,7 @@ pub fn foreign_owner(root: &Path) -> Option<String> {
     let folders = [root.to_owned(), root.join("flow"), root.join("pcap")];
     let (folder, owner) = folders.iter().find_map(|folder| Some((folder, foreign_uid(folder)?)))?;
     let folder = folder.display();
-    Some(format!("warning: {folder} belongs to another user (uid {owner}), who can replace what is written there"))
+    Some(format!("warning: {folder} belongs to another user (uid {owner}), who can replace the files in it"))
 }
 
 /// Root can do so anyhow, and who uses sudo owns the folder in another way.

@@ -29,7 +29,7 @@ pub enum PreflightError {
     /// Somebody else captures there.
     #[error(
         "{namespace} namespace already exists. Ensure someone else is not running another capture on this cluster. \
-         Else use '{cli} netobserv cleanup' to remove the namespace first. {holder}; use -n for a namespace of your own"
+         Else use '{cli} netobserv cleanup' to remove the namespace first. {holder}; use -n for another namespace"
     )]
     Held {
         /// The namespace.
@@ -40,7 +40,7 @@ pub enum PreflightError {
         holder: String,
     },
     /// The namespace belongs to something else.
-    #[error("{0} namespace already exists and was not made by this program: choose another one with -n")]
+    #[error("{0} namespace already exists and was not created by this program: choose another one with -n")]
     Foreign(String),
     /// The cluster is too old.
     #[error("OpenShift {version}: {reasons}; Remove not compatible features and try again")]

@@ -25,7 +25,7 @@ const NO_AGENT: i32 = 10;
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// It is nowhere.
-    #[error("{name} is neither beside this program nor in PATH: build it with 'cargo build', or set {variable}")]
+    #[error("{name} is neither next to this program nor in PATH: build it with 'cargo build', or set {variable}")]
     Missing {
         /// File name of the program.
         name: &'static str,
@@ -34,7 +34,7 @@ pub enum ProcessError {
     },
     /// It is not along PATH, and where this program is cannot be known.
     #[error(
-        "{name} is not in PATH, and where this program is cannot be found out ({source}): is /proc mounted? Else set \
+        "{name} is not in PATH, and the folder of this program cannot be determined ({source}): is /proc mounted? Else set \
          {variable}"
     )]
     Nowhere {

@@ -23,7 +23,7 @@ const MOST: u64 = 256 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramsError {
     /// The file cannot be read.
-    #[error("{0}; wanted is netobserv-cli-{version}.oci.tar of the release", version = env!("CARGO_PKG_VERSION"))]
+    #[error("{0}; expected netobserv-cli-{version}.oci.tar of the release", version = env!("CARGO_PKG_VERSION"))]
     Unreadable(#[from] io::Error),
     /// It is something else.
     #[error("this is not the image of the release: {0}")]
@@ -78,7 +78,7 @@ impl Programs {
     fn read(archive: impl Read) -> Result<Self, ProgramsError> {
         let files = Files::read(archive).map_err(|error| match error {
             // What else is said of it is about the file's first bytes.
-            ProgramsError::Unreadable(_) => ProgramsError::Foreign("it is no tar archive".to_owned()),
+            ProgramsError::Unreadable(_) => ProgramsError::Foreign("it is not a tar archive".to_owned()),
             other => other,
         })?;
         let mut layers = BTreeMap::new();
@@ -109,7 +109,7 @@ impl Programs {
                 return Ok(bytes);
             }
         }
-        Err(ProgramsError::Foreign(format!("it holds no {program} for {arch}")))
+        Err(ProgramsError::Foreign(format!("it contains no {program} for {arch}")))
     }
 }
 

@@ -37,7 +37,7 @@ pub enum RolloutError {
         last_words: Vec<String>,
     },
     /// The time is over.
-    #[error("{what} after {}{trouble}; give them more with --timeout", seconds(*.after))]
+    #[error("{what} after {}{trouble}; raise --timeout", seconds(*.after))]
     TooLong {
         /// What failed, and how many others run.
         what: String,
@@ -50,12 +50,12 @@ pub enum RolloutError {
     #[error(transparent)]
     Handover(#[from] HandoverError),
     /// No node takes an agent.
-    #[error("Daemonset pods failed to start: no node of the cluster takes an agent; see --node-selector")]
+    #[error("Daemonset pods failed to start: no node of the cluster accepts an agent; see --node-selector")]
     NoNodes,
 }
 
 fn words(lines: &[String]) -> String {
-    if lines.is_empty() { String::new() } else { format!("; its last words: {}", lines.join(" / ")) }
+    if lines.is_empty() { String::new() } else { format!("; end of its log: {}", lines.join(" / ")) }
 }
 
 /// Gives the number of agents, all of them ready. Nodes that are not ready themselves are left out, and told.
@@ -101,7 +101,7 @@ pub(crate) fn wait(
         if silent >= PATIENCE && are_broken(oc, &state.silent)? {
             bar.finish_and_clear();
             steps.say(&state.to_string());
-            warn(&format!("warning: not ready, and so without an agent: {}", state.silent.join(", ")));
+            warn(&format!("warning: not ready, so without an agent: {}", state.silent.join(", ")));
             return Ok(state.ready);
         }
         if start.elapsed() >= timeout {

@@ -74,7 +74,7 @@ pub enum SessionError {
     #[error(transparent)]
     Yaml(#[from] YamlError),
     /// The collector cannot be reached.
-    #[error("the collector does not answer any more: {0}; what it had captured is out of reach")]
+    #[error("the collector no longer responds: {0}; what it captured is out of reach")]
     Unreachable(String),
     /// The capture itself failed.
     #[error("the capture {how}{said}")]
@@ -134,7 +134,7 @@ pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
 fn clear_the_way(oc: &Oc, settings: &Settings, cluster: &Cluster, steps: Steps) -> Result<(), SessionError> {
     let Some(left) = &cluster.left else { return Ok(()) };
     let namespace = settings.access.namespace.as_str();
-    steps.say(&format!("removing what session {} of {} has left in {namespace}", left.session, left.by));
+    steps.say(&format!("removing what session {} of {} left in {namespace}", left.session, left.by));
     Ok(cleanup::session(oc, namespace, &left.session, cluster.scc, settings.access.timeout, steps)?)
 }
 
@@ -236,7 +236,7 @@ impl Session<'_> {
             let runs = |item: &Value| item["metadata"]["name"] == COLLECTOR && item["status"]["phase"] == "Running";
             let gone = list["items"].as_array().is_some_and(|items| !items.iter().any(runs));
             let again = !gone && unreached && start.elapsed() < NEWS_OF_A_POD;
-            if !again || self.oc.rest(LOOK, "see whether the collector is still there").is_err() {
+            if !again || self.oc.rest(LOOK, "check whether the collector is still there").is_err() {
                 return gone;
             }
         }

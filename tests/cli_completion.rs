@@ -110,10 +110,7 @@ fn each_shell_has_a_script() {
 #[test]
 fn another_shell_is_a_mistake() {
     for (words, said) in [
-        (
-            &["completion", "tcsh"][..],
-            "error: tcsh is no shell that completion knows: use bash, elvish, fish, powershell or zsh\n",
-        ),
+        (&["completion", "tcsh"][..], "error: unsupported shell tcsh: use bash, elvish, fish, powershell or zsh\n"),
         (&["completion"], "error: completion needs a shell: use bash, elvish, fish, powershell or zsh\n"),
         (&["man", "nonsense"], "Unknown command nonsense. Use 'oc netobserv help' to display options\n"),
     ] {

@@ -99,7 +99,7 @@ fn a_folder_of_another_user_is_told() {
     std::fs::create_dir_all(world.path("output/flow")).unwrap();
     chown(world.path("output/flow"), Some(65_534), None).unwrap();
     let outcome = world.run(&["copy"]);
-    let warning = "warning: ./output/flow belongs to another user (uid 65534), who can replace what is written there\n";
+    let warning = "warning: ./output/flow belongs to another user (uid 65534), who can replace the files in it\n";
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), warning));
 }
 
@@ -122,8 +122,8 @@ fn a_file_that_stays_damaged_is_told_and_not_kept_under_its_name() {
     let world = World::new().file("pod/flow/t.json", "[\n]\n").file("answers/files", list);
     let outcome = world.run(&["copy"]);
     assert_eq!(outcome.code, Some(1));
-    let line = "error: flow/t.json did not arrive whole in 5 tries: its SHA-256 is another one; a capture that still runs \
-                is ended by 'oc netobserv stop', and can be copied then\n";
+    let line = "error: flow/t.json did not arrive complete in 5 attempts: its SHA-256 differs; if the capture is still \
+                running, end it with 'oc netobserv stop' and copy again\n";
     assert_eq!(outcome.stderr, line);
     assert!(!world.path("output/flow/t.json").exists());
 }
@@ -189,7 +189,11 @@ fn files_that_cannot_be_fetched_wait_for_another_try() {
     let outcome = world.run(&["flows"]);
     assert_eq!(outcome.code, Some(1));
     let last = outcome.stderr.lines().last().expect("an error");
-    assert!(last.starts_with("error: flow/t.json did not arrive whole in 5 tries: cannot fetch flow/t.json: `oc exec"));
+    assert!(
+        last.starts_with(
+            "error: flow/t.json did not arrive complete in 5 attempts: cannot fetch flow/t.json: `oc exec"
+        )
+    );
     assert!(
         last.ends_with(
             "the collector still has them: 'oc netobserv copy' tries again, 'oc netobserv cleanup' gives up"

@@ -18,14 +18,14 @@ const CALLS: [(&str, &str); 15] = [
     ("get --raw /apis", "cannot reach the cluster"),
     ("get namespace ", "cannot look for namespace netobserv-cli"),
     ("create -f -", "cannot create the namespace"),
-    ("apply -f -", "cannot create the service accounts and their rights"),
+    ("apply -f -", "cannot create the service accounts and their permissions"),
     ("apply -f -#2", "cannot create the service of the collector"),
     ("apply -f -#3", "cannot create the agents"),
     ("run -n ", "cannot start the collector"),
     ("get daemonset\\,pod ", "cannot watch the agents start"),
     ("wait --timeout", "cannot wait for the collector"),
     ("network-observability-cli files", "cannot list the files of the capture"),
-    ("network-observability-cli fetch", "flow/t.json did not arrive whole in 5 tries"),
+    ("network-observability-cli fetch", "flow/t.json did not arrive complete in 5 attempts"),
     ("delete daemonset ", "cannot delete daemonset"),
     ("delete pod ", "cannot delete pod"),
     ("delete clusterrolebinding", "cannot delete clusterrolebinding,clusterrole"),
@@ -217,7 +217,7 @@ fn agents_that_cannot_start_are_explained_at_once() {
         ),
         (
             r#"{"state":{"waiting":{"reason":"CrashLoopBackOff","message":"back-off"}}}"#,
-            "netobserv-cli-x on worker-2: CrashLoopBackOff (back-off); its last words: error: no BTF",
+            "netobserv-cli-x on worker-2: CrashLoopBackOff (back-off); end of its log: error: no BTF",
         ),
     ] {
         let world = world().file("answers/rollout", rollout(container)).file("answers/logs", "error: no BTF\n");
@@ -250,7 +250,7 @@ fn a_collector_that_cannot_start_is_explained_as_such() {
             "ErrImagePull",
             &["flows", "--timeout=400ms"],
             "The pod of the collector failed to start within timeout: not Ready after 0.4 s: collector on worker-1: ErrImagePull \
-             (no such image); give them more with --timeout",
+             (no such image); raise --timeout",
         ),
     ] {
         let world = world().file("answers/rollout", rollout(reason));
@@ -277,7 +277,7 @@ fn agents_that_never_become_ready() {
     let world = world().file("answers/rollout", rollout(r#"{"state":{"waiting":{"reason":"ErrImagePull"}}}"#));
     let outcome = world.run(&["flows", "--timeout=400ms"]);
     let line = "error: Daemonset pods failed to start within timeout: 1/2 Ready after 0.4 s: netobserv-cli-x on worker-2: \
-                ErrImagePull; give them more with --timeout\n";
+                ErrImagePull; raise --timeout\n";
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(1), line));
     assert!(
         outcome.stdout.contains("1/2 Ready. Reason(s): netobserv-cli-x on worker-2: ErrImagePull\n"),
@@ -297,7 +297,7 @@ fn a_node_that_is_not_ready_is_left_out() {
     let broken = world().file("answers/node-states", "worker-1 True\nworker-2 Unknown\n");
     let outcome = broken.run(&["flows"]);
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
-    assert_eq!(outcome.stderr, "warning: not ready, and so without an agent: worker-2\n");
+    assert_eq!(outcome.stderr, "warning: not ready, so without an agent: worker-2\n");
     assert!(outcome.stdout.contains("1/2 Ready\n") && outcome.stdout.contains("the capture speaks\n"), "{outcome:#?}");
     // A node that works will start its agent.
     for (answer, variable) in [("worker-1 True\nworker-2 True\n", ""), ("", "fail:get nodes")] {
@@ -315,7 +315,10 @@ fn no_node_at_all_is_no_capture() {
         [{"type":"Ready","status":"True"}]}}]}"#;
     let world = world().file("answers/rollout", set);
     let outcome = world.run(&["flows"]);
-    assert!(outcome.code == Some(1) && outcome.stderr.contains("no node of the cluster takes an agent"), "{outcome:?}");
+    assert!(
+        outcome.code == Some(1) && outcome.stderr.contains("no node of the cluster accepts an agent"),
+        "{outcome:?}"
+    );
     assert_eq!(world.objects(), [""; 0]);
 }
 

@@ -227,7 +227,7 @@ fn words_that_are_wrong_reach_no_cluster() {
         ),
         (
             &["packets", "--port=80", "--query=Bytes>1"],
-            "error: --query goes with flows only, as yet: packets are chosen by filters, such as --protocol=TCP --port=80",
+            "error: --query works with flows only for now: select packets with filters, such as --protocol=TCP --port=80",
         ),
         (&["flows", "--include_list=a"], "error: --include_list is invalid option for flows"),
         (&["packets", "--port=80", "--include-list=a"], "error: --include_list is invalid option for packets"),
@@ -249,7 +249,7 @@ fn words_that_are_wrong_reach_no_cluster() {
         ),
         (
             &["cleanup", "-n", "Not_A_Name"],
-            "error: --namespace=Not_A_Name is not valid: use up to 63 small letters, digits and '-', with a letter or \
+            "error: --namespace=Not_A_Name is not valid: use up to 63 lowercase letters, digits and '-', with a letter or \
              digit at both ends",
         ),
     ] {
@@ -441,7 +441,7 @@ fn the_exit_code_is_that_of_the_capture_and_its_files_are_kept() {
     assert_eq!(
         outcome.stderr,
         "command terminated with exit code 137\n\
-         error: the capture ended with exit code 137 (killed, often because its memory was used up): command terminated \
+         error: the capture ended with exit code 137 (killed, often because it ran out of memory): command terminated \
          with exit code 137; what it had captured until then was kept\n"
     );
     assert!(world.calls().iter().any(|line| line.ends_with("network-observability-cli finish")));

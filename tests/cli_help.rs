@@ -92,7 +92,7 @@ fn wrong_values_name_the_option_and_what_is_allowed() {
     for (word, line) in [
         ("--sampling=0", "error: --sampling=0 is not valid: use a whole number from 1 to 4294967295"),
         ("--listen-port=70000", "error: --listen-port=70000 is not valid: use a whole number from 1 to 65535"),
-        ("--max-time=5", "error: --max-time=5 is not valid: use a time of more than zero such as 30s, 5m or 1h30m"),
+        ("--max-time=5", "error: --max-time=5 is not valid: use a duration above zero such as 30s, 5m or 1h30m"),
         (
             "--max-bytes=5MB",
             "error: --max-bytes=5MB is not valid: use a whole number of bytes from 1 to 9223372036854775807",
@@ -104,7 +104,7 @@ fn wrong_values_name_the_option_and_what_is_allowed() {
         (
             "--interfaces=/eth",
             "error: --interfaces=/eth is not valid: use interface names and /regular expressions/ separated by commas, \
-             such as eth0,/^veth/ ('/eth' begins with / and does not end with it)",
+             such as eth0,/^veth/ ('/eth' starts with / but does not end with it)",
         ),
         ("--max-bytes", "error: --max-bytes needs a value: --max-bytes=VALUE"),
         ("--output-dir=", "error: --output-dir needs a value: --output-dir=VALUE"),
@@ -140,5 +140,5 @@ fn wrong_filter_rules_are_told_before_anything_starts() {
 
 #[test]
 fn metrics_are_not_there_yet() {
-    assert_refused(&["metrics", "--enable_all"], "error: metrics are not there yet: use 'flows' or 'packets'");
+    assert_refused(&["metrics", "--enable_all"], "error: metrics are not implemented yet: use 'flows' or 'packets'");
 }

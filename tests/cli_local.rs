@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use cli_world::{Outcome, World};
 
 const STOPPING: &str = "stopping: waiting for the last flows, Ctrl-C again ends at once";
-const HURRYING: &str = "stopping at once, without the flows that the agent still holds";
+const HURRYING: &str = "stopping at once, without the flows that the agent has not sent yet";
 
 /// Checks one finished run. `{base}` in a line of `stderr` is the name of the files without their ending.
 #[track_caller]
@@ -165,7 +165,7 @@ fn a_port_in_use_starts_nothing() {
     let port = other.local_addr().unwrap().port();
     let world = World::new();
     let outcome = world.run(&["flows", "--local", &format!("--listen-port={port}")]);
-    let line = format!("error: port {port} of 127.0.0.1 is in use: choose another --listen-port, or leave it out");
+    let line = format!("error: port {port} of 127.0.0.1 is in use: choose another --listen-port, or omit it");
     assert_outcome(&world, &outcome, 1, "", &[&line]);
     assert_eq!(world.log(), [""; 0]);
 }
@@ -227,7 +227,7 @@ fn a_killed_agent_is_told_and_the_collector_ends_in_good_order() {
 fn a_killed_collector_is_told_and_its_json_is_closed() {
     let world = World::new().env("FAKE_COLLECTOR", "killed");
     let outcome = world.run(&["flows", "--local"]);
-    let repaired = "closed the JSON behind its last whole flow, 7 bytes cut off";
+    let repaired = "closed the JSON after its last complete flow, 7 bytes cut off";
     let line = "error: the collector was killed by signal 9 (SIGKILL) in the middle of the capture";
     assert_outcome(&world, &outcome, 1, "", &[repaired, FILES, line]);
     assert_eq!(world.events(), ["collector listens", "agent ready", "agent SIGTERM", "agent sent-last"]);

@@ -23,8 +23,8 @@ fn a_second_session_is_refused_and_harms_nobody() {
     assert_eq!(
         outcome.stderr,
         "error: netobserv-cli namespace already exists. Ensure someone else is not running another capture on this \
-         cluster. Else use 'oc netobserv cleanup' to remove the namespace first. It holds session 0badcafe of ann@laptop, \
-         since 2024-03-06T16:19:22Z; use -n for a namespace of your own\n"
+         cluster. Else use 'oc netobserv cleanup' to remove the namespace first. It contains session 0badcafe of ann@laptop, \
+         since 2024-03-06T16:19:22Z; use -n for another namespace\n"
     );
     assert_eq!(world.objects(), before);
     assert!(!world.calls().iter().any(|line| ["create", "apply", "delete", "run"].iter().any(|w| line.starts_with(w))));
@@ -51,12 +51,11 @@ fn a_namespace_of_something_else_is_left_alone() {
     let world = World::new().file("objects/namespace.netobserv-cli", "").file("answers/namespace", foreign);
     let world = world.file("session", "x").file("by", "y");
     let outcome = world.run(&["flows"]);
-    let line =
-        "error: netobserv-cli namespace already exists and was not made by this program: choose another one with -n\n";
+    let line = "error: netobserv-cli namespace already exists and was not created by this program: choose another one with -n\n";
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(1), line));
     let outcome = world.run(&["cleanup"]);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "nothing to clean up\n"));
-    assert_eq!(outcome.stderr, "namespace netobserv-cli was not made by this program: it is left as it is\n");
+    assert_eq!(outcome.stderr, "namespace netobserv-cli was not created by this program and is left unchanged\n");
     assert_eq!(world.objects(), ["namespace.netobserv-cli"]);
 }
 
@@ -66,7 +65,7 @@ fn what_a_dead_session_left_is_cleared_first() {
     let world = world.file("objects/namespace.netobserv-cli", "").file("pod/flow/t.json", "[]");
     let outcome = world.run(&["flows"]);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome:#?}");
-    assert!(outcome.stdout.contains("removing what session 0badcafe of ann@laptop has left in netobserv-cli\n"));
+    assert!(outcome.stdout.contains("removing what session 0badcafe of ann@laptop left in netobserv-cli\n"));
     assert!(world.path("output/flow/t.json").exists());
     assert_eq!(world.objects(), [""; 0]);
 }
@@ -85,7 +84,7 @@ fn a_session_in_its_setup_is_not_taken_for_a_dead_one() {
     let world = world.file("objects/daemonset.netobserv-cli", "");
     let outcome = plugin.outcome();
     assert_eq!(outcome.code, Some(1), "{outcome:#?}");
-    assert!(outcome.stderr.contains("It holds session 0badcafe of ann@laptop"), "{outcome:#?}");
+    assert!(outcome.stderr.contains("It contains session 0badcafe of ann@laptop"), "{outcome:#?}");
     assert_eq!(world.objects(), ["daemonset.netobserv-cli", "namespace.netobserv-cli"]);
 
     let world = begun();
@@ -110,8 +109,8 @@ fn a_session_that_died_in_its_setup_is_cleared_after_a_while() {
     let outcome = world.run(&["flows"]);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome:#?}");
     for line in [
-        "session 0badcafe of ann@laptop has just begun: looking whether it goes on\n",
-        "removing what session 0badcafe of ann@laptop has left in netobserv-cli\n",
+        "session 0badcafe of ann@laptop has just started: checking whether it continues\n",
+        "removing what session 0badcafe of ann@laptop left in netobserv-cli\n",
     ] {
         assert!(outcome.stdout.contains(line), "{outcome:#?}");
     }
@@ -125,8 +124,8 @@ fn cleanup_of_a_live_session_of_another_person_needs_force() {
     assert_eq!(outcome.code, Some(1));
     assert_eq!(
         outcome.stderr,
-        "error: namespace netobserv-cli is in use. It holds session 0badcafe of ann@laptop, since 2024-03-06T16:19:22Z; \
-         use --force to remove it all the same\n"
+        "error: namespace netobserv-cli is in use. It contains session 0badcafe of ann@laptop, since 2024-03-06T16:19:22Z; \
+         use --force to remove it anyway\n"
     );
     assert_eq!(world.objects().len(), 4);
     assert_eq!(world.run(&["cleanup", "--force"]).code, Some(0));

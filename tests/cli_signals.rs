@@ -85,7 +85,7 @@ fn a_second_signal_says_what_is_left() {
     let outcome = plugin.outcome();
     assert_eq!(outcome.code, Some(1), "{outcome:#?}");
     let start = "error: left in the cluster: the collector, cluster roles, namespace netobserv-cli; \
-                 'oc netobserv cleanup' removes it when the cluster answers. interrupted while trying to delete pod\n";
+                 'oc netobserv cleanup' removes it when the cluster responds. interrupted while trying to delete pod\n";
     assert_eq!(outcome.stderr, start);
     assert!(world.objects().contains(&"namespace.netobserv-cli".to_owned()));
 }
@@ -166,8 +166,8 @@ fn cleanup_asks_before_it_takes_a_live_session_away() {
     for (answer, left) in [("no\n", 2), ("yes\n", 0)] {
         let world = World::new().file("session", "0badcafe").file("by", "ann@laptop");
         let world = world.file("objects/namespace.netobserv-cli", "").file("objects/pod.collector", "");
-        let (seen, code) = world.run_on_terminal(&["cleanup"], &[("Remove it all the same? [yes/no] ", answer)]);
+        let (seen, code) = world.run_on_terminal(&["cleanup"], &[("Remove it anyway? [yes/no] ", answer)]);
         assert_eq!((code == 0, world.objects().len()), (left == 0, left), "{seen}");
-        assert!(seen.contains("It holds session 0badcafe of ann@laptop"), "{seen}");
+        assert!(seen.contains("It contains session 0badcafe of ann@laptop"), "{seen}");
     }
 }

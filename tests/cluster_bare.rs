@@ -21,7 +21,7 @@ fn a_capture_without_a_registry() {
     let plugin = capture(&shop, &["flows", "--max-time=6s", "--copy=true", &image, &programs]);
     let done = shop.browse_until_end(plugin);
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
-    let pods = done.stdout.lines().filter(|line| line.starts_with("handing our program over to ")).count();
+    let pods = done.stdout.lines().filter(|line| line.starts_with("copying our program to ")).count();
     assert!(pods > 0, "{done}");
     let flows = files(&shop).flows();
     let named = |flow: &&serde_json::Value| flow["SrcK8S_Name"] == "client-1" && flow["DstK8S_Name"] == "server-1";
@@ -42,17 +42,17 @@ fn wrong_programs_are_refused_before_the_cluster_is_asked() {
     for (words, said) in [
         (
             vec!["--programs=/etc/passwd"],
-            "--programs=/etc/passwd: this is not the image of the release: it is no tar archive\n",
+            "--programs=/etc/passwd: this is not the image of the release: it is not a tar archive\n",
         ),
         (vec!["--programs=/nowhere.oci.tar"], "No such file"),
-        (vec!["--registry=r.example.com"], "--no-registry does not go with --registry"),
-        (vec!["--yaml"], "--no-registry does not go with --yaml"),
+        (vec!["--registry=r.example.com"], "--no-registry cannot be combined with --registry"),
+        (vec!["--yaml"], "--no-registry cannot be combined with --yaml"),
     ] {
         let words: Vec<_> = ["flows", &image].into_iter().chain(words).collect();
         let done = shop.cluster.plugin(&words).finish();
         assert!(done.code() == 2 && done.stderr.contains(said), "{words:?}: {done}");
     }
     let alone = shop.cluster.plugin(&["flows", "--programs=/etc/passwd"]).finish();
-    assert!(alone.code() == 2 && alone.stderr.contains("--programs goes with --no-registry only"), "{alone}");
+    assert!(alone.code() == 2 && alone.stderr.contains("--programs requires --no-registry"), "{alone}");
     assert_eq!(shop.cluster.left_behind(), Vec::<String>::new());
 }

@@ -98,8 +98,7 @@ fn a_collector_whose_node_stops_is_reported_and_all_is_removed() {
     shop.cluster.miss(stopped);
     let done = plugin.wait(LONG);
     assert_eq!(done.code(), 1, "{done}");
-    let error =
-        "error: the collector does not answer any more: node node1 is not ready; what it had captured is out of reach";
+    let error = "error: the collector no longer responds: node node1 is not ready; what it captured is out of reach";
     assert_eq!(done.stderr.lines().last(), Some(error), "{done}");
     assert!(done.stderr.contains("pod collector: node node1 is not ready"), "{done}");
     assert_eq!(left_elsewhere(&shop, stopped), NOTHING, "{done}");
@@ -118,7 +117,10 @@ fn a_signal_ends_a_capture_on_a_stopped_node_and_cleanup_removes_it_once_the_nod
     let done = plugin.wait(LONG);
     assert_eq!(done.code(), 1, "{done}");
     assert!(done.stderr.contains("node node1 does not answer"), "{done}");
-    assert!(done.stderr.contains("left in the cluster: pod collector on node node1, which does not end"), "{done}");
+    assert!(
+        done.stderr.contains("left in the cluster: pod collector on node node1, which does not terminate"),
+        "{done}"
+    );
     let left = shop.cluster.left_behind();
     assert!(!left.iter().any(|left| left.starts_with("ClusterRole") || left.starts_with("DaemonSet")), "{left:?}");
     shop.cluster.miss(stopped);

@@ -87,7 +87,7 @@ fn options_stand_under_headings() {
         ("--enable_rtt", "What is captured"),
         ("--max-time", "Limits and output"),
         ("--output-dir", "Limits and output"),
-        ("--kubeconfig", "The cluster"),
+        ("--kubeconfig", "Access to the cluster"),
         ("--registry", "Images"),
         ("--no-registry", "Images"),
         ("--programs", "Images"),

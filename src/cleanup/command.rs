@@ -28,7 +28,7 @@ pub enum CommandError {
     #[error("cannot catch signals: {0}")]
     Signals(#[from] ctrlc::Error),
     /// It belongs to another person.
-    #[error("namespace {namespace} is in use. {holder}; use --force to remove it all the same")]
+    #[error("namespace {namespace} is in use. {holder}; use --force to remove it anyway")]
     InUse {
         /// The namespace.
         namespace: String,
@@ -49,7 +49,9 @@ pub fn cleanup(access: &Access, called_as: &OsStr) -> Result<(), CommandError> {
     let found: Option<Value> = oc.json(&Call::held_namespace(namespace, &user_and_host()))?;
     let holder = found.as_ref().and_then(Holder::of);
     match (&found, &holder) {
-        (Some(_), None) => warn(&format!("namespace {namespace} was not made by this program: it is left as it is")),
+        (Some(_), None) => {
+            warn(&format!("namespace {namespace} was not created by this program and is left unchanged"))
+        }
         (_, Some(holder)) => may_go(&oc, access, holder)?,
         (None, None) => {}
     }
@@ -84,7 +86,7 @@ fn may_go(oc: &Oc, access: &Access, holder: &Holder) -> Result<(), CommandError>
     if !holder.is_young(Utc::now()) && !holder.is_alive(oc, namespace)? {
         return Ok(());
     }
-    let question = format!("{}. Remove it all the same? [yes/no] ", holder.told());
+    let question = format!("{}. Remove it anyway? [yes/no] ", holder.told());
     if ask(&question, false, oc.wishes()) {
         return Ok(());
     }

@@ -28,12 +28,12 @@ pub(super) fn free(oc: &Oc, namespace: &str, session: &str, steps: Steps) -> Pod
     let mut all = Vec::new();
     for (pod, node) in &pods {
         let Some(trouble) = oc.node_trouble(node) else {
-            return Pods::Stuck(format!("pod {pod} on node {node}, which does not end"));
+            return Pods::Stuck(format!("pod {pod} on node {node}, which does not terminate"));
         };
         all.push(format!("pod {pod}: {trouble}"));
     }
     let all = all.join(", ");
-    warn(&format!("warning: {all}; what still runs there ends by itself, or when the node is back"));
+    warn(&format!("warning: {all}; anything still running there ends by itself, or when the node is back"));
     match oc.run(&Call::forget_pods(namespace, session)) {
         Ok(answer) => {
             steps.answer(&answer);

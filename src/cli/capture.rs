@@ -16,10 +16,10 @@ pub struct FlowsArgs {
     /// In a cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// Interfaces to watch, separated by commas: names, or /regular expressions/ [default: all]
+    /// Interfaces to capture, separated by commas: names or /regular expressions/ [default: all]
     #[arg(short = 'i', long, value_name = "LIST", allow_hyphen_values = true)]
     pub interfaces: Option<String>,
-    /// Interfaces to leave out, also where --interfaces names them [default: lo, unless named there]
+    /// Interfaces to exclude; takes precedence over --interfaces [default: lo, unless included there]
     #[arg(long = "exclude_interfaces", alias = "exclude-interfaces", value_name = "LIST", allow_hyphen_values = true)]
     pub exclude_interfaces: Option<String>,
     /// DNS: latency, response code and name of each query
@@ -31,44 +31,44 @@ pub struct FlowsArgs {
     /// Packets that the kernel dropped, and why
     #[arg(long = "enable_pkt_drop", aliases = ["enable-pkt-drop", "enable_pktdrop", "enable-pktdrop"], value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_pkt_drop: Option<String>,
-    /// DNS, round-trip times and drops; one of them can be switched off again with =false
+    /// DNS, round-trip times and drops; disable one of them with =false
     #[arg(long = "enable_all", alias = "enable-all", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_all: Option<String>,
-    /// Look at one packet in N [default: 1, every packet]
+    /// Capture one packet in N [default: 1, every packet]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub sampling: Option<String>,
     /// End after this time: 30s, 5m, 1h30m [default: 5m]
     #[arg(long = "max-time", alias = "max_time", value_name = "DURATION", allow_negative_numbers = true)]
     pub max_time: Option<String>,
-    /// End when the JSON file has this many bytes [default: 50000000]
+    /// End when the JSON file reaches this size [default: 50000000]
     #[arg(long = "max-bytes", alias = "max_bytes", value_name = "BYTES", allow_negative_numbers = true)]
     pub max_bytes: Option<String>,
-    /// How much the agent and the collector say: trace, debug, info, warn, error, fatal or panic [default: info]
+    /// Detail of the logs of agent and collector: trace, debug, info, warn, error, fatal or panic [default: info]
     #[arg(long = "log-level", alias = "log_level", value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// Folder for the files, made if missing [default: ./output]
+    /// Folder for the files, created if missing [default: ./output]
     #[arg(long = "output-dir", alias = "output_dir", value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
-    /// Keep only flows that this query matches; given again, those that any of them matches
+    /// Keep only flows that match this query; if repeated, flows that match any of them
     #[arg(long, aliases = ["regexes", "regex"], value_name = "QUERY", allow_hyphen_values = true, action = clap::ArgAction::Append)]
     pub query: Vec<String>,
-    /// Label addresses with the names of subnets; may be given several times
+    /// Label addresses with names of subnets; can be repeated
     #[arg(long, value_name = "NAME=CIDR[,CIDR]", allow_hyphen_values = true, action = clap::ArgAction::Append)]
     pub subnets: Vec<String>,
-    /// No screen: a line for each flow on standard output, all else on standard error; --headless is the same
+    /// No screen: one line per flow on standard output, everything else on standard error; same as --headless
     #[arg(long = "no-tui", aliases = ["no_tui", "headless"], value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub no_tui: Option<String>,
-    /// How these lines look: text, or json (one object a line); implies --no-tui
+    /// Format of these lines: text, or json (one object per line); implies --no-tui
     #[arg(short = 'o', long = "output", value_name = "FORMAT")]
     pub output: Option<String>,
-    /// Use this TCP port of 127.0.0.1 between agent and collector, with certificates so that no other user of this machine can
-    /// feed the capture [default: a private Unix socket]
+    /// TCP port on 127.0.0.1 between agent and collector, secured by certificates against other users of this machine
+    /// [default: a private Unix socket]
     #[arg(long = "listen-port", alias = "listen_port", value_name = "PORT", allow_negative_numbers = true)]
     pub listen_port: Option<String>,
-    /// Print what is started or called, with its values and its answers, and what the agent says
+    /// Print every program and call with its arguments and output, and the agent's log
     #[arg(short = 'v', long)]
     pub verbose: bool,
-    /// Print nothing but the flows or packets that -o or -w ask for, warnings and errors
+    /// Print only warnings and errors, and the flows or packets requested with -o or -w
     #[arg(short = 'q', long)]
     pub quiet: bool,
     /// The words behind the command.

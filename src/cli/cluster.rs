@@ -20,28 +20,28 @@ pub(super) const NOT_OF_PACKETS: [&str; 8] = [
 ];
 
 const CAPTURE: &str = "In a cluster";
-const ACCESS: &str = "The cluster, and how it is reached";
+const ACCESS: &str = "Access to the cluster";
 
 /// Which cluster, and how to talk to it.
 #[derive(Debug, Default, Clone, Args)]
 #[command(next_help_heading = ACCESS)]
 pub struct AccessArgs {
-    /// Namespace that is made for the capture [default: $NETOBSERV_NAMESPACE, or netobserv-cli]
+    /// Namespace of the capture [default: $NETOBSERV_NAMESPACE, or netobserv-cli]
     #[arg(short = 'n', long, value_name = "NAME", allow_hyphen_values = true)]
     pub namespace: Option<String>,
-    /// File with the credentials, for oc or kubectl
+    /// Kubeconfig file for oc or kubectl
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<OsString>,
-    /// Context of that file
+    /// Context in that file
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub context: Option<OsString>,
-    /// Longest time to wait for the cluster at each step [default: 10m]
+    /// Maximum time to wait for the cluster at each step [default: 10m]
     #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
     pub timeout: Option<String>,
-    /// Print the calls of oc or kubectl, and make none
+    /// Print the calls of oc or kubectl without making them
     #[arg(long = "dry-run", alias = "dry_run", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub dry_run: Option<String>,
-    /// Ask nothing, also where something belongs to another person
+    /// Skip confirmation, even for another user's capture
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub force: Option<String>,
 }
@@ -53,13 +53,13 @@ pub struct CommandArgs {
     /// The cluster.
     #[command(flatten)]
     pub access: AccessArgs,
-    /// Folder for the files, made if missing [default: ./output]
+    /// Folder for the files, created if missing [default: ./output]
     #[arg(long = "output-dir", alias = "output_dir", value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
-    /// Print each call of oc or kubectl, and its answer
+    /// Print each call of oc or kubectl and its output
     #[arg(short = 'v', long)]
     pub verbose: bool,
-    /// Print nothing but warnings and errors
+    /// Print only warnings and errors
     #[arg(short = 'q', long)]
     pub quiet: bool,
 }
@@ -68,7 +68,7 @@ pub struct CommandArgs {
 #[derive(Debug, Default, Clone, Args)]
 #[command(next_help_heading = CAPTURE)]
 pub struct ClusterArgs {
-    /// Return at once; see follow, stop, copy and cleanup
+    /// Run in the background; see follow, stop, copy and cleanup
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub background: Option<String>,
     /// Copy the files to this machine at the end: true, false or prompt [default: prompt, true without a terminal]
@@ -77,49 +77,49 @@ pub struct ClusterArgs {
     /// Capture only on nodes with this label
     #[arg(long = "node-selector", alias = "node_selector", value_name = "KEY:VALUE", allow_hyphen_values = true)]
     pub node_selector: Option<String>,
-    /// Label addresses with the subnets that OpenShift knows: Machines, Pods, Services
+    /// Label addresses with the subnets known to OpenShift: Machines, Pods, Services
     #[arg(long = "get-subnets", alias = "get_subnets", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub get_subnets: Option<String>,
-    /// Keep flows of the capture itself too: of agents to the collector, and of the collector to the API server
+    /// Include the capture's own flows: agents to collector, and collector to API server
     #[arg(long = "own-traffic", alias = "own_traffic", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub own_traffic: Option<String>,
-    /// Run the agents as privileged containers [default: only where a feature needs it, and none does]
+    /// Run the agents as privileged containers [default: only if a feature needs it; none does]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub privileged: Option<String>,
-    /// Write the objects as YAML instead of making them: into a file of the output folder, or with =- to standard output
+    /// Write the objects as YAML instead of creating them: to a file in the output folder, or with =- to standard output
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub yaml: Option<String>,
-    /// Longest time that files of a capture nobody looks after wait for a copy [default: 1h]
+    /// How long an unattended capture keeps its files [default: 1h]
     #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
     pub keep: Option<String>,
-    /// How long the capture goes on when this terminal is gone, and an agent without the collector [default: 1m]
+    /// How long the capture continues without this terminal, and an agent without the collector [default: 1m]
     #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
     pub lease: Option<String>,
     /// Where the images come from.
     #[command(flatten)]
     pub sources: SourceArgs,
-    /// Take this image, which is on the nodes already and has a shell, and hand our programs over to it
+    /// Use this image, which the nodes already have and which contains a shell, and copy our programs into its pods
     #[arg(long = "no-registry", alias = "no_registry", value_name = "IMAGE")]
     pub no_registry: Option<String>,
-    /// The programs for --no-registry: the release's netobserv-cli-VERSION.oci.tar [default: beside this program]
+    /// The programs for --no-registry: the release's netobserv-cli-VERSION.oci.tar [default: next to this program]
     #[arg(long, value_name = "FILE")]
     pub programs: Option<PathBuf>,
-    /// Always, IfNotPresent or Never [default: IfNotPresent for a version or a digest, else Always]
+    /// Always, IfNotPresent or Never [default: IfNotPresent for a version or a digest, otherwise Always]
     #[arg(long = "image-pull-policy", aliases = ["image_pull_policy", "pull-policy"], value_name = "POLICY")]
     pub image_pull_policy: Option<String>,
-    /// Credentials of the registry: a file such as ~/.docker/config.json
+    /// Credentials for the registry: a file such as ~/.docker/config.json
     #[arg(long = "pull-secret", alias = "pull_secret", value_name = "FILE")]
     pub pull_secret: Option<String>,
-    /// Not there yet
+    /// Not implemented yet
     #[arg(long = "enable_ipsec", alias = "enable-ipsec", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_ipsec: Option<String>,
-    /// Not there yet
+    /// Not implemented yet
     #[arg(long = "enable_network_events", alias = "enable-network-events", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_network_events: Option<String>,
-    /// Not there yet
+    /// Not implemented yet
     #[arg(long = "enable_pkt_translation", alias = "enable-pkt-translation", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_pkt_translation: Option<String>,
-    /// Not there yet
+    /// Not implemented yet
     #[arg(long = "enable_udn_mapping", alias = "enable-udn-mapping", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_udn_mapping: Option<String>,
     /// Of metrics

@@ -17,21 +17,21 @@ Examples:
   oc netobserv flows --enable_dns --enable_rtt --enable_pkt_drop --peer_ip=10.128.0.7
   oc netobserv flows --protocol=TCP --port=8080 or --protocol=UDP
   oc netobserv flows --node-selector=kubernetes.io/os:linux --background --max-time=1h
-  oc netobserv flows --dry-run                      print the calls of oc, make none
-  oc-netobserv flows --local                        this machine, the same
+  oc netobserv flows --dry-run                      print the calls of oc without making them
+  oc-netobserv flows --local                        the same on this machine
   oc-netobserv flows --local --interfaces=/^veth/ --exclude_interfaces=veth0,lo --max-time=30s
   oc-netobserv flows --local --sampling=50 --max-bytes=1000000 --output-dir=/tmp/capture
   oc-netobserv flows --local --action=Reject --cidr=10.0.0.0/8 or --tcp_flags=RST
   oc-netobserv flows --local --listen-port=9999     over TCP on 127.0.0.1
 
-Ctrl-C ends a capture after the last flows have been written. Then, for instance:
+Ctrl-C ends a capture after the last flows are written. Then, for example:
   sqlite3 ./output/flow/TIME.db 'SELECT SrcAddr, DstAddr, sum(Bytes) FROM flow GROUP BY 1, 2'
 
-In a cluster it needs what 'oc netobserv flows --dry-run' shows. With --local it needs root, or
-the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and a kernel with BTF.";
+In a cluster it needs permission for what 'oc netobserv flows --dry-run' shows. With --local it
+needs root, or the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and a kernel with BTF.";
 
 pub(super) const PACKETS: &str = "\
-At least one filter is needed, to keep the load of the nodes low. Options are written
+At least one filter is required, to limit the load on the nodes. Options are written
 --name=value or --name value.
 
 Examples:
@@ -50,54 +50,53 @@ pub(super) const OTHERS: [(&str, &str); 9] = [
         "\
 Examples:
   oc netobserv follow
-  oc netobserv follow -n my-capture                 of the capture in that namespace",
+  oc netobserv follow -n my-capture                 the capture in that namespace",
     ),
     (
         "stop",
         "\
 Examples:
-  oc netobserv stop                                 then: oc netobserv copy
+  oc netobserv stop                                 followed by: oc netobserv copy
   oc netobserv stop -n my-capture",
     ),
     (
         "copy",
         "\
 Examples:
-  oc netobserv copy                                 into ./output; takes up a transfer that broke
+  oc netobserv copy                                 into ./output; resumes an interrupted transfer
   oc netobserv copy --output-dir=/tmp/capture",
     ),
     (
         "cleanup",
         "\
 Examples:
-  oc netobserv cleanup                              from any machine that reaches the cluster
-  oc netobserv cleanup --dry-run                    print the calls of oc, make none",
+  oc netobserv cleanup                              from any machine that can reach the cluster
+  oc netobserv cleanup --dry-run                    print the calls of oc without making them",
     ),
     (
         "doctor",
         "\
 Examples:
   oc-netobserv doctor --local                       exit code 1 if flows cannot be captured
-  oc-netobserv doctor --local -v                    how the agent is started",
+  oc-netobserv doctor --local -v                    print how the agent is started",
     ),
     (
         "images",
         "\
 Examples:
-  oc netobserv images                               one reference a line, to pull or to scan
+  oc netobserv images                               one reference per line, to pull or scan
   oc netobserv images -o mirror --registry=registry.example.com:5000 > mapping
-  oc image mirror --filename=mapping                ... copies them there
+  oc image mirror --filename=mapping                copy them there
   oc netobserv images -o idms --registry=registry.example.com:5000 | oc apply -f -
 
-A capture takes them from there with the same --registry, or with NETOBSERV_REGISTRY in the
-environment.",
+A capture pulls them from there with the same --registry, or with NETOBSERV_REGISTRY set.",
     ),
     (
         "version",
         "\
 Examples:
   oc netobserv version                              one line, for scripts
-  oc netobserv version -v                           the images of a capture below it",
+  oc netobserv version -v                           followed by the images of a capture",
     ),
     (
         "completion",

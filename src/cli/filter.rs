@@ -39,14 +39,14 @@ impl FilterArgs {
     }
 }
 
-const HEADING: &str = "Filter rules (an option belongs to the rule it stands in; the first rule that matches decides)";
+const HEADING: &str = "Filter rules (an option belongs to the rule it appears in; the first rule that matches decides)";
 const OR: &str = "or";
 
 /// Name, what its value is called, and what it does.
 const OPTIONS: [(&str, &str, &str); 20] = [
-    ("action", "ACTION", "What becomes of packets that match: Accept or Reject [default: Accept]"),
+    ("action", "ACTION", "Accept or Reject packets that match [default: Accept]"),
     ("protocol", "NAME", "TCP, UDP, SCTP, ICMP or ICMPv6"),
-    ("direction", "DIRECTION", "Ingress or Egress, as the interface sees it"),
+    ("direction", "DIRECTION", "Ingress or Egress, from the interface's point of view"),
     ("cidr", "CIDR", "Packets from or to this network: 10.0.0.0/8, fd00::/8"),
     ("peer_ip", "IP", "The address at the other end of those packets"),
     ("peer_cidr", "CIDR", "The network at the other end of those packets"),
@@ -62,7 +62,7 @@ const OPTIONS: [(&str, &str, &str); 20] = [
     ("icmp_type", "N", "ICMP type, 0 to 255"),
     ("icmp_code", "N", "ICMP code, 0 to 255"),
     ("tcp_flags", "FLAGS", "SYN, SYN-ACK, ACK, FIN, FIN-ACK, RST, RST-ACK, PSH, URG, ECE or CWR"),
-    ("sample", "N", "Keep one in N of the packets that match, instead of --sampling"),
+    ("sample", "N", "Keep one in N packets that match, instead of --sampling"),
     ("drops", SWITCH, "Only packets that the kernel dropped; implies --enable_pkt_drop"),
 ];
 const SWITCH: &str = "BOOL";
@@ -73,7 +73,7 @@ impl clap::Args for FilterArgs {
         // The original's old switch; rules are on when there are some.
         let old = option("enable_filter", SWITCH).hide(true);
         let or = Arg::new(OR).value_name(OR).num_args(0..).action(ArgAction::Append);
-        command.args(options).arg(old).arg(or.help("Begins another rule").help_heading(HEADING))
+        command.args(options).arg(old).arg(or.help("Starts another rule").help_heading(HEADING))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -6,7 +6,7 @@ use clap::Args;
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
 pub struct ImagesArgs {
-    /// How the list looks: text, json, mirror (for oc image mirror) or idms (YAML for OpenShift) [default: text]
+    /// Format of the list: text, json, mirror (for oc image mirror) or idms (YAML for OpenShift) [default: text]
     #[arg(short = 'o', long = "output", value_name = "FORMAT")]
     pub output: Option<String>,
     /// Which images they are.
@@ -18,7 +18,7 @@ pub struct ImagesArgs {
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
 pub struct VersionArgs {
-    /// Print the images of a capture as well
+    /// Also print the images of a capture
     #[arg(short = 'v', long)]
     pub verbose: bool,
     /// Which images they are.
@@ -35,7 +35,7 @@ pub struct SourceArgs {
     /// Image of the agents [default: $NETOBSERV_AGENT_IMAGE, or the one of this version]
     #[arg(long = "agent-image", alias = "agent_image", value_name = "IMAGE")]
     pub agent_image: Option<String>,
-    /// Take the images of this version from this mirror of ghcr.io [default: $NETOBSERV_REGISTRY]
+    /// Pull the images of this version from this mirror of ghcr.io [default: $NETOBSERV_REGISTRY]
     #[arg(long, value_name = "HOST[/PATH]")]
     pub registry: Option<String>,
 }

@@ -9,28 +9,28 @@ pub struct PacketArgs {
     /// Capture all packets, without any filter
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub all: Option<String>,
-    /// Bytes of each packet that are kept [default: whole packets]
+    /// Bytes to keep of each packet [default: whole packets]
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     pub snaplen: Option<String>,
-    /// Where comments stand: every packet, the first of a flow, or none [default: flow]
+    /// Packets with comments: every, flow (the first of a flow) or none [default: flow]
     #[arg(long, value_name = "WHERE")]
     pub comments: Option<String>,
-    /// Copies of a packet that crosses several interfaces: first, or all of them [default: first]
+    /// Which copies to keep of a packet that crosses several interfaces: first or all [default: first]
     #[arg(long, value_name = "WHICH")]
     pub sightings: Option<String>,
-    /// Format of the files: pcapng, or pcap for programs that read no other [default: pcapng]
+    /// Format of the files: pcapng, or pcap for programs that need it [default: pcapng]
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
-    /// Write to standard output while capturing, and into no file: -w - | wireshark -k -i -
+    /// Write to standard output while capturing, and to no file: -w - | wireshark -k -i -
     #[arg(short = 'w', long, value_name = "-", allow_hyphen_values = true)]
     pub write: Option<String>,
-    /// Secrets of TLS connections, as SSLKEYLOGFILE makes them, to be put into the file; on a cluster also NS/POD:/PATH
+    /// File with TLS secrets, as written for SSLKEYLOGFILE, to include; in a cluster also NS/POD:/PATH
     #[arg(long = "tls-keylog", alias = "tls_keylog", value_name = "FILE")]
     pub tls_keylog: Option<String>,
-    /// Begin another file when one has this many bytes
+    /// Start another file when one reaches this size in bytes
     #[arg(long = "max-file-size", alias = "max_file_size", value_name = "BYTES", allow_negative_numbers = true)]
     pub max_file_size: Option<String>,
-    /// Keep this many of these files, the youngest [default: all]
+    /// Keep only this many files, the newest [default: all]
     #[arg(long = "max-files", alias = "max_files", value_name = "N", allow_negative_numbers = true)]
     pub max_files: Option<String>,
 }

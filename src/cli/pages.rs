@@ -10,7 +10,7 @@ const CAPTURED: &str = "What is captured";
 const OUTPUT: &str = "Limits and output";
 const CLUSTER: &str = "In a cluster";
 const IMAGES: &str = "Images";
-const ACCESS: &str = "The cluster, and how it is reached";
+const ACCESS: &str = "Access to the cluster";
 const LOCAL: &str = "On this machine";
 
 /// The headings in their order, and the options below each. Filter rules have a heading of their own, at the end.
@@ -78,9 +78,9 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 6] = [
 ];
 /// What an option does there, where that is not what it does for flows.
 const OF_PACKETS: [(&str, &str); 3] = [
-    ("enable_all", "All features that packets have: --enable_pkt_drop"),
-    ("max-bytes", "End when this many bytes have been written [default: 50000000]"),
-    ("no-tui", "No screen: a line about the progress each second"),
+    ("enable_all", "All features of packets: --enable_pkt_drop"),
+    ("max-bytes", "End when this many bytes are written [default: 50000000]"),
+    ("no-tui", "No screen: one line of progress per second"),
 ];
 
 /// Commands with the options of a cluster.

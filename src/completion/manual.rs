@@ -6,22 +6,22 @@ use clap::Command;
 use clap::builder::Resettable;
 
 const EXIT_STATUS: [(&str, &str); 4] = [
-    ("0", "Success; also where the reader of standard output has seen enough and left."),
-    ("1", "A failure; the reason is on standard error. With doctor: flows cannot be captured here."),
+    ("0", "Success, or the reader of standard output closed it."),
+    ("1", "Failure; standard error has the reason. With doctor: flows cannot be captured on this machine."),
     ("2", "The command line or a value is wrong. Nothing was started."),
-    ("other", "On a cluster, the exit status of a capture that failed there, such as 137."),
+    ("other", "In a cluster, the exit status of a capture that failed there, such as 137."),
 ];
 
 const ENVIRONMENT: [(&str, &str); 10] = [
-    ("NETOBSERV_NAMESPACE", "Used where --namespace is not given."),
-    ("NETOBSERV_COLLECTOR_IMAGE", "Used where --collector-image is not given."),
-    ("NETOBSERV_AGENT_IMAGE", "Used where --agent-image is not given."),
-    ("NETOBSERV_REGISTRY", "Used where --registry is not given."),
-    ("NETOBSERV_K8S_CLI", "The program to reach the cluster with, instead of oc or kubectl in PATH."),
-    ("NETOBSERV_AGENT_BIN", "The agent of captures with --local, instead of the one in the folder of this program."),
-    ("NETOBSERV_COLLECTOR_BIN", "The same for their collector."),
+    ("NETOBSERV_NAMESPACE", "Used without --namespace."),
+    ("NETOBSERV_COLLECTOR_IMAGE", "Used without --collector-image."),
+    ("NETOBSERV_AGENT_IMAGE", "Used without --agent-image."),
+    ("NETOBSERV_REGISTRY", "Used without --registry."),
+    ("NETOBSERV_K8S_CLI", "The program for accessing the cluster, instead of oc or kubectl in PATH."),
+    ("NETOBSERV_AGENT_BIN", "The agent for captures with --local, instead of the one in this program's folder."),
+    ("NETOBSERV_COLLECTOR_BIN", "The collector for captures with --local."),
     ("NO_COLOR", "No colors, if it is set and not empty."),
-    ("TERM", "If it is dumb, or empty, there is no screen and no escape sequence."),
+    ("TERM", "If it is dumb or empty, there is no screen and no escape sequences."),
     ("LC_ALL, LC_CTYPE, LANG", "Whether the screen may use more than ASCII."),
 ];
 
@@ -31,7 +31,7 @@ const FILES: [(&str, &str); 4] = [
     ("./output/pcap/TIME.pcapng", "The packets of a capture."),
     (
         "netobserv-cli-VERSION.oci.tar",
-        "The programs for --no-registry; looked for in the folder of this program, unless --programs names the file.",
+        "The programs for --no-registry; expected in this program's folder, unless --programs names the file.",
     ),
 ];
 

@@ -121,7 +121,7 @@ pub(super) fn append(mut stream: File, part: &mut File, most: u64) -> io::Result
         part.write_all(&block[..good])?;
         came += good as u64;
         if good < read {
-            return Ok((came, Some("more came than there is".to_owned())));
+            return Ok((came, Some("more data arrived than the file has".to_owned())));
         }
     }
 }

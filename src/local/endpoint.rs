@@ -26,13 +26,13 @@ const LONGEST_SOCKET_PATH: usize = 107;
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// Another program listens there.
-    #[error("port {port} of 127.0.0.1 is in use: choose another --listen-port, or leave it out")]
+    #[error("port {port} of 127.0.0.1 is in use: choose another --listen-port, or omit it")]
     InUse {
         /// The port.
         port: NonZeroU16,
     },
     /// The port cannot be had for another reason.
-    #[error("cannot listen on port {port} of 127.0.0.1: {source}; choose another --listen-port, or leave it out")]
+    #[error("cannot listen on port {port} of 127.0.0.1: {source}; choose another --listen-port, or omit it")]
     Port {
         /// The port.
         port: NonZeroU16,
@@ -48,10 +48,10 @@ pub enum EndpointError {
         source: io::Error,
     },
     /// There are no certificates.
-    #[error("cannot make certificates for the port: {0}; leave --listen-port out to use a socket")]
+    #[error("cannot make certificates for the port: {0}; omit --listen-port to use a socket")]
     Certificates(#[from] rcgen::Error),
     /// The place for the socket has too long a name.
-    #[error("{} is too long a name for a socket: set TMPDIR to a shorter folder, or use --listen-port", .0.display())]
+    #[error("{} is too long for the name of a socket: set TMPDIR to a shorter folder, or use --listen-port", .0.display())]
     TooLong(PathBuf),
 }
 
@@ -182,7 +182,7 @@ mod tests {
         let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = NonZeroU16::new(other.local_addr().unwrap().port()).unwrap();
         let error = Endpoint::open(Some(port), Duration::ZERO).unwrap_err().to_string();
-        assert_eq!(error, format!("port {port} of 127.0.0.1 is in use: choose another --listen-port, or leave it out"));
+        assert_eq!(error, format!("port {port} of 127.0.0.1 is in use: choose another --listen-port, or omit it"));
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl Session {
 
     /// Tells the children once more, which makes the collector write and end at once; then kills what is left.
     fn hurry(&mut self) {
-        say("stopping at once, without the flows that the agent still holds");
+        say("stopping at once, without the flows that the agent has not sent yet");
         let all = [Who::Agent, Who::Collector];
         for who in all {
             if let Some(member) = self.running(who) {

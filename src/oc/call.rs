@@ -13,8 +13,8 @@ pub(crate) const COLLECTOR: &str = "collector";
 /// The collector's program in its image.
 pub(crate) const PROGRAM: &str = "/network-observability-cli";
 
-const SEE_POD: &str = "'oc describe pod collector' in that namespace tells more";
-const TRY_AGAIN: &str = "try 'cleanup' again when the cluster answers";
+const SEE_POD: &str = "'oc describe pod collector' in that namespace has details";
+const TRY_AGAIN: &str = "run 'cleanup' again when the cluster responds";
 const NEEDS_SHELL: &str = "the image of --no-registry needs sh, cat, chmod, mv, sleep, uname and wc";
 /// Some 20 MB over a slow line.
 const LONGEST_HANDOVER: Duration = Duration::from_secs(300);
@@ -123,7 +123,7 @@ impl Call {
     /// What a session has running in its namespace.
     pub(crate) fn workload(namespace: &str) -> Self {
         let args = ["get", "daemonset,pod", "-n", namespace, "-l", "app=netobserv-cli", "-o", "json"];
-        Self::new(format!("look at the pods in namespace {namespace}"), args)
+        Self::new(format!("list the pods in namespace {namespace}"), args)
     }
 
     /// Nodes with a label.
@@ -136,13 +136,13 @@ impl Call {
     pub(crate) fn node_states() -> Self {
         let path =
             r#"jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}"#;
-        Self::new("find out which nodes are ready", ["get", "nodes", "-o", path])
+        Self::new("check which nodes are ready", ["get", "nodes", "-o", path])
     }
 
     /// A node, if there is one.
     pub(crate) fn node(node: &str) -> Self {
         let args = ["get", "node", node, "--ignore-not-found=true", "-o", "json"];
-        Self::new(format!("look at node {node}"), args)
+        Self::new(format!("read node {node}"), args)
     }
 
     /// What OpenShift was installed with.
@@ -225,13 +225,13 @@ impl Call {
     /// The machine that a waiting pod runs on, as `uname -m` calls it.
     pub(crate) fn machine(namespace: &str, pod: &str, container: &str) -> Self {
         let words = ["exec", "-n", namespace, pod, "-c", container, "--", "uname", "-m"];
-        Self::new(format!("ask pod {pod} for its machine"), words).advice(NEEDS_SHELL)
+        Self::new(format!("ask pod {pod} for its architecture"), words).advice(NEEDS_SHELL)
     }
 
     /// Writes a program into a waiting pod; `script` reads it from its standard input.
     pub(crate) fn hand_over(namespace: &str, pod: &str, container: &str, script: &[String], program: &[u8]) -> Self {
         let words = ["exec", "-i", "-n", namespace, pod, "-c", container, "--"].map(str::to_owned);
-        let call = Self::new(format!("hand our program to pod {pod}"), words.into_iter().chain(script.iter().cloned()));
+        let call = Self::new(format!("copy our program to pod {pod}"), words.into_iter().chain(script.iter().cloned()));
         Self { input: Some(program.to_vec()), ..call }.note("the program").advice(NEEDS_SHELL).limit(LONGEST_HANDOVER)
     }
 
@@ -268,7 +268,7 @@ impl Call {
     /// Hands whole lines of a key log to the capture.
     pub(crate) fn add_secrets(namespace: &str, lines: Vec<u8>) -> Self {
         let words = ["exec", "-i", "-n", namespace, COLLECTOR, "--", PROGRAM, "keylog"];
-        let call = Self::new("hand secrets to the collector", words).note("secrets of TLS connections, as they come");
+        let call = Self::new("pass secrets to the collector", words).note("secrets of TLS connections, as they arrive");
         Self { input: Some(lines), ..call }
     }
 
@@ -287,7 +287,7 @@ impl Call {
 
     /// Asks the capture to write what it has and to end, and waits for that.
     pub(crate) fn finish(namespace: &str, time: Duration) -> Self {
-        Self::collector("end the capture in good order", namespace, &["finish"]).limit(time).canned("{}")
+        Self::collector("finish the capture", namespace, &["finish"]).limit(time).canned("{}")
     }
 
     /// The log of the collector, as it comes.
@@ -308,7 +308,7 @@ impl Call {
         let label = format!("{SESSION}={session}");
         let args =
             ["delete", "pod", "-n", namespace, "-l", &label, "--ignore-not-found=true", "--force", "--grace-period=0"];
-        Self::new("remove pods whose nodes do not answer", args).advice(TRY_AGAIN)
+        Self::new("remove pods whose nodes do not respond", args).advice(TRY_AGAIN)
     }
 
     /// Removes what carries the label of a session.

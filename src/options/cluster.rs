@@ -140,12 +140,12 @@ impl Settings {
         let lease = lease(cluster.lease.as_deref().unwrap_or(DEFAULT_LEASE))?;
         let keylog = capture.packets.as_ref().and_then(|packets| packets.keylog.clone());
         if let Some(typed) = words.packets.tls_keylog.as_deref().filter(|_| background || cluster.yaml.is_some()) {
-            let how = "it without --background and --yaml: it is read by this program while that runs";
+            let how = "it without --background and --yaml: this program reads the file during the capture";
             return Err(not_allowed("tls-keylog", typed, how));
         }
         let own_traffic = switch("own-traffic", cluster.own_traffic.as_deref(), false)?;
         if let Some(typed) = cluster.own_traffic.as_deref().filter(|_| kind == Kind::Packets) {
-            return Err(not_allowed("own-traffic", typed, "it with flows: packets are chosen by filters"));
+            return Err(not_allowed("own-traffic", typed, "it with flows: packets are selected by filters"));
         }
         let mut collector_args = collector_args(&capture, (!background).then_some(lease));
         collector_args.extend(own_traffic.then(|| "--own-traffic".to_owned()));
@@ -209,7 +209,7 @@ pub(super) fn environment(name: &str) -> Option<String> {
 
 /// A DNS label, as Kubernetes wants it.
 fn checked_namespace(name: String) -> Result<String, OptionError> {
-    const ALLOWED: &str = "up to 63 small letters, digits and '-', with a letter or digit at both ends";
+    const ALLOWED: &str = "up to 63 lowercase letters, digits and '-', with a letter or digit at both ends";
     if is_label(&name, 63, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
         return Ok(name);
     }
@@ -225,12 +225,12 @@ fn is_label(text: &str, longest: usize, allowed: impl Fn(char) -> bool) -> bool 
 
 fn time(option: &'static str, text: &str) -> Result<Duration, OptionError> {
     let time = duration::parse(text).ok().filter(|time| !time.is_zero());
-    time.ok_or_else(|| not_allowed(option, text, "a time of more than zero such as 30s, 5m or 1h30m"))
+    time.ok_or_else(|| not_allowed(option, text, "a duration above zero such as 30s, 5m or 1h30m"))
 }
 
 fn lease(text: &str) -> Result<Duration, OptionError> {
     let lease = duration::parse(text).ok().filter(|lease| *lease >= SHORTEST_LEASE);
-    lease.ok_or_else(|| not_allowed("lease", text, "a time of at least 4s such as 30s or 10m"))
+    lease.ok_or_else(|| not_allowed("lease", text, "a duration of at least 4s such as 30s or 10m"))
 }
 
 fn copy(text: Option<&str>) -> Result<CopyChoice, OptionError> {
@@ -329,7 +329,7 @@ mod tests {
         assert!(settings.agent_env.contains(&("COLLECTOR_LOST_TIMEOUT".into(), "600s".into())));
         assert_eq!(
             refused(&["flows", "--lease=3s"]),
-            "--lease=3s is not valid: use a time of at least 4s such as 30s or 10m"
+            "--lease=3s is not valid: use a duration of at least 4s such as 30s or 10m"
         );
     }
 
@@ -361,11 +361,11 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said() {
-        assert_eq!(refused(&["flows", "--enable_ipsec"]), "--enable_ipsec is not there yet: leave it out");
+        assert_eq!(refused(&["flows", "--enable_ipsec"]), "--enable_ipsec is not implemented yet: omit it");
         assert!(settings(&["flows", "--enable_ipsec=false"]).is_ok());
         assert_eq!(refused(&["flows", "--include_list=a"]), "--include_list is invalid option for flows");
-        assert!(refused(&["flows", "--listen-port=99"]).contains("--local only"));
-        assert!(refused(&["packets", "tcp,80", "--query=Bytes>1"]).contains("--query goes with flows only"));
+        assert!(refused(&["flows", "--listen-port=99"]).contains("requires --local"));
+        assert!(refused(&["packets", "tcp,80", "--query=Bytes>1"]).contains("--query works with flows only"));
     }
 
     #[test]
@@ -392,7 +392,7 @@ mod tests {
                 "--image-pull-policy=Alway",
                 "--image-pull-policy=Alway is not valid: use Always, IfNotPresent or Never; did you mean Always?",
             ),
-            ("--timeout=0", "--timeout=0 is not valid: use a time of more than zero such as 30s, 5m or 1h30m"),
+            ("--timeout=0", "--timeout=0 is not valid: use a duration above zero such as 30s, 5m or 1h30m"),
             (
                 "--subnets=Pods=10.0.0.0",
                 "--subnets=Pods=10.0.0.0 is not valid: use a name and its networks, such as Pods=10.128.0.0/14,fd01::/48",

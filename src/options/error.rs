@@ -36,7 +36,7 @@ pub enum OptionError {
         command: &'static str,
     },
     /// A feature of the original that is not built yet.
-    #[error("--{0} is not there yet: leave it out")]
+    #[error("--{0} is not implemented yet: omit it")]
     NotThere(&'static str),
     /// All packets of all nodes.
     #[error(
@@ -46,10 +46,10 @@ pub enum OptionError {
     )]
     NoFilter,
     /// A query of packets.
-    #[error("--query goes with flows only, as yet: packets are chosen by filters, such as --protocol=TCP --port=80")]
+    #[error("--query works with flows only for now: select packets with filters, such as --protocol=TCP --port=80")]
     FlowsOnlyYet,
     /// An option that means nothing without another.
-    #[error("--{option} goes with --{other} only")]
+    #[error("--{option} requires --{other}")]
     Needs {
         /// Name without dashes.
         option: &'static str,
@@ -57,7 +57,7 @@ pub enum OptionError {
         other: &'static str,
     },
     /// Two options that contradict each other.
-    #[error("--{option} does not go with --{other}: leave one of them out")]
+    #[error("--{option} cannot be combined with --{other}: omit one of them")]
     Excludes {
         /// Name without dashes.
         option: &'static str,
@@ -65,13 +65,13 @@ pub enum OptionError {
         other: &'static str,
     },
     /// An option that makes sense in a cluster only.
-    #[error("--{0} goes with a cluster only: leave it out, or leave out --local")]
+    #[error("--{0} applies to a cluster only: omit it, or omit --local")]
     ClusterOnly(&'static str),
     /// An option that makes sense on the machine itself only.
-    #[error("--{0} goes with --local only: in a cluster the collector is reached through its service")]
+    #[error("--{0} requires --local: in a cluster agents reach the collector through its service")]
     LocalOnly(&'static str),
     /// Nodes of a cluster cannot be examined yet.
-    #[error("doctor looks at a Linux machine only, and not at a cluster: use --local there")]
+    #[error("doctor checks a Linux machine, not a cluster: use --local there")]
     DoctorNeedsLocal,
     /// A query that is none, with the place that is wrong.
     #[error("--query: {0}")]
@@ -83,7 +83,7 @@ pub enum OptionError {
     #[error("-o {0} needs the registry to mirror to: use --registry=HOST[/PATH] as well")]
     NoMirror(&'static str),
     /// The command does not exist yet.
-    #[error("metrics are not there yet: use 'flows' or 'packets'")]
+    #[error("metrics are not implemented yet: use 'flows' or 'packets'")]
     Metrics,
     /// A file that an option names cannot be read.
     #[error("--{option}={value}: {reason}")]

@@ -49,7 +49,7 @@ pub(super) fn rules(words: &[FilterWord]) -> Result<Rules, OptionError> {
             // Bare words are taken apart where the words are read.
             FilterWord::Or | FilterWord::Bare(_) => rules.push(Rule::default()),
             FilterWord::Option("enable_filter", value) => drop(switch("enable_filter", Some(value), true)?),
-            FilterWord::Option(option, value) => rules.last_mut().expect("one rule at least").set(option, value)?,
+            FilterWord::Option(option, value) => rules.last_mut().expect("at least one rule").set(option, value)?,
         }
     }
     if rules.len() == 1 && rules[0].0.is_empty() {

@@ -32,8 +32,8 @@ fn check_item(item: &str) -> Result<(), String> {
     }
     match item {
         "" => Err("an item is empty".to_owned()),
-        _ if item.contains('/') => Err(format!("'{item}' has a / inside")),
-        _ if item.contains(char::is_whitespace) => Err(format!("'{item}' has a blank inside")),
+        _ if item.contains('/') => Err(format!("'{item}' contains a /")),
+        _ if item.contains(char::is_whitespace) => Err(format!("'{item}' contains a space")),
         _ => Ok(()),
     }
 }
@@ -41,7 +41,7 @@ fn check_item(item: &str) -> Result<(), String> {
 /// `pattern` is `item` without its first slash.
 fn check_pattern(item: &str, pattern: &str) -> Result<(), String> {
     match pattern.strip_suffix('/') {
-        None => Err(format!("'{item}' begins with / and does not end with it")),
+        None => Err(format!("'{item}' starts with / but does not end with it")),
         Some("") => Err(format!("'{item}' is empty")),
         Some(pattern) => Regex::new(pattern).map(drop).map_err(|error| format!("'{item}': {}", reason(&error))),
     }
@@ -73,10 +73,10 @@ mod tests {
         for (text, problem) in [
             ("eth0,,eth1", "an item is empty"),
             ("eth0,", "an item is empty"),
-            ("eth 0", "'eth 0' has a blank inside"),
-            ("eth/0", "'eth/0' has a / inside"),
-            ("/eth", "'/eth' begins with / and does not end with it"),
-            ("/", "'/' begins with / and does not end with it"),
+            ("eth 0", "'eth 0' contains a space"),
+            ("eth/0", "'eth/0' contains a /"),
+            ("/eth", "'/eth' starts with / but does not end with it"),
+            ("/", "'/' starts with / but does not end with it"),
             ("//", "'//' is empty"),
             ("/eth(/", "'/eth(/': unclosed group"),
             ("/[/", "'/[/': unclosed character class"),

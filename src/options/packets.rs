@@ -84,7 +84,7 @@ impl PacketSettings {
             return Err(not_allowed("write", "-", "it without --max-file-size: there are no files"));
         }
         if let (Some("pcap"), Some(_)) = (self.format.as_deref(), &self.keylog) {
-            return Err(not_allowed("format", "pcap", "pcapng, as pcap has no place for the secrets of --tls-keylog"));
+            return Err(not_allowed("format", "pcap", "pcapng, because pcap cannot hold the secrets of --tls-keylog"));
         }
         Ok(())
     }

@@ -49,7 +49,7 @@ impl Holder {
     /// For messages.
     #[must_use]
     pub fn told(&self) -> String {
-        format!("It holds session {} of {}, since {}", self.session, self.by, self.since)
+        format!("It contains session {} of {}, since {}", self.session, self.by, self.since)
     }
 
     /// It began a moment ago, as far as two clocks can tell.
@@ -94,11 +94,11 @@ pub(super) fn judge(
         }
         if !std::mem::replace(&mut told, true) {
             steps.say(&format!(
-                "session {} of {} has just begun: looking whether it goes on",
+                "session {} of {} has just started: checking whether it continues",
                 holder.session, holder.by
             ));
         }
-        oc.rest(LOOK, "see whether another session goes on")?;
+        oc.rest(LOOK, "check whether another session continues")?;
         namespace = oc.json(&Call::namespace(name))?;
     }
 }

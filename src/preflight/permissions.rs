@@ -76,7 +76,7 @@ impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let missing = self.needs.iter().map(|(need, verbs)| format!("{} {}", verbs.join(", "), need.path()));
         write!(f, "you may not: {}. ", missing.collect::<Vec<_>>().join("; "))?;
-        write!(f, "A capture needs this role, which a cluster administrator can give you:\n{}", role(&self.all))
+        write!(f, "A capture needs this role, which a cluster administrator can grant you:\n{}", role(&self.all))
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn again(session: &Session<'_>, done: &Done, kills: &mut u32) -> bool
         return false;
     }
     *kills += 1;
-    warn("warning: the collector was killed; starting it again: flows and packets of this moment may be missing");
+    warn("warning: the collector was killed; restarting it: flows and packets may be missing");
     true
 }
 
@@ -87,7 +87,7 @@ fn is_there(session: &Session<'_>) -> bool {
                 Err(_) => return false,
             },
         }
-        if start.elapsed() > longest || oc.rest(LOOK, "see whether the collector runs again").is_err() {
+        if start.elapsed() > longest || oc.rest(LOOK, "check whether the collector runs again").is_err() {
             return false;
         }
     }
@@ -101,10 +101,10 @@ fn look(oc: &Oc, namespace: &str) -> Option<Pod> {
 /// Why a collector was killed, as far as the cluster knows.
 pub(super) fn why(session: &Session<'_>) -> String {
     match look(&session.oc.quiet(), &session.plan.namespace) {
-        Some(Pod::Deleted) => "somebody or something deleted the pod of the collector".to_owned(),
+        Some(Pod::Deleted) => "the pod of the collector was deleted".to_owned(),
         Some(Pod::Ended(why)) if !why.is_empty() => format!("the pod of the collector was ended: {why}"),
-        Some(Pod::Runs { out_of_memory: true }) => "killed, because its memory was used up".to_owned(),
-        _ => "killed, often because its memory was used up".to_owned(),
+        Some(Pod::Runs { out_of_memory: true }) => "killed, because it ran out of memory".to_owned(),
+        _ => "killed, often because it ran out of memory".to_owned(),
     }
 }
 

@@ -103,7 +103,7 @@ fn judge(session: &mut Session<'_>, call: &Call, done: &Done, finished: Option<F
         return Err(OcError::Interrupted { what: call.what.clone() }.into());
     }
     if was_asked {
-        return Err(SessionError::Unreachable("the cluster does not say where it is".to_owned()));
+        return Err(SessionError::Unreachable("the cluster does not report where it is".to_owned()));
     }
     let said = match session.oc.check(call, done) {
         Err(OcError::Failed(call)) if !call.text.is_empty() => format!(": {}", call.text),

@@ -27,7 +27,13 @@ impl<E: Into<SessionError>> From<E> for Failure {
 pub(super) fn run(session: &mut Session<'_>, certificates: &Certificates) -> Result<u64, Failure> {
     make_namespace(session, certificates)?;
     let documents = manifest::documents(&session.plan, certificates)?;
-    apply(session, &documents, Stage::Access, "creating service account", "the service accounts and their rights")?;
+    apply(
+        session,
+        &documents,
+        Stage::Access,
+        "creating service account",
+        "the service accounts and their permissions",
+    )?;
     apply(session, &documents, Stage::Service, "creating collector service", "the service of the collector")?;
     let title = match session.plan.command {
         Kind::Flows => "creating flow-capture agents:",
@@ -63,7 +69,7 @@ fn make_namespace(session: &mut Session<'_>, certificates: &Certificates) -> Res
     })?;
     let uid = uid.trim();
     if uid.is_empty() || uid.contains(char::is_whitespace) {
-        return Err(session.oc.garbage(&call, format!("'{uid}' is no identity of a namespace")).into());
+        return Err(session.oc.garbage(&call, format!("'{uid}' is not the UID of a namespace")).into());
     }
     session.steps.detail(&format!("namespace/{name} created"));
     session.plan.namespace_uid = Some(uid.to_owned());

@@ -65,7 +65,7 @@ impl Renewals {
                 Ok(_) => {
                     self.answered();
                     if std::mem::take(&mut failed) {
-                        report("the session is renewed again");
+                        report("the session is being renewed again");
                     }
                 }
                 Err(OcError::Interrupted { .. }) => {}
