@@ -15,7 +15,7 @@ pub const ASKED_BY_KUBECTL: &str = "kubectl_complete-netobserv";
 pub const SHELLS: &str = "bash, elvish, fish, powershell or zsh";
 
 /// Values of options that take one of a few, by the option's name with underscores.
-const VALUES: [(&str, &[&str]); 11] = [
+const VALUES: [(&str, &[&str]); 12] = [
     ("log_level", &["trace", "debug", "info", "warn", "error", "fatal", "panic"]),
     ("action", &["Accept", "Reject"]),
     ("direction", &["Ingress", "Egress"]),
@@ -26,6 +26,7 @@ const VALUES: [(&str, &[&str]); 11] = [
     ("yaml", &["true", "false", "-"]),
     ("comments", &["every", "flow", "none"]),
     ("format", &["pcapng", "pcap"]),
+    ("observations", &["once", "all"]),
     ("sightings", &["first", "all"]),
 ];
 

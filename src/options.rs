@@ -58,6 +58,8 @@ pub struct Capture {
     pub port: Option<NonZeroU16>,
     /// Only flows that one of these matches; all without any.
     pub queries: Vec<String>,
+    /// Records of packets that another record counts are shown too.
+    pub all_observations: bool,
     /// `NAME=CIDR[,CIDR...]`: labels of addresses.
     pub subnets: Vec<String>,
     /// Lines of this form instead of a screen.
@@ -95,6 +97,7 @@ impl Capture {
             output_dir: words.output_dir.clone().unwrap_or_else(|| DEFAULT_OUTPUT_DIR.into()),
             port: words.listen_port.as_deref().map(|text| number("listen-port", text, NonZeroU16::MAX)).transpose()?,
             queries: words.query.iter().map(|text| query(text)).collect::<Result<_, _>>()?,
+            all_observations: observations(words.observations.as_deref())?,
             subnets: words.subnets.iter().map(|text| subnets(text)).collect::<Result<_, _>>()?,
             lines: lines(words)?,
             typed: options_text(&words.typed),
@@ -110,7 +113,11 @@ impl Capture {
     ///
     /// A value is not allowed.
     pub fn packets(words: &FlowsArgs) -> Result<Self, OptionError> {
-        let features = [("enable_dns", &words.enable_dns), ("enable_rtt", &words.enable_rtt)];
+        let features = [
+            ("enable_dns", &words.enable_dns),
+            ("enable_rtt", &words.enable_rtt),
+            ("observations", &words.observations),
+        ];
         let foreign = features.into_iter().chain(unbuilt(&words.cluster)).find(|(_, value)| value.is_some());
         if let Some((option, _)) = foreign {
             return Err(OptionError::OfAnotherCommand { option, command: "packets" });
@@ -153,6 +160,7 @@ impl Capture {
         ];
         args.extend(self.queries.iter().map(|query| format!("--query={query}")));
         args.extend(self.subnets.iter().map(|subnets| format!("--subnets={subnets}")));
+        args.extend(self.all_observations.then(|| "--observations=all".to_owned()));
         args.extend(self.lines.map(|lines| format!("--output={lines}")));
         args.extend(self.quiet.then(|| "--quiet".to_owned()));
         args.extend(self.packets.iter().flat_map(PacketSettings::collector_args));
@@ -183,6 +191,14 @@ fn query(text: &str) -> Result<String, OptionError> {
     }
     netobserv_query::Query::read(text)?;
     Ok(text.to_owned())
+}
+
+fn observations(text: Option<&str>) -> Result<bool, OptionError> {
+    match text {
+        None | Some("once") => Ok(false),
+        Some("all") => Ok(true),
+        Some(other) => Err(not_allowed("observations", other, "once or all")),
+    }
 }
 
 fn subnets(text: &str) -> Result<String, OptionError> {

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::cli::Options;
+use crate::cli::{Observations, Options};
 use crate::control::{Asked, Control, Killed, Running, Status};
 use crate::counts::Counts;
 use crate::enrich::{self, Names};
@@ -24,6 +24,7 @@ use crate::ingest::{Grpc, Ingest, Receiver, listen};
 use crate::keeper::{self, Pod};
 use crate::lines::Lines;
 use crate::nodes;
+use crate::once::between;
 use crate::output::{Folder, Name, Paths};
 use crate::own::Own;
 use crate::pipeline::{Pipeline, Sinks};
@@ -114,7 +115,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     let (feed, intake) = tui::queue();
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), Some(feed))?;
     let pipeline = pipeline.with_names(names.clone()).with_query(Predicate::new(&options.queries));
-    let pipeline = pipeline.without(Own::of_this_pod(&options));
+    let pipeline = pipeline.without(Own::of_this_pod(&options)).showing_all(options.observations == Observations::All);
     let ingest = Ingest::new(pipeline, counts.clone(), speakers(&options, &names));
     if let Some(names) = &names {
         // Agents that come earlier wait in the socket's queue.
@@ -168,8 +169,9 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
         return end.without_agents();
     }
     let account = summary::account(took(started, &counts), &end.reason(), &counts.totals(), &paths);
+    let account = account.into_iter().chain(between::lines(counts.between()));
     let outages = killed.iter().flat_map(|killed| killed.lines("flows")).map(|line| format!("  {line}"));
-    for line in account.into_iter().chain(outages).chain(gaps(&options, names.as_deref(), &counts, "flows")) {
+    for line in account.chain(outages).chain(gaps(&options, names.as_deref(), &counts, "flows")) {
         say(&options, &line);
     }
     finished?;

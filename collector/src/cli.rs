@@ -76,6 +76,9 @@ struct Words {
     /// Keep only flows that match this query; given several times, one match is enough
     #[arg(long, global = true, alias = "regexes", value_name = "QUERY", allow_hyphen_values = true)]
     query: Vec<String>,
+    /// Which records are shown: once, so that each packet counts once, or all
+    #[arg(long, global = true, default_value = "once", value_name = "WHICH")]
+    observations: Observations,
     /// Keep flows of the capture itself too: of agents to the collector, and of the collector to the API server
     #[arg(long, global = true)]
     own_traffic: bool,
@@ -149,6 +152,8 @@ pub struct Options {
     pub used_bytes: u64,
     /// Options of the capture, as the plugin joined them.
     pub options: String,
+    /// Which records are shown.
+    pub observations: Observations,
     /// Whether the capture's own traffic is kept.
     pub own_traffic: bool,
     /// Lines of this form instead of a screen; `None` for a screen, if there is a terminal.
@@ -199,6 +204,16 @@ pub enum Format {
     Json,
     /// No lines at all: only the progress.
     None,
+}
+
+/// Which records are shown on the screen and on standard output; the files have all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Observations {
+    /// Those whose packets are counted.
+    #[default]
+    Once,
+    /// Those of packets that another record counts too.
+    All,
 }
 
 /// Where agents connect.
@@ -261,6 +276,7 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         max_bytes: Some(words.maxbytes).filter(|bytes| *bytes > 0),
         used_bytes: 0,
         options: words.options,
+        observations: words.observations,
         own_traffic: words.own_traffic,
         lines: words.output.or(words.quiet.then_some(Format::None)).or(words.no_tui.then_some(Format::Text)),
         quiet: words.quiet,

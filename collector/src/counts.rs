@@ -16,10 +16,13 @@ use crate::absence::{Absence, Attendance};
 use crate::begin::Beginning;
 use crate::control::Killed;
 use crate::ingest::limits::MOST_NODES;
+use crate::once::between::Between;
 use crate::pushed::Pushed;
 use crate::unwatched;
 pub use totals::{Losses, Totals};
 
+/// An agent that was silent for so long may be gone.
+const SILENCE: Duration = Duration::from_secs(5);
 /// More times without an agent than these are counted and not listed.
 const MOST_ABSENCES: usize = 100;
 
@@ -34,6 +37,8 @@ pub struct Counts {
     filtered_flows: AtomicU64,
     own_flows: AtomicU64,
     own_bytes: AtomicU64,
+    duplicates: AtomicU64,
+    between: OnceLock<Vec<Between>>,
     refused_connections: AtomicU64,
     refused_messages: AtomicU64,
     json: SinkCounts,
@@ -75,6 +80,8 @@ pub struct Agent {
     pub unwatched: Vec<UnwatchedInterfaces>,
     /// Its version.
     pub version: String,
+    /// How long it counts packets into one record, in milliseconds; 0 if it has not reported that.
+    pub window_ms: u32,
     /// How long it counted packets into one record at most because records waited to be sent, in milliseconds; 0 if it never had to.
     pub stretched_ms: u32,
     /// Number of the filter that it was sent last; 0 is none.
@@ -99,11 +106,17 @@ fn add(sum: &AtomicU64, more: u64) {
 }
 
 impl Counts {
-    /// Counts flows that are on their way to the sinks.
+    /// Counts flows that are on their way to the sinks; duplicates apart.
     pub fn accepted(&self, flows: &[Flow]) {
-        self.flows.fetch_add(flows.len() as u64, Relaxed);
-        add(&self.packets, flows.iter().map(|flow| flow.packets).fold(0, u64::saturating_add));
-        add(&self.bytes, flows.iter().map(|flow| flow.bytes).fold(0, u64::saturating_add));
+        let counting = flows.iter().filter(|flow| flow.duplicate.is_none());
+        let sum = |(number, packets, bytes): (u64, u64, u64), flow: &Flow| {
+            (number + 1, packets.saturating_add(flow.packets), bytes.saturating_add(flow.bytes))
+        };
+        let (number, packets, bytes) = counting.fold((0, 0, 0), sum);
+        self.flows.fetch_add(number, Relaxed);
+        self.duplicates.fetch_add(flows.len() as u64 - number, Relaxed);
+        add(&self.packets, packets);
+        add(&self.bytes, bytes);
     }
 
     /// Counts flows for which there was no room.
@@ -125,6 +138,16 @@ impl Counts {
     pub fn own(&self, flows: u64, bytes: u64) {
         self.own_flows.fetch_add(flows, Relaxed);
         self.own_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Keeps what the nodes at both ends of conversations have seen, at the end.
+    pub fn set_between(&self, between: Vec<Between>) {
+        let _ = self.between.set(between);
+    }
+
+    /// What the nodes at both ends of conversations have seen; empty before the end.
+    pub fn between(&self) -> &[Between] {
+        self.between.get().map_or(&[], Vec::as_slice)
     }
 
     /// Counts a connection that was not let in.
@@ -197,6 +220,11 @@ impl Counts {
         self.ending.get_or_init(Instant::now);
     }
 
+    /// Whether the agents were asked to end.
+    pub fn is_ending(&self) -> bool {
+        self.ending.get().is_some()
+    }
+
     /// Times in which nodes captured nothing, in words, by node.
     pub fn absences(&self) -> Vec<String> {
         let (now, wall) = (Instant::now(), Utc::now());
@@ -241,6 +269,7 @@ impl Counts {
             malformed_flows: self.malformed_flows.load(Relaxed),
             filtered_flows: self.filtered_flows.load(Relaxed),
             own_flows: self.own_flows.load(Relaxed),
+            duplicates: self.duplicates.load(Relaxed),
             own_bytes: self.own_bytes.load(Relaxed),
             refused_connections: self.refused_connections.load(Relaxed),
             refused_messages: self.refused_messages.load(Relaxed),
@@ -283,6 +312,7 @@ impl Agent {
             attaching: status.attaching,
             unwatched,
             version: status.version.clone(),
+            window_ms: status.window_ms,
             stretched_ms: status.stretched_ms,
             filter: status.filter,
             filter_error: status.filter_error.clone(),
@@ -299,6 +329,12 @@ impl Agent {
     /// How long nothing was heard of it, or of another one in its place; `None` when it ended with the capture.
     pub fn silent_for(&self, now: Instant) -> Option<Duration> {
         Some(now.saturating_duration_since(self.attendance.silent_since()?))
+    }
+
+    /// Whether it watches all of its interfaces.
+    pub fn watches(&self, now: Instant) -> bool {
+        let silent = self.silent_for(now).is_some_and(|silent| silent > SILENCE);
+        self.interfaces > 0 && !self.attaching && !self.last && !silent
     }
 
     fn update(&mut self, status: &AgentStatus, now: Instant, ending: bool) {
@@ -319,6 +355,7 @@ impl Agent {
         let unwatched = unwatched::reported(status);
         unwatched::warn_of_new(&status.node, &self.unwatched, &unwatched);
         self.unwatched = unwatched;
+        self.window_ms = status.window_ms;
         self.stretched_ms = self.stretched_ms.max(status.stretched_ms);
         self.version.clone_from(&status.version);
         self.filter = status.filter;

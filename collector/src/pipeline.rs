@@ -10,15 +10,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use netobserv_wire::Flow;
+use netobserv_wire::flow::Duplicate;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use crate::counts::Counts;
 use crate::enrich::Names;
+use crate::once::Once;
 use crate::own::Own;
 use crate::query::{Predicate, Scratch};
+use crate::rows::Rows;
 use crate::sink::{Sink, SinkError};
-use crate::tui::{Feed, Rows};
+use crate::tui::Feed;
 
 /// Rows in the queue. A row is 0.4 to 1 KB.
 pub const ROOM: usize = 32_768;
@@ -35,7 +38,8 @@ struct Batch {
 type Senders = Vec<Sender<Arc<Batch>>>;
 
 /// Reserved places in the queue.
-pub struct Room(OwnedSemaphorePermit);
+#[derive(Debug, Default)]
+pub struct Room(Option<OwnedSemaphorePermit>);
 
 /// The queue's entrance.
 pub struct Pipeline {
@@ -46,6 +50,9 @@ pub struct Pipeline {
     names: Option<Arc<Names>>,
     query: Option<Predicate>,
     own: Option<Own>,
+    once: Once,
+    /// Duplicates are shown like other records.
+    shows_all: bool,
 }
 
 /// The capture is over; nothing is accepted any more.
@@ -78,7 +85,17 @@ impl Pipeline {
         }
         let room = Arc::new(Semaphore::new(ROOM));
         Ok((
-            Self { room, sinks: RwLock::new(Some(senders)), screen, counts, names: None, query: None, own: None },
+            Self {
+                room,
+                sinks: RwLock::new(Some(senders)),
+                screen,
+                once: Once::new(counts.clone(), false),
+                counts,
+                names: None,
+                query: None,
+                own: None,
+                shows_all: false,
+            },
             Sinks { threads, failed },
         ))
     }
@@ -93,6 +110,7 @@ impl Pipeline {
     /// Keeps only the rows that `query` wants.
     #[must_use]
     pub fn with_query(mut self, query: Option<Predicate>) -> Self {
+        self.once = Once::new(self.counts.clone(), query.is_some());
         self.query = query;
         self
     }
@@ -101,6 +119,13 @@ impl Pipeline {
     #[must_use]
     pub fn without(mut self, own: Option<Own>) -> Self {
         self.own = own;
+        self
+    }
+
+    /// Shows duplicates too.
+    #[must_use]
+    pub fn showing_all(mut self, shows_all: bool) -> Self {
+        self.shows_all = shows_all;
         self
     }
 
@@ -118,6 +143,11 @@ impl Pipeline {
         let (before, mut scratch) = (rows.len(), Scratch::default());
         rows.retain(|row| query.holds(row, &mut scratch));
         self.counts.filtered((before - rows.len()) as u64);
+        // Packets that the query wants under the tuple after translation, and not under the one before it, count there.
+        for row in rows.iter_mut().filter(|row| row.duplicate == Some(Duplicate::Translation)) {
+            let counts_there = row.before_translation().is_some_and(|before| query.holds(&before, &mut scratch));
+            row.duplicate = row.duplicate.filter(|_| counts_there);
+        }
     }
 
     /// Waits for room for `rows` rows until `deadline`. More than [`ROOM`] rows get [`ROOM`] places.
@@ -128,7 +158,7 @@ impl Pipeline {
     /// Waits for room for `rows` rows as long as it takes; `None` when there will be none.
     pub async fn reserve_patiently(&self, rows: usize) -> Option<Room> {
         let places = u32::try_from(rows.min(ROOM)).ok()?;
-        self.room.clone().acquire_many_owned(places).await.ok().map(Room)
+        self.room.clone().acquire_many_owned(places).await.ok().map(|permit| Room(Some(permit)))
     }
 
     /// The way in; the pipeline is not closed while it is held.
@@ -140,6 +170,10 @@ impl Pipeline {
     /// Nothing is accepted from now on; the sinks finish what is in the queue and end.
     pub fn close(&self) {
         self.room.close();
+        if let Ok(entrance) = self.entrance() {
+            entrance.release(true);
+        }
+        self.counts.set_between(self.once.between());
         *self.sinks.write().unwrap_or_else(PoisonError::into_inner) = None;
         if let Some(screen) = &self.screen {
             screen.close();
@@ -154,17 +188,31 @@ pub struct Entrance<'a> {
 }
 
 impl Entrance<'_> {
-    /// Hands rows to every sink. `room` must hold at least as many places.
-    pub fn push(&self, mut rows: Vec<Flow>, room: Room) {
+    /// Hands rows of a node's agent to every sink. `room` must hold at least as many places. A row may be handed on later: until it
+    /// is known whether it counts.
+    pub fn push(&self, mut rows: Vec<Flow>, mut room: Room, node: &str) {
         if let Some(names) = &self.pipeline.names {
             names.name(&mut rows);
         }
+        self.pipeline.once.identify(&mut rows);
         self.pipeline.select(&mut rows);
+        self.pipeline.once.mark(&mut rows, &mut room, node, Instant::now());
+        self.hand_on(rows, room);
+    }
+
+    /// Hands on the rows of earlier calls of which it is known now whether they count; all of them at the `end`.
+    pub fn release(&self, end: bool) {
+        let (mut rows, mut room) = (Vec::new(), Room::default());
+        self.pipeline.once.release(&mut rows, &mut room, Instant::now(), end);
+        self.hand_on(rows, room);
+    }
+
+    fn hand_on(&self, rows: Vec<Flow>, room: Room) {
         if rows.is_empty() {
             return;
         }
-        self.pipeline.counts.accepted(&rows);
-        let rows = Arc::new(rows);
+        let rows = Rows::new(rows, self.pipeline.shows_all);
+        self.pipeline.counts.accepted(rows.all());
         if let Some(screen) = &self.pipeline.screen {
             screen.offer(&rows);
         }
@@ -179,12 +227,25 @@ impl Entrance<'_> {
 impl Room {
     /// Parts with `rows` places; `None` when there are fewer.
     pub fn split(&mut self, rows: usize) -> Option<Room> {
-        self.0.split(rows).map(Room)
+        self.0.as_mut()?.split(rows).map(|permit| Room(Some(permit)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(permit: OwnedSemaphorePermit) -> Self {
+        Self(Some(permit))
+    }
+
+    /// Adds the places of another.
+    pub fn join(&mut self, other: Room) {
+        match (&mut self.0, other.0) {
+            (Some(mine), Some(others)) => mine.merge(others),
+            (mine, others) => *mine = mine.take().or(others),
+        }
     }
 
     /// Places.
     pub fn places(&self) -> usize {
-        self.0.num_permits()
+        self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
     }
 }
 
@@ -212,7 +273,7 @@ fn run(mut sink: Box<dyn Sink>, batches: &Receiver<Arc<Batch>>, failed: &Notify)
     let result = feed(sink.as_mut(), batches);
     if result.is_err() {
         failed.notify_one();
-        batches.iter().for_each(|batch| sink.lost(batch.rows.len()));
+        batches.iter().for_each(|batch| sink.lost(batch.rows.all().len()));
     }
     (sink, result)
 }
@@ -221,7 +282,7 @@ fn feed(sink: &mut dyn Sink, batches: &Receiver<Arc<Batch>>) -> Result<(), SinkE
     let mut ticked = Instant::now();
     loop {
         match batches.recv_timeout(TICK) {
-            Ok(batch) => sink.write(&batch.rows)?,
+            Ok(batch) => sink.write(batch.rows.all())?,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
@@ -279,7 +340,7 @@ mod tests {
         let (pipeline, sinks, key, written) = gated();
         for _ in 0..2 {
             let room = pipeline.reserve(ROOM / 2, soon()).await.unwrap();
-            pipeline.entrance().unwrap().push(vec![Flow::default(); ROOM / 2], room);
+            pipeline.entrance().unwrap().push(vec![Flow::default(); ROOM / 2], room, "");
         }
         assert!(pipeline.reserve(1, soon()).await.is_none());
         key.send(()).unwrap();
@@ -298,7 +359,7 @@ mod tests {
         drop(key);
         for _ in 0..2 {
             let room = pipeline.reserve(3, soon()).await.unwrap();
-            pipeline.entrance().unwrap().push(vec![Flow::default(); 3], room);
+            pipeline.entrance().unwrap().push(vec![Flow::default(); 3], room, "");
             sinks.failed.notify_one();
             sinks.failed().await;
         }

@@ -12,6 +12,7 @@ use crate::control::Killed;
 use crate::counts::{Agent, Counts, Totals};
 use crate::enrich::Names;
 use crate::human;
+use crate::once::between::Between;
 use crate::unwatched;
 use crate::versions;
 
@@ -71,6 +72,7 @@ pub struct Record {
     agents: BTreeMap<String, u64>,
     totals: Totals,
     at: Option<Instant>,
+    saved_between: bool,
 }
 
 impl Record {
@@ -79,7 +81,9 @@ impl Record {
         CREATE TABLE capture (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
         CREATE TABLE agent (node TEXT PRIMARY KEY, version TEXT, interfaces INTEGER, interfaces_unwatched INTEGER, flows INTEGER, overflow_packets INTEGER,
             lost_kernel_packets INTEGER, lost_kernel_bytes INTEGER, lost_drop_events INTEGER, lost_dns_messages INTEGER,
-            lost_export_flows INTEGER, lost_export_packets INTEGER, lost_export_bytes INTEGER) WITHOUT ROWID;";
+            lost_export_flows INTEGER, lost_export_packets INTEGER, lost_export_bytes INTEGER) WITHOUT ROWID;
+        CREATE TABLE between_nodes (ConversationId INTEGER, ToServer INTEGER, FromNode TEXT, ToNode TEXT, Sent INTEGER, Arrived INTEGER,
+            Unsure INTEGER, PRIMARY KEY (ConversationId, ToServer)) WITHOUT ROWID;";
 
     /// Whether there is something new to save.
     pub fn is_due(&self, story: &Story, counts: &Counts) -> bool {
@@ -115,6 +119,9 @@ impl Record {
                 save_agent(db, &node, &agent)?;
             }
         }
+        if story.ended().is_some() && !std::mem::replace(&mut self.saved_between, true) {
+            counts.between().iter().try_for_each(|between| save_between(db, between))?;
+        }
         Ok(())
     }
 }
@@ -148,6 +155,7 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
         ("overflow_packets", number(totals.losses.overflow_packets)),
         ("portless_fragments", number(totals.losses.portless_fragments)),
         ("filtered_flows", number(totals.filtered_flows)),
+        ("duplicate_records", number(totals.duplicates)),
         ("own_flows", number(totals.own_flows)),
         ("own_bytes", number(totals.own_bytes)),
         ("refused_connections", number(totals.refused_connections)),
@@ -168,6 +176,21 @@ fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
         ("unnamed_json_flows", number(totals.json_unnamed)),
         ("unnamed_sqlite_flows", number(totals.sqlite_unnamed)),
     ]
+}
+
+fn save_between(db: &Connection, between: &Between) -> rusqlite::Result<()> {
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let saved =
+        db.prepare_cached("INSERT OR REPLACE INTO between_nodes VALUES (?, ?, ?, ?, ?, ?, ?)")?.execute(params![
+            number(between.conversation),
+            between.to_server,
+            between.from.as_str(),
+            between.to.as_str(),
+            number(between.sent),
+            number(between.arrived),
+            number(between.unsure),
+        ]);
+    saved.map(drop)
 }
 
 fn save_agent(db: &Connection, node: &str, agent: &Agent) -> rusqlite::Result<()> {

@@ -75,6 +75,11 @@ pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) 
         human::bytes(totals.own_bytes)
     );
     lines.extend((totals.own_flows > 0).then_some(own));
+    let duplicates = format!(
+        "  not counted again: {} records of packets that were seen after address translation or on another node",
+        human::count(totals.duplicates)
+    );
+    lines.extend((totals.duplicates > 0).then_some(duplicates));
     let refused = format!("  {} connections were not let in", human::count(totals.refused_connections));
     lines.extend((totals.refused_connections > 0).then_some(refused));
     lines.extend(rejected(totals));

@@ -142,7 +142,7 @@ fn a_killed_capture_goes_on_beside_its_first_files() {
     assert!(wait_for(SOON, || second.stderr().contains("Started collector") || second.ended()), "{}", second.stderr());
     let client = support::Client::connect(&dir.path().join("socket"));
     // Less than the limit by themselves, and more than the first process has left of it.
-    client.send("n1", records::some(7, 38), false).unwrap();
+    client.send("n1", records::some(7, 36), false).unwrap();
     client.send("n1", Vec::new(), true).unwrap();
     let ended = second.wait(SOON);
     assert!(ended.success(), "{ended}");

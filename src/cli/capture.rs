@@ -52,6 +52,9 @@ pub struct FlowsArgs {
     /// Keep only flows that match this query; if repeated, flows that match any of them
     #[arg(long, aliases = ["regexes", "regex"], value_name = "QUERY", allow_hyphen_values = true, action = clap::ArgAction::Append)]
     pub query: Vec<String>,
+    /// Records to show: once (each packet in one record) or all (also those of other places); files contain all [default: once]
+    #[arg(long, value_name = "WHICH")]
+    pub observations: Option<String>,
     /// Label addresses with names of subnets; can be repeated
     #[arg(long, value_name = "NAME=CIDR[,CIDR]", allow_hyphen_values = true, action = clap::ArgAction::Append)]
     pub subnets: Vec<String>,

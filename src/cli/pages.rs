@@ -26,6 +26,7 @@ const HEADINGS: [(&str, &[&str]); 6] = [
             "enable_all",
             "sampling",
             "query",
+            "observations",
             "own-traffic",
             "get-subnets",
             "subnets",

@@ -46,6 +46,8 @@ pub struct Totals {
     pub own_flows: u64,
     /// Bytes of these flows.
     pub own_bytes: u64,
+    /// Records of packets that are counted in another record.
+    pub duplicates: u64,
     /// Connections that were not let in.
     pub refused_connections: u64,
     /// Messages that were refused for good: they broke a limit, or were not a node's own.

@@ -79,6 +79,7 @@ impl Names {
                 let named = self.ends(flow, held(&index, flow));
                 flow.k8s = describe(&index, flow, named);
             }
+            flows.iter_mut().for_each(|flow| name_translated(&index, flow));
         }
         self.used.store(true, Relaxed);
     }
@@ -190,6 +191,19 @@ impl Names {
             (Endpoint { holder: held.map(|seat| seat.holder.clone()), subnet }, held.map(|seat| seat.marks))
         };
         [end(flow.src_addr, held[0]), end(flow.dst_addr, held[1])]
+    }
+}
+
+/// Names the tuple at the other side of an address translation.
+fn name_translated(index: &Index, flow: &mut Flow) {
+    let (at_ms, proto) = (flow.start_ms, flow.proto);
+    for tuple in [&mut flow.xlat, &mut flow.origin].into_iter().flatten() {
+        let find = |address: Option<IpAddr>, port: u16| {
+            index
+                .find(&Question { address: address?, mac: None, port: proto.map(|proto| (proto, port)), at_ms })
+                .cloned()
+        };
+        (tuple.src, tuple.dst) = (find(tuple.src_addr, tuple.src_port), find(tuple.dst_addr, tuple.dst_port));
     }
 }
 

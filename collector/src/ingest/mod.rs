@@ -93,6 +93,8 @@ impl Flows {
     /// Waits for room for the rows of a message and hands them on. A message that fits into the queue is taken as a whole or not at all.
     async fn accept(&self, message: &[u8], flows: usize, who: (Peer, &str), deadline: Instant) -> Result<u64, Status> {
         if flows == 0 {
+            // A sign of life; rows may wait for it.
+            self.pipeline.entrance().map_err(|_| closed())?.release(false);
             return Ok(0);
         }
         let mut records = decode::Records::new(message, now_s());
@@ -127,7 +129,7 @@ impl Flows {
             let seen = rows.iter().map(|row| row.interfaces.len()).sum::<usize>() / INTERFACES_A_PLACE;
             let taken = places(rows.len(), before - records.left()).max(seen).min(room.places());
             let Some(places) = room.split(taken) else { break };
-            entrance.push(rows, places);
+            entrance.push(rows, places, who.1);
             done += wanted;
         }
         Ok(done)
@@ -158,7 +160,7 @@ impl Flows {
         let Some(room) = self.pipeline.reserve(places(1, bytes.len()), deadline).await else {
             return Err(self.refuse(1));
         };
-        self.pipeline.entrance().map_err(|_| closed())?.push(vec![flow], room);
+        self.pipeline.entrance().map_err(|_| closed())?.push(vec![flow], room, "");
         Ok(genericmap::CollectorReply {}.encode_to_vec().into())
     }
 

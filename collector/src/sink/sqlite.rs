@@ -14,6 +14,7 @@ mod endpoints;
 mod insert;
 mod late;
 mod schema;
+mod views;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -240,6 +241,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     )?;
     db.execute_batch(&schema::statements())?;
     db.execute_batch(Record::SCHEMA)?;
+    db.execute_batch(&views::statements())?;
     Ok(db)
 }
 

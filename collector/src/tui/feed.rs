@@ -6,13 +6,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use netobserv_wire::Flow;
+pub use crate::rows::Rows;
 
 /// Rows that wait at most. A row is 0.4 to 1 KB.
 const MOST_WAITING: usize = 65_536;
-
-/// Rows that several threads read.
-pub type Rows = Arc<Vec<Flow>>;
 
 /// The entrance, held by the sender.
 #[derive(Debug)]
@@ -58,7 +55,7 @@ pub(super) fn queue_of<T>(most: usize) -> (Feed<T>, Intake<T>) {
 impl Feed {
     /// Hands rows on, if there is room.
     pub fn offer(&self, rows: &Rows) {
-        self.put(rows.len(), rows.len(), || rows.clone());
+        self.put(rows.all().len(), rows.len(), || rows.clone());
     }
 }
 
@@ -104,11 +101,12 @@ impl<T> Intake<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use netobserv_wire::Flow;
 
     #[test]
     fn a_full_queue_counts_and_never_waits() {
         let (feed, intake) = queue();
-        let rows: Rows = Arc::new(vec![Flow::default(); 1_000]);
+        let rows: Rows = vec![Flow::default(); 1_000].into();
         (0..100).for_each(|_| feed.offer(&rows));
         assert_eq!(intake.missed(), 34_000, "66 batches fit");
         let mut taken = 0;

@@ -122,7 +122,6 @@ fn signature(filters: &[Filter], columns: &[&Column]) -> String {
 mod tests {
     use super::*;
     use crate::tui::views::{Names, View, columns};
-    use std::sync::Arc;
 
     fn kept(rows: std::ops::Range<u64>, kept: &mut Kept) {
         let flow = |number: u64| Flow {
@@ -130,7 +129,7 @@ mod tests {
             bytes: number,
             ..Flow::default()
         };
-        kept.push(Arc::new(rows.map(flow).collect()));
+        kept.push(rows.map(flow).collect::<Vec<_>>().into());
     }
 
     #[test]

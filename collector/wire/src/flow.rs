@@ -346,6 +346,36 @@ impl Flow {
         end.holder = Some(holder);
     }
 
+    /// The same packets as they were before address translation; `None` of packets that were not seen after one.
+    pub fn before_translation(&self) -> Option<Flow> {
+        let origin = self.origin.as_deref()?;
+        let mut before = self.clone();
+        (before.src_addr, before.dst_addr) = (origin.src_addr, origin.dst_addr);
+        before.src_port = before.src_port.map(|_| origin.src_port);
+        before.dst_port = before.dst_port.map(|_| origin.dst_port);
+        before.origin = None;
+        if before.k8s.is_some() || origin.src.is_some() || origin.dst.is_some() {
+            let k8s = before.k8s_mut();
+            (k8s.src.holder, k8s.dst.holder) = (origin.src.clone(), origin.dst.clone());
+        }
+        before.xlat = Some(Box::new(Xlat {
+            zone_id: origin.zone_id,
+            icmp_id: origin.icmp_id,
+            src_addr: self.src_addr,
+            dst_addr: self.dst_addr,
+            src_port: self.src_port.unwrap_or(0),
+            dst_port: self.dst_port.unwrap_or(0),
+            src: self.holder(Side::Src).cloned(),
+            dst: self.holder(Side::Dst).cloned(),
+        }));
+        Some(before)
+    }
+
+    /// Of packets that are counted in another record, what is not: drops are events of the place where they happened.
+    pub fn drops_only(&self) -> Flow {
+        Flow { packets: 0, bytes: 0, rtt_ns: 0, flags: None, dns: None, ..self.clone() }
+    }
+
     /// The interface that counted the flow.
     pub fn first_interface(&self) -> Option<&Interface> {
         self.interfaces.first()

@@ -194,3 +194,46 @@ fn a_failed_transaction_is_counted_as_lost() {
     assert_eq!(sink.counts.totals().sqlite_lost, 5);
     assert_eq!(text(&sink, "SELECT count(*) FROM flow"), "0");
 }
+
+#[test]
+fn a_conversation_is_one_line_however_many_records_it_has() {
+    let (mut sink, _dir) = sink();
+    let record = |more: serde_json::Value| {
+        let mut record = json!({"ConversationId": 7, "Proto": 6, "TimeFlowStartMs": 1_000, "TimeFlowEndMs": 1_500});
+        record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        generic(&record)
+    };
+    let pod = |side: &str, name: &str, kind: &str| json!({format!("{side}K8S_Name"): name, format!("{side}K8S_Namespace"): "shop", format!("{side}K8S_Type"): kind});
+    let with = |mut one: serde_json::Value, others: &[serde_json::Value]| {
+        let fields = one.as_object_mut().unwrap();
+        others.iter().for_each(|other| fields.extend(other.as_object().unwrap().clone()));
+        one
+    };
+    let (client, service, web) = ("10.1.0.5", "10.96.0.1", "10.2.0.7");
+    let asks = json!({"SrcAddr": client, "SrcPort": 80, "DstAddr": service, "DstPort": 8080, "XlatSrcAddr": client, "XlatSrcPort": 80,
+        "XlatDstAddr": web, "XlatDstPort": 9000, "FromClient": 1, "Packets": 5, "Bytes": 500});
+    let asks = with(asks, &[pod("Src", "client", "Pod"), pod("Dst", "web", "Service"), pod("XlatDst", "web-1", "Pod")]);
+    let behind = json!({"SrcAddr": client, "SrcPort": 80, "DstAddr": web, "DstPort": 9000, "OrigSrcAddr": client, "OrigSrcPort": 80,
+        "OrigDstAddr": service, "OrigDstPort": 8080, "FromClient": 1, "Packets": 5, "Bytes": 500, "Duplicate": "translation"});
+    let at_server = json!({"SrcAddr": client, "SrcPort": 80, "DstAddr": web, "DstPort": 9000, "FromClient": 1, "Packets": 5,
+        "Bytes": 500, "Duplicate": "server", "PktDropPackets": 2});
+    let gets = json!({"SrcAddr": service, "SrcPort": 8080, "DstAddr": client, "DstPort": 80, "XlatSrcAddr": web, "XlatSrcPort": 9000,
+        "XlatDstAddr": client, "XlatDstPort": 80, "FromClient": 0, "Packets": 4, "Bytes": 400, "TimeFlowEndMs": 3_000, "TimeFlowRttNs": 2_000_000});
+    let lone = json!({"ConversationId": 8, "SrcAddr": "10.9.9.9", "SrcPort": 5, "DstAddr": client, "DstPort": 4, "Packets": 1, "Bytes": 60});
+    let rows: Vec<_> = [asks, behind, at_server, gets, lone].into_iter().map(record).collect();
+    sink.write(&rows).unwrap();
+    sink.finish(true).unwrap();
+    let line = |id: u64, columns: &str| {
+        text(&sink, &format!("SELECT json_array({columns}) FROM conversation WHERE id = {id}"))
+    };
+    let names =
+        "client, service, server, protocol, port, client_addr, client_port, asked_addr, server_addr, server_port";
+    assert_eq!(
+        line(7, names),
+        r#"["shop/client","shop/web","shop/web-1","TCP",8080,"10.1.0.5",80,"10.96.0.1","10.2.0.7",9000]"#
+    );
+    let sums = "packets_to_server, bytes_to_server, packets_to_client, bytes_to_client, rtt_ms, drops, duration_s, start, lost_to_server";
+    assert_eq!(line(7, sums), r#"[5,500,4,400,2.0,2,2.0,"1970-01-01T00:00:01.000Z",null]"#);
+    assert_eq!(line(8, "client, server, service, port"), r#"["10.9.9.9","10.1.0.5",null,4]"#);
+    assert_eq!(text(&sink, "SELECT count(*) || ' ' || sum(Packets) FROM flow_once"), "3 10");
+}

@@ -79,10 +79,9 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     fn rows(first: u64, count: u64) -> Rows {
-        Arc::new((first..first + count).map(|bytes| Flow { bytes, ..Flow::default() }).collect())
+        (first..first + count).map(|bytes| Flow { bytes, ..Flow::default() }).collect::<Vec<_>>().into()
     }
 
     #[test]

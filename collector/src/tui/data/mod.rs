@@ -49,6 +49,8 @@ impl Data {
         self.seconds.advance(now);
         let whole = self.budget.allows(rows.len(), now);
         for flow in rows.iter() {
+            let drops = flow.duplicate.map(|_| flow.drops_only());
+            let flow = drops.as_ref().unwrap_or(flow);
             self.problems.add(flow, now);
             self.seconds.add(flow);
             if whole {
@@ -95,14 +97,13 @@ mod tests {
     use super::*;
     use netobserv_wire::Flow;
     use netobserv_wire::flow::Drops;
-    use std::sync::Arc;
 
     #[test]
     fn what_comes_too_fast_counts_in_the_graph_and_among_the_problems() {
         let mut data = Data::new(1_000_000);
         let drops = Drops { packets: 1, ..Drops::default() };
         let flow = Flow { packets: 1, drops: Some(Box::new(drops)), ..Flow::default() };
-        let rows: Rows = Arc::new(vec![flow; 1_000]);
+        let rows: Rows = vec![flow; 1_000].into();
         for _ in 0..1_000 {
             data.add(rows.clone(), Duration::from_millis(500));
         }
@@ -117,7 +118,7 @@ mod tests {
     fn an_answer_that_may_have_been_missed_is_no_problem() {
         let mut data = Data::new(1_000);
         let flow = Flow { src_port: Some(40_000), dst_port: Some(80), flags: Some(2), packets: 1, ..Flow::default() };
-        let asks = |port| Arc::new(vec![Flow { src_port: Some(port), ..flow.clone() }]);
+        let asks = |port| Rows::from(vec![Flow { src_port: Some(port), ..flow.clone() }]);
         data.add(asks(40_000), Duration::from_secs(1));
         assert_eq!(data.problems(Duration::from_secs(9))[0].2.count, 1);
         data.set_missed(5, Duration::from_secs(2));

@@ -71,7 +71,7 @@ impl World {
 
     /// Flows come in the second `at` of the capture.
     pub(super) fn add(&mut self, flows: Vec<Flow>, at: u64) {
-        self.data.add(Arc::new(flows), Duration::from_secs(at));
+        self.data.add(flows.into(), Duration::from_secs(at));
     }
 
     pub(super) fn lose(&mut self, losses: Losses) {
