@@ -221,11 +221,29 @@ pub(crate) fn begin(
     running.map(Some).with_context(|| format!("cannot capture into {}", options.output_dir.display()))
 }
 
+/// Nodes on which packets before and after address translation may count twice, by reason.
+fn translations(counts: &Counts) -> Vec<String> {
+    let mut reasons = std::collections::BTreeMap::<String, Vec<String>>::new();
+    for (node, agent) in counts.agents() {
+        let lost = (agent.lost_translations > 0).then(|| "some messages of the kernel were lost".to_owned());
+        if let Some(reason) = lost.or_else(|| Some(agent.no_translations).filter(|reason| !reason.is_empty())) {
+            reasons.entry(reason).or_default().push(node);
+        }
+    }
+    let line = |(reason, nodes): (String, Vec<String>)| {
+        let (first, number) = (&nodes[0], nodes.len());
+        let others = if number > 1 { format!(" and {} more", number - 1) } else { String::new() };
+        format!("  translated packets may count twice on {first}{others}: {reason}")
+    };
+    reasons.into_iter().map(line).collect()
+}
+
 /// What may be missing though nothing was lost on the way: what a filter from the screen kept out, the `what` of times without an agent,
 /// names, and the `what` of nodes that were never heard.
 pub(crate) fn gaps(options: &Options, names: Option<&Names>, counts: &Counts, what: &str) -> Vec<String> {
     let mut lines: Vec<String> = counts.pushed().periods().into_iter().map(|period| format!("  {period}")).collect();
     lines.extend(unwatched::lines(&counts.agents()).into_iter().map(|line| format!("  {line}")));
+    lines.extend(translations(counts));
     let absences = counts.absences().into_iter();
     lines.extend(absences.map(|absence| format!("  {absence}: {what} of that time are missing")));
     let missing = names.map(Names::missing).into_iter().flatten();

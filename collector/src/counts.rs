@@ -88,6 +88,10 @@ pub struct Agent {
     pub filter: u64,
     /// Why that is not in force; empty if it is.
     pub filter_error: String,
+    /// Why it does not know address translations, or not all of them; empty if it does.
+    pub no_translations: String,
+    /// Translations that it did not record.
+    pub lost_translations: u64,
     /// Its losses, restarts included.
     pub losses: Losses,
     /// Losses of its earlier lives.
@@ -316,6 +320,8 @@ impl Agent {
             stretched_ms: status.stretched_ms,
             filter: status.filter,
             filter_error: status.filter_error.clone(),
+            no_translations: status.no_translations.clone(),
+            lost_translations: status.lost_translations,
             losses,
             before: Losses::default(),
             instance: status.instance,
@@ -360,6 +366,8 @@ impl Agent {
         self.version.clone_from(&status.version);
         self.filter = status.filter;
         self.filter_error.clone_from(&status.filter_error);
+        self.no_translations.clone_from(&status.no_translations);
+        self.lost_translations = status.lost_translations;
         self.heard = now;
         self.last = status.last;
     }

@@ -63,7 +63,7 @@ fn a_folder_that_cannot_be_written_is_told() {
 #[test]
 fn a_full_disk_ends_the_capture_with_whole_files() {
     require_privileged!("a_full_disk_ends_the_capture_with_whole_files");
-    for size in [300, 700] {
+    for size in [400, 800] {
         fill(&Tmpfs::new(size << 10));
     }
 }

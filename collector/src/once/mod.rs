@@ -70,7 +70,7 @@ struct State {
 }
 
 /// A conversation that nodes have reported.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
     /// The node that counts.
     owner: Number,
@@ -331,22 +331,6 @@ impl State {
         touched
             .filter(|entry| entry.owner == node || entry.server == Some(node))
             .for_each(|entry| entry.complete = false);
-    }
-}
-
-impl Default for Entry {
-    fn default() -> Self {
-        Self {
-            owner: 0,
-            server: None,
-            reported_ms: 0,
-            last_ms: 0,
-            counted: [0; 2],
-            at_server: [0; 2],
-            most: 0,
-            complete: false,
-            plain: false,
-        }
     }
 }
 
