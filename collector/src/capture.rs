@@ -31,6 +31,7 @@ use crate::pipeline::{Pipeline, Sinks};
 use crate::query::Predicate;
 use crate::record::Story;
 use crate::resume::{self, Start};
+use crate::select;
 use crate::signals::{Kind, Signals};
 use crate::sink::json::{JsonSink, Limit};
 use crate::sink::sqlite::{Hurry, SqliteSink};
@@ -106,6 +107,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     let counts = Arc::<Counts>::default();
     counts.goes_on(killed.as_ref());
     let names = names(&options);
+    select::begin(&options.selections, names.as_ref(), &counts).await?;
     let story = Story::new(options.options.clone(), options.namespace.clone(), start).with_names(names.clone());
     let story = story.goes_on(killed.as_ref());
     let story = Arc::new(story);
@@ -241,7 +243,9 @@ fn translations(counts: &Counts) -> Vec<String> {
 /// What may be missing though nothing was lost on the way: what a filter from the screen kept out, the `what` of times without an agent,
 /// names, and the `what` of nodes that were never heard.
 pub(crate) fn gaps(options: &Options, names: Option<&Names>, counts: &Counts, what: &str) -> Vec<String> {
-    let mut lines: Vec<String> = counts.pushed().periods().into_iter().map(|period| format!("  {period}")).collect();
+    let pushed = counts.pushed();
+    let kept = pushed.members().summary().into_iter().chain(pushed.periods());
+    let mut lines: Vec<String> = kept.map(|line| format!("  {line}")).collect();
     lines.extend(unwatched::lines(&counts.agents()).into_iter().map(|line| format!("  {line}")));
     lines.extend(translations(counts));
     let absences = counts.absences().into_iter();
@@ -282,7 +286,7 @@ pub(crate) fn announce(options: &Options, kind: &str) {
 
 /// Who names the ends of flows, if there is something to name them by.
 pub(crate) fn names(options: &Options) -> Option<Arc<Names>> {
-    let names = Arc::new(Names::new(options.subnets.clone()));
+    let names = Arc::new(Names::new(options.subnets.clone()).with_roster(options.selections.roster()));
     if options.kube {
         enrich::watch::start(&names);
     }

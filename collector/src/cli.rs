@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use netobserv_contract::selector::Numbered;
 use netobserv_query::{Query, QueryError};
 use tracing::level_filters::LevelFilter;
 
 use crate::enrich::subnets::Subnets;
 use crate::output::Name;
 use crate::packets::options::{PacketOptions, PacketWords};
+use crate::select::Selections;
 use crate::tui::Look;
 pub(crate) use values::duration;
 use values::{file_name, keep_rows, kube, listen, log_level, session, subnets};
@@ -115,6 +117,12 @@ struct Words {
     /// Label for addresses of a subnet, the longest prefix first: NAME=CIDR[,CIDR...]; may be given several times
     #[arg(long, global = true, value_name = "NAME=CIDR", value_parser = subnets)]
     subnets: Vec<String>,
+    /// A part of what a rule of the agents names by its number, such as 1:pod=shop/web; may be given several times
+    #[arg(long, global = true, value_name = "NUMBER:OPTION=VALUE", allow_hyphen_values = true)]
+    select: Vec<Numbered>,
+    /// Begin also when nothing has the names of --select yet
+    #[arg(long, global = true)]
+    wait: bool,
     /// No colours, as if NO_COLOR were set
     #[arg(long, global = true)]
     no_color: bool,
@@ -180,6 +188,8 @@ pub struct Options {
     pub kube: bool,
     /// Labels of subnets.
     pub subnets: Subnets,
+    /// What the agents' rules name.
+    pub selections: Selections,
     /// What a capture of packets is to be; None for one of flows.
     pub packets: Option<PacketOptions>,
     /// A flow must match one of these, if there are any.
@@ -290,6 +300,7 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         expect_nodes: words.expect_nodes,
         kube: words.kube,
         subnets: all_subnets(&words.subnets),
+        selections: Selections::of(words.select, words.wait),
         queries: queries(&words.query)?,
     })
 }

@@ -30,6 +30,7 @@ pub mod query;
 pub mod record;
 mod resume;
 pub mod rows;
+pub mod select;
 pub mod signals;
 pub mod sink;
 pub mod summary;

@@ -1,20 +1,34 @@
 //! A filter in the kernels of all nodes, put there from the screen. While it is, nothing else is captured; so when it was
 //! is told wherever the capture is.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use netobserv_wire::pbflow::KernelFilter;
+use netobserv_wire::pbflow::{AddressSet, KernelFilter};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
-/// The filters of one capture, the present one last.
+use crate::select::members::Members;
+
+/// The filters of one capture, the present one last, and the addresses that belong to what was selected.
 #[derive(Debug, Default)]
-pub struct Pushed(Mutex<State>);
+pub struct Pushed {
+    state: Mutex<State>,
+    /// Counts the changes.
+    changed: watch::Sender<u64>,
+    members: Members,
+}
 
 #[derive(Debug, Default)]
 struct State {
     periods: Vec<Period>,
-    /// What agents are sent.
-    wanted: KernelFilter,
+    /// Of what agents are sent; 0 for nothing.
+    number: u64,
+    /// The filter of the screen; empty without one.
+    lists: Vec<String>,
+    /// The sets that rules name; None when they name none.
+    sets: Option<Arc<Vec<AddressSet>>>,
 }
 
 #[derive(Debug)]
@@ -29,6 +43,8 @@ struct Period {
 pub struct Wanted {
     /// 0 for none.
     pub number: u64,
+    /// There is a filter of the screen.
+    pub filters: bool,
     /// The filter as it was typed; the one that is taken back, if it is.
     pub text: String,
 }
@@ -38,18 +54,48 @@ impl Pushed {
     pub fn push(&self, text: String, lists: Vec<String>, now: DateTime<Utc>) {
         let mut state = self.state();
         state.close(now);
-        // The time, so that no two captures have the same.
-        let last = state.wanted.number;
-        let number = now.timestamp_nanos_opt().map_or(1, i64::unsigned_abs).max(last + 1);
-        state.wanted = KernelFilter { number, lists };
+        state.lists = lists;
+        state.renumber(now);
         state.periods.push(Period { text, from: now, to: None });
+        drop(state);
+        self.wake();
     }
 
     /// From now on agents keep what their own rules say.
     pub fn take_back(&self, now: DateTime<Utc>) {
         let mut state = self.state();
         state.close(now);
-        state.wanted = KernelFilter::default();
+        state.lists.clear();
+        state.renumber(now);
+        drop(state);
+        self.wake();
+    }
+
+    /// From now on these addresses are in the sets that the agents' rules name.
+    pub fn put_sets(&self, sets: Vec<AddressSet>, now: DateTime<Utc>) {
+        let mut state = self.state();
+        state.sets = Some(Arc::new(sets));
+        state.renumber(now);
+        drop(state);
+        self.wake();
+    }
+
+    /// What belongs to what was selected, and did.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Has all that wait look again. They look at the state: it must not be held here.
+    pub fn wake(&self) {
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    /// Waits until agents are to have another filter than that of `number`, for `at_most` so long, or until `ended` says so.
+    pub async fn other_than(&self, number: u64, at_most: Duration, ended: impl Fn() -> bool) {
+        let mut changed = self.changed.subscribe();
+        let other = changed.wait_for(|_| ended() || self.state().number != number);
+        // Of no interest which of them it was.
+        let _ = timeout(at_most, other).await;
     }
 
     /// The capture has ended.
@@ -60,21 +106,28 @@ impl Pushed {
     /// What an agent is told that has filter `number`.
     pub fn for_agent(&self, number: u64) -> Option<KernelFilter> {
         let state = self.state();
-        let KernelFilter { number: wanted, lists } = &state.wanted;
-        let lists = if number == *wanted { Vec::new() } else { lists.clone() };
-        (*wanted != 0).then_some(KernelFilter { number: *wanted, lists })
+        if state.number == 0 {
+            return None;
+        }
+        if state.number == number {
+            return Some(KernelFilter { number, ..KernelFilter::default() });
+        }
+        let sets = state.sets.as_deref().cloned().unwrap_or_default();
+        Some(KernelFilter { number: state.number, lists: state.lists.clone(), sets })
     }
 
     /// What agents should have; `None` when there never was a filter.
     pub fn wanted(&self) -> Option<Wanted> {
         let state = self.state();
-        state.periods.last().map(|period| Wanted { number: state.wanted.number, text: period.text.clone() })
+        let last = state.periods.last()?;
+        Some(Wanted { number: state.number, filters: !state.lists.is_empty(), text: last.text.clone() })
     }
 
-    /// How often a filter came or went.
+    /// How often a filter came or went, or what belongs to a selection changed.
     pub fn changes(&self) -> u64 {
         let state = self.state();
-        state.periods.iter().map(|period| 1 + u64::from(period.to.is_some())).sum()
+        let of_filters: u64 = state.periods.iter().map(|period| 1 + u64::from(period.to.is_some())).sum();
+        of_filters + self.members.changes()
     }
 
     /// In words, when the capture kept only what.
@@ -90,11 +143,21 @@ impl Pushed {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    /// Another number for what agents should have now.
+    fn renumber(&mut self, now: DateTime<Utc>) {
+        if self.lists.is_empty() && self.sets.is_none() {
+            self.number = 0;
+            return;
+        }
+        // The time, so that no two captures have the same.
+        self.number = now.timestamp_nanos_opt().map_or(1, i64::unsigned_abs).max(self.number + 1);
+    }
+
     fn close(&mut self, now: DateTime<Utc>) {
         if let Some(period) = self.periods.last_mut() {
             period.to.get_or_insert(now);
@@ -119,7 +182,25 @@ mod tests {
         assert!(second.number > first.number && second.lists == ["[1]"]);
         pushed.take_back(now);
         assert_eq!(pushed.for_agent(second.number), None);
-        assert_eq!(pushed.wanted(), Some(Wanted { number: 0, text: "port:80".into() }));
+        assert_eq!(pushed.wanted(), Some(Wanted { number: 0, filters: false, text: "port:80".into() }));
+    }
+
+    #[tokio::test]
+    async fn sets_stay_when_a_filter_goes() {
+        let (pushed, now) = (Pushed::default(), Utc::now());
+        let set = AddressSet { number: 1, ipv4: vec![10, 0, 0, 1], ..AddressSet::default() };
+        pushed.put_sets(vec![set.clone()], now);
+        assert_eq!(pushed.wanted(), None, "the screen has no filter");
+        let first = pushed.for_agent(0).unwrap();
+        assert_eq!((first.sets.as_slice(), first.lists.len()), (&[set.clone()][..], 0));
+        pushed.push("port:80".into(), vec!["[1]".into()], now);
+        pushed.take_back(now);
+        let last = pushed.for_agent(first.number).unwrap();
+        assert!(last.number > first.number && last.sets == [set] && last.lists.is_empty());
+        // It returns at once: the agent has another one.
+        pushed.other_than(first.number, Duration::MAX, || false).await;
+        pushed.other_than(last.number, Duration::MAX, || true).await;
+        pushed.other_than(last.number, Duration::ZERO, || false).await;
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::counts::{Agent, Counts, Totals};
 use crate::enrich::Names;
 use crate::human;
 use crate::once::between::Between;
+use crate::select::members::Time;
 use crate::unwatched;
 use crate::versions;
 
@@ -79,6 +80,8 @@ impl Record {
     /// The statements that make the tables.
     pub const SCHEMA: &str = "
         CREATE TABLE capture (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+        CREATE TABLE member (id INTEGER PRIMARY KEY, selection TEXT, kind TEXT, namespace TEXT, name TEXT, node TEXT,
+            address TEXT, protocol INTEGER, port INTEGER, since TEXT, until TEXT);
         CREATE TABLE agent (node TEXT PRIMARY KEY, version TEXT, interfaces INTEGER, interfaces_unwatched INTEGER, flows INTEGER, overflow_packets INTEGER,
             lost_kernel_packets INTEGER, lost_kernel_bytes INTEGER, lost_drop_events INTEGER, lost_dns_messages INTEGER,
             lost_export_flows INTEGER, lost_export_packets INTEGER, lost_export_bytes INTEGER) WITHOUT ROWID;
@@ -103,6 +106,7 @@ impl Record {
         self.at = Some(Instant::now());
         let told = [
             ("pushed_filters", counts.pushed().periods()),
+            ("selected", counts.pushed().members().summary()),
             ("without_agent", counts.absences()),
             ("unwatched", unwatched::lines(&counts.agents())),
         ];
@@ -113,6 +117,9 @@ impl Record {
                 db.prepare_cached("INSERT OR REPLACE INTO capture VALUES (?, ?)")?.execute(params![name, value])?;
                 self.saved.insert(name, value);
             }
+        }
+        for (index, time) in counts.pushed().members().news() {
+            save_member(db, index, &time)?;
         }
         for (node, agent) in counts.agents() {
             if self.agents.insert(node.clone(), agent.flows) != Some(agent.flows) || story.ended().is_some() {
@@ -190,6 +197,26 @@ fn save_between(db: &Connection, between: &Between) -> rusqlite::Result<()> {
             number(between.arrived),
             number(between.unsure),
         ]);
+    saved.map(drop)
+}
+
+fn save_member(db: &Connection, index: usize, time: &Time) -> rusqlite::Result<()> {
+    let (address, port) = time.element;
+    let object = &time.object;
+    let mut insert = db.prepare_cached("INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let saved = insert.execute(params![
+        i64::try_from(index).unwrap_or(i64::MAX),
+        time.selection,
+        object.kind,
+        object.namespace,
+        object.name,
+        object.node,
+        address.to_string(),
+        port.map(|(protocol, _)| protocol),
+        port.map(|(_, port)| port),
+        human::time(time.from),
+        time.to.map(human::time),
+    ]);
     saved.map(drop)
 }
 

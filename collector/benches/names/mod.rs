@@ -120,7 +120,7 @@ fn service(number: u64) -> Service {
         name: format!("workload-{number}"),
         ..Identity::default()
     };
-    Service { identity, addresses: vec![service_address(number)] }
+    Service { identity, addresses: vec![service_address(number)], ..Service::default() }
 }
 
 fn question(number: u64) -> Question {

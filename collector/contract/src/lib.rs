@@ -3,3 +3,4 @@
 pub mod duration;
 pub mod files;
 pub mod plain;
+pub mod selector;

@@ -1,5 +1,6 @@
 //! What the cluster says of its objects, without all that names do not need.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use netobserv_wire::flow::Mac;
@@ -43,6 +44,10 @@ pub struct Pod {
     pub secondary: Vec<Secondary>,
     /// Ports of its node that are its own: protocol number and port.
     pub host_ports: Vec<(u8, u16)>,
+    /// It has no network of its own, but its node's.
+    pub host_network: bool,
+    /// Its labels. The index does not keep them.
+    pub labels: BTreeMap<String, String>,
     /// When it began.
     pub started_ms: Option<u64>,
     /// When the last of its containers ended, if all have.
@@ -78,6 +83,23 @@ pub struct Service {
     pub identity: Identity,
     /// Its addresses in the cluster, external ones and those of its load balancer.
     pub addresses: Vec<IpAddr>,
+    /// Ports of all nodes that lead to it: protocol number and port.
+    pub node_ports: Vec<(u8, u16)>,
+    /// The name that it stands for outside of the cluster, if it is of type ExternalName.
+    pub external_name: Option<String>,
+}
+
+/// What is behind a service, or a part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Who it is.
+    pub identity: Identity,
+    /// Name of the service.
+    pub service: String,
+    /// Names of pods.
+    pub pods: Vec<String>,
+    /// Addresses that are no pod's.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A ReplicaSet or Job: of interest for its owner only.
@@ -100,6 +122,8 @@ pub enum Fact {
     Service(Service),
     /// A ReplicaSet or Job.
     Workload(Workload),
+    /// What is behind a service.
+    Endpoints(Endpoints),
 }
 
 impl Fact {
@@ -110,6 +134,7 @@ impl Fact {
             Self::Node(node) => &node.identity,
             Self::Service(service) => &service.identity,
             Self::Workload(workload) => &workload.identity,
+            Self::Endpoints(endpoints) => &endpoints.identity,
         }
     }
 }

@@ -44,6 +44,8 @@ pub enum Kind {
     ReplicaSets,
     /// Jobs.
     Jobs,
+    /// Endpoint slices of services.
+    EndpointSlices,
 }
 
 /// One end of a flow, and when.
@@ -112,6 +114,8 @@ impl Index {
             Fact::Node(node) => self.apply_node(&node, now_ms),
             Fact::Service(service) => self.apply_service(&service, now_ms),
             Fact::Workload(workload) => self.apply_workload(&workload, now_ms),
+            // Pods have their names, whatever service they are behind.
+            Fact::Endpoints(_) => Change::default(),
         }
     }
 

@@ -34,6 +34,7 @@ use subnets::Subnets;
 use tenure::Seat;
 
 use crate::ahead::AHEAD;
+use crate::select::Roster;
 
 /// One end of a flow, and the marks of who is there.
 type End = (Endpoint, Option<Marks>);
@@ -62,12 +63,26 @@ pub struct Names {
     used: AtomicBool,
     /// The user does not want to wait.
     hurried: AtomicBool,
+    /// Of the objects that may be selected, if some are.
+    roster: Option<Roster>,
 }
 
 impl Names {
     /// Names by these subnets; by the cluster once a watch tells.
     pub fn new(subnets: Subnets) -> Self {
         Self { subnets, ..Self::default() }
+    }
+
+    /// Tells this roster of all objects, too.
+    #[must_use]
+    pub fn with_roster(mut self, roster: Option<Roster>) -> Self {
+        self.roster = roster;
+        self
+    }
+
+    /// The objects that may be selected.
+    pub fn roster(&self) -> Option<&Roster> {
+        self.roster.as_ref()
     }
 
     /// Names the ends of flows that nobody has named.
@@ -148,13 +163,29 @@ impl Names {
         self.state.ready(at_most).await;
     }
 
+    /// Waits until all objects are known, for at most this long.
+    ///
+    /// # Errors
+    /// What is missing and why, in words.
+    pub async fn all(&self, at_most: Duration) -> Result<(), Vec<String>> {
+        self.state.known(at_most).await;
+        let missing = self.missing();
+        if missing.is_empty() { Ok(()) } else { Err(missing) }
+    }
+
     /// Which names are missing and why, in words; empty when none is.
     pub fn missing(&self) -> Vec<String> {
         self.state.missing()
     }
 
     /// Learns of an object.
-    pub fn learn(&self, fact: Fact) {
+    pub fn learn(&self, mut fact: Fact) {
+        if let Some(roster) = &self.roster {
+            roster.learn(&fact);
+        }
+        if let Fact::Pod(pod) = &mut fact {
+            pod.labels.clear();
+        }
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let change = index.apply(fact, now_ms());
         let used = self.used.load(Relaxed);
@@ -165,6 +196,9 @@ impl Names {
 
     /// Learns that an object is deleted.
     pub fn unlearn(&self, kind: Kind, uid: &str) {
+        if let Some(roster) = &self.roster {
+            roster.unlearn(kind, uid);
+        }
         self.index.write().unwrap_or_else(PoisonError::into_inner).delete(kind, uid, now_ms());
     }
 
@@ -173,6 +207,9 @@ impl Names {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         index.retain(kind, uids, now_ms());
         drop(index);
+        if let Some(roster) = &self.roster {
+            roster.retain(kind, uids);
+        }
         self.state.synced(kind);
     }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use chrono::DateTime;
+use k8s_openapi::api::discovery::v1::Endpoint;
 use netobserv_wire::flow::Mac;
 use serde::Deserialize;
 
-use super::facts::{Identity, Node, Pod, Secondary, Service};
+use super::facts::{Endpoints, Identity, Node, Pod, Secondary, Service};
 
 /// What multus and OVN-Kubernetes note on a pod: its interfaces.
 pub(super) const NETWORKS: &str = "k8s.v1.cni.cncf.io/network-status";
@@ -107,6 +108,18 @@ pub(super) struct ServiceSpec {
     cluster_ips: Vec<String>,
     #[serde(rename = "externalIPs")]
     external_ips: Vec<String>,
+    #[serde(rename = "type")]
+    kind: String,
+    external_name: String,
+    ports: Vec<ServicePort>,
+    health_check_node_port: u16,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ServicePort {
+    node_port: u16,
+    protocol: String,
 }
 
 /// `status` of a service.
@@ -150,6 +163,8 @@ pub(super) fn pod(identity: Identity, secondary: Vec<Secondary>, spec: PodSpec, 
         addresses,
         secondary,
         host_ports: host_ports.collect(),
+        host_network: spec.host_network,
+        labels: BTreeMap::new(),
         started_ms: millis(&status.start_time),
         finished_ms: finished(&status),
         node: spec.node_name,
@@ -199,7 +214,25 @@ fn management_ports(subnets: &str) -> Vec<IpAddr> {
 pub(super) fn service(identity: Identity, spec: &ServiceSpec, status: &ServiceStatus) -> Service {
     let cluster = spec.cluster_ips.iter().chain([&spec.cluster_ip]);
     let outside = status.load_balancer.ingress.iter().map(|address| &address.ip);
-    Service { identity, addresses: parse(cluster.chain(&spec.external_ips).chain(outside)) }
+    let node_ports = spec.ports.iter().map(|port| (protocol(&port.protocol), port.node_port));
+    let node_ports = node_ports.chain([(TCP, spec.health_check_node_port)]).filter(|(_, port)| *port > 0).collect();
+    let external_name = (spec.kind == "ExternalName").then(|| spec.external_name.clone());
+    Service { identity, addresses: parse(cluster.chain(&spec.external_ips).chain(outside)), node_ports, external_name }
+}
+
+/// What is behind a service. Of pods only the names are of interest: they say themselves what addresses they have.
+pub(super) fn endpoints(identity: Identity, service: &str, endpoints: &[Endpoint]) -> Endpoints {
+    let pod = |endpoint: &Endpoint| {
+        let target = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?;
+        target.name.clone()
+    };
+    let others = endpoints.iter().filter(|endpoint| pod(endpoint).is_none()).flat_map(|other| &other.addresses);
+    Endpoints {
+        identity,
+        service: service.to_owned(),
+        pods: endpoints.iter().filter_map(pod).collect(),
+        addresses: parse(others),
+    }
 }
 
 /// Addresses, each once; what is none ("None", a host name) is left out.
@@ -260,11 +293,14 @@ fn mac(text: &str) -> Option<Mac> {
     bytes.try_into().ok()
 }
 
+// IANA "Assigned Internet Protocol Numbers".
+const TCP: u8 = 6;
+
 fn protocol(name: &str) -> u8 {
     match name {
         "UDP" => 17,
         "SCTP" => 132,
-        _ => 6,
+        _ => TCP,
     }
 }
 

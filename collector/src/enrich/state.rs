@@ -82,6 +82,13 @@ impl State {
 
     /// Waits until each kind is known or forbidden, for at most this long.
     pub(super) async fn ready(&self, at_most: Duration) {
+        if !self.known(at_most).await {
+            warn!("the API server is slow: the first flows come without names, which are filled in at the end");
+        }
+    }
+
+    /// The same, and returns whether that is so.
+    pub(super) async fn known(&self, at_most: Duration) -> bool {
         let all = async {
             loop {
                 let changed = self.changed.notified();
@@ -91,9 +98,7 @@ impl State {
                 changed.await;
             }
         };
-        if timeout(at_most, all).await.is_err() {
-            warn!("the API server is slow: the first flows come without names, which are filled in at the end");
-        }
+        timeout(at_most, all).await.is_ok()
     }
 
     /// Whether all objects of a kind are known, those of this moment too.
@@ -142,6 +147,7 @@ fn words(kind: Kind) -> &'static str {
         Kind::Services => "services",
         Kind::ReplicaSets => "replicasets.apps",
         Kind::Jobs => "jobs.batch",
+        Kind::EndpointSlices => "endpointslices.discovery.k8s.io",
     }
 }
 

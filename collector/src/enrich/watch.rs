@@ -12,6 +12,7 @@ use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, Object};
 use kube::core::PartialObjectMeta;
@@ -22,12 +23,13 @@ use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
 use super::Names;
-use super::facts::{Fact, Identity, Owner, Workload};
+use super::facts::{Fact, Identity, Owner, Pod, Workload};
 use super::index::Kind;
 use super::objects::{
     self, NETWORKS, NodeSpec, NodeStatus, OVN_NETWORKS, PodSpec, PodStatus, SUBNETS, ServiceSpec, ServiceStatus, ZONE,
 };
 use super::state::Trouble;
+use crate::select::Roster;
 
 /// Objects of a page.
 const PAGE: u32 = 500;
@@ -36,6 +38,8 @@ const WATCH: u32 = 60;
 /// Between attempts: at first, and at most.
 const SOON: Duration = Duration::from_millis(200);
 const LATER: Duration = Duration::from_secs(5);
+/// The label of an endpoint slice with the name of its service.
+const SERVICE: &str = "kubernetes.io/service-name";
 /// Where the API server of a test is.
 const URL: &str = "NETOBSERV_KUBE_URL";
 
@@ -76,6 +80,10 @@ fn follow_all(client: &Client, names: &Arc<Names>) {
         replica_set,
     );
     follow(names, Kind::Jobs, watcher(Api::<PartialObjectMeta<Job>>::all(client.clone()), config()), job);
+    if names.roster().is_some_and(Roster::needs_endpoints) {
+        let slices = Api::<EndpointSlice>::all(client.clone());
+        follow(names, Kind::EndpointSlices, watcher(slices, config()), endpoint_slice);
+    }
 }
 
 /// From [`SOON`] to [`LATER`], twice as long every time.
@@ -186,7 +194,9 @@ pub(crate) fn facts(json: &[u8]) -> Vec<Fact> {
 fn pod(pod: Pods) -> Fact {
     let note = |name| annotation(&pod.metadata, name);
     let secondary = objects::secondary(note(NETWORKS), note(OVN_NETWORKS));
-    Fact::Pod(objects::pod(identity(&pod.metadata), secondary, pod.spec, pod.status.unwrap_or_default()))
+    let identity = identity(&pod.metadata);
+    let labels = pod.metadata.labels.unwrap_or_default();
+    Fact::Pod(Pod { labels, ..objects::pod(identity, secondary, pod.spec, pod.status.unwrap_or_default()) })
 }
 
 fn node(node: Nodes) -> Fact {
@@ -206,6 +216,12 @@ fn replica_set(set: PartialObjectMeta<ReplicaSet>) -> Fact {
 
 fn job(job: PartialObjectMeta<Job>) -> Fact {
     Fact::Workload(Workload { kind: "Job", identity: identity(&job.metadata) })
+}
+
+fn endpoint_slice(slice: EndpointSlice) -> Fact {
+    let labels = slice.metadata.labels.as_ref();
+    let service = labels.and_then(|labels| labels.get(SERVICE)).map(String::as_str).unwrap_or_default();
+    Fact::Endpoints(objects::endpoints(identity(&slice.metadata), service, &slice.endpoints))
 }
 
 fn identity(metadata: &ObjectMeta) -> Identity {

@@ -17,7 +17,7 @@ use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tracing::warn;
 
-use super::limits::{Broken, MOST_NODES};
+use super::limits::{self, Broken, MOST_NODES};
 use super::memory::{MAX_MESSAGE, Memory};
 use super::message::{self, Body as MessageBody, Times, Unit};
 use super::peer::Peer;
@@ -28,6 +28,8 @@ use crate::counts::Counts;
 
 /// How long a message waits for room before it is refused.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an agent waits for news before it asks again.
+const NEWS: Duration = Duration::from_secs(30);
 /// How long a message may take. An agent gives up waiting for its answer after as long.
 const TIMES: Times = Times { arrival: Duration::from_secs(10), memory: PATIENCE };
 
@@ -62,7 +64,9 @@ impl<R: Receiver> Grpc<R> {
 
     /// From now on agents are told to send what they have and stop.
     pub fn stop_agents(&self) {
-        self.0.desk().stopping.store(true, Relaxed);
+        let desk = self.0.desk();
+        desk.stopping.store(true, Relaxed);
+        desk.counts.pushed().wake();
     }
 
     /// From now on nothing is accepted.
@@ -86,7 +90,10 @@ impl<R: Receiver> Service<http::Request<Body>> for Grpc<R> {
             let (head, body) = request.into_parts();
             // Over a Unix socket there is none.
             let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
-            let answer = receiver.answer(head.uri.path(), body, peer).await;
+            let answer = match head.uri.path() {
+                "/pbflow.Filters/Wait" => receiver.desk().news(body, peer).await,
+                method => receiver.answer(method, body, peer).await,
+            };
             Ok(answer.map_or_else(Status::into_http, response))
         })
     }
@@ -167,9 +174,26 @@ impl Desk {
         if !agent.node.is_empty() {
             self.counts.heard(agent, accepted, Instant::now());
         }
-        let filter = self.counts.pushed().for_agent(agent.filter);
-        let reply = CollectorReply { stop: self.stopping.load(Relaxed), filter };
-        Ok(reply.encode_to_vec().into())
+        Ok(self.reply(agent.filter))
+    }
+
+    /// Answers an agent when there is another filter than it has, or the capture ends.
+    async fn news(&self, body: Body, peer: Peer) -> Result<Bytes, Status> {
+        let agent = {
+            let message = self.read(body, Unit::Message, peer).await?;
+            let status = AgentStatus::decode(message.bytes).map_err(unreadable)?;
+            limits::status(Some(status)).map_err(|broken| self.reject(peer, &broken))?
+        };
+        self.speakers.check(peer, &agent.node).map_err(|why| self.reject(peer, &Broken::Speaker(why)))?;
+        let ended = || self.stopping.load(Relaxed);
+        self.counts.pushed().other_than(agent.filter, NEWS, ended).await;
+        Ok(self.reply(agent.filter))
+    }
+
+    /// What an agent is told that has this filter.
+    fn reply(&self, filter: u64) -> Bytes {
+        let filter = self.counts.pushed().for_agent(filter);
+        CollectorReply { stop: self.stopping.load(Relaxed), filter }.encode_to_vec().into()
     }
 }
 

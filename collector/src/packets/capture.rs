@@ -29,6 +29,7 @@ use crate::ingest::{door::Door, listen, packets::PacketIngest};
 use crate::nodes;
 use crate::output::Folder;
 use crate::resume::{self, Start};
+use crate::select;
 use crate::signals::{Kind, Signals};
 use crate::sink::SinkError;
 use crate::sink::pcapng::Section;
@@ -52,6 +53,7 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
     let (counts, tally, limit) = (Arc::<Counts>::default(), Arc::<Tally>::default(), Arc::<Notify>::default());
     counts.goes_on(killed.as_ref());
     let names = crate::capture::names(&options);
+    select::begin(&options.selections, names.as_ref(), &counts).await?;
     let (intake, outlet) = intake::way();
     let (ending, several) = (wanted.format.ending(), wanted.rotation.is_some());
     let mut claim = folder.map(|folder| folder.packets(&options.filename, start, ending, several)).transpose()?;

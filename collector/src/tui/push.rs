@@ -28,7 +28,7 @@ impl Kernel {
         let refused = agents.iter().find(|(_, agent)| agent.filter == wanted.number && !agent.filter_error.is_empty());
         let kernel = Self {
             text: wanted.text,
-            wanted: wanted.number != 0,
+            wanted: wanted.filters,
             done: asked.filter(|agent| agent.filter_error.is_empty()).count(),
             nodes: agents.len(),
             refused: refused.map(|(node, agent)| (node.clone(), agent.filter_error.clone())),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use netobserv_wire::genericmap;
 use netobserv_wire::pbflow::collector_client::CollectorClient;
+use netobserv_wire::pbflow::filters_client::FiltersClient;
 use netobserv_wire::pbflow::{AgentStatus, CollectorReply, Record, Records};
 use prost::Message;
 use prost::bytes::{Buf, BufMut, Bytes};
@@ -40,6 +41,13 @@ impl Client {
     pub fn send_records(&self, records: Records) -> Result<CollectorReply, Status> {
         let mut client = CollectorClient::new(self.channel.clone());
         self.runtime.block_on(client.send(records)).map(tonic::Response::into_inner)
+    }
+
+    /// Waits for another filter than that of `number`, as the agent of this node.
+    pub fn wait(&self, node: &str, number: u64) -> Result<CollectorReply, Status> {
+        let status = AgentStatus { node: node.into(), filter: number, ..AgentStatus::default() };
+        let mut client = FiltersClient::new(self.channel.clone());
+        self.runtime.block_on(client.wait(status)).map(tonic::Response::into_inner)
     }
 
     /// Sends a record as a flowlogs-pipeline does.

@@ -21,7 +21,7 @@ use netobserv_agent::{
     filter::Filter,
     kernel::{self, Switches},
     rtt,
-    rules::parse::parse,
+    rules::{parse::parse, sets::Sets},
     sys, tracepoint,
 };
 use support::median;
@@ -36,6 +36,7 @@ const ON: Switches = Switches {
     sampling: 1,
     follow_netns: false,
     filter: false,
+    sets: false,
     dns_port: 0,
     rtt: false,
     drops: false,
@@ -57,7 +58,7 @@ fn main() -> Result<()> {
 fn everything_on() -> Result<()> {
     let all = Switches { filter: true, dns_port: 53, rtt: true, drops: true, ..ON };
     let (mut plain, mut full) = (kernel::load(ON)?, kernel::load(all)?);
-    Filter::take(&mut full, 1)?.replace(&parse(r#"[{"protocol":"TCP","port":80}]"#)?)?;
+    Filter::take(&mut full, 1)?.replace(&parse(r#"[{"protocol":"TCP","port":80}]"#)?, &Sets::default())?;
     let plain = kernel::classifier(&mut plain, "flow_ingress")?.fd()?.try_clone()?;
     let full = kernel::classifier(&mut full, "flow_ingress")?.fd()?.try_clone()?;
     let (mut without, mut with) = (vec![], vec![]);

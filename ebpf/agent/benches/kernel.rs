@@ -10,16 +10,17 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use netobserv_agent::{
     drain::{Drainer, KernelLosses, Maps},
     filter::Filter,
     kernel::{self, Switches},
-    rules::parse::parse,
+    rules::{parse::parse, sets::Sets},
     sys,
 };
+use netobserv_wire::pbflow::AddressSet;
 use nix::time::{ClockId, clock_gettime};
 use support::median;
 
@@ -28,6 +29,8 @@ const ROUNDS: usize = 15;
 const FLOWS: u32 = 1_000;
 const EMPTY: &str = "empty program";
 const DRAINED: u32 = 100_000;
+/// 10.0.0.1, the sender of all frames of IPv4.
+const CLIENT: u32 = 0x0a00_0001;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -40,6 +43,7 @@ fn main() -> Result<()> {
         packet_cost(follow_netns)?;
     }
     filter_cost()?;
+    set_cost()?;
     drain_cost()
 }
 
@@ -99,12 +103,65 @@ fn filter_cost() -> Result<()> {
     Ok(())
 }
 
+/// A rule that names a set against one that names a network; how long a set takes to be in force, and its memory.
+fn set_cost() -> Result<()> {
+    const ONE_RULE: &str = "with one rule";
+    println!("flow program with a set of addresses:");
+    let frames: Vec<_> = (0..FLOWS).map(v4_frame).collect();
+    let (_one, plain) = flow_program(Some(r#"[{"ip_cidr":"10.0.0.0/8"}]"#))?;
+    for (count, most) in [(1_000_u32, 1.15), (100_000, 1.4)] {
+        let before = kernel_memory()?;
+        let switches = Switches { max_flows: 50_000, sampling: 1, filter: true, sets: true, ..Default::default() };
+        let mut ebpf = kernel::load(switches)?;
+        let (mut filter, rules) = (Filter::take(&mut ebpf, 1)?, parse(r#"[{"set":1}]"#)?);
+        let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
+        let program = program.as_fd().try_clone_to_owned()?;
+        let empty = kernel_memory()?;
+        let start = Instant::now();
+        filter.replace(&rules, &addresses(count, 0)?)?;
+        let (first, start) = (start.elapsed(), Instant::now());
+        filter.replace(&rules, &addresses(count, 1)?)?;
+        filter.replace(&rules, &addresses(count, 2)?)?;
+        let later = start.elapsed() / 2;
+        let full = kernel_memory()?;
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        println!(
+            "  {count} addresses: in force after {first:.1?}, one that changes {later:.1?}; kernel memory {:.1} MiB more",
+            mib(full.saturating_sub(empty))
+        );
+        println!("  tables without an element: {:.1} MiB", mib(empty.saturating_sub(before)));
+        let hot = |fd: &OwnedFd| -> io::Result<f64> { Ok(f64::from(sys::test_run(fd.as_fd(), &frames[1], REPEAT)?.1)) };
+        compare(&format!("{count} addresses, hot flow"), ONE_RULE, most, || hot(&plain), || hot(&program))?;
+        let many = |fd: &OwnedFd| round_robin(fd, &frames);
+        let title = format!("{count} addresses, {FLOWS} flows round robin");
+        compare(&title, ONE_RULE, most, || many(&plain), || many(&program))?;
+    }
+    Ok(())
+}
+
+/// The address that all frames come from, and others; the last one is another each `turn`.
+fn addresses(count: u32, turn: u32) -> Result<Sets> {
+    let others = (1..count - 1).chain([count + turn]).map(|number| 0x0b00_0000 + number);
+    let ipv4 = [CLIENT].into_iter().chain(others).flat_map(u32::to_be_bytes).collect();
+    Ok(Sets::read(&[AddressSet { number: 1, ipv4, ..AddressSet::default() }])?)
+}
+
+/// What the kernel holds for itself, in bytes: the maps are part of it.
+fn kernel_memory() -> io::Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let kib = |name: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    };
+    Ok(1024 * (kib("Slab:") + kib("VmallocUsed:") + kib("Percpu:")))
+}
+
 /// The program at ingress, and what keeps it alive.
 fn flow_program(rules: Option<&str>) -> Result<(aya::Ebpf, OwnedFd)> {
     let switches = Switches { max_flows: 50_000, sampling: 1, filter: rules.is_some(), ..Default::default() };
     let mut ebpf = kernel::load(switches)?;
     if let Some(rules) = rules {
-        Filter::take(&mut ebpf, 1)?.replace(&parse(rules)?)?;
+        Filter::take(&mut ebpf, 1)?.replace(&parse(rules)?, &Sets::default())?;
     }
     let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
     let program = program.as_fd().try_clone_to_owned()?;

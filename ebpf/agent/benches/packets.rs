@@ -18,7 +18,7 @@ use netobserv_agent::{
     filter::Filter,
     kernel::{self, Switches},
     packets::reader::Ring,
-    rules::parse::parse,
+    rules::{parse::parse, sets::Sets},
     sys,
 };
 use netobserv_ebpf_common::packets::MOST;
@@ -72,7 +72,7 @@ fn main() -> Result<()> {
 
 fn load(switches: Switches) -> Result<Ebpf> {
     let mut ebpf = kernel::load(switches)?;
-    Filter::take(&mut ebpf, 1)?.replace(&parse(RULE)?)?;
+    Filter::take(&mut ebpf, 1)?.replace(&parse(RULE)?, &Sets::default())?;
     Ok(ebpf)
 }
 

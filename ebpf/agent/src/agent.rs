@@ -29,7 +29,8 @@ use crate::{
     kernel::{self, KernelError, Switches},
     manager::Manager,
     memory, netns,
-    pushed::Pushed,
+    pushed::{self, Pushed},
+    rules::{Rule, sets::Sets},
     scope::Scope,
     settings::Settings,
     sys,
@@ -98,6 +99,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         follow_netns,
         // One may come from the collector at any time.
         filter: true,
+        sets: settings.rules.iter().any(Rule::has_sets),
         dns_port: settings.dns_port,
         rtt: settings.rtt,
         drops: settings.drops,
@@ -117,7 +119,8 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         None => job::flows(&settings, &mut ebpf, &shared)?,
     };
     let mut filter = Filter::take(&mut ebpf, settings.sampling)?;
-    filter.replace(&settings.rules).map_err(AgentError::Filter)?;
+    let first = pushed::until_sets_come(&settings.rules);
+    filter.replace(&first, &Sets::default()).map_err(AgentError::Filter)?;
     let pushed = Pushed::start(filter, settings.rules.clone());
     let end_switch = EndSwitch::take(&mut ebpf)?;
     let probes = Probes::new(ebpf, kernel::programs(&switches), settings.attach_mode, settings.direction)?;

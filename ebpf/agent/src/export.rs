@@ -135,6 +135,8 @@ impl<O: Outbox> Exporter<O> {
     pub async fn run(mut self, target: Target, ending: watch::Receiver<bool>) {
         let channel = connect(&target);
         let instance = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let status = AgentStatus { node: self.node.clone(), instance, ..AgentStatus::default() };
+        let news = tokio::spawn(self.pushed.ask(channel.clone(), status));
         let mut line = Line { channel, ending, sequence: 0, instance, heard: Instant::now(), patience: None };
         info!("sending to {target}");
         // A sign of life at once: the collector waits at its end for the agents that it knows.
@@ -150,6 +152,7 @@ impl<O: Outbox> Exporter<O> {
             }
             self.send_waiting(&mut line, false).await;
         }
+        news.abort();
         self.send_waiting(&mut line, true).await;
     }
 

@@ -9,16 +9,20 @@ use aya::{
         lpm_trie::{Key, LpmTrie},
     },
 };
-use netobserv_ebpf_common::filter::{AddressKey, AddressMasks, NO_RULES, PORTS, Tables};
+use netobserv_ebpf_common::filter::{AddressKey, AddressMasks, NO_RULES, PORTS, SET_CLASSES, SetMasks, Tables};
 
 use crate::{
     kernel::{self, KernelError},
     rules::{
         Rule,
         compile::{Compiled, compile},
+        sets::Sets,
     },
     sys,
 };
+use elements::Table;
+
+mod elements;
 
 /// The filter of the loaded programs.
 pub struct Filter {
@@ -30,6 +34,8 @@ pub struct Filter {
     addresses: LpmTrie<MapData, AddressKey, AddressMasks>,
     /// The keys of each bank.
     prefixes: [Vec<Key<AddressKey>>; 2],
+    elements: Table,
+    classes: Array<MapData, SetMasks>,
     sampling: u32,
     /// Of the latest list; not 0 from the first on.
     number: u32,
@@ -49,25 +55,29 @@ impl Filter {
             ports,
             addresses: kernel::take_map(ebpf, "FILTER_ADDRESSES")?,
             prefixes: Default::default(),
+            elements: Table::take(ebpf)?,
+            classes: kernel::take_map(ebpf, "FILTER_CLASSES")?,
             sampling,
             number: 0,
         })
     }
 
-    /// Puts other rules in force, or none. When this returns, no packet is judged by the old ones any more; flows that they let
-    /// in are counted until the agent's window ends, as a flow is judged by its first packet.
+    /// Puts other rules in force, or none, with the sets that they name. When this returns, no packet is judged by the old ones any
+    /// more. Flows that they let in are counted until the agent's window ends, as a flow is judged by its first packet; but where
+    /// rules name sets, each packet is.
     ///
     /// # Errors
-    /// What the kernel said to writing a map; the old rules are still in force then.
-    pub fn replace(&mut self, rules: &[Rule]) -> io::Result<()> {
+    /// What the kernel said to writing a map, or that the sets are too large; the old rules are still in force then.
+    pub fn replace(&mut self, rules: &[Rule], sets: &Sets) -> io::Result<()> {
         if rules.is_empty() {
             return self.change_over(NO_RULES);
         }
         let bank = u32::from(self.bank == 0);
         // Verdicts that the programs remember belong to a list by its number.
         self.number = self.number.checked_add(1).unwrap_or(1);
-        let mut compiled = compile(rules, self.sampling);
+        let mut compiled = compile(rules, sets, self.sampling).map_err(io::Error::other)?;
         compiled.tables.number = self.number;
+        self.elements.fill(bank as usize, &compiled.elements.keys)?;
         self.fill(bank, &compiled).map_err(io::Error::other)?;
         self.change_over(bank)
     }
@@ -92,6 +102,9 @@ impl Filter {
             let key = Key::new(*bits, key);
             self.addresses.insert(&key, masks, 0)?;
             prefixes.push(key);
+        }
+        for (class, masks) in (bank * SET_CLASSES..).zip(&compiled.elements.classes) {
+            self.classes.set(class, masks, 0)?;
         }
         if let Some(rows) = &compiled.ports {
             let first = bank * PORTS;

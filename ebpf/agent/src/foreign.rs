@@ -8,7 +8,7 @@ use netobserv_ebpf_common::{DNS_MOST, DNS_PIECE, DnsHead, ETH_IPV4, Key6, Point}
 use crate::{
     conntrack::read_any,
     dns::{Tracker, Transaction, message},
-    rules::{compile::compile, narrow::narrow, parse::parse},
+    rules::{compile::compile, narrow::narrow, parse::parse, sets::Sets},
 };
 
 /// A place, by its name.
@@ -105,9 +105,9 @@ fn rules(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match parse(text) {
         Ok(rules) => {
-            let _ = compile(&rules, 1);
+            let _ = compile(&rules, &Sets::default(), 1);
             if let Ok(both) = narrow(&[rules.clone(), rules]) {
-                let _ = compile(&both, 1);
+                let _ = compile(&both, &Sets::default(), 1);
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),

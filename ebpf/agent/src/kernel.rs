@@ -36,6 +36,8 @@ pub struct Switches {
     pub follow_netns: bool,
     /// There are filter rules.
     pub filter: bool,
+    /// Some of them name sets of addresses.
+    pub sets: bool,
     /// Port of DNS beside 53; 0 = DNS is not watched.
     pub dns_port: u16,
     /// Round-trip times of TCP.
@@ -129,6 +131,9 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     }
     if !switches.filter {
         loader.map_max_entries("FILTER_PORTS", 1).map_max_entries("FILTER_VERDICTS", 1);
+    }
+    if !switches.sets {
+        loader.map_max_entries("FILTER_SETS", 1);
     }
     if let Some(offsets) = &sockets {
         offsets.set(&mut loader);

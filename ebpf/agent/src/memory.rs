@@ -7,7 +7,7 @@ use std::{
 
 use netobserv_ebpf_common::{FlowCount, Key4, Key6};
 
-use crate::{packets, settings::Settings};
+use crate::{packets, rules::Rule, settings::Settings};
 
 /// Where control groups are: version 2, and the memory of version 1.
 const ROOTS: [(&str, &str, &str); 2] =
@@ -19,6 +19,9 @@ const BASE: u64 = 40 << 20;
 /// What waits for the collector at most.
 const QUEUE: u64 = 32 << 20;
 
+/// Sets of addresses of the largest size, in the kernel and here.
+const SETS: u64 = 20 << 20;
+
 /// What the agent needs with these settings, in bytes.
 pub(crate) fn needed(settings: &Settings) -> u64 {
     // Packets have a ring buffer and a queue of their own, and no flow maps.
@@ -28,7 +31,8 @@ pub(crate) fn needed(settings: &Settings) -> u64 {
     };
     let families = [size_of::<Key4>(), size_of::<Key6>()];
     let entries: u64 = families.map(|key| 2 * ((key + size_of::<FlowCount>()) as u64 + ENTRY)).iter().sum();
-    BASE + waiting + flows * entries
+    let sets = if settings.rules.iter().any(Rule::has_sets) { SETS } else { 0 };
+    BASE + waiting + sets + flows * entries
 }
 
 /// What this process and its control group may use, in bytes; None without a limit.

@@ -9,6 +9,7 @@ use std::{net::IpAddr, num::NonZeroU32, ops::RangeInclusive};
 pub mod compile;
 pub mod narrow;
 pub mod parse;
+pub mod sets;
 
 // Protocol numbers: IANA "Assigned Internet Protocol Numbers".
 /// ICMP of IPv4.
@@ -40,6 +41,12 @@ pub struct Rule {
     pub cidr: Option<Prefix>,
     /// `peer_ip` or `peer_cidr`.
     pub peer: Option<Prefix>,
+    /// `set`: the end of `cidr` is in the set of this number.
+    pub set: Option<NonZeroU32>,
+    /// `peer_set`: the other end is in this one.
+    pub peer_set: Option<NonZeroU32>,
+    /// `not_set`: neither end is in this one.
+    pub not_set: Option<NonZeroU32>,
     /// `direction`: [`netobserv_ebpf_common::INGRESS`] or EGRESS.
     pub direction: Option<u8>,
     /// `protocol`, by its number.
@@ -69,6 +76,9 @@ impl Rule {
             action,
             cidr: None,
             peer: None,
+            set: None,
+            peer_set: None,
+            not_set: None,
             direction: None,
             protocol: None,
             source_port: None,
@@ -85,6 +95,11 @@ impl Rule {
     /// Whether it has a condition on ports; such a rule matches TCP, UDP and SCTP only.
     pub fn has_ports(&self) -> bool {
         self.source_port.is_some() || self.destination_port.is_some() || self.port.is_some()
+    }
+
+    /// Whether it names a set of addresses.
+    pub fn has_sets(&self) -> bool {
+        self.set.is_some() || self.peer_set.is_some() || self.not_set.is_some()
     }
 
     /// Whether it has a condition that only ICMP and ICMPv6 can meet.

@@ -14,6 +14,7 @@ use nix::time::{ClockId, clock_gettime};
 const BPF_PROG_TEST_RUN: i64 = 10;
 const BPF_MAP_LOOKUP_AND_DELETE_BATCH: i64 = 25;
 const BPF_MAP_UPDATE_BATCH: i64 = 26;
+const BPF_MAP_DELETE_BATCH: i64 = 27;
 const BPF_LINK_CREATE: i64 = 28;
 const BPF_ITER_CREATE: i64 = 33;
 
@@ -145,7 +146,18 @@ pub fn write_batch<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]
         map_fd: map.as_raw_fd() as u32,
         ..Default::default()
     };
-    bpf(BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
+    if keys.is_empty() { Ok(()) } else { bpf(BPF_MAP_UPDATE_BATCH, &mut attr).map(drop) }
+}
+
+/// Removes many entries of a map in one go; all of them have to be there.
+pub fn remove_batch<K: Pod>(map: BorrowedFd<'_>, keys: &[K]) -> io::Result<()> {
+    let mut attr = BatchAttr {
+        keys: keys.as_ptr() as u64,
+        count: keys.len() as u32,
+        map_fd: map.as_raw_fd() as u32,
+        ..Default::default()
+    };
+    if keys.is_empty() { Ok(()) } else { bpf(BPF_MAP_DELETE_BATCH, &mut attr).map(drop) }
 }
 
 /// Has a socket take only what a classic BPF program lets pass.

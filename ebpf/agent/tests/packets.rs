@@ -7,7 +7,7 @@ use netobserv_agent::{
     filter::Filter,
     kernel::{self, Switches},
     packets::reader::Ring,
-    rules::parse::parse,
+    rules::{parse::parse, sets::Sets},
     sys,
 };
 use netobserv_ebpf_common::packets::{MOST, PacketHead};
@@ -26,7 +26,7 @@ impl Bench {
         let mut ebpf = kernel::load(switches).expect("the programs load");
         if let Some(rules) = rules {
             let mut filter = Filter::take(&mut ebpf, 1).expect("the filter's maps");
-            filter.replace(&parse(rules).expect("rules")).expect("rules in the kernel");
+            filter.replace(&parse(rules).expect("rules"), &Sets::default()).expect("rules in the kernel");
         }
         let ring = Ring::take(&mut ebpf, false).expect("the ring buffer");
         Self { ebpf, ring }

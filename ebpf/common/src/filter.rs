@@ -48,6 +48,8 @@ pub struct Tables {
     pub with_icmp: u64,
     /// Rules with conditions on addresses.
     pub with_addresses: u64,
+    /// Those of them that name sets of addresses.
+    pub with_sets: u64,
     /// What addresses outside all prefixes get.
     pub elsewhere: AddressMasks,
     /// Of the packets that match rule n, 1 in so many is kept. Never 0.
@@ -58,8 +60,8 @@ pub struct Tables {
     pub samples_differ: u32,
     /// Number of this list of rules; never 0.
     pub number: u32,
-    /// Keeps the size a multiple of 8.
-    pub _pad: u32,
+    /// 1: some elements of the sets are ports of addresses.
+    pub set_ports: u32,
 }
 
 /// What a list of rules said of a packet.
@@ -108,8 +110,34 @@ pub type AddressKey = [u8; 20];
 /// Bits before the address.
 pub const ADDRESS_BITS: u32 = 32;
 
+/// Most elements of all sets together, in each of the two lists of rules.
+pub const MAX_SET_ELEMENTS: usize = 100_000;
+/// Entries of the table of elements, which serves both banks: an element that is in both stands there once.
+pub const SET_ENTRIES: u32 = 2 * MAX_SET_ELEMENTS as u32;
+/// Most different answers to "which rules does an element fit?", of each bank. The first is that of addresses in no set.
+pub const SET_CLASSES: u32 = 1024;
+
+/// An element of a set of addresses: family, protocol and port (network order), then the address; IPv4 in the first four of its
+/// bytes. Protocol and port are 0 for all that has the address.
+pub type SetKey = [u8; 20];
+/// By bank, the class of an element.
+pub type SetClass = [u16; 2];
+
+/// Rules that an element of the sets fits.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SetMasks {
+    /// As the end that a rule is about.
+    pub this: u64,
+    /// As the other end.
+    pub peer: u64,
+    /// Rules that no packet from or to it matches.
+    pub not: u64,
+}
+
 const _: () = {
-    assert!(size_of::<Tables>() == 4 * 2048 + 4 * 8 + 6 * 8 + 16 + 256 + 16);
+    assert!(size_of::<Tables>() == 4 * 2048 + 4 * 8 + 7 * 8 + 16 + 256 + 16);
+    assert!(size_of::<SetMasks>() == 24 && size_of::<SetKey>() == 20 && size_of::<SetClass>() == 4);
     assert!(size_of::<Verdict>() == 48 && VERDICTS.is_power_of_two());
     assert!(size_of::<PortMasks>() == 24);
     assert!(size_of::<AddressMasks>() == 16);
@@ -123,4 +151,6 @@ mod pod {
     unsafe impl aya::Pod for super::PortMasks {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::AddressMasks {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::SetMasks {}
 }

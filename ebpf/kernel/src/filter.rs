@@ -7,16 +7,20 @@ use core::hint::black_box;
 
 use aya_ebpf::{
     Global,
+    bindings::BPF_F_NO_PREALLOC,
     helpers::bpf_get_prandom_u32,
     macros::map,
     maps::{
-        Array,
+        Array, HashMap,
         lpm_trie::{Key, LpmTrie},
     },
 };
 use netobserv_ebpf_common::{
     ETH_IPV4, Key6, NO_IP,
-    filter::{ADDRESS_BITS, AddressKey, AddressMasks, FAMILY_4, FAMILY_6, MAX_PREFIXES, PORTS, PortMasks, Tables},
+    filter::{
+        ADDRESS_BITS, AddressKey, AddressMasks, FAMILY_4, FAMILY_6, MAX_PREFIXES, PORTS, PortMasks, SET_CLASSES,
+        SET_ENTRIES, SetClass, SetKey, SetMasks, Tables,
+    },
 };
 
 use crate::{
@@ -39,6 +43,13 @@ static FILTER_TABLES: Array<Tables> = Array::with_max_entries(2, 0);
 static FILTER_PORTS: Array<PortMasks> = Array::with_max_entries(2 * PORTS, 0);
 #[map]
 static FILTER_ADDRESSES: LpmTrie<AddressKey, AddressMasks> = LpmTrie::with_max_entries(2 * MAX_PREFIXES as u32, 0);
+/// Elements of the sets that rules name. Both banks share the entries, so that a change of few elements of many is a few writes;
+/// entries take memory when they are there. The agent makes it one entry when no rule names a set.
+#[map]
+static FILTER_SETS: HashMap<SetKey, SetClass> = HashMap::with_max_entries(SET_ENTRIES, BPF_F_NO_PREALLOC);
+/// What a class of elements fits, first those of bank 0.
+#[map]
+static FILTER_CLASSES: Array<SetMasks> = Array::with_max_entries(2 * SET_CLASSES, 0);
 
 /// The rules in force.
 #[derive(Clone, Copy)]
@@ -59,16 +70,17 @@ impl Rules {
         Some(Self { bank, tables })
     }
 
-    /// Whether packets of one flow can get different answers. Otherwise the answer for the first holds for all.
+    /// Whether packets of one flow can get different answers. Otherwise the answer for the first holds for all. Sets change while
+    /// flows go on: an address that was taken out is not counted one packet longer.
     #[inline(always)]
     pub fn look_at_each_packet(&self) -> bool {
-        self.tables.with_flags != 0
+        self.tables.with_flags | self.tables.with_sets != 0
     }
 
     /// Where the verdict on a packet is remembered.
     #[inline(always)]
     pub fn place<K: Words>(&self, key: &K, tcp_flags: u32) -> Place {
-        let tcp_flags = if self.look_at_each_packet() { tcp_flags } else { 0 };
+        let tcp_flags = if self.tables.with_flags != 0 { tcp_flags } else { 0 };
         Place::of(key, tcp_flags, self.tables.number)
     }
 
@@ -148,10 +160,11 @@ fn ports(bank: u32, key: &Key6) -> u64 {
     }
 }
 
-/// Either end may be the one of `ip_cidr`; the other then has to be the peer.
+/// Either end may be the one of `ip_cidr` and `set`; the other then has to be the peer.
 #[inline(always)]
 fn addresses(bank: u32, tables: &Tables, key: &Key6) -> u64 {
-    let (src, dst) = if key.at.proto == 0 && key.at.src_port == NO_IP {
+    let nowhere = key.at.proto == 0 && key.at.src_port == NO_IP;
+    let (src, dst) = if nowhere {
         (&tables.elsewhere, &tables.elsewhere)
     } else if key.at.eth_proto == ETH_IPV4 {
         let mut at = AddressAt::new(bank, FAMILY_4, 32);
@@ -160,7 +173,14 @@ fn addresses(bank: u32, tables: &Tables, key: &Key6) -> u64 {
         let mut at = AddressAt::new(bank, FAMILY_6, 128);
         (at.masks(tables, &key.src), at.masks(tables, &key.dst))
     };
-    src.cidr & dst.peer | dst.cidr & src.peer
+    if tables.with_sets == 0 {
+        return src.cidr & dst.peer | dst.cidr & src.peer;
+    }
+    let mut at = ElementAt::new(bank, nowhere, tables, key);
+    let (source, destination) = (at.masks(&key.src, key.at.src_port), at.masks(&key.dst, key.at.dst_port));
+    let one = src.cidr & source.this & dst.peer & destination.peer;
+    let other = dst.cidr & destination.this & src.peer & source.peer;
+    (one | other) & !(source.not | destination.not)
 }
 
 #[inline(always)]
@@ -185,5 +205,64 @@ impl AddressAt {
     fn masks<'a>(&mut self, tables: &'a Tables, address: &[u8; 16]) -> &'a AddressMasks {
         self.0.data[4..].copy_from_slice(address);
         FILTER_ADDRESSES.get(&self.0).unwrap_or(&tables.elsewhere)
+    }
+}
+
+/// Where an end is looked up in the sets.
+struct ElementAt {
+    key: SetKey,
+    bank: u32,
+    nowhere: bool,
+    v4: bool,
+    /// Of ends with ports, if elements have some; else 0.
+    proto: u8,
+}
+
+impl ElementAt {
+    #[inline(always)]
+    fn new(bank: u32, nowhere: bool, tables: &Tables, key: &Key6) -> Self {
+        let v4 = key.at.eth_proto == ETH_IPV4;
+        let with_ports = tables.set_ports != 0 && matches!(key.at.proto, TCP | UDP | SCTP);
+        let proto = if with_ports { key.at.proto } else { 0 };
+        Self { key: [0; 20], bank, nowhere, v4, proto }
+    }
+
+    #[inline(always)]
+    fn masks(&mut self, address: &[u8; 16], port: u16) -> SetMasks {
+        if self.nowhere {
+            return self.of_class(0);
+        }
+        self.key = [0; 20];
+        if self.v4 {
+            self.key[0] = FAMILY_4;
+            self.key[4..8].copy_from_slice(&address[12..]);
+        } else {
+            self.key[0] = FAMILY_6;
+            self.key[4..].copy_from_slice(address);
+        }
+        let mut masks = self.look_up();
+        if self.proto != 0 {
+            self.key[1] = self.proto;
+            self.key[2..4].copy_from_slice(&port.to_be_bytes());
+            let by_port = self.look_up();
+            masks.this |= by_port.this;
+            masks.peer |= by_port.peer;
+            masks.not |= by_port.not;
+        }
+        masks
+    }
+
+    #[inline(always)]
+    fn look_up(&self) -> SetMasks {
+        let class = match unsafe { FILTER_SETS.get(&self.key) } {
+            Some(classes) => classes[(self.bank & 1) as usize],
+            None => 0,
+        };
+        self.of_class(class)
+    }
+
+    #[inline(always)]
+    fn of_class(&self, class: u16) -> SetMasks {
+        FILTER_CLASSES.get(self.bank * SET_CLASSES + u32::from(class)).copied().unwrap_or_default()
     }
 }

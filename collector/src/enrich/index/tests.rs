@@ -153,7 +153,11 @@ fn other_networks_are_told_apart_by_mac() {
 #[test]
 fn services_have_their_addresses_as_long_as_they_live() {
     let mut index = Index::default();
-    let service = Service { identity: identity("shop", "web", None), addresses: vec![ip("172.30.0.9"), ip("fd02::9")] };
+    let service = Service {
+        identity: identity("shop", "web", None),
+        addresses: vec![ip("172.30.0.9"), ip("fd02::9")],
+        ..Service::default()
+    };
     index.apply(Fact::Service(service.clone()), NOW);
     let holder = index.find(&at("fd02::9", NOW)).unwrap();
     assert_eq!((holder.kind.as_str(), holder.owner_kind.as_str(), holder.zone.as_str()), ("Service", "Service", ""));

@@ -93,7 +93,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, objects, names) = (dir.path().join("flows.json"), Objects::default(), Names::default());
         let identity = Identity { uid: "1".into(), name: "web".into(), ..Identity::default() };
-        names.learn(Fact::Service(Service { identity, addresses: vec!["10.0.0.1".parse().unwrap()] }));
+        names.learn(Fact::Service(Service {
+            identity,
+            addresses: vec!["10.0.0.1".parse().unwrap()],
+            ..Service::default()
+        }));
         std::fs::write(&path, ROWS).unwrap();
         let late = Instant::now();
         let (filled, bytes) = fill(&path, &objects, &names, late).unwrap();

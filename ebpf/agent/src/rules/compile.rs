@@ -6,7 +6,10 @@ use netobserv_ebpf_common::filter::{
     ADDRESS_BITS, AddressKey, AddressMasks, FAMILY_4, FAMILY_6, MAX_RULES, PORTS, PortMasks, Tables,
 };
 
-use super::{Action, Ports, Prefix, Rule, holds};
+use super::{
+    Action, Ports, Prefix, Rule, holds,
+    sets::{Elements, Sets, SetsError},
+};
 
 /// What one bank of the kernel's tables is filled with.
 pub struct Compiled {
@@ -16,12 +19,20 @@ pub struct Compiled {
     pub ports: Option<Vec<PortMasks>>,
     /// By prefix: its length, its key without the bank, and the rules that all of it fits.
     pub addresses: Vec<(u32, AddressKey, AddressMasks)>,
+    /// The elements of the sets, with their classes.
+    pub elements: Elements,
 }
 
 /// Compiles at most [`MAX_RULES`] rules; `sampling` holds where they say nothing else.
-pub fn compile(rules: &[Rule], sampling: u32) -> Compiled {
+///
+/// # Errors
+/// The sets are too large, or too many different things.
+pub fn compile(rules: &[Rule], sets: &Sets, sampling: u32) -> Result<Compiled, SetsError> {
     let rules = Set(&rules[..rules.len().min(MAX_RULES)]);
-    Compiled { tables: Box::new(rules.tables(sampling.max(1))), ports: rules.ports(), addresses: rules.addresses() }
+    let elements = Elements::of(rules.0, sets)?;
+    let mut tables = Box::new(rules.tables(sampling.max(1)));
+    tables.set_ports = u32::from(elements.has_ports());
+    Ok(Compiled { tables, ports: rules.ports(), addresses: rules.addresses(), elements })
 }
 
 struct Set<'a>(&'a [Rule]);
@@ -54,7 +65,8 @@ impl Set<'_> {
             with_ports: self.with(Rule::has_ports),
             with_flags: self.with(|rule| rule.tcp_flags.is_some()),
             with_icmp: self.with(Rule::has_icmp),
-            with_addresses: self.with(|rule| rule.cidr.is_some() || rule.peer.is_some()),
+            with_addresses: self.with(|rule| rule.cidr.is_some() || rule.peer.is_some() || rule.has_sets()),
+            with_sets: self.with(Rule::has_sets),
             elsewhere: AddressMasks {
                 cidr: self.with(|rule| rule.cidr.is_none()),
                 peer: self.with(|rule| rule.peer.is_none()),
@@ -63,7 +75,7 @@ impl Set<'_> {
             other_sample: if only_rejects { sampling } else { 0 },
             samples_differ: u32::from(self.0.iter().any(|rule| rule.sample.is_some())),
             number: 0,
-            _pad: 0,
+            set_ports: 0,
         }
     }
 
@@ -125,12 +137,12 @@ mod tests {
     use super::*;
 
     fn compiled(text: &str) -> Compiled {
-        compile(&parse(text).unwrap(), 1)
+        compile(&parse(text).unwrap(), &Sets::default(), 1).unwrap()
     }
 
     #[test]
     fn a_rule_without_a_condition_stands_everywhere() {
-        let Compiled { tables, ports, addresses } = compiled(r#"[{"protocol":"TCP"},{},{"ip_cidr":"10.0.0.0/8"}]"#);
+        let Compiled { tables, ports, addresses, .. } = compiled(r#"[{"protocol":"TCP"},{},{"ip_cidr":"10.0.0.0/8"}]"#);
         assert_eq!((tables.proto[6], tables.proto[17]), (0b111, 0b110));
         assert_eq!((tables.with_ports, tables.with_addresses), (0, 0b100));
         assert_eq!(tables.elsewhere, AddressMasks { cidr: 0b011, peer: 0b111 });
@@ -156,7 +168,8 @@ mod tests {
         assert_eq!(compiled("[]").tables.other_sample, 1);
         assert_eq!(compiled(r#"[{"action":"Reject"}]"#).tables.other_sample, 1);
         assert_eq!(compiled(r#"[{"action":"Reject"},{}]"#).tables.other_sample, 0);
-        let tables = compile(&parse(r#"[{"sample":5},{"action":"Reject"}]"#).unwrap(), 20).tables;
+        let rules = parse(r#"[{"sample":5},{"action":"Reject"}]"#).unwrap();
+        let tables = compile(&rules, &Sets::default(), 20).unwrap().tables;
         assert_eq!((tables.samples[0], tables.samples[1], tables.samples_differ), (5, 20, 1));
     }
 

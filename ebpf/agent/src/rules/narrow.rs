@@ -4,7 +4,7 @@
 //! A pair of rules, one of each list, stands where a packet would meet it: the first pair that matches is made of the first
 //! rule that matches in each list.
 
-use std::ops::RangeInclusive;
+use std::{num::NonZeroU32, ops::RangeInclusive};
 
 use netobserv_ebpf_common::filter::MAX_RULES;
 
@@ -19,6 +19,9 @@ pub enum NarrowError {
     /// The kernel's tables have no room.
     #[error("together with the rules of this capture it is {0} rules; at most {MAX_RULES} are possible")]
     TooMany(usize),
+    /// Two sets would have to hold for one end.
+    #[error("only one of the lists may name sets of addresses")]
+    Sets,
 }
 
 /// The list that keeps what all lists keep; an empty one keeps everything.
@@ -26,6 +29,9 @@ pub enum NarrowError {
 /// # Errors
 /// When it would keep nothing, or be too long. A list is at most [`MAX_RULES`] long on its way, too.
 pub fn narrow(lists: &[Vec<Rule>]) -> Result<Vec<Rule>, NarrowError> {
+    if lists.iter().filter(|list| list.iter().any(Rule::has_sets)).count() > 1 {
+        return Err(NarrowError::Sets);
+    }
     let mut all: Vec<Rule> = Vec::new();
     for list in lists {
         all = both(&all, list)?;
@@ -74,14 +80,15 @@ fn meet(a: &Rule, b: &Rule) -> Vec<Rule> {
             tcp_flags: flags(a.tcp_flags, b.tcp_flags)?,
             drops: a.drops || b.drops,
             sample: a.sample.or(b.sample),
+            not_set: a.not_set.or(b.not_set),
             ..Rule::all(action)
         })
     };
     let Some(common) = common() else { return Vec::new() };
     let mut met = Vec::new();
-    for (cidr, peer) in ends(a, b) {
+    for Ends { this, peer } in ends(a, b) {
         for rule in any_port(&common, a.port.as_ref(), b.port.as_ref()) {
-            let rule = Rule { cidr, peer, ..rule };
+            let rule = Rule { cidr: this.0, set: this.1, peer: peer.0, peer_set: peer.1, ..rule };
             if can_match(&rule) && !met.contains(&rule) {
                 met.push(rule);
             }
@@ -114,12 +121,32 @@ fn overlap(a: Option<&Ports>, b: Option<&Ports>) -> Both<Ports> {
     (!ports.is_empty()).then_some(Some(ports))
 }
 
+/// What an end must lie in: a network, and a set.
+type Place = (Option<Prefix>, Option<NonZeroU32>);
+
+/// The end that a rule is about, and the other.
+struct Ends {
+    this: Place,
+    peer: Place,
+}
+
 /// One end may be the `ip_cidr` of both rules, or of one and the peer of the other.
-fn ends(a: &Rule, b: &Rule) -> Vec<(Option<Prefix>, Option<Prefix>)> {
-    let ways = [((a.cidr, b.cidr), (a.peer, b.peer)), ((a.cidr, b.peer), (a.peer, b.cidr))];
-    let met = ways.into_iter().filter_map(|(x, y)| Some((inner(x)?, inner(y)?)));
+fn ends(a: &Rule, b: &Rule) -> Vec<Ends> {
+    let of = |rule: &Rule| ((rule.cidr, rule.set), (rule.peer, rule.peer_set));
+    let ((a_this, a_peer), (b_this, b_peer)) = (of(a), of(b));
+    let ways = [((a_this, b_this), (a_peer, b_peer)), ((a_this, b_peer), (a_peer, b_this))];
+    // Where one rule says nothing of the ends, the other way round is the same.
+    let differ = [of(a), of(b)].iter().all(|ends| *ends != Default::default());
+    let met = ways.into_iter().take(if differ { 2 } else { 1 });
+    let met = met.filter_map(|(x, y)| Some((common(x)?, common(y)?)));
     // A peer alone says the same as an `ip_cidr` alone, so that equal ways are seen to be equal.
-    met.map(|(cidr, peer)| if cidr.is_none() { (peer, None) } else { (cidr, peer) }).collect()
+    let ends = met.map(|(this, peer)| if this == (None, None) { (peer, this) } else { (this, peer) });
+    ends.map(|(this, peer)| Ends { this, peer }).collect()
+}
+
+/// Only one of the rules names sets.
+fn common((a, b): (Place, Place)) -> Option<Place> {
+    Some((inner((a.0, b.0))?, a.1.or(b.1)))
 }
 
 /// Of two networks one lies inside the other, or they have nothing in common.
@@ -183,6 +210,20 @@ mod tests {
             &[r#"[{"port":443}]"#, r#"[{"port":40000}]"#],
             r#"[{"source_port":443,"destination_port":40000},{"source_port":40000,"destination_port":443}]"#,
         );
+    }
+
+    #[test]
+    fn sets_stay_with_their_end() {
+        assert_narrow(
+            &[r#"[{"set":1,"peer_set":2,"not_set":3}]"#, r#"[{"port":443}]"#],
+            r#"[{"set":1,"peer_set":2,"not_set":3,"port":443}]"#,
+        );
+        assert_narrow(
+            &[r#"[{"set":1}]"#, r#"[{"ip_cidr":"10.0.0.0/8"}]"#],
+            r#"[{"set":1,"ip_cidr":"10.0.0.0/8"},{"set":1,"peer_cidr":"10.0.0.0/8"}]"#,
+        );
+        let both = narrow(&[list(r#"[{"set":1}]"#), list(r#"[{"not_set":2}]"#)]);
+        assert_eq!(both, Err(NarrowError::Sets));
     }
 
     #[test]

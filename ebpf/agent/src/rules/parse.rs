@@ -4,7 +4,7 @@
 //! having all keys of `ALWAYS_WRITTEN`; in it, "" and 0 mean "no condition". In any other rule a key that
 //! stands there is meant, so that ICMP type 0 can be said and port 0 is a mistake.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU32};
 
 use netobserv_ebpf_common::{EGRESS, INGRESS, filter::MAX_RULES};
 use serde_json::{Map, Value};
@@ -34,11 +34,14 @@ pub enum RuleError {
 /// No rule has all of these but those that have every key.
 const ALWAYS_WRITTEN: [&str; 5] = ["source_port", "destination_port", "port", "icmp_type", "icmp_code"];
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 23] = [
     "action",
     "ip_cidr",
     "peer_ip",
     "peer_cidr",
+    "set",
+    "peer_set",
+    "not_set",
     "direction",
     "protocol",
     "source_port",
@@ -126,6 +129,9 @@ impl Given<'_> {
                 .unwrap_or(Action::Accept),
             cidr: self.text("ip_cidr", A_NETWORK, network)?,
             peer: self.peer()?,
+            set: self.count("set")?,
+            peer_set: self.count("peer_set")?,
+            not_set: self.count("not_set")?,
             direction: self.one_of("direction", &[("Ingress", INGRESS), ("Egress", EGRESS)])?,
             protocol: self.one_of(
                 "protocol",
@@ -142,10 +148,13 @@ impl Given<'_> {
                 TcpFlags::of,
             )?,
             drops: self.flag("drops")?,
-            sample: self.number("sample", "a whole number from 1 to 4294967295 is wanted", |n| {
-                u32::try_from(n).ok().and_then(|n| n.try_into().ok())
-            })?,
+            sample: self.count("sample")?,
         })
+    }
+
+    fn count(&self, key: &'static str) -> Checked<Option<NonZeroU32>> {
+        let why = "a whole number from 1 to 4294967295 is wanted";
+        self.number(key, why, |n| u32::try_from(n).ok().and_then(|n| n.try_into().ok()))
     }
 
     fn peer(&self) -> Checked<Option<Prefix>> {
@@ -299,8 +308,9 @@ mod tests {
         let rule = one(
             r#"[{"action":"reject","ip_cidr":"10.1.2.3/8","peer_ip":"192.0.2.1","direction":"EGRESS","protocol":"tcp",
                 "source_ports":"1,2,65535","destination_port_range":"80-80","port":443,"tcp_flags":"PSH",
-                "drops":true,"sample":50}]"#,
+                "drops":true,"sample":50,"set":1,"peer_set":2,"not_set":3}]"#,
         );
+        assert_eq!([rule.set, rule.peer_set, rule.not_set].map(|set| set.map_or(0, NonZeroU32::get)), [1, 2, 3]);
         assert_eq!(rule.action, Action::Reject);
         assert_eq!(rule.cidr, Prefix::new("10.0.0.0".parse().unwrap(), 8));
         assert_eq!(rule.peer, Prefix::new("192.0.2.1".parse().unwrap(), 32));
@@ -331,6 +341,8 @@ mod tests {
             (r#""ports":"80,""#, "ports=80,", A_LIST),
             (r#""icmp_type":256"#, "icmp_type=256", A_BYTE),
             (r#""sample":0"#, "sample=0", "a whole number from 1 to 4294967295 is wanted"),
+            (r#""set":0"#, "set=0", "a whole number from 1 to 4294967295 is wanted"),
+            (r#""not_set":"x""#, "not_set=x", "a whole number from 1 to 4294967295 is wanted"),
             (r#""drops":"yes""#, "drops=yes", "allowed: true, false"),
             (r#""action":"Drop""#, "action=Drop", "allowed: Accept, Reject"),
             (r#""direction":"in""#, "direction=in", "allowed: Ingress, Egress"),

@@ -7,7 +7,7 @@ use netobserv_agent::{
     drain::{Counted, Maps},
     filter::Filter,
     kernel::{self, Switches},
-    rules::{Rule, parse::parse},
+    rules::{Rule, parse::parse, sets::Sets},
     sys,
 };
 use netobserv_ebpf_common::{EGRESS, FlowCount, Key6, mapped};
@@ -28,14 +28,14 @@ impl Lab {
 
     /// The same with other features as well.
     pub fn with(switches: Switches) -> Self {
-        let (switches, sampling) = (Switches { filter: true, ..switches }, switches.sampling);
+        let (switches, sampling) = (Switches { filter: true, sets: true, ..switches }, switches.sampling);
         let mut ebpf = kernel::load(switches).expect("the programs load");
         let programs = ["flow_ingress", "flow_egress"].map(|name| {
             let program = kernel::classifier(&mut ebpf, name).expect("a program").fd().expect("it is loaded");
             program.as_fd().try_clone_to_owned().expect("a descriptor")
         });
         let mut filter = Filter::take(&mut ebpf, sampling).expect("maps of the filter");
-        filter.replace(&[]).expect("no rules");
+        filter.replace(&[], &Sets::default()).expect("no rules");
         Self { programs, maps: Maps::take(&mut ebpf).expect("maps"), filter, _ebpf: ebpf }
     }
 
@@ -43,14 +43,25 @@ impl Lab {
     #[track_caller]
     pub fn rules(&mut self, json: &str) -> Vec<Rule> {
         let rules = parse(json).unwrap_or_else(|error| panic!("{json}: {error}"));
-        self.filter.replace(&rules).expect("the kernel takes the rules");
+        self.put(&rules);
         rules
     }
 
     /// The same from what was read already.
     #[track_caller]
     pub fn put(&mut self, rules: &[Rule]) {
-        self.filter.replace(rules).expect("the kernel takes the rules");
+        self.put_sets(rules, &Sets::default());
+    }
+
+    /// The same with the sets that they name.
+    #[track_caller]
+    pub fn put_sets(&mut self, rules: &[Rule], sets: &Sets) {
+        self.filter.replace(rules, sets).expect("the kernel takes the rules");
+    }
+
+    /// The program of a direction, to run it while rules are replaced.
+    pub fn program(&self, direction: u8) -> OwnedFd {
+        self.programs[usize::from(direction == EGRESS)].try_clone().expect("a descriptor")
     }
 
     /// Runs the program of a direction on a frame.

@@ -1,11 +1,11 @@
 //! The meaning of filter rules once more, as plainly as can be: rule by rule, condition by condition, without masks or
 //! tables. And random rules and packets that meet often enough to tell.
-#![allow(unreachable_pub, reason = "a module of one test")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU32};
 
 use netobserv_agent::rules::{Action, ICMP, ICMPV6, Prefix, Rule, SCTP, TCP, UDP, holds};
-use netobserv_ebpf_common::{EGRESS, INGRESS};
+use netobserv_ebpf_common::{EGRESS, INGRESS, Key6};
 use netobserv_testkit::Frame;
 
 use crate::lab::Random;
@@ -21,17 +21,25 @@ pub struct Packet {
     flags: u8,
 }
 
+/// Elements of sets: number of the set, address, and protocol and port if it is not all of the address.
+pub type Members = Vec<(u32, IpAddr, Option<(u8, u16)>)>;
+
 /// Whether a packet is kept.
 pub fn keeps(rules: &[Rule], packet: &Packet) -> bool {
+    keeps_with(rules, &Members::new(), packet)
+}
+
+/// Whether a packet is kept by rules that name these sets.
+pub fn keeps_with(rules: &[Rule], sets: &Members, packet: &Packet) -> bool {
     for rule in rules {
-        if matches(rule, packet) {
+        if matches(rule, sets, packet) {
             return rule.action == Action::Accept;
         }
     }
     rules.iter().all(|rule| rule.action == Action::Reject)
 }
 
-fn matches(rule: &Rule, packet: &Packet) -> bool {
+fn matches(rule: &Rule, sets: &Members, packet: &Packet) -> bool {
     let (src, dst): (IpAddr, IpAddr) = (packet.src.parse().unwrap(), packet.dst.parse().unwrap());
     let (sport, dport) = packet.ports;
     let has_ports = [TCP, UDP, SCTP].contains(&packet.protocol);
@@ -45,7 +53,19 @@ fn matches(rule: &Rule, packet: &Packet) -> bool {
     if rule.direction.is_some_and(|direction| direction != packet.direction) {
         return false;
     }
-    if !(inside(rule.cidr, src) && inside(rule.peer, dst) || inside(rule.cidr, dst) && inside(rule.peer, src)) {
+    let member = |set: u32, address: IpAddr, port: u16| {
+        let end = Some((packet.protocol, port)).filter(|_| has_ports);
+        sets.iter().any(|(number, its, port)| *number == set && *its == address && (port.is_none() || *port == end))
+    };
+    let fits = |prefix, set: Option<NonZeroU32>, address, port| {
+        inside(prefix, address) && set.is_none_or(|set| member(set.get(), address, port))
+    };
+    let this = |address, port| fits(rule.cidr, rule.set, address, port);
+    let peer = |address, port| fits(rule.peer, rule.peer_set, address, port);
+    if !(this(src, sport) && peer(dst, dport) || this(dst, dport) && peer(src, sport)) {
+        return false;
+    }
+    if rule.not_set.is_some_and(|set| member(set.get(), src, sport) || member(set.get(), dst, dport)) {
         return false;
     }
     if let Some(ports) = &rule.source_port
@@ -137,15 +157,43 @@ impl Packet {
     }
 }
 
+/// The same text as [`Packet::name`].
+pub fn name(key: &Key6) -> String {
+    let at = &key.at;
+    let address = |bytes: [u8; 16]| std::net::Ipv6Addr::from(bytes);
+    let (src, dst) = (address(key.src), address(key.dst));
+    format!("{:x} {src} {dst} {} {} {} {}", at.eth_proto, at.proto, at.src_port, at.dst_port, at.direction)
+}
+
+/// Three sets of some of the addresses, or of ports of them; most of them with few elements.
+pub fn random_sets(random: &mut Random) -> Members {
+    let addresses = V4.iter().chain(&V6).map(|text| text.parse::<IpAddr>().unwrap());
+    let mut members = Members::new();
+    for address in addresses.collect::<Vec<_>>() {
+        for set in 1..=3 {
+            if random.one_in(3) {
+                let port = (random.pick(&[TCP, UDP, SCTP]), random.pick(&PORTS));
+                members.push((set, address, random.one_in(3).then_some(port)));
+            }
+        }
+    }
+    members
+}
+
 /// One to 64 rules as JSON, most of them with few conditions, so that packets match now and then.
 pub fn random_list(random: &mut Random) -> String {
+    random_list_with(random, false)
+}
+
+/// The same, and rules that name the sets 1 to 3 if asked for.
+pub fn random_list_with(random: &mut Random, sets: bool) -> String {
     let count = if random.one_in(8) { 64 } else { 1 + random.below(6) };
     let only_reject = random.one_in(4);
-    let rules: Vec<String> = (0..count).map(|_| random_rule(random, only_reject)).collect();
+    let rules: Vec<String> = (0..count).map(|_| random_rule(random, only_reject, sets)).collect();
     format!("[{}]", rules.join(","))
 }
 
-fn random_rule(random: &mut Random, only_reject: bool) -> String {
+fn random_rule(random: &mut Random, only_reject: bool, with_sets: bool) -> String {
     let mut keys = vec![];
     if only_reject || random.one_in(3) {
         keys.push(r#""action":"Reject""#.to_owned());
@@ -162,6 +210,13 @@ fn random_rule(random: &mut Random, only_reject: bool) -> String {
         0 => keys.push(format!(r#""peer_cidr":"{}""#, network(random))),
         1 => keys.push(format!(r#""peer_ip":"{}""#, random.pick(family))),
         _ => {}
+    }
+    if with_sets {
+        for key in ["set", "peer_set", "not_set"] {
+            if random.one_in(3) {
+                keys.push(format!(r#""{key}":{}"#, 1 + random.below(3)));
+            }
+        }
     }
     if random.one_in(4) {
         keys.push(format!(r#""direction":"{}""#, random.pick(&["Ingress", "Egress"])));

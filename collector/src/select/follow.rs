@@ -1,0 +1,88 @@
+//! Sends the addresses of what is selected to the agents, now and whenever they change.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use chrono::Utc;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::resolve::View;
+use super::sets::{MOST, set};
+use super::{Roster, Selections, check};
+use crate::counts::Counts;
+use crate::enrich::Names;
+
+/// Longest wait for the objects of the cluster: until then nothing can be captured.
+const FIRST: Duration = Duration::from_secs(30);
+/// What changes within this time is one change.
+const TOGETHER: Duration = Duration::from_millis(20);
+
+/// Resolves the selections and follows them for as long as the runtime is there. When it returns, agents that ask get the addresses.
+///
+/// # Errors
+/// Something that is named is not there, or it cannot be known.
+pub async fn begin(selections: &Selections, names: Option<&Arc<Names>>, counts: &Arc<Counts>) -> anyhow::Result<()> {
+    if selections.is_empty() {
+        return Ok(());
+    }
+    let names =
+        names.filter(|names| names.roster().is_some()).context("names are of a cluster, and there is none here")?;
+    if let Err(missing) = names.all(FIRST).await {
+        bail!("it is not known what has these names: {}", missing.join("; "));
+    }
+    let roster = names.roster().context("names are not followed")?;
+    if !selections.wait {
+        let objects = roster.objects();
+        let view = View::of(&objects);
+        let checked = selections.by_number.values().try_for_each(|selection| check::check(&view, selection));
+        checked.map_err(|why| anyhow::anyhow!("{why}; --wait waits for what is not there yet"))?;
+    }
+    send(selections, roster, counts)?;
+    tokio::spawn(follow(selections.clone(), names.clone(), counts.clone()));
+    Ok(())
+}
+
+async fn follow(selections: Selections, names: Arc<Names>, counts: Arc<Counts>) {
+    let Some(roster) = names.roster() else { return };
+    let mut failed = false;
+    loop {
+        roster.changed().await;
+        let start = Instant::now();
+        match send(&selections, roster, &counts) {
+            Ok(()) => failed = false,
+            // The agents keep what they had.
+            Err(error) if !failed => {
+                failed = true;
+                warn!("what is captured does not follow what is there: {error}");
+            }
+            Err(_) => {}
+        }
+        // In a large cluster, not all the time.
+        sleep(TOGETHER.max(start.elapsed() * 4)).await;
+    }
+}
+
+/// Hands the addresses of now to the agents, if they are other ones.
+fn send(selections: &Selections, roster: &Roster, counts: &Counts) -> anyhow::Result<()> {
+    let resolved: Vec<_> = {
+        let objects = roster.objects();
+        let view = View::of(&objects);
+        selections.by_number.iter().map(|(number, selection)| (*number, selection, view.resolve(selection))).collect()
+    };
+    let all: usize = resolved.iter().map(|(.., resolved)| resolved.len()).sum();
+    if all > MOST {
+        bail!("{all} addresses have these names, and agents take {MOST} at most: name less");
+    }
+    let (now, members) = (Utc::now(), counts.pushed().members());
+    let mut changed = false;
+    for (number, selection, resolved) in &resolved {
+        changed |= members.put(*number, &selection.to_string(), resolved, now);
+    }
+    if changed {
+        counts.pushed().put_sets(resolved.iter().map(|(number, _, resolved)| set(*number, resolved)).collect(), now);
+        info!("{}", members.now().join("; "));
+    }
+    Ok(())
+}

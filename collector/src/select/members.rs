@@ -1,0 +1,141 @@
+//! From when to when an address belonged to what was selected, for the database, the screen and the summary.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use super::resolve::{Element, Object, Resolved, count};
+
+/// Most times that are remembered: some 40 MB.
+const MOST: usize = 200_000;
+
+/// The times of a capture.
+#[derive(Debug, Default)]
+pub struct Members(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    selections: BTreeMap<u32, Selected>,
+    times: Vec<Time>,
+    /// Times that have changed since the database was brought up to date.
+    news: BTreeSet<usize>,
+    /// There was no room for so many.
+    forgotten: u64,
+    changes: u64,
+}
+
+/// One selection.
+#[derive(Debug, Default)]
+struct Selected {
+    words: String,
+    addresses: usize,
+    nodes: usize,
+    /// By element, whose it is, and the number of its time.
+    now: BTreeMap<Element, (Object, Option<usize>)>,
+    ever: BTreeSet<IpAddr>,
+}
+
+/// A time in which an address, or a port of one, belonged to a selection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// The selection, in words.
+    pub selection: String,
+    /// What has the address.
+    pub object: Object,
+    /// The address, and the port if it is not all of it.
+    pub element: Element,
+    /// When it became known.
+    pub from: DateTime<Utc>,
+    /// When it was taken out; None while it belongs.
+    pub to: Option<DateTime<Utc>>,
+}
+
+impl Members {
+    /// These are the elements of a selection from now on. Returns whether agents have to hear of it.
+    pub(super) fn put(&self, number: u32, words: &str, resolved: &Resolved, now: DateTime<Utc>) -> bool {
+        let mut state = self.state();
+        let State { selections, times, news, forgotten, changes } = &mut *state;
+        let known = selections.contains_key(&number);
+        let selected = selections.entry(number).or_default();
+        let same = |element: &Element, object: &Object| resolved.get(element) == Some(object);
+        let (stay, gone) = std::mem::take(&mut selected.now)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(element, (object, _))| same(element, object));
+        let mut changed = !known || gone.keys().any(|element| !resolved.contains_key(element));
+        *changes += 1;
+        for index in gone.values().filter_map(|(_, index)| *index) {
+            times[index].to = Some(now);
+            news.insert(index);
+        }
+        selected.now = stay;
+        for (element, object) in resolved {
+            if selected.now.contains_key(element) {
+                continue;
+            }
+            changed |= !gone.contains_key(element);
+            let index = (times.len() < MOST).then_some(times.len());
+            match index {
+                Some(index) => {
+                    let (selection, object) = (words.to_owned(), object.clone());
+                    times.push(Time { selection, object, element: *element, from: now, to: None });
+                    news.insert(index);
+                    selected.ever.insert(element.0);
+                }
+                None => *forgotten += 1,
+            }
+            selected.now.insert(*element, (object.clone(), index));
+        }
+        words.clone_into(&mut selected.words);
+        (selected.addresses, selected.nodes) = count(resolved);
+        changed
+    }
+
+    /// What is meant now, each selection in words; empty without any.
+    pub fn now(&self) -> Vec<String> {
+        self.state().selections.values().map(Selected::now).collect()
+    }
+
+    /// The same, with what was meant before.
+    pub fn summary(&self) -> Vec<String> {
+        let state = self.state();
+        let lines = state.selections.values().map(|selected| {
+            let ever = selected.ever.len();
+            let more = if ever > selected.addresses { format!(" at the end, {ever} in all") } else { String::new() };
+            format!("captured {}{more}", selected.now())
+        });
+        let forgotten = (state.forgotten > 0)
+            .then(|| format!("{} times of addresses found no room in the list of them", state.forgotten));
+        lines.chain(forgotten).collect()
+    }
+
+    /// How often something may have changed.
+    pub fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
+    /// Times that have changed since the last call, by number.
+    pub fn news(&self) -> Vec<(usize, Time)> {
+        let mut state = self.state();
+        let news = std::mem::take(&mut state.news);
+        news.into_iter().map(|index| (index, state.times[index].clone())).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Selected {
+    fn now(&self) -> String {
+        let Self { words, addresses, nodes, .. } = self;
+        let es = if *addresses == 1 { "" } else { "es" };
+        let on = match nodes {
+            0 => String::new(),
+            1 => " on 1 node".into(),
+            nodes => format!(" on {nodes} nodes"),
+        };
+        format!("{words}: {addresses} address{es}{on}")
+    }
+}

@@ -1,0 +1,52 @@
+//! What the user has named, as addresses: the agents keep what is from or to them, and get them anew whenever they change.
+//!
+//! [`roster`] knows the objects of the cluster, [`resolve`] says which addresses are those of a selection now, [`follow`] sends them to
+//! the agents, and [`members`] remembers from when to when an address belonged.
+
+mod check;
+mod follow;
+pub mod members;
+mod resolve;
+mod roster;
+mod sets;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use follow::begin;
+use netobserv_contract::selector::{Numbered, Selection};
+pub use roster::Roster;
+
+/// The selections of a capture, by the numbers that the agents' rules have for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selections {
+    /// In the order of their numbers.
+    pub by_number: BTreeMap<u32, Selection>,
+    /// Names may be given before anything has them.
+    pub wait: bool,
+}
+
+impl Selections {
+    /// Puts terms together that have the same number.
+    #[must_use]
+    pub fn of(terms: Vec<Numbered>, wait: bool) -> Self {
+        let mut by_number = BTreeMap::<u32, Selection>::new();
+        for Numbered { number, term } in terms {
+            by_number.entry(number).or_default().terms.push(term);
+        }
+        Self { by_number, wait }
+    }
+
+    /// Whether nothing is selected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
+    /// The roster that they need.
+    #[must_use]
+    pub fn roster(&self) -> Option<Roster> {
+        (!self.is_empty()).then(|| Roster::new(self))
+    }
+}
