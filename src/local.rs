@@ -54,7 +54,7 @@ pub enum LocalError {
     },
     /// The collector ended with an error and said so on our terminal.
     #[error("the collector ended with exit code {0}")]
-    AlreadyPrinted(u8),
+    Said(u8),
     /// A program died.
     #[error("{title} {ending} in the middle of the capture")]
     Died {
@@ -81,7 +81,7 @@ impl LocalError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Reported { code, .. } | Self::AlreadyPrinted(code) => *code,
+            Self::Reported { code, .. } | Self::Said(code) => *code,
             _ => 1,
         }
     }
@@ -89,7 +89,7 @@ impl LocalError {
     /// The reason stands on the terminal already.
     #[must_use]
     pub fn is_said(&self) -> bool {
-        matches!(self, Self::AlreadyPrinted(_))
+        matches!(self, Self::Said(_))
     }
 }
 
@@ -115,7 +115,7 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
         Some(packets) => Output::packets(&capture.output_dir, packets, Utc::now())?,
         None => Output::prepare(&capture.output_dir, Utc::now())?,
     };
-    output::foreign_owner(&capture.output_dir).iter().for_each(|warning| report(warning));
+    output::foreign_owner(&capture.output_dir).iter().for_each(|warning| say(warning));
     let mut session = Session::new()?;
 
     let terminal = Terminal::look();
@@ -143,7 +143,7 @@ pub fn doctor(verbose: bool) -> Result<(), LocalError> {
     let invocation = Invocation { args: vec!["doctor".into()], verbose, ..Invocation::default() };
     match Child::start(&agent, &invocation)?.wait() {
         Ending::Code(0) => Ok(()),
-        Ending::Code(code @ (1 | 2)) => Err(LocalError::AlreadyPrinted(code as u8)),
+        Ending::Code(code @ (1 | 2)) => Err(LocalError::Said(code as u8)),
         ending => Err(LocalError::Died { title: agent.title, ending }),
     }
 }
@@ -198,6 +198,7 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
         ("ENABLE_DNS_TRACKING", capture.dns.to_string().into()),
         ("ENABLE_RTT", capture.rtt.to_string().into()),
         ("ENABLE_PKT_DROPS", capture.drops.to_string().into()),
+        ("ENABLE_PKT_TRANSLATION", capture.translations.to_string().into()),
         ("ENABLE_PCA", capture.packets.is_some().to_string().into()),
         ("ENABLE_PROCESS", capture.packets.is_none().to_string().into()),
         (DIE_WITH_PARENT, std::process::id().to_string().into()),
@@ -216,28 +217,26 @@ fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError
     if output.exists() && !session.collector_ended_well() && !output.is_of_packets() {
         match output::repair(&output.json()) {
             Ok(Repair::Cut(bytes)) => {
-                report(&format!("closed the JSON after its last complete flow, {bytes} bytes cut off"))
+                say(&format!("closed the JSON after its last complete flow, {bytes} bytes cut off"))
             }
-            Err(error) if output.json().exists() => {
-                report(&format!("cannot repair {}: {error}", output.json().display()))
-            }
+            Err(error) if output.json().exists() => say(&format!("cannot repair {}: {error}", output.json().display())),
             Ok(Repair::Whole) | Err(_) => {}
         }
     }
-    if matches!(result, Err(LocalError::Reported { .. } | LocalError::AlreadyPrinted(_))) {
+    if matches!(result, Err(LocalError::Reported { .. } | LocalError::Said(_))) {
         output.discard_empty();
     }
     if quiet {
         return;
     }
     if output.exists() {
-        report(&output.to_string());
+        say(&output.to_string());
     } else if result.is_ok() && output.base().is_some() {
-        report("ended before anything was captured: there are no files");
+        say("ended before anything was captured: there are no files");
     }
 }
 
 /// One line about the session. Standard output belongs to the collector.
-fn report(line: &str) {
+fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", netobserv_contract::plain::lines(line));
 }

@@ -44,6 +44,8 @@ pub struct Capture {
     pub rtt: bool,
     /// Dropped packets.
     pub drops: bool,
+    /// Address translation is followed.
+    pub translations: bool,
     /// Which packets are wanted.
     pub rules: Rules,
     /// In Go syntax, more than zero.
@@ -84,6 +86,7 @@ impl Capture {
             dns: switch("enable_dns", words.enable_dns.as_deref(), all)?,
             rtt: switch("enable_rtt", words.enable_rtt.as_deref(), all)?,
             drops: switch("enable_pkt_drop", words.enable_pkt_drop.as_deref(), all)? || rules.drops,
+            translations: switch("enable_pkt_translation", words.enable_pkt_translation.as_deref(), true)?,
             rules,
             exclude_interfaces: interfaces::check(
                 "exclude_interfaces",
@@ -117,6 +120,7 @@ impl Capture {
             ("enable_dns", &words.enable_dns),
             ("enable_rtt", &words.enable_rtt),
             ("observations", &words.observations),
+            ("enable_pkt_translation", &words.enable_pkt_translation),
         ];
         let foreign = features.into_iter().chain(unbuilt(&words.cluster)).find(|(_, value)| value.is_some());
         if let Some((option, _)) = foreign {
@@ -169,11 +173,10 @@ impl Capture {
 }
 
 /// Features of the original that are not built yet.
-fn unbuilt(words: &ClusterArgs) -> [(&'static str, &Option<String>); 4] {
+fn unbuilt(words: &ClusterArgs) -> [(&'static str, &Option<String>); 3] {
     [
         ("enable_ipsec", &words.enable_ipsec),
         ("enable_network_events", &words.enable_network_events),
-        ("enable_pkt_translation", &words.enable_pkt_translation),
         ("enable_udn_mapping", &words.enable_udn_mapping),
     ]
 }
@@ -416,8 +419,8 @@ mod tests {
     fn what_only_a_cluster_has_is_refused() {
         let words = |cluster| FlowsArgs { cluster, ..local() };
         let background = ClusterArgs { background: Some("true".into()), ..ClusterArgs::default() };
-        let message = "--background applies to a cluster only: omit it, or omit --local";
-        assert_eq!(is_local(&words(background.clone())).unwrap_err().to_string(), message);
+        let said = "--background applies to a cluster only: omit it, or omit --local";
+        assert_eq!(is_local(&words(background.clone())).unwrap_err().to_string(), said);
         assert!(!is_local(&FlowsArgs { local: None, ..words(background) }).unwrap());
         let unbuilt = ClusterArgs { enable_ipsec: Some("true".into()), ..ClusterArgs::default() };
         assert_eq!(Capture::flows(&words(unbuilt)).unwrap_err(), OptionError::NotThere("enable_ipsec"));

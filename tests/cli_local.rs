@@ -61,6 +61,7 @@ fn defaults_reach_both_programs() {
         "agent env ENABLE_DNS_TRACKING=false",
         "agent env ENABLE_RTT=false",
         "agent env ENABLE_PKT_DROPS=false",
+        "agent env ENABLE_PKT_TRANSLATION=true",
         "agent env ENABLE_PROCESS=true",
         "agent env LOG_LEVEL=info",
         "agent env REQUIRE_INTERFACES=true",
@@ -90,6 +91,7 @@ fn options_reach_both_programs() {
     let words = ["flows", "--local", "--interfaces=eth0,/^v/", "--exclude_interfaces", "eth1", "--sampling=7"];
     let more = [
         "--enable_rtt",
+        "--enable_pkt_translation=false",
         "--enable_pktdrop=true",
         "--max-time=90s",
         "--max-bytes=5",
@@ -111,6 +113,7 @@ fn options_reach_both_programs() {
         "agent env ENABLE_DNS_TRACKING=false",
         "agent env ENABLE_RTT=true",
         "agent env ENABLE_PKT_DROPS=true",
+        "agent env ENABLE_PKT_TRANSLATION=false",
         "agent env LOG_LEVEL=debug",
         "agent env TARGET_HOST=127.0.0.1",
         &format!("agent env TARGET_PORT={port}"),

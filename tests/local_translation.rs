@@ -4,17 +4,40 @@
 mod translation_world;
 
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use netobserv_testkit::capture::sum;
-use netobserv_testkit::{link_counters, require_privileged};
+use netobserv_testkit::proc::binaries;
+use netobserv_testkit::session::command;
+use netobserv_testkit::{Blast, LocalCapture, require_privileged, wait_for};
 use translation_world::*;
+
+/// Refuses this program and its children the sockets of netfilter, as a security policy may, and becomes the agent.
+const WITHOUT_NETFILTER: &str = r#"
+import ctypes, os, struct, sys
+AF_NETLINK, NETLINK_NETFILTER, EACCES = 16, 12, 13
+socket = {"x86_64": 41, "aarch64": 198}[os.uname().machine]
+steps = [
+    (0x20, 0, 0, 0), (0x15, 0, 5, socket),
+    (0x20, 0, 0, 16), (0x15, 0, 3, AF_NETLINK),
+    (0x20, 0, 0, 32), (0x15, 0, 1, NETLINK_NETFILTER),
+    (0x06, 0, 0, 0x50000 | EACCES), (0x06, 0, 0, 0x7fff0000),
+]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+program = struct.pack("HxxxxxxQ", len(steps), ctypes.addressof(code))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0, os.strerror(ctypes.get_errno())
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+const FULL: &str = "the kernel's table of connections was full";
 
 #[test]
 fn a_service_is_its_server_and_counts_once() {
     require_privileged!("a_service_is_its_server_and_counts_once");
-    let way = Way::new(&format!("in: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:8080"));
-    let flows = way.account(|| way.talk(&format!("{SERVICE}:80"), (&way.server, "0.0.0.0:8080"), A_WHILE));
+    let way = service();
+    let flows = way.account(|| talk(&way));
     assert_one_conversation(&flows, [CLIENT, SERVICE], [CLIENT, SERVER]);
     let request = flows.iter().find(|flow| flow["DstAddr"] == SERVICE).unwrap();
     let [_, src_port, _, dst_port] = other(request, "Xlat");
@@ -150,10 +173,9 @@ fn what_is_translated_before_any_interface_counts_after_it() {
 #[test]
 fn where_only_the_server_side_is_captured_its_packets_count() {
     require_privileged!("where_only_the_server_side_is_captured_its_packets_count");
-    let way = Way::new(&format!("in: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:8080"));
+    let way = service();
     let capture = way.capture_at(&way.ends()[2..], &[]);
-    let flows =
-        way.account_with(capture, || way.talk(&format!("{SERVICE}:80"), (&way.server, "0.0.0.0:8080"), A_WHILE));
+    let flows = way.account_with(capture, || talk(&way));
     assert!(between(&flows, CLIENT, SERVER).iter().all(|flow| counts(flow) && !flow["OrigDstAddr"].is_null()));
 }
 
@@ -186,6 +208,65 @@ fn a_port_that_is_used_again_has_its_new_target() {
     let ports: Vec<_> =
         flows.iter().filter(|flow| flow["DstAddr"] == SERVICE).map(|f| other(f, "Xlat")[3].clone()).collect();
     assert!(ports.contains(&8_080.into()) && ports.last() == Some(&9_090.into()), "{ports:?}");
-    let seen = link_counters(&way.server, &way.far.b.name);
-    assert!(seen.rx_packets > 0);
+}
+
+fn service() -> Way {
+    Way::new(&format!("in: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:8080"))
+}
+
+fn talk(way: &Way) {
+    way.talk(&format!("{SERVICE}:80"), (&way.server, "0.0.0.0:8080"), A_WHILE);
+}
+
+#[test]
+fn without_permission_both_sides_count_and_that_is_reported() {
+    require_privileged!("without_permission_both_sides_count_and_that_is_reported");
+    let (way, dir) = (service(), tempfile::tempdir().unwrap());
+    let wrapper = dir.path().join("agent");
+    let script = format!("#!/bin/sh\nexec python3 -c '{WITHOUT_NETFILTER}' {} \"$@\"\n", binaries().agent.display());
+    std::fs::write(&wrapper, script).unwrap();
+    std::fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).unwrap();
+    let names: Vec<&str> = way.ends().iter().map(|(_, name)| *name).collect();
+    let named = format!("--interfaces={}", names.join(","));
+    let run = command(dir.path(), &[&named]).env("NETOBSERV_AGENT_BIN", &wrapper);
+    let mut capture = LocalCapture::start_run(dir, run);
+    way.ends().iter().for_each(|(ns, name)| capture.wait_attached(ns, name));
+    let (flows, counted, ended) = way.record(capture, || talk(&way));
+    let twice = sum(&flows, |flow| counts(flow) && flow["XlatDstAddr"].is_null() && flow["OrigDstAddr"].is_null());
+    assert_eq!(twice, counted + counted, "{}", table(&flows, &ended));
+    let said = &ended.finished.stdout;
+    assert!(said.contains("translated packets may count twice"), "{}", ended.finished);
+    assert!(said.contains("the connection tracking may not be read (CAP_NET_ADMIN)"), "{}", ended.finished);
+}
+
+#[test]
+fn switched_off_both_sides_count() {
+    require_privileged!("switched_off_both_sides_count");
+    let way = service();
+    let capture = way.capture(&["--enable_pkt_translation=false"]);
+    let (flows, counted, ended) = way.record(capture, || talk(&way));
+    assert_eq!(sum(&flows, counts), counted + counted, "{}", table(&flows, &ended));
+    assert!(!ended.finished.stdout.contains("translated"), "{}", ended.finished);
+}
+
+#[test]
+fn a_full_table_of_the_kernel_is_reported() {
+    require_privileged!("a_full_table_of_the_kernel_is_reported");
+    let way = service();
+    let most: u32 =
+        std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap().trim().parse().unwrap();
+    // Connections that lead nowhere take all the room of this namespace.
+    way.router.ip(&format!("route add default via {SERVER}"));
+    let blast = Blast { flows: most + most / 50, dst_mac: way.near.b.mac, src_mac: way.near.a.mac, ..Blast::default() };
+    let capture = way.capture_at(&way.ends()[3..], &["-v", "--protocol=TCP"]);
+    blast.run(&way.client, &way.near.a.name);
+    let count = || -> u32 {
+        let path = "/proc/sys/net/netfilter/nf_conntrack_count";
+        way.router.enter(|| std::fs::read_to_string(path)).unwrap().trim().parse().unwrap()
+    };
+    assert!(wait_for(SOON, || count() > most / 100 * 96), "{} of {most}", count());
+    let reported = || capture.stderr().contains(FULL);
+    assert!(wait_for(SOON, reported), "{}", capture.stderr());
+    let ended = capture.stop();
+    assert!(ended.finished.stdout.contains(FULL), "{}", ended.finished);
 }

@@ -31,6 +31,10 @@ pub struct FlowsArgs {
     /// Packets that the kernel dropped, and why
     #[arg(long = "enable_pkt_drop", aliases = ["enable-pkt-drop", "enable_pktdrop", "enable-pktdrop"], value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_pkt_drop: Option<String>,
+    /// Addresses before and after translation, and packets counted under one of them; on unless =false. Without a line in the help,
+    /// where a name of this length would leave no room for what the others do.
+    #[arg(long = "enable_pkt_translation", alias = "enable-pkt-translation", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_pkt_translation: Option<String>,
     /// DNS, round-trip times and drops; disable one of them with =false
     #[arg(long = "enable_all", alias = "enable-all", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_all: Option<String>,

@@ -117,9 +117,6 @@ pub struct ClusterArgs {
     #[arg(long = "enable_network_events", alias = "enable-network-events", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_network_events: Option<String>,
     /// Not implemented yet
-    #[arg(long = "enable_pkt_translation", alias = "enable-pkt-translation", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub enable_pkt_translation: Option<String>,
-    /// Not implemented yet
     #[arg(long = "enable_udn_mapping", alias = "enable-udn-mapping", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_udn_mapping: Option<String>,
     /// Of metrics

@@ -12,7 +12,7 @@ use crate::images::Images;
 use crate::plan::{DEFAULT_NAMESPACE, Kind};
 use crate::programs::Programs;
 
-mod printed;
+mod told;
 
 const NAMESPACE: &str = "NETOBSERV_NAMESPACE";
 const DEFAULT_TIMEOUT: &str = "10m";
@@ -111,9 +111,9 @@ pub struct Settings {
     /// The capture itself is written to standard output.
     pub data_on_stdout: bool,
     /// Lines about settings that come from the environment.
-    pub printed: Vec<String>,
+    pub told: Vec<String>,
     /// `opt: ..., value: ...` lines.
-    pub options_printed: Vec<String>,
+    pub options_told: Vec<String>,
 }
 
 impl Settings {
@@ -170,8 +170,8 @@ impl Settings {
             lease,
             typed: words.typed.join(" "),
             data_on_stdout: (capture.lines.is_some() && kind == Kind::Flows && !background) || to_stdout,
-            printed: printed::environment_lines(cluster, &access),
-            options_printed: printed::options(words),
+            told: told::environment_lines(cluster, &access),
+            options_told: told::options(words),
             output_dir: capture.output_dir,
             access,
         })
@@ -275,7 +275,11 @@ fn agent_env(capture: &Capture, lease: Duration) -> Vec<(String, String)> {
     ];
     env.extend(capture.rules.json.clone().map(|rules| ("FLOW_FILTER_RULES", rules)));
     match &capture.packets {
-        None => env.extend([("ENABLE_DNS_TRACKING", capture.dns.to_string()), ("ENABLE_RTT", capture.rtt.to_string())]),
+        None => env.extend([
+            ("ENABLE_DNS_TRACKING", capture.dns.to_string()),
+            ("ENABLE_RTT", capture.rtt.to_string()),
+            ("ENABLE_PKT_TRANSLATION", capture.translations.to_string()),
+        ]),
         Some(packets) => env.extend(packets.agent_env()),
     }
     env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -342,7 +346,7 @@ mod tests {
     #[test]
     fn packets_need_a_filter_and_have_no_features() {
         assert!(refused(&["packets"]).starts_with("At least one eBPF filter must be set for packet capture"));
-        for option in ["enable_dns", "enable_rtt", "enable_ipsec"] {
+        for option in ["enable_dns", "enable_rtt", "enable_pkt_translation", "enable_ipsec"] {
             let word = format!("--{option}=true");
             let line = format!("--{option} is invalid option for packets");
             assert_eq!(refused(&["packets", "--port=80", &word]), line);

@@ -108,6 +108,11 @@ impl LocalCapture {
         self.process.pid()
     }
 
+    /// What it has printed on standard error so far.
+    pub fn stderr(&self) -> String {
+        self.process.stderr()
+    }
+
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.process.ended()

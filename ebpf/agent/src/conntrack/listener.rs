@@ -160,9 +160,9 @@ impl Followed {
     }
 }
 
-/// A new connection then has no room, and the kernel drops its packets.
+/// From there on the kernel forgets connections before their time, or drops packets of new ones.
 fn note_full(translations: &Translations, source: &Source, entries: u32, most: u32) {
-    if most > 0 && entries >= most {
+    if most > 0 && entries > most / 100 * 95 {
         let reason = format!("the kernel's table of connections was full (net.netfilter.nf_conntrack_max is {most})");
         translations.unknown.add(&source.label, &reason);
     }
