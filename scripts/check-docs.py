@@ -268,6 +268,11 @@ def database():
             known = {name: value for name, value in flow.items() if name in names}
             values = [json.dumps(value) if isinstance(value, (list, dict)) else value for value in known.values()]
             db.execute(f"INSERT INTO flow ({', '.join(known)}) VALUES ({', '.join('?' * len(known))})", values)
+    views = (ROOT / "collector/src/sink/sqlite/views.rs").read_text()
+    db.execute(re.search(r"CREATE VIEW flow_once AS [^;]*", views)[0])
+    # The scenes have no conversations: a row of ones, in the columns of that view.
+    columns = re.findall(r" AS (\w+)", views[views.index("CREATE VIEW conversation") :].split("GROUP BY")[0])[1:]
+    db.execute(f"CREATE TABLE conversation AS SELECT {', '.join(f'1 AS {name}' for name in columns)}")
     return db
 
 

@@ -210,7 +210,7 @@ impl Child {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "this file is the plugin's door to other programs")]
+#[allow(clippy::disallowed_methods, reason = "this file is the only place where the plugin starts programs")]
 fn expression(program: &Program, invocation: &Invocation, voice: Option<&File>) -> io::Result<duct::Expression> {
     let mut expression = duct::cmd(&program.path, &invocation.args).unchecked();
     for (name, value) in &invocation.env {

@@ -25,7 +25,7 @@ Examples:
   oc-netobserv flows --local --listen-port=9999     over TCP on 127.0.0.1
 
 Ctrl-C ends a capture after the last flows are written. Then, for example:
-  sqlite3 ./output/flow/TIME.db 'SELECT SrcAddr, DstAddr, sum(Bytes) FROM flow GROUP BY 1, 2'
+  sqlite3 ./output/flow/TIME.db 'SELECT SrcAddr, DstAddr, sum(Bytes) FROM flow_once GROUP BY 1, 2'
 
 In a cluster it needs permission for what 'oc netobserv flows --dry-run' shows. With --local it
 needs root, or the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and a kernel with BTF.";

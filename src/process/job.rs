@@ -183,7 +183,7 @@ fn end(handle: &duct::Handle) {
     let _ = handle.kill();
 }
 
-#[allow(clippy::disallowed_methods, reason = "this module is the plugin's door to other programs")]
+#[allow(clippy::disallowed_methods, reason = "this module is the only place where the plugin starts programs")]
 fn expression(program: &Program, job: &Job<'_>, output: &File) -> io::Result<duct::Expression> {
     let mut expression = duct::cmd(&program.path, &job.args).unchecked();
     if job.streams != Streams::Terminal {

@@ -46,7 +46,7 @@ pub(crate) fn note(line: &str) {
 
 /// `stty` asks and sets the terminal on its standard input, which is ours.
 #[cfg(unix)]
-#[allow(clippy::disallowed_methods, reason = "this module is a part of the plugin's door to other programs")]
+#[allow(clippy::disallowed_methods, reason = "this module is part of the only place where the plugin starts programs")]
 fn modes() -> Option<String> {
     let modes = duct::cmd("stty", ["-g"]).stderr_null().read().ok()?;
     let plain = |c: char| c.is_ascii_alphanumeric() || ":=-".contains(c);
@@ -59,7 +59,7 @@ fn modes() -> Option<String> {
 }
 
 #[cfg(unix)]
-#[allow(clippy::disallowed_methods, reason = "this module is a part of the plugin's door to other programs")]
+#[allow(clippy::disallowed_methods, reason = "this module is part of the only place where the plugin starts programs")]
 fn set(modes: &str) {
     let _ = duct::cmd("stty", [modes]).stderr_null().unchecked().run();
 }

@@ -1,4 +1,5 @@
 //! The modules of a crate and what each imports, read from its sources without comments and tests.
+#![allow(dead_code)] // Each test program uses a part.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -239,4 +240,48 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// What a source file is written with, without comments and tests.
+pub(crate) struct Identifiers {
+    pub(crate) names: BTreeSet<String>,
+    /// What is between quotes.
+    pub(crate) texts: Vec<String>,
+}
+
+impl Identifiers {
+    pub(crate) fn read(file: &Path) -> Self {
+        let mut found = Self { names: BTreeSet::new(), texts: Vec::new() };
+        found.add(without_tests(tokens(file)));
+        found
+    }
+
+    fn add(&mut self, stream: TokenStream) {
+        let mut tokens = stream.into_iter().peekable();
+        while let Some(token) = tokens.next() {
+            match token {
+                // A doc comment.
+                TokenTree::Ident(word) if word == "doc" => {
+                    tokens.next();
+                    tokens.next();
+                }
+                TokenTree::Ident(word) => _ = self.names.insert(word.to_string()),
+                TokenTree::Literal(text) => self.texts.extend(quoted(&text.to_string())),
+                TokenTree::Group(group) => self.add(group.stream()),
+                TokenTree::Punct(_) => {}
+            }
+        }
+    }
+}
+
+/// The text of a literal that is one; lines that end with a backslash are joined.
+fn quoted(literal: &str) -> Option<String> {
+    let text = literal.strip_prefix('"')?.strip_suffix('"')?;
+    let lines: Vec<&str> = text.split("\\\n").collect();
+    Some(lines.iter().enumerate().map(|(at, line)| if at > 0 { line.trim_start() } else { line }).collect())
+}
+
+/// All sources below a folder, without files of tests alone.
+pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
+    files(folder)
 }

@@ -1,0 +1,142 @@
+//! Words that made documents, messages and code read like a translation do not come back: each with what to write instead.
+#![cfg(target_os = "linux")]
+
+mod modules_world;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use modules_world::{Identifiers, sources};
+use regex::Regex;
+
+/// Patterns that documents and messages do without, and what to use instead.
+const WORDS: [(&str, &str); 20] = [
+    (r"\b(tells?|told|telling)\b", "report, print, show, distinguish"),
+    (r"\b(says?|said|saying)\b", "report, print, show, mean"),
+    (r"\bwish(es|ed)?\b", "request, interrupt"),
+    (r"\b(whoever|nobody|somebody|by whom)\b", "name the actor: the user, another user, no process"),
+    (r"\b(is|was|are|be) looked at\b|\blooks (whether|for)\b", "check, read, find"),
+    (r"\b(story|porter|desk|doors?)\b", "a plain word"),
+    (r"\banew\b", "again"),
+    (r"\bso long\b", "how long, as long as"),
+    (r"\bstands (in|for|on|there|still|alone|under|where|at|behind)\b", "is"),
+    (r"\bat hand of\b", "by, with"),
+    (r"\bgravest\b", "worst"),
+    (r"\bwhat it comes to\b", "the outcome"),
+    (r"\b(goes|go|went|going) on\b", "continue"),
+    (r"\bway out\b", "access; a cluster without it is air-gapped"),
+    (r"\bbeside\b", "next to, in addition to"),
+    (r"\bneighbou?rs?\b", "alternatives, other programs"),
+    (
+        r"\b(licences?|colou?red by|colours?|behaviours?|labelled|misspelt|spelt|favour\w*|centre)\b",
+        "American spelling",
+    ),
+    (r"\bnot there yet\b", "not implemented yet"),
+    (r"\ball the same\b", "anyway"),
+    (r"\bin good order\b", "cleanly, in order"),
+];
+/// Written in words of their own, by a test from the code, or by other people.
+const NOT_COVERED: [&str; 1] = ["docs/fields.md"];
+/// Folders whose messages are covered: whatever is in quotes. The others follow.
+const MESSAGES: [&str; 1] = ["src"];
+/// Names that had to be learned, and what they are called now.
+const NAMES: [(&str, &str); 8] = [
+    ("Wishes", "Interrupts"),
+    ("wishes", "interrupts"),
+    ("Steps", "Progress"),
+    ("told", "printed, reported"),
+    ("said", "output, message"),
+    ("Story", "CaptureInfo"),
+    ("Desk", "Inbox"),
+    ("Porter", "Acceptor"),
+];
+/// Folders whose names are covered.
+const NAMED: [&str; 2] = ["src", "ebpf/kernel/src"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every retired word of a text, with its line.
+fn retired(text: &str) -> Vec<String> {
+    let patterns = WORDS.map(|(pattern, instead)| {
+        let regex = Regex::new(&format!("(?i){pattern}")).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+        (regex, instead)
+    });
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for (regex, instead) in &patterns {
+            let words = regex.find_iter(line).map(|word| word.as_str());
+            found.extend(words.map(|word| format!("{}: '{word}': use {instead}\n    {line}", number + 1)));
+        }
+    }
+    found
+}
+
+/// A document without its code, which shows what programs print.
+fn prose(text: &str) -> String {
+    let code = Regex::new(r"(?s)```.*?```|`[^`\n]+`").expect("a pattern");
+    let blank = |found: &regex::Captures<'_>| found[0].chars().filter(|c| *c == '\n').collect::<String>();
+    code.replace_all(text, blank).into_owned()
+}
+
+fn documents() -> Vec<PathBuf> {
+    let is_document = |path: &PathBuf| path.extension().is_some_and(|end| end == "md");
+    let of = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").path()).filter(is_document).collect()
+    };
+    [of(&root()), of(&root().join("docs"))].concat()
+}
+
+#[test]
+fn documents_are_written_in_plain_words() {
+    let mut wrong = Vec::new();
+    for path in documents() {
+        let name = path.strip_prefix(root()).expect("below").display().to_string();
+        if NOT_COVERED.contains(&name.as_str()) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a document");
+        // The pages of help are all code.
+        let text = if name == "docs/options.md" { text } else { prose(&text) };
+        wrong.extend(retired(&text).into_iter().map(|word| format!("{name}:{word}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn messages_are_written_in_plain_words() {
+    let mut wrong = Vec::new();
+    for folder in MESSAGES {
+        for file in sources(&root().join(folder)) {
+            let name = file.strip_prefix(root()).expect("below").display();
+            for text in Identifiers::read(&file).texts.iter().filter(|text| text.contains(' ')) {
+                wrong.extend(retired(text).into_iter().map(|word| format!("{name}: {word}")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn retired_names_do_not_come_back() {
+    let mut wrong = Vec::new();
+    for folder in NAMED {
+        for file in sources(&root().join(folder)) {
+            let names = Identifiers::read(&file).names;
+            let found = NAMES.iter().filter(|(old, _)| names.contains(*old));
+            wrong.extend(found.map(|(old, new)| format!("{}: {old} is {new}", file.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_retired_word_is_found_and_code_is_not_read() {
+    assert_eq!(
+        retired("See below.\nThe log says why."),
+        ["2: 'says': use report, print, show, mean\n    The log says why."]
+    );
+    assert_eq!(retired(&prose("so far\n`it says` so\n```\nnobody\n```\nGoes on")).len(), 1);
+}
