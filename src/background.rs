@@ -10,8 +10,8 @@ use crate::oc::{COLLECTOR, Call, Oc, OcError, exit_code};
 use crate::options::Access;
 use crate::preflight::Holder;
 use crate::process::job::Streams;
-use crate::say::{Steps, warn};
-use crate::signal::Wishes;
+use crate::progress::{Progress, warn};
+use crate::signal::Interrupts;
 use crate::terminal::user_and_host;
 
 /// Longest time to finish the files: a large database is indexed at the end.
@@ -53,7 +53,7 @@ pub enum BackgroundError {
 ///
 /// See [`BackgroundError`].
 pub fn follow(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError> {
-    let oc = Oc::find(called_as, access, Wishes::listen()?)?;
+    let oc = Oc::find(called_as, access, Interrupts::listen()?)?;
     let call = Call::follow(&access.namespace);
     let done =
         oc.attend(&call, Streams::Shown, &mut || oc.is_interrupted() || netobserv_stdio::stdout().broken().is_some())?;
@@ -71,8 +71,8 @@ pub fn follow(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError>
 ///
 /// See [`BackgroundError`].
 pub fn stop(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError> {
-    let oc = Oc::find(called_as, access, Wishes::listen()?)?;
-    let (steps, session) = (Steps::new(access, false), holder(&oc, access)?.session);
+    let oc = Oc::find(called_as, access, Interrupts::listen()?)?;
+    let (progress, session) = (Progress::new(access, false), holder(&oc, access)?.session);
     // Agents of a capture that cannot be asked to end go all the same.
     let finished = oc.run(&Call::finish(&access.namespace, FINISH.min(access.timeout)));
     match finished {
@@ -80,11 +80,11 @@ pub fn stop(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError> {
         Err(error) => warn(&format!("warning: {error}")),
         Ok(_) => {}
     }
-    steps.say("Deleting daemonset... ");
+    progress.print("Deleting daemonset... ");
     let answer = oc.run(&Call::delete("daemonset", Some(&access.namespace), &session, access.timeout))?;
-    steps.answer(&answer);
+    progress.answer(&answer);
     let cli = oc.name();
-    steps.say(&format!(
+    progress.print(&format!(
         "Use '{cli} netobserv copy' to copy the files, and '{cli} netobserv cleanup' to remove the rest"
     ));
     Ok(())
@@ -96,10 +96,10 @@ pub fn stop(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError> {
 ///
 /// See [`BackgroundError`].
 pub fn copy(access: &Access, output_dir: &Path, called_as: &OsStr) -> Result<(), BackgroundError> {
-    let oc = Oc::find(called_as, access, Wishes::listen()?)?;
-    let steps = Steps::new(access, false);
-    steps.say(&format!("Copying collector files to {}...", output_dir.display()));
-    let copied = copy::run(&oc, &access.namespace, output_dir, steps);
+    let oc = Oc::find(called_as, access, Interrupts::listen()?)?;
+    let progress = Progress::new(access, false);
+    progress.print(&format!("Copying collector files to {}...", output_dir.display()));
+    let copied = copy::run(&oc, &access.namespace, output_dir, progress);
     copied.or_else(|error| {
         if matches!(error, CopyError::Oc(OcError::Failed(_))) {
             missing(&oc, access)?;

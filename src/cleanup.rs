@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::oc::{Call, Oc, OcError};
-use crate::say::{self, Steps};
+use crate::progress::{self, Progress};
 
 mod command;
 mod stuck;
@@ -45,16 +45,16 @@ pub fn session(
     session: &str,
     scc: bool,
     timeout: Duration,
-    steps: Steps,
+    progress: Progress,
 ) -> Result<(), CleanupError> {
-    steps.say("Cleaning up... ");
+    progress.print("Cleaning up... ");
     let delete = |kinds, namespace, time| Call::delete(kinds, namespace, session, time);
     let mut left = Left::default();
     let daemonset = delete("daemonset", Some(namespace), timeout);
-    left.note(one(oc, "Deleting daemonset... ", &daemonset, steps), "the agents");
+    left.note(one(oc, "Deleting daemonset... ", &daemonset, progress), "the agents");
     let mut rest = timeout;
-    if let Err(error) = one(oc, "Deleting pod... ", &delete("pod", Some(namespace), timeout.min(PODS)), steps) {
-        match stuck::free(oc, namespace, session, steps) {
+    if let Err(error) = one(oc, "Deleting pod... ", &delete("pod", Some(namespace), timeout.min(PODS)), progress) {
+        match stuck::free(oc, namespace, session, progress) {
             Pods::Freed => {}
             Pods::Stuck(what) => {
                 // A namespace goes with its pods, and those have been waited for.
@@ -64,13 +64,13 @@ pub fn session(
             Pods::Unknown => left.note(Err(error), "the collector"),
         }
     }
-    left.note(one(oc, "Deleting cluster roles... ", &delete(CLUSTER_ROLES, None, timeout), steps), "cluster roles");
+    left.note(one(oc, "Deleting cluster roles... ", &delete(CLUSTER_ROLES, None, timeout), progress), "cluster roles");
     if scc {
         let call = delete(SCC, None, timeout);
-        let done = one(oc, "Deleting security context constraints... ", &call, steps);
+        let done = one(oc, "Deleting security context constraints... ", &call, progress);
         left.note(done, "security context constraints");
     }
-    let done = one(oc, "Deleting namespace... ", &delete("namespace", None, rest), steps);
+    let done = one(oc, "Deleting namespace... ", &delete("namespace", None, rest), progress);
     left.note(done, &format!("namespace {namespace}"));
     left.outcome(oc.name(), namespace)
 }
@@ -98,11 +98,11 @@ impl Left {
     }
 }
 
-fn one(oc: &Oc, line: &str, call: &Call, steps: Steps) -> Result<(), OcError> {
-    steps.say(line);
-    let bar = say::spinner(line.trim_end());
+fn one(oc: &Oc, line: &str, call: &Call, progress: Progress) -> Result<(), OcError> {
+    progress.print(line);
+    let bar = progress::spinner(line.trim_end());
     let answer = oc.run(call);
     bar.finish_and_clear();
-    steps.answer(answer.as_deref().unwrap_or_default());
+    progress.answer(answer.as_deref().unwrap_or_default());
     answer.map(drop)
 }

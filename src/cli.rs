@@ -266,25 +266,25 @@ fn help(command: Option<&str>) -> Result<Request, WordsError> {
 
 /// clap's reason in one line, in our words where scripts or people depend on them.
 fn explain(error: &clap::Error) -> WordsError {
-    let said = |kind| match error.get(kind) {
+    let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => texts.first().cloned(),
         _ => None,
     };
-    let argument = said(ContextKind::InvalidArg).unwrap_or_default();
+    let argument = context(ContextKind::InvalidArg).unwrap_or_default();
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
-            WordsError::UnknownCommand(said(ContextKind::InvalidSubcommand).unwrap_or_default())
+            WordsError::UnknownCommand(context(ContextKind::InvalidSubcommand).unwrap_or_default())
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => WordsError::NoCommand,
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             // clap finds `--frobnicate` like `--format`.
             let near = |name: &String| strsim::damerau_levenshtein(&argument, name) <= argument.len() / 3;
-            let similar = said(ContextKind::SuggestedArg).filter(near);
+            let similar = context(ContextKind::SuggestedArg).filter(near);
             WordsError::UnknownOption { word: argument, similar }
         }
         ErrorKind::UnknownArgument => WordsError::UnexpectedWord(argument),
-        ErrorKind::InvalidValue if said(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) => {
+        ErrorKind::InvalidValue if context(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) => {
             WordsError::NoValue(option_name(&argument).to_owned())
         }
         _ => WordsError::Malformed(first_line(&error.to_string())),

@@ -186,9 +186,15 @@ mod tests {
     fn what_is_offered_is_taken() {
         for (option, values) in VALUES {
             for value in values {
-                let words = ["oc-netobserv", "packets", "--all", &format!("--{option}={value}")].map(Into::into);
-                let Ok(Request::Packets(words)) = read(words) else { panic!("--{option}={value} is no option") };
-                assert!(Settings::new(&words, Kind::Packets).is_ok(), "--{option}={value}");
+                let option = format!("--{option}={value}");
+                let flows = ["oc-netobserv", "flows", &option].map(Into::into);
+                let packets = ["oc-netobserv", "packets", "--all", &option].map(Into::into);
+                let (Ok(Request::Flows(flows)), Ok(Request::Packets(packets))) = (read(flows), read(packets)) else {
+                    panic!("{option} is not an option")
+                };
+                let valid =
+                    [Settings::new(&flows, Kind::Flows).is_ok(), Settings::new(&packets, Kind::Packets).is_ok()];
+                assert!(valid.contains(&true), "{option}");
             }
         }
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::oc::{Call, Oc, OcError};
 use crate::output;
-use crate::say::{self, Steps, warn};
+use crate::progress::{self, Progress, warn};
 
 mod part;
 
@@ -90,12 +90,12 @@ pub fn check_folder(dir: &Path) -> Result<(), CopyError> {
 /// # Errors
 ///
 /// Some did not arrive. What did is whole.
-pub fn run(oc: &Oc, namespace: &str, dir: &Path, steps: Steps) -> Result<(), CopyError> {
+pub fn run(oc: &Oc, namespace: &str, dir: &Path, progress: Progress) -> Result<(), CopyError> {
     let list = Call::files(namespace);
     let files: Option<Vec<Listed>> = oc.json(&list)?;
     let files = files.ok_or_else(|| oc.garbage(&list, "nothing"))?;
     if files.is_empty() {
-        steps.say("the capture has no files");
+        progress.print("the capture has no files");
     }
     output::foreign_owner(dir).iter().for_each(|warning| warn(warning));
     for file in &files {
@@ -107,7 +107,7 @@ pub fn run(oc: &Oc, namespace: &str, dir: &Path, steps: Steps) -> Result<(), Cop
         let folder = place.parent().unwrap_or(dir);
         create_folder(folder).map_err(|source| CopyError::Write { path: folder.to_owned(), source })?;
         let target = copy_one(oc, namespace, file, &place)?;
-        steps.say(&format!("{} ({} bytes)", target.display(), file.size));
+        progress.print(&format!("{} ({} bytes)", target.display(), file.size));
     }
     Ok(())
 }
@@ -185,7 +185,7 @@ fn transfer(oc: &Oc, namespace: &str, file: &Listed, part: &mut Part) -> Result<
 /// One transfer, from `offset` on, to the end of `part`. Gives the bytes that came, or why the call failed.
 fn fetch(oc: &Oc, namespace: &str, file: &Listed, offset: u64, part: &mut File) -> io::Result<Result<u64, OcError>> {
     let call = fetch_call(namespace, &file.path, offset);
-    let bar = say::spinner(&format!("{} ({} bytes)", file.path, file.size - offset));
+    let bar = progress::spinner(&format!("{} ({} bytes)", file.path, file.size - offset));
     let done = match oc.fetch(&call, &mut |bytes| bar.set_message(format!("{}: {bytes} bytes, compressed", file.path)))
     {
         Ok(done) => done,

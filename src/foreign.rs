@@ -26,15 +26,17 @@ pub fn settings(bytes: &[u8]) -> Option<Vec<(String, String)>> {
         Ok(Request::Flows(args)) => (args, Kind::Flows),
         Ok(Request::Packets(args)) => (args, Kind::Packets),
         Ok(_) => return None,
-        Err(error) => return told(&error),
+        Err(error) => return displayed(&error),
     };
     match options::is_local(&args) {
         Ok(true) => {
             let capture = if kind == Kind::Flows { Capture::flows(&args) } else { Capture::packets(&args) };
-            capture.map_or_else(|error| told(&error), |capture| capture.rules.json.map(|rules| vec![rule(rules)]))
+            capture.map_or_else(|error| displayed(&error), |capture| capture.rules.json.map(|rules| vec![rule(rules)]))
         }
-        Ok(false) => Settings::new(&args, kind).map_or_else(|error| told(&error), |settings| Some(settings.agent_env)),
-        Err(error) => told(&error),
+        Ok(false) => {
+            Settings::new(&args, kind).map_or_else(|error| displayed(&error), |settings| Some(settings.agent_env))
+        }
+        Err(error) => displayed(&error),
     }
 }
 
@@ -53,7 +55,7 @@ fn rule(rules: String) -> (String, String) {
 }
 
 /// A refusal says something.
-fn told<T>(error: &dyn std::fmt::Display) -> Option<T> {
+fn displayed<T>(error: &dyn std::fmt::Display) -> Option<T> {
     let text = error.to_string();
     assert!(!text.is_empty());
     None

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::oc::{Call, Oc, OcError};
 use crate::programs::{Programs, ProgramsError};
-use crate::say::Steps;
+use crate::progress::Progress;
 
 /// The collector's file, as its pod calls it.
 pub(crate) const COLLECTOR: &str = "network-observability-cli";
@@ -53,7 +53,7 @@ pub(crate) struct Handover<'a> {
     oc: &'a Oc,
     namespace: &'a str,
     programs: &'a Programs,
-    steps: Steps,
+    progress: Progress,
     /// Pods that have their program, by uid.
     done: HashSet<String>,
     failures: HashMap<String, u32>,
@@ -72,9 +72,9 @@ struct Pod {
 
 impl<'a> Handover<'a> {
     /// Nothing yet.
-    pub(crate) fn new(oc: &'a Oc, namespace: &'a str, programs: &'a Programs, steps: Steps) -> Self {
+    pub(crate) fn new(oc: &'a Oc, namespace: &'a str, programs: &'a Programs, progress: Progress) -> Self {
         let (done, failures, unpacked) = (HashSet::new(), HashMap::new(), Mutex::default());
-        Self { oc, namespace, programs, steps, done, failures, unpacked }
+        Self { oc, namespace, programs, progress, done, failures, unpacked }
     }
 
     /// Gives their program to those of these pods that wait for it.
@@ -87,7 +87,7 @@ impl<'a> Handover<'a> {
         if waiting.is_empty() {
             return Ok(());
         }
-        self.steps.say(&format!("copying our program to {}", names(&waiting)));
+        self.progress.print(&format!("copying our program to {}", names(&waiting)));
         for some in waiting.chunks(AT_ONCE) {
             let given = thread::scope(|scope| {
                 let under_way: Vec<_> = some.iter().map(|pod| scope.spawn(|| self.give_one(pod))).collect();

@@ -26,8 +26,8 @@ pub mod plan;
 pub mod preflight;
 pub mod process;
 pub mod programs;
+pub mod progress;
 pub mod rollout;
-pub mod say;
 pub mod session;
 pub mod signal;
 pub mod template;
@@ -40,7 +40,7 @@ pub use error::Error;
 use cli::{Request, VersionArgs};
 use options::{Capture, OptionError, Settings};
 use plan::Kind;
-use say::print;
+use progress::print;
 
 /// Does what the words ask for; `words[0]` is the name of the program.
 ///

@@ -54,7 +54,7 @@ pub enum LocalError {
     },
     /// The collector ended with an error and said so on our terminal.
     #[error("the collector ended with exit code {0}")]
-    Said(u8),
+    AlreadyPrinted(u8),
     /// A program died.
     #[error("{title} {ending} in the middle of the capture")]
     Died {
@@ -81,7 +81,7 @@ impl LocalError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Reported { code, .. } | Self::Said(code) => *code,
+            Self::Reported { code, .. } | Self::AlreadyPrinted(code) => *code,
             _ => 1,
         }
     }
@@ -89,7 +89,7 @@ impl LocalError {
     /// The reason stands on the terminal already.
     #[must_use]
     pub fn is_said(&self) -> bool {
-        matches!(self, Self::Said(_))
+        matches!(self, Self::AlreadyPrinted(_))
     }
 }
 
@@ -115,7 +115,7 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
         Some(packets) => Output::packets(&capture.output_dir, packets, Utc::now())?,
         None => Output::prepare(&capture.output_dir, Utc::now())?,
     };
-    output::foreign_owner(&capture.output_dir).iter().for_each(|warning| say(warning));
+    output::foreign_owner(&capture.output_dir).iter().for_each(|warning| report(warning));
     let mut session = Session::new()?;
 
     let terminal = Terminal::look();
@@ -143,7 +143,7 @@ pub fn doctor(verbose: bool) -> Result<(), LocalError> {
     let invocation = Invocation { args: vec!["doctor".into()], verbose, ..Invocation::default() };
     match Child::start(&agent, &invocation)?.wait() {
         Ending::Code(0) => Ok(()),
-        Ending::Code(code @ (1 | 2)) => Err(LocalError::Said(code as u8)),
+        Ending::Code(code @ (1 | 2)) => Err(LocalError::AlreadyPrinted(code as u8)),
         ending => Err(LocalError::Died { title: agent.title, ending }),
     }
 }
@@ -217,26 +217,28 @@ fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError
     if output.exists() && !session.collector_ended_well() && !output.is_of_packets() {
         match output::repair(&output.json()) {
             Ok(Repair::Cut(bytes)) => {
-                say(&format!("closed the JSON after its last complete flow, {bytes} bytes cut off"))
+                report(&format!("closed the JSON after its last complete flow, {bytes} bytes cut off"))
             }
-            Err(error) if output.json().exists() => say(&format!("cannot repair {}: {error}", output.json().display())),
+            Err(error) if output.json().exists() => {
+                report(&format!("cannot repair {}: {error}", output.json().display()))
+            }
             Ok(Repair::Whole) | Err(_) => {}
         }
     }
-    if matches!(result, Err(LocalError::Reported { .. } | LocalError::Said(_))) {
+    if matches!(result, Err(LocalError::Reported { .. } | LocalError::AlreadyPrinted(_))) {
         output.discard_empty();
     }
     if quiet {
         return;
     }
     if output.exists() {
-        say(&output.to_string());
+        report(&output.to_string());
     } else if result.is_ok() && output.base().is_some() {
-        say("ended before anything was captured: there are no files");
+        report("ended before anything was captured: there are no files");
     }
 }
 
 /// One line about the session. Standard output belongs to the collector.
-fn say(line: &str) {
+fn report(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", netobserv_contract::plain::lines(line));
 }

@@ -7,7 +7,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if let Some(line) = error.line() {
-                oc_netobserv::say::warn(&line);
+                oc_netobserv::progress::warn(&line);
             }
             ExitCode::from(error.exit_code())
         }

@@ -108,8 +108,8 @@ pub fn path(reference: &str) -> &str {
 /// That of the reference; for the image of this version, that of its release.
 #[must_use]
 pub fn digest(reference: &str) -> Option<&str> {
-    let told = reference.split_once('@').map(|(_, digest)| digest);
-    told.or_else(|| RELEASED.filter(|_| reference == Images::default().collector))
+    let given = reference.split_once('@').map(|(_, digest)| digest);
+    given.or_else(|| RELEASED.filter(|_| reference == Images::default().collector))
 }
 
 #[cfg(test)]

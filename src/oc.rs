@@ -14,8 +14,8 @@ use netobserv_contract::plain;
 use crate::options::Access;
 use crate::process::job::{self, Cut, Done, Job, Streams};
 use crate::process::{Ending, ProcessError, Program};
-use crate::say;
-use crate::signal::Wishes;
+use crate::progress;
+use crate::signal::Interrupts;
 
 mod call;
 mod canned;
@@ -71,7 +71,7 @@ pub enum OcError {
 
 /// A call that ended badly.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {what}: `{line}` {how}{}{}", said(.text), hint(.advice))]
+#[error("cannot {what}: `{line}` {how}{}{}", output(.text), hint(.advice))]
 pub struct FailedCall {
     /// What it was for.
     what: String,
@@ -85,7 +85,7 @@ pub struct FailedCall {
     advice: &'static str,
 }
 
-fn said(text: &str) -> String {
+fn output(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
@@ -108,8 +108,8 @@ pub struct Oc {
     verbose: bool,
     dry_run: bool,
     limit: Duration,
-    wishes: Wishes,
-    /// Wishes that have been heard: calls made from now on go on in spite of them, out of reach of Ctrl-C.
+    interrupts: Interrupts,
+    /// Interrupts that have been heard: calls made from now on go on in spite of them, out of reach of Ctrl-C.
     heard: Option<u32>,
     /// Set when what the calls are for is over.
     over: Option<Arc<AtomicBool>>,
@@ -122,7 +122,7 @@ impl Oc {
     /// # Errors
     ///
     /// There is none.
-    pub fn find(called_as: &OsStr, access: &Access, wishes: Wishes) -> Result<Self, OcError> {
+    pub fn find(called_as: &OsStr, access: &Access, interrupts: Interrupts) -> Result<Self, OcError> {
         let (program, name) = find(called_as)?;
         let mut globals = Vec::new();
         for (option, value) in [("--kubeconfig=", &access.kubeconfig), ("--context=", &access.context)] {
@@ -139,7 +139,7 @@ impl Oc {
             verbose: access.verbose,
             dry_run: access.dry_run,
             limit: access.timeout.min(LONGEST_CALL),
-            wishes,
+            interrupts,
             heard: None,
             over: None,
         })
@@ -159,14 +159,14 @@ impl Oc {
 
     /// From now on only another wish to stop is one.
     pub fn shield(&mut self) {
-        self.heard = Some(self.wishes.number());
+        self.heard = Some(self.interrupts.number());
     }
 
     /// The user wants to stop what is being done now.
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
         let is_over = self.over.as_ref().is_some_and(|over| over.load(Relaxed));
-        is_over || self.wishes.beyond(self.heard.unwrap_or(0))
+        is_over || self.interrupts.beyond(self.heard.unwrap_or(0))
     }
 
     /// The same way for calls that are interrupted, too, when this is set.
@@ -175,10 +175,10 @@ impl Oc {
         Self { over: Some(over.clone()), ..self }
     }
 
-    /// The wishes themselves, for whoever waits for something else than a call.
+    /// The interrupts themselves, for whoever waits for something else than a call.
     #[must_use]
-    pub fn wishes(&self) -> &Wishes {
-        &self.wishes
+    pub fn interrupts(&self) -> &Interrupts {
+        &self.interrupts
     }
 
     /// The same way, saying nothing: for calls beside a screen.
@@ -232,7 +232,7 @@ impl Oc {
         if self.dry_run {
             return self.printed(call);
         }
-        self.say(call);
+        self.print(call);
         let shielded = streams != Streams::Terminal || self.heard.is_some();
         let job = Job { args: self.words(call), input: None, streams, shielded, limit: None };
         let done = job::run(&self.program, &job, &mut |_| stop())?;
@@ -356,7 +356,7 @@ impl Oc {
         if self.dry_run {
             return self.printed(call);
         }
-        self.say(call);
+        self.print(call);
         let limit = Some(call.limit.unwrap_or(self.limit));
         let job = Job {
             args: self.words(call),
@@ -382,9 +382,9 @@ impl Oc {
         Ok(Done { ending: Ending::Code(0), cut: None, output, errors: String::new() })
     }
 
-    fn say(&self, call: &Call) {
+    fn print(&self, call: &Call) {
         if self.verbose {
-            say::warn(&format!("+ {}", plain::line(&self.line(call))));
+            progress::warn(&format!("+ {}", plain::line(&self.line(call))));
         }
     }
 

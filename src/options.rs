@@ -419,8 +419,8 @@ mod tests {
     fn what_only_a_cluster_has_is_refused() {
         let words = |cluster| FlowsArgs { cluster, ..local() };
         let background = ClusterArgs { background: Some("true".into()), ..ClusterArgs::default() };
-        let said = "--background applies to a cluster only: omit it, or omit --local";
-        assert_eq!(is_local(&words(background.clone())).unwrap_err().to_string(), said);
+        let message = "--background applies to a cluster only: omit it, or omit --local";
+        assert_eq!(is_local(&words(background.clone())).unwrap_err().to_string(), message);
         assert!(!is_local(&FlowsArgs { local: None, ..words(background) }).unwrap());
         let unbuilt = ClusterArgs { enable_ipsec: Some("true".into()), ..ClusterArgs::default() };
         assert_eq!(Capture::flows(&words(unbuilt)).unwrap_err(), OptionError::NotThere("enable_ipsec"));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::oc::{Call, Oc, OcError};
 use crate::options::{Keylog, Settings};
-use crate::say::Steps;
+use crate::progress::Progress;
 
 mod holder;
 mod permissions;
@@ -82,26 +82,26 @@ pub struct Cluster {
 /// # Errors
 ///
 /// There can be no capture.
-pub fn look(oc: &Oc, settings: &Settings, steps: Steps) -> Result<Cluster, PreflightError> {
+pub fn look(oc: &Oc, settings: &Settings, progress: Progress) -> Result<Cluster, PreflightError> {
     let answers = ask(oc, settings);
     let groups = groups(oc, answers.groups).map_err(PreflightError::NotConnected)?;
     let openshift = groups.iter().any(|group| group == "config.openshift.io");
     let scc = groups.iter().any(|group| group == "security.openshift.io");
     if let Some(user) = answers.user {
-        steps.answer(&user);
+        progress.answer(&user);
     }
-    let left = holder::judge(oc, settings, answers.namespace?, steps)?;
-    version::check(oc, settings, openshift, answers.version, steps)?;
+    let left = holder::judge(oc, settings, answers.namespace?, progress)?;
+    version::check(oc, settings, openshift, answers.version, progress)?;
     permissions::check(oc, settings, scc, &answers.permissions.unwrap_or_default())?;
     if let Some((label, nodes)) = answers.nodes {
-        tell_nodes(&label, &nodes?, steps)?;
+        tell_nodes(&label, &nodes?, progress)?;
     }
     if let Some(Keylog::Pod { namespace, pod, .. }) = &settings.keylog
         && oc.run(&Call::pod(namespace, pod))?.trim().is_empty()
     {
         return Err(PreflightError::NoPod { namespace: namespace.clone(), pod: pod.clone() });
     }
-    let subnets = if settings.get_subnets { subnets::read(oc, openshift, steps)? } else { Vec::new() };
+    let subnets = if settings.get_subnets { subnets::read(oc, openshift, progress)? } else { Vec::new() };
     Ok(Cluster { scc, subnets, left })
 }
 
@@ -162,13 +162,13 @@ fn groups(oc: &Oc, answer: Result<String, OcError>) -> Result<Vec<String>, OcErr
     Ok(groups.iter().filter_map(|group| group["name"].as_str().map(str::to_owned)).collect())
 }
 
-fn tell_nodes(label: &str, answer: &str, steps: Steps) -> Result<(), PreflightError> {
-    steps.say(&format!("finding nodes matching {label}..."));
+fn tell_nodes(label: &str, answer: &str, progress: Progress) -> Result<(), PreflightError> {
+    progress.print(&format!("finding nodes matching {label}..."));
     let nodes: Vec<&str> = answer.lines().map(|line| line.trim().trim_start_matches("node/")).collect();
     let nodes: Vec<&str> = nodes.into_iter().filter(|name| !name.is_empty()).collect();
     if nodes.is_empty() {
         return Err(PreflightError::NoNodes(label.to_owned()));
     }
-    steps.say(&format!("{} matching nodes found: {}", nodes.len(), nodes.join(" ")));
+    progress.print(&format!("{} matching nodes found: {}", nodes.len(), nodes.join(" ")));
     Ok(())
 }

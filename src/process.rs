@@ -113,7 +113,7 @@ pub struct Invocation {
     pub args: Vec<OsString>,
     /// Variables on top of this program's own.
     pub env: Vec<(&'static str, OsString)>,
-    /// It has neither the keyboard nor a voice: no standard input, and its standard error is kept for [`Child::said`].
+    /// It has neither the keyboard nor a voice: no standard input, and its standard error is kept for [`Child::last_error`].
     pub quiet: bool,
     /// Say on standard error what is started.
     pub verbose: bool,
@@ -200,9 +200,9 @@ impl Child {
         let _ = self.handle.kill();
     }
 
-    /// What a quiet program said last: the text of its last `error: ` line, else its last line.
+    /// What a quiet program last_error last: the text of its last `error: ` line, else its last line.
     #[must_use]
-    pub fn said(&mut self) -> Option<String> {
+    pub fn last_error(&mut self) -> Option<String> {
         let voice = self.voice.as_mut()?;
         let mut text = Vec::new();
         voice.rewind().and_then(|()| voice.read_to_end(&mut text)).ok()?;

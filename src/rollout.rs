@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::handover::{Handover, HandoverError};
 use crate::oc::{COLLECTOR, Call, Oc, OcError, seconds};
-use crate::say::{self, Steps, warn};
+use crate::progress::{self, Progress, warn};
 
 mod state;
 
@@ -67,13 +67,13 @@ pub(crate) fn wait(
     oc: &Oc,
     (namespace, session): (&str, &str),
     timeout: Duration,
-    steps: Steps,
+    progress: Progress,
     mut handover: Option<Handover<'_>>,
 ) -> Result<u64, RolloutError> {
-    steps.say("Waiting for daemonset pods to be ready...");
+    progress.print("Waiting for daemonset pods to be ready...");
     let start = Instant::now();
-    let bar = say::spinner("");
-    let (mut pause, mut told, mut without_pods, mut silent) = (FIRST_PAUSE, String::new(), 0, 0);
+    let bar = progress::spinner("");
+    let (mut pause, mut printed, mut without_pods, mut silent) = (FIRST_PAUSE, String::new(), 0, 0);
     let call = Call::rollout(namespace, session);
     loop {
         let items = look(oc, &call, start + timeout)?;
@@ -83,15 +83,15 @@ pub(crate) fn wait(
         let state = State::of(&items);
         if state.is_done() {
             bar.finish_and_clear();
-            steps.say(&state.to_string());
+            progress.print(&state.to_string());
             return if state.desired == 0 { Err(RolloutError::NoNodes) } else { Ok(state.desired) };
         }
         without_pods = if state.has_no_pods() { without_pods + 1 } else { 0 };
         let line = state.line();
-        if line != told {
+        if line != printed {
             bar.set_message(line.clone());
-            bar.suspend(|| steps.say(&line));
-            told = line;
+            bar.suspend(|| progress.print(&line));
+            printed = line;
         }
         give_up_if_hopeless(oc, namespace, &state)?;
         if without_pods == PATIENCE {
@@ -100,7 +100,7 @@ pub(crate) fn wait(
         silent = if state.is_done_but_for_silent_nodes() { silent + 1 } else { 0 };
         if silent >= PATIENCE && are_broken(oc, &state.silent)? {
             bar.finish_and_clear();
-            steps.say(&state.to_string());
+            progress.print(&state.to_string());
             warn(&format!("warning: not ready, so without an agent: {}", state.silent.join(", ")));
             return Ok(state.ready);
         }

@@ -1,5 +1,5 @@
 //! A capture in a cluster from beginning to end: look, set up, capture, copy, clean up. Whatever goes wrong on the way,
-//! what was made is removed again, and the reason is the last thing that is said.
+//! what was made is removed again, and the reason is the last thing that is output.
 
 use std::ffi::OsStr;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -16,9 +16,9 @@ use crate::oc::{COLLECTOR, Call, Oc, OcError};
 use crate::options::{CopyChoice, Settings};
 use crate::plan::{Kind, Plan};
 use crate::preflight::{self, Cluster, PreflightError};
+use crate::progress::{Progress, warn};
 use crate::rollout::RolloutError;
-use crate::say::{Steps, warn};
-use crate::signal::Wishes;
+use crate::signal::Interrupts;
 use crate::terminal::{ask, user_and_host};
 
 mod again;
@@ -77,12 +77,12 @@ pub enum SessionError {
     #[error("the collector no longer responds: {0}; what it captured is out of reach")]
     Unreachable(String),
     /// The capture itself failed.
-    #[error("the capture {how}{said}")]
+    #[error("the capture {how}{output}")]
     Capture {
         /// How its program ended.
         how: String,
-        /// What it said, and what was tried.
-        said: String,
+        /// What it output, and what was tried.
+        output: String,
         /// Its exit code.
         code: u8,
     },
@@ -105,21 +105,21 @@ impl SessionError {
 ///
 /// See [`SessionError`]. Nothing is left in the cluster, unless the error says so.
 pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
-    let steps = Steps::new(&settings.access, settings.data_on_stdout);
-    settings.told.iter().for_each(|line| steps.say(line));
+    let progress = Progress::new(&settings.access, settings.data_on_stdout);
+    settings.printed.iter().for_each(|line| progress.print(line));
     if let Some(target) = settings.yaml {
-        return yaml::write(settings, target, called_as, steps);
+        return yaml::write(settings, target, called_as, progress);
     }
     if settings.copy != CopyChoice::No && !settings.background {
         copy::check_folder(&settings.output_dir).map_err(SessionError::Folder)?;
     }
-    let oc = Oc::find(called_as, &settings.access, Wishes::listen()?)?;
-    steps.say("Setting up... ");
-    let cluster = preflight::look(&oc, settings, steps)?;
+    let oc = Oc::find(called_as, &settings.access, Interrupts::listen()?)?;
+    progress.print("Setting up... ");
+    let cluster = preflight::look(&oc, settings, progress)?;
     let plan = plan(settings, &cluster);
     let certificates = Certificates::new(&plan, SystemTime::now())?;
-    clear_the_way(&oc, settings, &cluster, steps)?;
-    let mut session = Session { oc, settings, plan, steps, has_files: true, is_lost: false };
+    clear_the_way(&oc, settings, &cluster, progress)?;
+    let mut session = Session { oc, settings, plan, progress, has_files: true, is_lost: false };
     match setup::run(&mut session, &certificates) {
         Ok(nodes) if settings.background => {
             session.tell_background(nodes);
@@ -131,11 +131,11 @@ pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
 }
 
 /// Removes what an interrupted session has left, so that the name is free.
-fn clear_the_way(oc: &Oc, settings: &Settings, cluster: &Cluster, steps: Steps) -> Result<(), SessionError> {
+fn clear_the_way(oc: &Oc, settings: &Settings, cluster: &Cluster, progress: Progress) -> Result<(), SessionError> {
     let Some(left) = &cluster.left else { return Ok(()) };
     let namespace = settings.access.namespace.as_str();
-    steps.say(&format!("removing what session {} of {} left in {namespace}", left.session, left.by));
-    Ok(cleanup::session(oc, namespace, &left.session, cluster.scc, settings.access.timeout, steps)?)
+    progress.print(&format!("removing what session {} of {} left in {namespace}", left.session, left.by));
+    Ok(cleanup::session(oc, namespace, &left.session, cluster.scc, settings.access.timeout, progress)?)
 }
 
 /// The plan of a session that begins now.
@@ -169,7 +169,7 @@ pub(crate) struct Session<'a> {
     pub(crate) oc: Oc,
     pub(crate) settings: &'a Settings,
     pub(crate) plan: Plan,
-    pub(crate) steps: Steps,
+    pub(crate) progress: Progress,
     /// There is something to copy.
     pub(crate) has_files: bool,
     /// The collector is out of reach.
@@ -183,7 +183,7 @@ impl Session<'_> {
             return Err(error.reason);
         }
         self.oc.shield();
-        self.steps.say("Copy skipped");
+        self.progress.print("Copy skipped");
         if let Err(left) = self.clean_up() {
             warn(&format!("error: {left}"));
         }
@@ -195,7 +195,7 @@ impl Session<'_> {
         let captured = capture::run(&mut self, nodes);
         self.oc.shield();
         if !self.has_files {
-            self.steps.say("Copy skipped");
+            self.progress.print("Copy skipped");
         } else if let Err(error) = self.copy() {
             captured.err().into_iter().for_each(|error| warn(&format!("error: {error}")));
             return self.keep_the_files(error);
@@ -248,11 +248,11 @@ impl Session<'_> {
             CopyChoice::No => false,
             CopyChoice::Ask if self.oc.is_dry() => true,
             CopyChoice::Ask => {
-                let yes = ask("Copy the capture output locally? [yes/no] ", true, self.oc.wishes());
+                let yes = ask("Copy the capture output locally? [yes/no] ", true, self.oc.interrupts());
                 // A Ctrl-C here is an answer.
                 self.oc.shield();
                 if !yes {
-                    self.steps.say("copy skipped");
+                    self.progress.print("copy skipped");
                 }
                 yes
             }
@@ -260,8 +260,8 @@ impl Session<'_> {
         if !wanted {
             return Ok(());
         }
-        self.steps.say("Copying collector output files...");
-        let copied = copy::run(&self.oc, &self.plan.namespace, &self.settings.output_dir, self.steps);
+        self.progress.print("Copying collector output files...");
+        let copied = copy::run(&self.oc, &self.plan.namespace, &self.settings.output_dir, self.progress);
         copied.map_err(|error| SessionError::Copy(error, self.oc.name()))
     }
 
@@ -270,7 +270,7 @@ impl Session<'_> {
         let plan = &self.plan;
         // What runs on a node that does not answer never ends, as far as the cluster knows.
         let timeout = if self.is_lost { timeout.min(PODS_OF_A_LOST_NODE) } else { timeout };
-        Ok(cleanup::session(&self.oc, &plan.namespace, &plan.session, plan.scc, timeout, self.steps)?)
+        Ok(cleanup::session(&self.oc, &plan.namespace, &plan.session, plan.scc, timeout, self.progress)?)
     }
 
     /// The words that scripts of the original match.
@@ -288,7 +288,7 @@ impl Session<'_> {
             String::new(),
             format!("Capture ends automatically in {time} or reaching {bytes} bytes"),
         ] {
-            self.steps.say(&line);
+            self.progress.print(&line);
         }
         if nodes == 0 {
             warn("no node captures yet");

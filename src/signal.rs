@@ -17,7 +17,7 @@ pub fn listen(note: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
 
 /// How often the user wanted to stop.
 #[derive(Debug, Clone, Default)]
-pub struct Wishes(Arc<Mutex<Count>>);
+pub struct Interrupts(Arc<Mutex<Count>>);
 
 #[derive(Debug, Default)]
 struct Count {
@@ -27,17 +27,17 @@ struct Count {
     expected: bool,
 }
 
-impl Wishes {
+impl Interrupts {
     /// Counts signals from now on. Once a process.
     ///
     /// # Errors
     ///
     /// The handler could not be installed.
     pub fn listen() -> Result<Self, ctrlc::Error> {
-        let wishes = Self::default();
-        let noting = wishes.clone();
+        let interrupts = Self::default();
+        let noting = interrupts.clone();
         listen(move || noting.note(Instant::now()))?;
-        Ok(wishes)
+        Ok(interrupts)
     }
 
     fn note(&self, now: Instant) {
@@ -53,13 +53,13 @@ impl Wishes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).expected = true;
     }
 
-    /// The number of wishes so far.
+    /// The number of interrupts so far.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).number
     }
 
-    /// A wish after this moment shows as a greater [`Wishes::number`]: a step that nobody should interrupt by the wish
+    /// A wish after this moment shows as a greater [`Interrupts::number`]: a step that nobody should interrupt by the wish
     /// that led to it compares with that.
     #[must_use]
     pub fn beyond(&self, number: u32) -> bool {
@@ -73,24 +73,24 @@ mod tests {
 
     #[test]
     fn echoes_of_a_signal_count_once() {
-        let (wishes, start) = (Wishes::default(), Instant::now());
-        assert!(!wishes.beyond(0));
+        let (interrupts, start) = (Interrupts::default(), Instant::now());
+        assert!(!interrupts.beyond(0));
         for millis in [0, 1, 400] {
-            wishes.note(start + Duration::from_millis(millis));
+            interrupts.note(start + Duration::from_millis(millis));
         }
-        assert_eq!(wishes.number(), 1);
-        wishes.note(start + Duration::from_millis(600));
-        assert!(wishes.beyond(1));
+        assert_eq!(interrupts.number(), 1);
+        interrupts.note(start + Duration::from_millis(600));
+        assert!(interrupts.beyond(1));
     }
 
     #[test]
     fn a_signal_that_is_expected_does_not_count() {
-        let (wishes, start) = (Wishes::default(), Instant::now());
-        wishes.expect_one();
-        wishes.note(start);
-        wishes.note(start + Duration::from_millis(100));
-        assert_eq!(wishes.number(), 0);
-        wishes.note(start + Duration::from_millis(700));
-        assert_eq!(wishes.number(), 1, "one that comes later is the user's");
+        let (interrupts, start) = (Interrupts::default(), Instant::now());
+        interrupts.expect_one();
+        interrupts.note(start);
+        interrupts.note(start + Duration::from_millis(100));
+        assert_eq!(interrupts.number(), 0);
+        interrupts.note(start + Duration::from_millis(700));
+        assert_eq!(interrupts.number(), 1, "one that comes later is the user's");
     }
 }

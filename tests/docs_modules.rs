@@ -16,7 +16,7 @@ const CRATES: [(&str, usize); 10] = [
     ("ebpf/agent", 16),
     ("ebpf/kernel", 8),
     ("ebpf/common", 0),
-    ("collector", 22),
+    ("collector", 26),
     ("collector/explain", 0),
     ("collector/wire", 0),
     ("collector/query", 0),

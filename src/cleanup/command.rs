@@ -11,8 +11,8 @@ use crate::oc::{Call, Oc, OcError, SESSION};
 use crate::options::Access;
 use crate::plan::DEFAULT_NAMESPACE;
 use crate::preflight::Holder;
-use crate::say::{Steps, warn};
-use crate::signal::Wishes;
+use crate::progress::{Progress, warn};
+use crate::signal::Interrupts;
 use crate::terminal::{ask, user_and_host};
 
 /// Why the cluster is not clean.
@@ -43,8 +43,8 @@ pub enum CommandError {
 ///
 /// See [`CommandError`].
 pub fn cleanup(access: &Access, called_as: &OsStr) -> Result<(), CommandError> {
-    let oc = Oc::find(called_as, access, Wishes::listen()?)?;
-    let (steps, namespace) = (Steps::new(access, false), access.namespace.as_str());
+    let oc = Oc::find(called_as, access, Interrupts::listen()?)?;
+    let (progress, namespace) = (Progress::new(access, false), access.namespace.as_str());
     let scc = has_scc(&oc)?;
     let found: Option<Value> = oc.json(&Call::held_namespace(namespace, &user_and_host()))?;
     let holder = found.as_ref().and_then(Holder::of);
@@ -58,13 +58,13 @@ pub fn cleanup(access: &Access, called_as: &OsStr) -> Result<(), CommandError> {
     let mut sessions: BTreeSet<String> = holder.into_iter().map(|holder| holder.session).collect();
     sessions.extend(of_cluster_objects(&oc, namespace, scc)?);
     if sessions.is_empty() {
-        steps.say("nothing to clean up");
+        progress.print("nothing to clean up");
         return Ok(());
     }
-    steps.say("Copy skipped");
+    progress.print("Copy skipped");
     let mut outcome = Ok(());
     for id in sessions {
-        outcome = outcome.and(session(&oc, namespace, &id, scc, access.timeout, steps));
+        outcome = outcome.and(session(&oc, namespace, &id, scc, access.timeout, progress));
     }
     Ok(outcome?)
 }
@@ -86,11 +86,11 @@ fn may_go(oc: &Oc, access: &Access, holder: &Holder) -> Result<(), CommandError>
     if !holder.is_young(Utc::now()) && !holder.is_alive(oc, namespace)? {
         return Ok(());
     }
-    let question = format!("{}. Remove it anyway? [yes/no] ", holder.told());
-    if ask(&question, false, oc.wishes()) {
+    let question = format!("{}. Remove it anyway? [yes/no] ", holder.description());
+    if ask(&question, false, oc.interrupts()) {
         return Ok(());
     }
-    Err(CommandError::InUse { namespace: namespace.to_owned(), holder: holder.told() })
+    Err(CommandError::InUse { namespace: namespace.to_owned(), holder: holder.description() })
 }
 
 /// Sessions that have left cluster-wide objects under the names that belong to this namespace.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::oc::{Call, Oc};
-use crate::say::{Steps, warn};
+use crate::progress::{Progress, warn};
 
 /// What became of pods that did not end in time.
 pub(super) enum Pods {
@@ -17,7 +17,7 @@ pub(super) enum Pods {
 
 /// Removes the pods of a session from the cluster when their nodes are out of reach. That is safe: none of them has a name or a
 /// volume that another would take over, and what still runs on such a node ends by itself, or with the node's return.
-pub(super) fn free(oc: &Oc, namespace: &str, session: &str, steps: Steps) -> Pods {
+pub(super) fn free(oc: &Oc, namespace: &str, session: &str, progress: Progress) -> Pods {
     let pods = match oc.json::<Value>(&Call::rollout(namespace, session)) {
         Ok(list) => stuck_pods(&list.unwrap_or_default()),
         Err(_) => return Pods::Unknown,
@@ -36,7 +36,7 @@ pub(super) fn free(oc: &Oc, namespace: &str, session: &str, steps: Steps) -> Pod
     warn(&format!("warning: {all}; anything still running there ends by itself, or when the node is back"));
     match oc.run(&Call::forget_pods(namespace, session)) {
         Ok(answer) => {
-            steps.answer(&answer);
+            progress.answer(&answer);
             Pods::Freed
         }
         Err(error) => {

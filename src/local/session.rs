@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::endpoint::Endpoint;
-use super::{LocalError, say};
+use super::{LocalError, report};
 use crate::process::{Child, Ending};
 use crate::signal::{self, ONE_SIGNAL};
 
@@ -109,7 +109,7 @@ impl Session {
             self.next(Duration::MAX);
         }
         if self.first_signal.is_some() {
-            say("stopping: waiting for the last flows, Ctrl-C again ends at once");
+            report("stopping: waiting for the last flows, Ctrl-C again ends at once");
         }
     }
 
@@ -147,11 +147,11 @@ impl Session {
 
     fn failure(&mut self, who: Who, ending: Ending) -> LocalError {
         let title = self.title(who);
-        let said = self.slot(who).as_mut().and_then(|member| member.child.said());
+        let last_error = self.slot(who).as_mut().and_then(|member| member.child.last_error());
         match (who, ending) {
-            (Who::Collector, Ending::Code(code @ (1 | 2))) => LocalError::Said(code as u8),
+            (Who::Collector, Ending::Code(code @ (1 | 2))) => LocalError::AlreadyPrinted(code as u8),
             (Who::Agent, Ending::Code(code)) => LocalError::Reported {
-                text: said.unwrap_or_else(|| format!("{title} {ending}")),
+                text: last_error.unwrap_or_else(|| format!("{title} {ending}")),
                 code: if code == 2 { 2 } else { 1 },
             },
             _ => LocalError::Died { title, ending },
@@ -243,7 +243,7 @@ impl Session {
 
     /// Tells the children once more, which makes the collector write and end at once; then kills what is left.
     fn hurry(&mut self) {
-        say("stopping at once, without the flows that the agent has not sent yet");
+        report("stopping at once, without the flows that the agent has not sent yet");
         let all = [Who::Agent, Who::Collector];
         for who in all {
             if let Some(member) = self.running(who) {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::{Document, canned};
-use crate::say;
+use crate::progress;
 
 /// The label that everything of one session carries.
 pub(crate) const SESSION: &str = "netobserv.io/session";
@@ -73,7 +73,7 @@ impl Call {
     /// What a dry run prints.
     pub(super) fn print(&self, line: &str) {
         let note = if self.note.is_empty() { String::new() } else { format!("  # {}", self.note) };
-        say::print(&format!("{line}{note}\n"));
+        progress::print(&format!("{line}{note}\n"));
     }
 
     // ---- before anything is made ----

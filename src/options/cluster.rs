@@ -12,7 +12,7 @@ use crate::images::Images;
 use crate::plan::{DEFAULT_NAMESPACE, Kind};
 use crate::programs::Programs;
 
-mod told;
+mod printed;
 
 const NAMESPACE: &str = "NETOBSERV_NAMESPACE";
 const DEFAULT_TIMEOUT: &str = "10m";
@@ -111,9 +111,9 @@ pub struct Settings {
     /// The capture itself is written to standard output.
     pub data_on_stdout: bool,
     /// Lines about settings that come from the environment.
-    pub told: Vec<String>,
+    pub printed: Vec<String>,
     /// `opt: ..., value: ...` lines.
-    pub options_told: Vec<String>,
+    pub options_printed: Vec<String>,
 }
 
 impl Settings {
@@ -170,8 +170,8 @@ impl Settings {
             lease,
             typed: words.typed.join(" "),
             data_on_stdout: (capture.lines.is_some() && kind == Kind::Flows && !background) || to_stdout,
-            told: told::environment_lines(cluster, &access),
-            options_told: told::options(words),
+            printed: printed::environment_lines(cluster, &access),
+            options_printed: printed::options(words),
             output_dir: capture.output_dir,
             access,
         })

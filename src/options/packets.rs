@@ -89,7 +89,7 @@ impl PacketSettings {
         Ok(())
     }
 
-    /// What the collector is told, the key log aside.
+    /// What the collector is args, the key log aside.
     #[must_use]
     pub fn collector_args(&self) -> Vec<String> {
         let mut args = vec![];
@@ -102,7 +102,7 @@ impl PacketSettings {
         args
     }
 
-    /// What the agents are told.
+    /// What the agents are args.
     #[must_use]
     pub fn agent_env(&self) -> Vec<(&'static str, String)> {
         let mut env = vec![];
@@ -186,9 +186,9 @@ mod tests {
             "--format=pcap",
             "--sightings=all",
         ];
-        let told = settings(&words).unwrap().collector_args();
+        let args = settings(&words).unwrap().collector_args();
         assert_eq!(
-            told,
+            args,
             ["--comments=none", "--sightings=all", "--format=pcap", "--max-file-size=1000000", "--max-files=3"]
         );
         assert_eq!(settings(&["--port=80", "-w", "-"]).unwrap().collector_args(), ["--write=-"]);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::PreflightError;
 use crate::oc::{Call, Oc, OcError, SESSION};
 use crate::options::Settings;
-use crate::say::Steps;
+use crate::progress::Progress;
 
 /// From the namespace to the agents a setup takes a few calls, each of a second or more on a slow line.
 const SETTING_UP: Duration = Duration::from_secs(20);
@@ -48,7 +48,7 @@ impl Holder {
 
     /// For messages.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn description(&self) -> String {
         format!("It contains session {} of {}, since {}", self.session, self.by, self.since)
     }
 
@@ -78,22 +78,22 @@ pub(super) fn judge(
     oc: &Oc,
     settings: &Settings,
     namespace: Option<Value>,
-    steps: Steps,
+    progress: Progress,
 ) -> Result<Option<Holder>, PreflightError> {
     let name = settings.access.namespace.as_str();
-    let (mut namespace, start, mut told) = (namespace, Instant::now(), false);
+    let (mut namespace, start, mut reported) = (namespace, Instant::now(), false);
     loop {
         let Some(found) = namespace else { return Ok(None) };
         let holder = holder(oc, name, &found)?;
         if !holder.going && holder.is_alive(oc, name)? {
-            let told = holder.told();
-            return Err(PreflightError::Held { namespace: name.to_owned(), cli: oc.name(), holder: told });
+            let description = holder.description();
+            return Err(PreflightError::Held { namespace: name.to_owned(), cli: oc.name(), holder: description });
         }
         if holder.going || !holder.is_young(Utc::now()) || start.elapsed() >= SETTING_UP {
             return Ok(Some(holder));
         }
-        if !std::mem::replace(&mut told, true) {
-            steps.say(&format!(
+        if !std::mem::replace(&mut reported, true) {
+            progress.print(&format!(
                 "session {} of {} has just started: checking whether it continues",
                 holder.session, holder.by
             ));

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use crate::oc::{Call, Oc, OcError};
-use crate::say::Steps;
+use crate::progress::Progress;
 
 /// `NAME=CIDR,CIDR` for each kind of subnet.
-pub(super) fn read(oc: &Oc, openshift: bool, steps: Steps) -> Result<Vec<String>, OcError> {
+pub(super) fn read(oc: &Oc, openshift: bool, progress: Progress) -> Result<Vec<String>, OcError> {
     let mut found: Vec<(&str, Vec<String>)> = Vec::new();
     if openshift {
         let install: Value = serde_saphyr::from_str(&oc.run(&Call::install_config())?)
@@ -17,9 +17,9 @@ pub(super) fn read(oc: &Oc, openshift: bool, steps: Steps) -> Result<Vec<String>
         found.push(("Services", cidrs(&network["spec"]["serviceNetwork"])));
     }
     found.retain(|(_, cidrs)| !cidrs.is_empty());
-    steps.say(if found.is_empty() { "Didn't found subnets" } else { "Found subnets:" });
+    progress.print(if found.is_empty() { "Didn't found subnets" } else { "Found subnets:" });
     for (name, cidrs) in &found {
-        steps.say(&format!("    {name}: {}", cidrs.join(",")));
+        progress.print(&format!("    {name}: {}", cidrs.join(",")));
     }
     Ok(found.into_iter().map(|(name, cidrs)| format!("{name}={}", cidrs.join(","))).collect())
 }

@@ -6,7 +6,7 @@ use super::PreflightError;
 use crate::oc::{Oc, OcError};
 use crate::options::Settings;
 use crate::plan::Kind;
-use crate::say::{Steps, warn};
+use crate::progress::{Progress, warn};
 
 /// Checks what the capture needs against what runs.
 pub(super) fn check(
@@ -14,10 +14,10 @@ pub(super) fn check(
     settings: &Settings,
     openshift: bool,
     answer: Result<Option<Value>, OcError>,
-    steps: Steps,
+    progress: Progress,
 ) -> Result<(), PreflightError> {
     if !openshift {
-        steps.say("Can't check version since cluster is not OpenShift");
+        progress.print("Can't check version since cluster is not OpenShift");
         return Ok(());
     }
     if oc.is_interrupted() {
@@ -36,7 +36,7 @@ pub(super) fn check(
         warn("Is the cluster upgrading?");
         return Ok(());
     };
-    steps.say(&format!("OpenShift version: {version}"));
+    progress.print(&format!("OpenShift version: {version}"));
     let reasons = too_old(&version, settings);
     if reasons.is_empty() {
         return Ok(());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use netobserv_contract::plain;
 
-use crate::say;
+use crate::progress;
 
 /// Lines that are kept: the last words of the program, and of those who ran it.
 const KEPT: usize = 4;
@@ -32,7 +32,7 @@ impl Echo {
             for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line);
                 let line = plain::line(line.trim_end_matches('\r')).into_owned();
-                say::warn(&line);
+                progress::warn(&line);
                 let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
                 if last.len() == KEPT {
                     last.pop_front();

@@ -24,7 +24,7 @@ pub enum Streams {
     Kept,
     /// Like `Kept`, but what it writes on standard output is written to ours as it comes.
     Shown,
-    /// Like `Shown`, and what it writes on standard error is said again as it comes; only the end of that is kept.
+    /// Like `Shown`, and what it writes on standard error is output again as it comes; only the end of that is kept.
     Heard,
     /// All three are those of this program: a person sits there.
     Terminal,
@@ -148,10 +148,10 @@ impl Errors {
         match self {
             Self::Ours => Ok(String::new()),
             Self::Kept(mut file) => {
-                let mut said = Vec::new();
+                let mut output = Vec::new();
                 file.rewind()?;
-                file.read_to_end(&mut said)?;
-                Ok(String::from_utf8_lossy(&said).into_owned())
+                file.read_to_end(&mut output)?;
+                Ok(String::from_utf8_lossy(&output).into_owned())
             }
             Self::Heard(echo) => Ok(echo.finish()),
         }

@@ -3,7 +3,7 @@
 
 use std::io::{IsTerminal as _, Write as _, stdout};
 
-use crate::say::is_dumb;
+use crate::progress::is_dumb;
 
 /// Ends mouse reports, shows the cursor, and leaves the alternate screen.
 const PLAIN: &str = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?25h\x1b[?1049l";

@@ -10,7 +10,7 @@ use crate::oc::{COLLECTOR, Call, Oc, OcError};
 use crate::plan::Kind;
 use crate::process::Ending;
 use crate::process::job::Done;
-use crate::say::warn;
+use crate::progress::warn;
 
 /// A collector that is killed more often than this would be killed again.
 const MOST: u32 = 5;
@@ -46,9 +46,10 @@ impl Pod {
         }
         let (status, container) = (&pod["status"], &pod["status"]["containerStatuses"][0]);
         if matches!(status["phase"].as_str(), Some("Failed" | "Succeeded")) {
-            let said = [&status["reason"], &status["message"], &container["state"]["terminated"]["reason"]];
-            let said: Vec<&str> = said.into_iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).collect();
-            return Self::Ended(said.join(": "));
+            let reasons = [&status["reason"], &status["message"], &container["state"]["terminated"]["reason"]];
+            let reasons: Vec<&str> =
+                reasons.into_iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).collect();
+            return Self::Ended(reasons.join(": "));
         }
         let ended = |state: &str| container[state]["terminated"]["reason"] == "OOMKilled";
         match container["ready"] == false {

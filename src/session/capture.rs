@@ -15,12 +15,12 @@ use crate::options::Keylog;
 use crate::process::Ending;
 use crate::process::job::{Done, Streams};
 use crate::process::terminal::{self, Terminal};
-use crate::say::{self, warn};
+use crate::progress::{self, warn};
 
 /// Captures until the capture ends. A capture that never began has no files, which `session` remembers.
 pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionError> {
-    session.steps.say("Executing collector command... ");
-    let terminal = say::has_terminal() && !session.settings.data_on_stdout;
+    session.progress.print("Executing collector command... ");
+    let terminal = progress::has_terminal() && !session.settings.data_on_stdout;
     let call = session.capture_call(terminal, nodes);
     if session.oc.is_dry() {
         return rehearse(session, &call);
@@ -105,7 +105,7 @@ fn judge(session: &mut Session<'_>, call: &Call, done: &Done, finished: Option<F
     if was_asked {
         return Err(SessionError::Unreachable("the cluster does not report where it is".to_owned()));
     }
-    let said = match session.oc.check(call, done) {
+    let output = match session.oc.check(call, done) {
         Err(OcError::Failed(call)) if !call.text.is_empty() => format!(": {}", call.text),
         _ => String::new(),
     };
@@ -114,7 +114,7 @@ fn judge(session: &mut Session<'_>, call: &Call, done: &Done, finished: Option<F
         Ending::Code(137) => format!("ended with exit code 137 ({})", again::why(session)),
         ending => ending.to_string(),
     };
-    Err(SessionError::Capture { how, said: format!("{said}{tail}"), code: exit_code(done.ending) })
+    Err(SessionError::Capture { how, output: format!("{output}{tail}"), code: exit_code(done.ending) })
 }
 
 impl Session<'_> {

@@ -21,20 +21,20 @@ const MOST: u64 = 16 << 20;
 pub(super) struct Reader<'a> {
     keylog: &'a Keylog,
     /// Bytes of it that were handed over: whole lines.
-    told: u64,
+    passed_on: u64,
 }
 
 impl<'a> Reader<'a> {
     /// Reads from the beginning.
     pub(super) fn new(keylog: &'a Keylog) -> Self {
-        Self { keylog, told: 0 }
+        Self { keylog, passed_on: 0 }
     }
 
     /// Hands secrets over until `over` is closed. Gives what went wrong at last, if secrets may be missing.
     pub(super) fn run(mut self, oc: &Oc, namespace: &str, over: &Receiver<()>) -> Option<OcError> {
         let pause = if matches!(self.keylog, Keylog::File(_)) { LOOK } else { LOOK_INTO_POD };
         let mut failed = None;
-        while over.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) && self.told < MOST {
+        while over.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) && self.passed_on < MOST {
             failed = match self.hand_over(oc, namespace) {
                 // The end of the capture is near.
                 Err(OcError::Interrupted { .. }) => break,
@@ -51,7 +51,7 @@ impl<'a> Reader<'a> {
         if !lines.is_empty() {
             let length = lines.len() as u64;
             oc.run(&Call::add_secrets(namespace, lines))?;
-            self.told += length;
+            self.passed_on += length;
         }
         Ok(())
     }
@@ -60,21 +60,21 @@ impl<'a> Reader<'a> {
     fn news(&mut self, oc: &Oc) -> Result<Vec<u8>, OcError> {
         match self.keylog {
             // Not there yet, or no more: there may be one later.
-            Keylog::File(path) => Ok(news_of(path, &mut self.told).unwrap_or_default()),
+            Keylog::File(path) => Ok(news_of(path, &mut self.passed_on).unwrap_or_default()),
             Keylog::Pod { namespace, pod, path } => {
-                let news = oc.run_up_to(&Call::read_secrets(namespace, pod, path, self.told), MOST)?;
+                let news = oc.run_up_to(&Call::read_secrets(namespace, pod, path, self.passed_on), MOST)?;
                 Ok(news.into_bytes())
             }
         }
     }
 }
 
-fn news_of(path: &Path, told: &mut u64) -> io::Result<Vec<u8>> {
+fn news_of(path: &Path, passed_on: &mut u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
-    if file.metadata()?.len() < *told {
-        *told = 0;
+    if file.metadata()?.len() < *passed_on {
+        *passed_on = 0;
     }
-    file.seek(SeekFrom::Start(*told))?;
+    file.seek(SeekFrom::Start(*passed_on))?;
     let mut news = Vec::new();
     file.take(MOST_AT_ONCE).read_to_end(&mut news)?;
     Ok(news)
@@ -88,14 +88,14 @@ mod tests {
     fn a_file_is_read_as_it_grows_and_anew_when_it_is_another() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
-        let mut told = 0;
-        assert!(news_of(&path, &mut told).is_err(), "it comes later");
+        let mut passed_on = 0;
+        assert!(news_of(&path, &mut passed_on).is_err(), "it comes later");
         std::fs::write(&path, "A 01 02\nB 0").unwrap();
-        assert_eq!(news_of(&path, &mut told).unwrap(), b"A 01 02\nB 0");
-        told = 8;
+        assert_eq!(news_of(&path, &mut passed_on).unwrap(), b"A 01 02\nB 0");
+        passed_on = 8;
         std::fs::write(&path, "A 01 02\nB 03 04\n").unwrap();
-        assert_eq!(news_of(&path, &mut told).unwrap(), b"B 03 04\n");
+        assert_eq!(news_of(&path, &mut passed_on).unwrap(), b"B 03 04\n");
         std::fs::write(&path, "C 0\n").unwrap();
-        assert_eq!((news_of(&path, &mut told).unwrap().as_slice(), told), (b"C 0\n".as_slice(), 0));
+        assert_eq!((news_of(&path, &mut passed_on).unwrap().as_slice(), passed_on), (b"C 0\n".as_slice(), 0));
     }
 }

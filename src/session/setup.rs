@@ -39,20 +39,20 @@ pub(super) fn run(session: &mut Session<'_>, certificates: &Certificates) -> Res
         Kind::Flows => "creating flow-capture agents:",
         Kind::Packets => "creating packet-capture agents:",
     };
-    session.steps.say(title);
-    session.settings.options_told.iter().for_each(|line| session.steps.detail(line));
-    session.steps.answer(&session.oc.run(&Call::apply("the agents", &of(&documents, Stage::Agents)))?);
+    session.progress.print(title);
+    session.settings.options_printed.iter().for_each(|line| session.progress.detail(line));
+    session.progress.answer(&session.oc.run(&Call::apply("the agents", &of(&documents, Stage::Agents)))?);
     // It starts while the agents do; what is said of it comes in the usual order.
     let started = session.oc.run(&collector_call(session)?)?;
     let timeout = session.settings.access.timeout;
-    let (oc, namespace, steps) = (&session.oc, session.plan.namespace.as_str(), session.steps);
-    let handover = session.settings.programs.as_ref().map(|programs| Handover::new(oc, namespace, programs, steps));
-    let nodes = rollout::wait(oc, (namespace, &session.plan.session), timeout, steps, handover)?;
-    session.steps.say(&format!("Running collector {}... ", session.command()));
-    session.steps.answer(&started);
+    let (oc, namespace, progress) = (&session.oc, session.plan.namespace.as_str(), session.progress);
+    let handover = session.settings.programs.as_ref().map(|programs| Handover::new(oc, namespace, programs, progress));
+    let nodes = rollout::wait(oc, (namespace, &session.plan.session), timeout, progress, handover)?;
+    session.progress.print(&format!("Running collector {}... ", session.command()));
+    session.progress.answer(&started);
     let ready =
         session.oc.run(&Call::wait_for_collector(&session.plan.namespace, timeout.max(Duration::from_secs(1))))?;
-    session.steps.answer(&ready);
+    session.progress.answer(&ready);
     Ok(nodes)
 }
 
@@ -60,7 +60,7 @@ pub(super) fn run(session: &mut Session<'_>, certificates: &Certificates) -> Res
 fn make_namespace(session: &mut Session<'_>, certificates: &Certificates) -> Result<(), Failure> {
     let name = session.plan.namespace.clone();
     let documents = manifest::documents(&session.plan, certificates)?;
-    session.steps.say(&format!("creating {name} namespace"));
+    session.progress.print(&format!("creating {name} namespace"));
     let call = Call::create_namespace(&of(&documents, Stage::Namespace));
     let uid = session.oc.run(&call).map_err(|reason| {
         // It exists, and somebody else made it a moment ago.
@@ -71,15 +71,15 @@ fn make_namespace(session: &mut Session<'_>, certificates: &Certificates) -> Res
     if uid.is_empty() || uid.contains(char::is_whitespace) {
         return Err(session.oc.garbage(&call, format!("'{uid}' is not the UID of a namespace")).into());
     }
-    session.steps.detail(&format!("namespace/{name} created"));
+    session.progress.detail(&format!("namespace/{name} created"));
     session.plan.namespace_uid = Some(uid.to_owned());
     Ok(())
 }
 
 fn apply(session: &Session<'_>, documents: &[Document], stage: Stage, line: &str, what: &str) -> Result<(), OcError> {
-    session.steps.say(line);
+    session.progress.print(line);
     let answer = session.oc.run(&Call::apply(what, &of(documents, stage)))?;
-    session.steps.answer(&answer);
+    session.progress.answer(&answer);
     Ok(())
 }
 

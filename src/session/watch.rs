@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Session;
 use crate::oc::{COLLECTOR, Call, Oc, OcError, seconds};
-use crate::say::warn;
+use crate::progress::warn;
 
 /// Longest time between renewals.
 pub(super) const RENEWAL: Duration = Duration::from_secs(15);
@@ -140,7 +140,7 @@ impl<'a, 'b> Watch<'a, 'b> {
             return Some(finish(self.session));
         }
         if self.relayed && stdio::stdout().broken().is_some() {
-            self.session.oc.wishes().expect_one();
+            self.session.oc.interrupts().expect_one();
             return Some(finish(self.session));
         }
         let is_due = Instant::now() >= self.due || self.renewals.are_overdue();

@@ -13,7 +13,7 @@ use crate::certificates::Certificates;
 use crate::manifest;
 use crate::options::{Settings, YamlTarget};
 use crate::preflight::Cluster;
-use crate::say::{self, Steps};
+use crate::progress::{self, Progress};
 
 /// The file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -29,17 +29,17 @@ pub(super) fn write(
     settings: &Settings,
     target: YamlTarget,
     called_as: &OsStr,
-    steps: Steps,
+    progress: Progress,
 ) -> Result<(), SessionError> {
     let cli = if called_as.to_string_lossy().contains("kubectl") { "kubectl" } else { "oc" };
     let mut plan = plan(settings, &Cluster { scc: cli == "oc", ..Cluster::default() });
     plan.collector_args.retain(|arg| !arg.starts_with("--lease="));
     let text = manifest::yaml_stream(&plan, &Certificates::new(&plan, SystemTime::now())?)?;
     if target == YamlTarget::Stdout {
-        say::print(&text);
+        progress::print(&text);
         return Ok(());
     }
-    steps.say("Output YAMLs without applying...");
+    progress.print("Output YAMLs without applying...");
     let stem = format!("{}_capture_{}", settings.kind.word(), Local::now().format("%Y_%m_%d_%H_%M"));
     let path = create(settings, &stem, &text)?;
     let namespace = &plan.namespace;
@@ -53,7 +53,7 @@ pub(super) fn write(
         format!(" {cli} netobserv copy -n {namespace}"),
         format!(" {cli} netobserv cleanup -n {namespace}"),
     ] {
-        steps.say(&line);
+        progress.print(&line);
     }
     Ok(())
 }

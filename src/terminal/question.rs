@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use netobserv_contract::plain;
 
-use crate::say;
-use crate::signal::Wishes;
+use crate::progress;
+use crate::signal::Interrupts;
 
 /// Between two looks for a signal.
 const TICK: Duration = Duration::from_millis(50);
 
 /// True for yes. `otherwise` without a terminal, at the end of the input, and when a signal comes instead of an answer.
-pub(crate) fn ask(question: &str, otherwise: bool, wishes: &Wishes) -> bool {
-    if !say::has_terminal() {
+pub(crate) fn ask(question: &str, otherwise: bool, interrupts: &Interrupts) -> bool {
+    if !progress::has_terminal() {
         return otherwise;
     }
-    let before = wishes.number();
+    let before = interrupts.number();
     let (sender, answers) = channel();
     // It stays behind in its read when a signal is the answer; it holds nothing up.
     std::thread::spawn(move || {
@@ -35,7 +35,7 @@ pub(crate) fn ask(question: &str, otherwise: bool, wishes: &Wishes) -> bool {
                 Some(answer) => return answer,
                 None => print(&format!("Please answer yes or no.\n{question}")),
             },
-            Err(RecvTimeoutError::Timeout) if !wishes.beyond(before) => {}
+            Err(RecvTimeoutError::Timeout) if !interrupts.beyond(before) => {}
             Err(_) => {
                 print("\n");
                 return otherwise;
@@ -78,9 +78,9 @@ mod tests {
     #[test]
     fn without_a_terminal_nobody_is_asked() {
         // Tests have no terminal on both ends.
-        if !say::has_terminal() {
-            assert!(ask("?", true, &Wishes::default()));
-            assert!(!ask("?", false, &Wishes::default()));
+        if !progress::has_terminal() {
+            assert!(ask("?", true, &Interrupts::default()));
+            assert!(!ask("?", false, &Interrupts::default()));
         }
     }
 }

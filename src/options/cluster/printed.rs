@@ -27,7 +27,7 @@ pub(super) fn environment_lines(words: &ClusterArgs, access: &Access) -> Vec<Str
 /// One line for each setting of the agents that is not its default.
 pub(super) fn options(words: &FlowsArgs) -> Vec<String> {
     let on = |name, value: &Option<String>| value.clone().map(|value| (name, value));
-    let mut told: Vec<(&str, String)> = [
+    let mut printed: Vec<(&str, String)> = [
         on("pkt_drop_enable", &words.enable_pkt_drop),
         on("dns_enable", &words.enable_dns),
         on("rtt_enable", &words.enable_rtt),
@@ -44,14 +44,14 @@ pub(super) fn options(words: &FlowsArgs) -> Vec<String> {
     .flatten()
     .collect();
     if words.enable_all.as_deref() == Some("true") {
-        told.extend(["pkt_drop_enable", "dns_enable", "rtt_enable"].map(|name| (name, "true".to_owned())));
+        printed.extend(["pkt_drop_enable", "dns_enable", "rtt_enable"].map(|name| (name, "true".to_owned())));
     }
-    told.extend(words.query.iter().map(|query| ("filter_query", query.clone())));
+    printed.extend(words.query.iter().map(|query| ("filter_query", query.clone())));
     let rules = words.filter.0.iter().map(|word| match word {
         FilterWord::Or | FilterWord::Bare(_) => "opt: add_filter, value: true".to_owned(),
         FilterWord::Option("enable_filter", value) => format!("opt: filter_enable, value: {value}"),
         FilterWord::Option("drops", value) => format!("opt: filter_pkt_drops, value: {value}"),
         FilterWord::Option(name, value) => format!("opt: filter_{name}, value: {value}"),
     });
-    told.into_iter().map(|(name, value)| format!("opt: {name}, value: {value}")).chain(rules).collect()
+    printed.into_iter().map(|(name, value)| format!("opt: {name}, value: {value}")).chain(rules).collect()
 }

@@ -19,7 +19,7 @@ const NOTHING_THERE: &str = "No resources found";
 
 /// What is said, and where the lines go.
 #[derive(Debug, Clone, Copy)]
-pub struct Steps {
+pub struct Progress {
     /// Standard output carries data.
     on_stderr: bool,
     detail: Detail,
@@ -30,7 +30,7 @@ enum Detail {
     /// With `-q`, and in a dry run, which prints calls and nothing else.
     Nothing,
     /// What is being done.
-    Steps,
+    Progress,
     /// Also with which values, and what was answered.
     Everything,
 }
@@ -38,21 +38,21 @@ enum Detail {
 /// No spinner is drawn.
 static SILENT: AtomicBool = AtomicBool::new(false);
 
-impl Steps {
+impl Progress {
     /// As these settings have it; `on_stderr` where standard output carries data.
     #[must_use]
     pub fn new(access: &Access, on_stderr: bool) -> Self {
         let detail = match access {
             access if access.quiet || access.dry_run => Detail::Nothing,
             access if access.verbose => Detail::Everything,
-            _ => Detail::Steps,
+            _ => Detail::Progress,
         };
         SILENT.store(detail == Detail::Nothing, Relaxed);
         Self { on_stderr, detail }
     }
 
     /// A line of the session. Whether it could be written is asked at the end of the program.
-    pub fn say(self, line: &str) {
+    pub fn print(self, line: &str) {
         if self.detail == Detail::Nothing {
             return;
         }
@@ -63,7 +63,7 @@ impl Steps {
     /// What few need to see: a value, or a line of an answer.
     pub fn detail(self, line: &str) {
         if self.detail == Detail::Everything {
-            self.say(line);
+            self.print(line);
         }
     }
 
