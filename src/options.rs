@@ -15,6 +15,7 @@ mod filter;
 mod images;
 mod interfaces;
 mod packets;
+mod selectors;
 
 pub use cluster::{Access, CopyChoice, Settings, YamlTarget, command};
 pub use error::OptionError;
@@ -58,6 +59,8 @@ pub struct Capture {
     pub output_dir: PathBuf,
     /// TCP port of 127.0.0.1; `None` for a private Unix socket.
     pub port: Option<NonZeroU16>,
+    /// Begin also when nothing has the names of the rules yet.
+    pub wait: bool,
     /// Only flows that one of these matches; all without any.
     pub queries: Vec<String>,
     /// Records of packets that another record counts are shown too.
@@ -99,6 +102,7 @@ impl Capture {
             log_level: log_level(words.log_level.as_deref().unwrap_or("info"))?,
             output_dir: words.output_dir.clone().unwrap_or_else(|| DEFAULT_OUTPUT_DIR.into()),
             port: words.listen_port.as_deref().map(|text| number("listen-port", text, NonZeroU16::MAX)).transpose()?,
+            wait: wait(words)?,
             queries: words.query.iter().map(|text| query(text)).collect::<Result<_, _>>()?,
             all_observations: observations(words.observations.as_deref())?,
             subnets: words.subnets.iter().map(|text| subnets(text)).collect::<Result<_, _>>()?,
@@ -165,6 +169,8 @@ impl Capture {
         args.extend(self.queries.iter().map(|query| format!("--query={query}")));
         args.extend(self.subnets.iter().map(|subnets| format!("--subnets={subnets}")));
         args.extend(self.all_observations.then(|| "--observations=all".to_owned()));
+        args.extend(self.rules.selections.iter().map(|term| format!("--select={term}")));
+        args.extend(self.wait.then(|| "--wait".to_owned()));
         args.extend(self.lines.map(|lines| format!("--output={lines}")));
         args.extend(self.quiet.then(|| "--quiet".to_owned()));
         args.extend(self.packets.iter().flat_map(PacketSettings::collector_args));
@@ -211,6 +217,15 @@ fn subnets(text: &str) -> Result<String, OptionError> {
     if good { Ok(text.to_owned()) } else { Err(not_allowed("subnets", text, SUBNETS)) }
 }
 
+/// Whether names may be given before anything has them.
+fn wait(words: &FlowsArgs) -> Result<bool, OptionError> {
+    let wait = switch("wait", words.cluster.wait.as_deref(), false)?;
+    if wait && words.filter.selector().is_none() {
+        return Err(OptionError::Needs { option: "wait", other: "pod, --svc or another name in the cluster" });
+    }
+    Ok(wait)
+}
+
 /// The form of lines, when there is to be no screen.
 fn lines(words: &FlowsArgs) -> Result<Option<&'static str>, OptionError> {
     let no_screen = switch("no-tui", words.no_tui.as_deref(), false)?;
@@ -235,7 +250,8 @@ fn options_text(typed: &[String]) -> String {
 /// The value is neither true nor false, or there are options that only a cluster has.
 pub fn is_local(words: &FlowsArgs) -> Result<bool, OptionError> {
     let local = switch("local", words.local.as_deref(), false)?;
-    match words.cluster.typed().first() {
+    let selector = words.filter.selector();
+    match words.cluster.typed().first().copied().or(selector) {
         Some(option) if local => Err(OptionError::ClusterOnly(option)),
         _ => Ok(local),
     }

@@ -12,7 +12,7 @@ use yaml_world::{every_plan, json, made, plan};
 fn printed(world: World) -> Vec<Value> {
     let outcome = world.file("answers/permissions", "\n").env("FAKE_DENY", "namespaces").run(&["flows"]);
     assert_eq!(outcome.code, Some(1), "{outcome:#?}");
-    let (_, yaml) = outcome.stderr.split_once("can give you:\n").expect("a role");
+    let (_, yaml) = outcome.stderr.split_once("can grant you:\n").expect("a role");
     let role: Value = serde_saphyr::from_str(yaml).expect("YAML");
     assert_eq!((&role["kind"], &role["metadata"]["name"]), (&"ClusterRole".into(), &"netobserv-cli-user".into()));
     role["rules"].as_array().expect("rules").clone()

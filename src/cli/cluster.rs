@@ -77,6 +77,9 @@ pub struct ClusterArgs {
     /// Capture only on nodes with this label
     #[arg(long = "node-selector", alias = "node_selector", value_name = "KEY:VALUE", allow_hyphen_values = true)]
     pub node_selector: Option<String>,
+    /// Start even if nothing matches --pod, --svc and the like yet; it is captured as soon as it exists
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub wait: Option<String>,
     /// Label addresses with the subnets known to OpenShift: Machines, Pods, Services
     #[arg(long = "get-subnets", alias = "get_subnets", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub get_subnets: Option<String>,
@@ -135,6 +138,7 @@ impl ClusterArgs {
         let all = [
             ("background", self.background.is_some()),
             ("copy", self.copy.is_some()),
+            ("wait", self.wait.is_some()),
             ("node-selector", self.node_selector.is_some()),
             ("get-subnets", self.get_subnets.is_some()),
             ("own-traffic", self.own_traffic.is_some()),

@@ -3,6 +3,7 @@
 pub(super) const MAIN: &str = "\
 Examples:
   oc netobserv flows                                all nodes, five minutes, into ./output
+  oc netobserv flows --pod=shop/web                 one workload, wherever its pods are
   oc netobserv packets --protocol=TCP --port=80     packets of one port
   oc netobserv cleanup                              remove what an interrupted capture left
   oc-netobserv flows --local                        this machine, without a cluster
@@ -15,6 +16,8 @@ Options are written --name=value or --name value; '-' and '_' in a name are the 
 Examples:
   oc netobserv flows                                all nodes, all interfaces but lo, five minutes
   oc netobserv flows --enable_dns --enable_rtt --enable_pkt_drop --peer_ip=10.128.0.7
+  oc netobserv flows --pod=shop/web                 one workload, wherever its pods are
+  oc netobserv flows --ns=shop --peer-svc=dns --port=53 or --label='app in (web,db)'
   oc netobserv flows --protocol=TCP --port=8080 or --protocol=UDP
   oc netobserv flows --node-selector=kubernetes.io/os:linux --background --max-time=1h
   oc netobserv flows --dry-run                      print the calls of oc without making them
@@ -35,6 +38,7 @@ At least one filter is required, to limit the load on the nodes. Options are wri
 --name=value or --name value.
 
 Examples:
+  oc netobserv packets --svc=shop/front --port=8080
   oc netobserv packets --protocol=TCP --port=80
   oc netobserv packets tcp,80                       the same, in the old short form
   oc netobserv packets --port=53 or --protocol=ICMP --max-time=1m

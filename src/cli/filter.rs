@@ -19,6 +19,14 @@ pub enum FilterWord {
 pub struct FilterArgs(pub Vec<FilterWord>);
 
 impl FilterArgs {
+    /// The first option that names something in a cluster.
+    pub fn selector(&self) -> Option<&'static str> {
+        self.0.iter().find_map(|word| match word {
+            FilterWord::Option(name, _) => SELECTORS.iter().map(|(its, ..)| *its).find(|its| its == name),
+            _ => None,
+        })
+    }
+
     /// Takes the short form `protocol,port` of packet captures apart; any other bare word is the error.
     pub(super) fn expand(&mut self, short: bool) -> Result<(), String> {
         let mut words = Vec::with_capacity(self.0.len() + 1);
@@ -41,6 +49,39 @@ impl FilterArgs {
 
 const HEADING: &str = "Filter rules (an option belongs to the rule it appears in; the first rule that matches decides)";
 const OR: &str = "or";
+
+const IN_CLUSTER: &str = "Names in a cluster (conditions of a rule; the same option again means either name)";
+
+/// The options that name what is in a cluster, for one end of a packet. `*` in a name is any part of it.
+const SELECTORS: [(&str, &str, &str); 27] = [
+    ("pod", "[NS/]NAME", "Packets from or to this pod, or the pods of the workload of this name"),
+    ("deploy", "[NS/]NAME", "The pods of this Deployment"),
+    ("statefulset", "[NS/]NAME", "The pods of this StatefulSet"),
+    ("daemonset", "[NS/]NAME", "The pods of this DaemonSet"),
+    ("job", "[NS/]NAME", "The pods of this Job, or of the Jobs of this CronJob"),
+    ("svc", "[NS/]NAME", "This service: its addresses, its node ports, and what is behind it"),
+    ("label", "CONDITIONS", "Pods with these labels: app=web,tier!=test,'env in (a,b)',!old"),
+    ("ns", "NAME", "The pods and services of this namespace"),
+    ("node", "NAME", "This node and its pods"),
+    ("peer-pod", "[NS/]NAME", "The other end of those packets is this pod"),
+    ("peer-deploy", "[NS/]NAME", "The other end is of this Deployment"),
+    ("peer-statefulset", "[NS/]NAME", "The other end is of this StatefulSet"),
+    ("peer-daemonset", "[NS/]NAME", "The other end is of this DaemonSet"),
+    ("peer-job", "[NS/]NAME", "The other end is of this Job or CronJob"),
+    ("peer-svc", "[NS/]NAME", "The other end is this service"),
+    ("peer-label", "CONDITIONS", "The other end is a pod with these labels"),
+    ("peer-ns", "NAME", "The other end is in this namespace"),
+    ("peer-node", "NAME", "The other end is this node, or on it"),
+    ("not-pod", "[NS/]NAME", "Neither end is this pod"),
+    ("not-deploy", "[NS/]NAME", "Neither end is of this Deployment"),
+    ("not-statefulset", "[NS/]NAME", "Neither end is of this StatefulSet"),
+    ("not-daemonset", "[NS/]NAME", "Neither end is of this DaemonSet"),
+    ("not-job", "[NS/]NAME", "Neither end is of this Job or CronJob"),
+    ("not-svc", "[NS/]NAME", "Neither end is this service"),
+    ("not-label", "CONDITIONS", "Neither end is a pod with these labels"),
+    ("not-ns", "NAME", "Neither end is in this namespace"),
+    ("not-node", "NAME", "Neither end is this node, or on it"),
+];
 
 /// Name, what its value is called, and what it does.
 const OPTIONS: [(&str, &str, &str); 20] = [
@@ -73,7 +114,10 @@ impl clap::Args for FilterArgs {
         // The original's old switch; rules are on when there are some.
         let old = option("enable_filter", SWITCH).hide(true);
         let or = Arg::new(OR).value_name(OR).num_args(0..).action(ArgAction::Append);
-        command.args(options).arg(old).arg(or.help("Starts another rule").help_heading(HEADING))
+        let or = or.help("Starts another rule").help_heading(HEADING);
+        let selectors = SELECTORS.iter();
+        let selectors = selectors.map(|(name, value, help)| option(name, value).help(*help).help_heading(IN_CLUSTER));
+        command.args(options).arg(old).arg(or).args(selectors)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -84,12 +128,13 @@ impl clap::Args for FilterArgs {
 fn option(name: &'static str, value: &'static str) -> Arg {
     let arg = Arg::new(name).long(name).value_name(value).action(ArgAction::Append).allow_negative_numbers(true);
     let arg = if name.contains('_') { arg.alias(name.replace('_', "-")) } else { arg };
+    let arg = if name.contains('-') { arg.alias(name.replace('-', "_")) } else { arg };
     if value == SWITCH { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg }
 }
 
 impl clap::FromArgMatches for FilterArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let names = OPTIONS.iter().map(|(name, ..)| *name).chain(["enable_filter", OR]);
+        let names = OPTIONS.iter().chain(&SELECTORS).map(|(name, ..)| *name).chain(["enable_filter", OR]);
         let mut words: Vec<(usize, FilterWord)> = Vec::new();
         for name in names {
             let values = matches.get_many::<String>(name).into_iter().flatten();
@@ -149,6 +194,12 @@ mod tests {
         let expected = [O("drops", "true".into()), O("tcp_flags", "SYN".into()), O("enable_filter", "true".into())];
         assert_eq!(words("--drops --tcp-flags=SYN --enable_filter"), expected);
         assert_eq!(words("--drops=false"), [O("drops", "false".into())]);
+    }
+
+    #[test]
+    fn names_of_a_cluster_are_words_of_rules_too() {
+        let expected = [O("pod", "shop/web".into()), O("pod", "shop/db".into()), Or, O("peer-svc", "dns".into())];
+        assert_eq!(words("--pod=shop/web --pod shop/db or --peer_svc=dns"), expected);
     }
 
     #[test]

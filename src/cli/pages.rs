@@ -55,7 +55,7 @@ const HEADINGS: [(&str, &[&str]); 6] = [
             "quiet",
         ],
     ),
-    (CLUSTER, &["background", "keep", "lease", "node-selector", "privileged", "yaml"]),
+    (CLUSTER, &["background", "keep", "lease", "node-selector", "wait", "privileged", "yaml"]),
     (
         IMAGES,
         &["collector-image", "agent-image", "registry", "image-pull-policy", "pull-secret", "no-registry", "programs"],

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
+use super::selectors::{self, Roles, Selections};
 use super::{OptionError, not_allowed, switch};
 use crate::cli::FilterWord;
 
@@ -39,11 +40,14 @@ pub struct Rules {
     pub json: Option<String>,
     /// Some rule asks for dropped packets.
     pub drops: bool,
+    /// What rules name by numbers, as the collector reads it.
+    pub selections: Vec<String>,
 }
 
 /// Checks the words and makes rules of them.
 pub(super) fn rules(words: &[FilterWord]) -> Result<Rules, OptionError> {
     let mut rules = vec![Rule::default()];
+    let mut selections = Selections::default();
     for word in words {
         match word {
             // Bare words are taken apart where the words are read.
@@ -52,10 +56,10 @@ pub(super) fn rules(words: &[FilterWord]) -> Result<Rules, OptionError> {
             FilterWord::Option(option, value) => rules.last_mut().expect("at least one rule").set(option, value)?,
         }
     }
-    if rules.len() == 1 && rules[0].0.is_empty() {
+    if rules.len() == 1 && rules[0].is_empty() {
         return Ok(Rules::default());
     }
-    if rules.iter().any(|rule| rule.0.is_empty()) {
+    if rules.iter().any(Rule::is_empty) {
         return Err(OptionError::EmptyRule);
     }
     if rules.len() > MOST_RULES {
@@ -63,16 +67,25 @@ pub(super) fn rules(words: &[FilterWord]) -> Result<Rules, OptionError> {
     }
     rules.iter().try_for_each(Rule::check)?;
     let drops = rules.iter().any(|rule| rule.get("drops") == Some("true"));
-    let list: Vec<Value> = rules.into_iter().map(|rule| Value::Object(rule.json())).collect();
-    Ok(Rules { json: Some(Value::Array(list).to_string()), drops })
+    let list: Vec<Value> = rules.into_iter().map(|rule| Value::Object(rule.json(&mut selections))).collect();
+    Ok(Rules { json: Some(Value::Array(list).to_string()), drops, selections: selections.words() })
 }
 
-/// One rule: option, its value as typed, and the value as the agent reads it. The last of a repeated option counts.
+/// One rule: option, its value as typed, and the value as the agent reads it. The last of a repeated option counts; of names in the
+/// cluster, all.
 #[derive(Default)]
-struct Rule(Vec<(&'static str, String, Value)>);
+struct Rule(Vec<(&'static str, String, Value)>, Roles);
 
 impl Rule {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty() && self.1.is_empty()
+    }
+
     fn set(&mut self, option: &'static str, text: &str) -> Result<(), OptionError> {
+        if let Some((role, kind)) = selectors::of_option(option) {
+            self.1.add(role, selectors::read(option, kind, text)?);
+            return Ok(());
+        }
         let value = value(option, text)?;
         self.0.retain(|(other, ..)| *other != option);
         self.0.push((option, text.to_owned(), value));
@@ -89,8 +102,9 @@ impl Rule {
         self.0.iter().find(|(name, ..)| options.contains(name)).map(|(name, text, _)| (*name, text.as_str()))
     }
 
-    fn json(self) -> Map<String, Value> {
-        self.0.into_iter().map(|(option, _, value)| (key(option).to_owned(), value)).collect()
+    fn json(self, selections: &mut Selections) -> Map<String, Value> {
+        let sets = self.1.numbers(selections).map(|(key, number)| (key.to_owned(), number.into()));
+        self.0.into_iter().map(|(option, _, value)| (key(option).to_owned(), value)).chain(sets).collect()
     }
 
     /// Refuses conditions that no packet can meet together.

@@ -32,7 +32,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// What the calls of this program need, and everything that the roles in `yaml/` grant: Kubernetes lets nobody grant what
 /// he may not do himself. `tests/yaml_rights.rs` compares the two.
-const NEEDS: [Need; 15] = [
+const NEEDS: [Need; 16] = [
     need("", "namespaces", &["get", "list", "create", "delete"]),
     need("", "serviceaccounts", APPLY_AND_REMOVE),
     need("", "services", &["get", "list", "watch", "create", "patch", "delete"]),
@@ -48,6 +48,7 @@ const NEEDS: [Need; 15] = [
     need("", "nodes", READ),
     need("apps", "replicasets", READ),
     need("batch", "jobs", READ),
+    need("discovery.k8s.io", "endpointslices", READ),
 ];
 /// On OpenShift, which has its own such rule for the use of the constraints.
 const SCC: Need =

@@ -78,6 +78,8 @@ pub(super) struct Shown {
     pub(super) silent: Vec<Silent>,
     /// The filter that was put into the kernels.
     pub(super) kernel: Option<Kernel>,
+    /// What is captured by name, and how many addresses that is now.
+    pub(super) selected: Vec<String>,
     /// Rows on the screen, in the order in which they stand there.
     pub(super) rows: Vec<Flow>,
     /// Rows that pass the filters, and rows that there are.

@@ -262,8 +262,20 @@ impl Cluster {
     /// A pod `NAME-1` of Deployment `NAME` in a namespace, on a node (from 0).
     #[track_caller]
     pub fn deploy(&self, namespace: &str, name: &str, node: usize) -> Workload {
+        self.replica(namespace, name, 1, node)
+    }
+
+    /// A pod `NAME-NUMBER` of the same, with a network of its own.
+    #[track_caller]
+    pub fn replica(&self, namespace: &str, name: &str, number: u8, node: usize) -> Workload {
+        let (netns, address) = self.nodes[node].attach(name);
+        self.pod_at(namespace, name, number, node, address);
+        Workload { netns, address }
+    }
+
+    /// The objects of a pod `NAME-NUMBER` of Deployment `NAME` that has this address.
+    pub fn pod_at(&self, namespace: &str, name: &str, number: u8, node: usize, address: Ipv4Addr) {
         let node = &self.nodes[node];
-        let (netns, address) = node.attach(name);
         let owner = |kind: &str, name: &str| {
             json!([{"apiVersion": "apps/v1", "kind": kind, "name": name,
             "uid": format!("{kind}-{name}"), "controller": true}])
@@ -274,13 +286,12 @@ impl Cluster {
             json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"namespace": namespace, "name": set,
                 "ownerReferences": owner("Deployment", name)}}),
             json!({"apiVersion": "v1", "kind": "Pod",
-                "metadata": {"namespace": namespace, "name": format!("{name}-1"), "labels": {"app": name},
+                "metadata": {"namespace": namespace, "name": format!("{name}-{number}"), "labels": {"app": name},
                     "annotations": {"test/workload": "true"}, "ownerReferences": owner("ReplicaSet", &set)},
                 "spec": {"nodeName": node.name, "containers": [{"name": name}]},
                 "status": {"phase": "Running", "podIP": address.to_string(), "podIPs": [{"ip": address.to_string()}],
                     "hostIP": node.address.to_string(), "startTime": "2026-01-01T00:00:00Z"}}),
         ]);
-        Workload { netns, address }
     }
 
     /// From now on `oc exec` starts programs of this pod beside this process of the machine, with the machine's files.

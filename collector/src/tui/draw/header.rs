@@ -37,6 +37,8 @@ pub(in crate::tui) struct Head<'a> {
     /// Flows that their sender has to send again.
     pub(in crate::tui) refused: u64,
     pub(in crate::tui) silent: &'a [Silent],
+    /// What is captured by name.
+    pub(in crate::tui) selected: &'a [String],
     /// The filter that was put into the kernels.
     pub(in crate::tui) kernel: Option<&'a Kernel>,
 }
@@ -56,6 +58,7 @@ impl<'a> Head<'a> {
             lost: shown.totals.lost(),
             refused: shown.totals.refused_flows,
             silent: &shown.silent,
+            selected: &shown.selected,
             kernel: shown.kernel.as_ref(),
         }
     }
@@ -123,6 +126,11 @@ pub(in crate::tui) fn losses(canvas: &mut Canvas, head: &Head, area: Rect) {
     let silent: Vec<_> = head.silent.iter().map(|it| format!("{} {}s", it.node, it.time.as_secs())).collect();
     if !silent.is_empty() {
         pieces.push(format!("  Silent: {}", silent.join(", ")), head.theme.alarm());
+    }
+    if !head.selected.is_empty() {
+        let (text, room) = (head.selected.join("; "), usize::from(area.width).saturating_sub(pieces.at + 2));
+        pieces.plain("  ");
+        pieces.push(fit(&text, room.min(text.chars().count()), false), head.theme.accent());
     }
     if let Some(kernel) = head.kernel {
         pushed(&mut pieces, canvas, head.theme, kernel, area);

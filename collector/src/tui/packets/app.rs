@@ -55,6 +55,8 @@ pub(super) struct Shown {
     /// Bytes of the files.
     pub(super) file_bytes: u64,
     pub(super) silent: Vec<Silent>,
+    /// What is captured by name, and how many addresses that is now.
+    pub(super) selected: Vec<String>,
     pub(super) log: Option<String>,
     /// Conversations, or packets of one, on the screen.
     pub(super) talks: Vec<Talk>,

@@ -29,6 +29,7 @@ pub(super) fn counts(app: &mut App, marks: &mut Marks, now: Duration, (counts, t
     shown.lost = tally.lost(&shown.totals);
     shown.file_bytes = tally.file_bytes.load(Relaxed);
     shown.silent = silent(counts, Instant::now());
+    shown.selected = counts.pushed().members().now();
     marks.push_back((now, packets));
     while marks.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= RATE_TIME) {
         marks.pop_front();

@@ -90,6 +90,14 @@ fn a_filter_in_the_kernel() {
 }
 
 #[test]
+fn what_is_captured_by_name() {
+    snapshot("selected", |world| {
+        world.app.shown.selected = vec!["pod shop/web: 3 addresses on 2 nodes".into()];
+        world.advance(0);
+    });
+}
+
+#[test]
 fn nothing_has_come_yet() {
     let mut world = World::empty(80, 24);
     insta::assert_snapshot!("empty_80x24", world.text());

@@ -90,6 +90,7 @@ fn head(app: &App) -> Head<'_> {
         lost: shown.lost.clone(),
         refused: 0,
         silent: &shown.silent,
+        selected: &shown.selected,
         kernel: None,
     }
 }

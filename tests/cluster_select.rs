@@ -1,0 +1,145 @@
+//! A Deployment is captured by its name, wherever its pods are and whatever addresses they have, and nothing else is.
+
+mod cluster_world;
+
+use std::net::{Ipv4Addr, UdpSocket};
+
+use cluster_world::{A_MINUTE, NOTHING, Shop, capture, files};
+use netobserv_test_cluster::Workload;
+use netobserv_testkit::{Signal, require_privileged};
+
+/// Datagrams from the client.
+fn send(shop: &Shop, to: Ipv4Addr, port: u16, count: usize) {
+    let socket = shop.client.netns.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket"));
+    for _ in 0..count {
+        socket.send_to(b"x", (to, port)).expect("sent");
+    }
+}
+
+/// What each agent has in force now: the last line of its log about that.
+fn in_force(shop: &Shop) -> Vec<String> {
+    let (pods, world) = (shop.cluster.api().objects("/api/v1/pods"), shop.cluster.world());
+    let of_agents = pods.iter().filter(|pod| pod["metadata"]["ownerReferences"][0]["kind"] == "DaemonSet");
+    let last = |pod: &serde_json::Value| {
+        let part = |name: &str| pod["metadata"][name].as_str().unwrap_or_default();
+        let log = std::fs::read_to_string(world.log_file(part("namespace"), part("name"))).unwrap_or_default();
+        let (_, sets) = log.rsplit_once("sets of addresses in force: ")?;
+        Some(sets.lines().next()?.trim().to_owned())
+    };
+    of_agents.map(|pod| last(pod).unwrap_or_default()).collect()
+}
+
+/// Until all agents have so many elements in force.
+#[track_caller]
+fn wait_elements(shop: &Shop, count: usize) {
+    let wanted = format!("1 with {count} elements;");
+    shop.cluster.wait_until(&wanted, || {
+        let all = in_force(shop);
+        all.len() == shop.cluster.nodes().len() && all.iter().all(|sets| sets.starts_with(&wanted))
+    });
+}
+
+fn delete(shop: &Shop, pod: &str) {
+    shop.cluster.api().delete(&format!("/api/v1/namespaces/shop/pods/{pod}"));
+}
+
+#[test]
+fn a_deployment_is_captured_by_name_wherever_its_pods_are() {
+    require_privileged!("a_deployment_is_captured_by_name_wherever_its_pods_are");
+    let shop = Shop::open(2);
+    let other = shop.cluster.deploy("shop", "other", 1);
+    let words = ["flows", "--pod=shop/server", "--max-time=5m", "--copy=true", "--log-level=debug"];
+    let plugin = capture(&shop, &words);
+    shop.wait_capturing();
+    wait_elements(&shop, 1);
+    send(&shop, shop.server.address, 7001, 40);
+    send(&shop, other.address, 7002, 40);
+
+    // Deleted, and made anew on the other node with another address.
+    delete(&shop, "server-1");
+    wait_elements(&shop, 0);
+    send(&shop, shop.server.address, 7003, 30);
+    let second = shop.cluster.replica("shop", "server", 2, 0);
+    wait_elements(&shop, 1);
+    send(&shop, second.address, 7004, 25);
+
+    // Scaled to five; the address of the first goes to a pod of something else.
+    let more: Vec<Workload> =
+        (3..=6).map(|number| shop.cluster.replica("shop", "server", number, usize::from(number % 2))).collect();
+    wait_elements(&shop, 5);
+    shop.cluster.pod_at("shop", "heir", 1, 1, shop.server.address);
+    let all: Vec<Ipv4Addr> = [&second].into_iter().chain(&more).map(|pod| pod.address).collect();
+    all.iter().for_each(|address| send(&shop, *address, 7005, 10));
+    send(&shop, shop.server.address, 7006, 30);
+
+    // To none.
+    (2..=6).for_each(|number| delete(&shop, &format!("server-{number}")));
+    wait_elements(&shop, 0);
+    all.iter().for_each(|address| send(&shop, *address, 7007, 10));
+
+    plugin.signal_group(Signal::SIGINT);
+    let done = plugin.wait(A_MINUTE);
+    assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+    let said = "captured pod shop/server: 0 addresses at the end, 6 in all";
+    assert!(done.stdout.contains(said), "{done}");
+    let files = files(&shop);
+    let counted = |port: u16| files.sum(&format!("Proto = 17 AND DstPort = {port} AND Duplicate IS NULL")).packets;
+    let wanted = [40, 0, 0, 25, 50, 0, 0];
+    assert_eq!([7001, 7002, 7003, 7004, 7005, 7006, 7007].map(counted), wanted, "{}", shop.cluster.logs());
+    let members: Vec<String> = [shop.server.address].iter().chain(&all).map(|address| format!("'{address}'")).collect();
+    let members = members.join(", ");
+    let foreign = format!("SELECT count(*) FROM flow WHERE SrcAddr NOT IN ({members}) AND DstAddr NOT IN ({members})");
+    assert_eq!(files.number(&foreign), 0);
+    let times =
+        "SELECT count(*) FROM member WHERE selection = 'pod shop/server' AND namespace = 'shop' AND until >= since";
+    assert_eq!(files.number(times), 6);
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+}
+
+#[test]
+fn packets_are_captured_by_the_name_of_a_service() {
+    require_privileged!("packets_are_captured_by_the_name_of_a_service");
+    let shop = Shop::open(2);
+    let service = serde_json::json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "front"},
+        "spec": {"clusterIP": "None"}});
+    let slice = serde_json::json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"namespace": "shop", "name": "front-x", "labels": {"kubernetes.io/service-name": "front"}},
+        "endpoints": [{"addresses": [shop.server.address.to_string()],
+            "targetRef": {"kind": "Pod", "namespace": "shop", "name": "server-1"}}]});
+    shop.cluster.api().put_all([service, slice]);
+    let other = shop.cluster.deploy("shop", "other", 1);
+    let words = ["packets", "--svc=front", "--peer-deploy=client", "--max-time=5m", "--copy=true", "--log-level=debug"];
+    let plugin = capture(&shop, &words);
+    shop.wait_capturing();
+    shop.cluster.wait_until("both sets", || {
+        let all = in_force(&shop);
+        all.len() == 2 && all.iter().all(|sets| sets == "1 with 1 elements; 2 with 1 elements;")
+    });
+    send(&shop, other.address, 7002, 20);
+    shop.browse(2);
+    plugin.signal_group(Signal::SIGINT);
+    let done = plugin.wait(A_MINUTE);
+    assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+    let folder = shop.cluster.home().join("output/pcap");
+    let file = std::fs::read_dir(folder).unwrap().next().expect("a file").unwrap().path();
+    let fields = ["-T", "fields", "-e", "ip.src", "-e", "ip.dst", "-r"];
+    let read = netobserv_testkit::proc::Run::new("tshark").args(fields).arg(&file).finish();
+    let ends = [shop.client.address, shop.server.address].map(|address| address.to_string());
+    let packets: Vec<&str> = read.stdout.lines().collect();
+    assert!(packets.len() >= 10, "{read}");
+    for packet in packets {
+        assert!(packet.split_whitespace().all(|end| ends.iter().any(|its| its == end)), "{packet}");
+    }
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+}
+
+#[test]
+fn a_name_that_nothing_has_ends_the_capture_with_what_is_near() {
+    require_privileged!("a_name_that_nothing_has_ends_the_capture_with_what_is_near");
+    let shop = Shop::open(1);
+    let done = shop.cluster.plugin(&["flows", "--pod=shop/sever", "--max-time=5m"]).start().wait(A_MINUTE);
+    assert_ne!(done.code(), 0, "{done}");
+    let why = "there is no pod shop/sever; there is shop/server";
+    assert!(done.stderr.contains(why), "{done}\n{}", shop.cluster.logs());
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+}
