@@ -9,7 +9,7 @@ use std::{
     future, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, sync_channel},
     },
     time::Duration,
 };
@@ -123,9 +123,14 @@ impl Translator {
     }
 
     /// Hands the records of a window over.
-    pub fn pass(&self, records: Vec<FlowRecord>) {
-        // The thread ends after this, so it takes them.
-        let _ = self.0.send(Message::Window(records, now_ns()));
+    ///
+    /// # Errors
+    /// The records, if the thread is no more.
+    pub fn pass(&self, records: Vec<FlowRecord>) -> Result<(), Vec<FlowRecord>> {
+        match self.0.send(Message::Window(records, now_ns())) {
+            Err(SendError(Message::Window(records, _))) => Err(records),
+            _ => Ok(()),
+        }
     }
 
     /// Returns when all records have gone on.
@@ -160,3 +165,6 @@ fn run(messages: &Receiver<Message>, translations: Translations, mut next: impl 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
