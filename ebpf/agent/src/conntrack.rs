@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{merge::FlowRecord, netns::Netns, sys::now_ns, translated::Unknown};
+use crate::{descriptors, merge::FlowRecord, netns::Netns, sys::now_ns, translated::Unknown};
 
 mod listener;
 mod message;
@@ -60,6 +60,11 @@ impl Translations {
         if !source::reports_new() {
             self.unknown
                 .add(&label, "connections that begin are not reported (net.netfilter.nf_conntrack_events is 0)");
+        }
+        // Interfaces come first.
+        if descriptors::spare() == 0 {
+            self.unknown.add(&label, &format!("no file descriptor is left (the limit is {})", descriptors::limit()));
+            return None;
         }
         match Source::open(netns.inode, label.clone()) {
             Ok(source) => {
