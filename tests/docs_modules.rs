@@ -14,7 +14,7 @@ use modules_world::Modules;
 const CRATES: [(&str, usize); 10] = [
     (".", 0),
     ("ebpf/agent", 16),
-    ("ebpf/kernel", 8),
+    ("ebpf/kernel", 0),
     ("ebpf/common", 0),
     ("collector", 26),
     ("collector/explain", 0),

@@ -12,8 +12,8 @@ use aya_ebpf::{
 use netobserv_ebpf_common::{Counter, DNS_MOST, DNS_PIECE, DnsHead, Point};
 
 use crate::{
+    counters::counter,
     device,
-    flows::counter,
     packet::{Header, Key, TCP, UDP, load},
 };
 

@@ -23,8 +23,8 @@ use netobserv_ebpf_common::{
 };
 
 use crate::{
+    counters::{atomic_add, counter, second},
     filter,
-    flows::{self, atomic_add, counter},
     packet::{self, Found, Source},
 };
 
@@ -126,7 +126,7 @@ pub fn record(ctx: &BtfTracePointContext) {
     measure(&wanted, &mut count);
     place(skb, rx_sk(ctx), &mut count);
     let key = DropKey { flow, reason, _pad: 0 };
-    if flows::second() { add(&DROPS_B, &key, &count) } else { add(&DROPS_A, &key, &count) }
+    if second() { add(&DROPS_B, &key, &count) } else { add(&DROPS_A, &key, &count) }
 }
 
 /// Address of the receiving socket, or 0.

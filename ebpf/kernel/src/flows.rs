@@ -4,18 +4,17 @@
 //! waits until no program can still be at work on the first, and drains that. So no count is taken away from
 //! under a program, and no packet is lost between reading an entry and deleting it.
 
-use core::arch::asm;
-
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     helpers::{bpf_ktime_get_ns, generated::bpf_ktime_get_coarse_ns},
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{HashMap, RingBuf},
     programs::TcContext,
 };
-use netobserv_ebpf_common::{COUNTERS as SLOTS, Counter, FlowCount, Key4, Key6, Overflow, mapped};
+use netobserv_ebpf_common::{Counter, FlowCount, Key4, Key6, Overflow, mapped};
 
 use crate::{
+    counters::{atomic_add, atomic_or, counter, second},
     device, dns,
     filter::{self, Rules, chance},
     packet::{self, Key},
@@ -35,16 +34,9 @@ static FLOWS6_A: HashMap<Key6, FlowCount> = HashMap::with_max_entries(1024, 0);
 #[map]
 static FLOWS6_B: HashMap<Key6, FlowCount> = HashMap::with_max_entries(1024, 0);
 
-/// 0: the maps A are active, 1: B.
-#[map]
-static ACTIVE: Array<u32> = Array::with_max_entries(1, 0);
-
 /// Packets whose flow found no room in the active map.
 #[map]
 static OVERFLOW: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
-
-#[map]
-static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(SLOTS, 0);
 
 /// What one packet adds to its flow.
 struct Packet<'a> {
@@ -100,12 +92,6 @@ pub fn account<const BARE: bool>(ctx: &TcContext, direction: u8) {
     if counted {
         dns::watch(ctx, &header);
     }
-}
-
-/// Whether the maps B are active.
-#[inline(always)]
-pub fn second() -> bool {
-    ACTIVE.get(0).is_some_and(|active| *active != 0)
 }
 
 /// Counts the packet unless the rules do not want it. Returns whether they did.
@@ -174,17 +160,6 @@ fn add_to(flow: *mut FlowCount, packet: &Packet) {
     }
 }
 
-// core has no read-modify-write atomics for the BPF target; these are the plain ones, which return nothing.
-#[inline(always)]
-pub unsafe fn atomic_add(to: *mut u64, value: u64) {
-    unsafe { asm!("lock *(u64 *)({to} + 0) += {value}", to = in(reg) to, value = in(reg) value) }
-}
-
-#[inline(always)]
-unsafe fn atomic_or(to: *mut u32, value: u32) {
-    unsafe { asm!("lock *(u32 *)({to} + 0) |= {value}", to = in(reg) to, value = in(wreg) value) }
-}
-
 #[inline(always)]
 fn first(packet: &Packet, sampling: u32) -> FlowCount {
     let (dst_mac, src_mac) = if packet.bare { ([0; 6], [0; 6]) } else { packet::macs(packet.ctx) };
@@ -221,12 +196,5 @@ fn overflow<K: FlowKey>(key: &K, count: &FlowCount) {
     } else {
         counter(Counter::LostPackets, count.packets);
         counter(Counter::LostBytes, count.bytes);
-    }
-}
-
-#[inline(always)]
-pub fn counter(slot: Counter, add: u64) {
-    if let Some(value) = COUNTERS.get_ptr_mut(slot as u32) {
-        unsafe { *value += add }
     }
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use netobserv_ebpf_common::{Counter, FragmentKey};
 
-use crate::flows::counter;
+use crate::counters::counter;
 
 /// Least recently used out: a packet whose first fragment is forgotten is still counted, with ports 0.
 #[map]

@@ -3,6 +3,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod counters;
 mod device;
 mod dns;
 mod drops;

@@ -24,9 +24,10 @@ use netobserv_ebpf_common::{
 };
 
 use crate::{
+    counters::{atomic_add, counter},
     device, drops,
     filter::{self, Rules, chance},
-    flows::{FlowKey, atomic_add, counter},
+    flows::FlowKey,
     packet::{self, Key},
     settings::SAMPLING,
 };

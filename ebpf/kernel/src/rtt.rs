@@ -10,8 +10,8 @@ use aya_ebpf::{
 use netobserv_ebpf_common::{Counter, ETH_IPV4, ETH_IPV6, Key6, Point, filter::DIRECTION_UNKNOWN, mapped};
 
 use crate::{
+    counters::{counter, second},
     filter::chance,
-    flows::{self, counter},
     packet::TCP,
     settings::SAMPLING,
 };
@@ -65,7 +65,7 @@ pub fn sample(ctx: &BtfTracePointContext) {
         return;
     }
     let Some(flow) = received(sk) else { return };
-    if flows::second() { keep(&RTT_B, &flow, ns) } else { keep(&RTT_A, &flow, ns) }
+    if second() { keep(&RTT_B, &flow, ns) } else { keep(&RTT_A, &flow, ns) }
 }
 
 /// The flow that this socket receives: from the other end to this one.

@@ -20,7 +20,7 @@ use netobserv_ebpf_common::{
 };
 
 use crate::{
-    flows::atomic_add,
+    counters::atomic_add,
     rtt::{SK_DADDR, SK_DADDR6, SK_DPORT, SK_FAMILY, SK_SADDR, SK_SADDR6},
     settings::NET_INUM,
 };
