@@ -19,7 +19,7 @@ const WORDS: [(&str, &str); 20] = [
     (r"\b(story|porter|desk|doors?)\b", "a plain word"),
     (r"\banew\b", "again"),
     (r"\bso long\b", "how long, as long as"),
-    (r"\bstands (in|for|on|there|still|alone|under|where|at|behind)\b", "is"),
+    (r"\bstands (in|on|there|still|alone|under|where|at|behind)\b", "is"),
     (r"\bat hand of\b", "by, with"),
     (r"\bgravest\b", "worst"),
     (r"\bwhat it comes to\b", "the outcome"),
