@@ -16,6 +16,7 @@ mod filter;
 mod images;
 mod packets;
 mod pages;
+mod why;
 
 pub(crate) use called::called;
 pub use capture::FlowsArgs;
@@ -23,6 +24,7 @@ pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
 pub use filter::{FilterArgs, FilterWord};
 pub use images::{ImagesArgs, SourceArgs, VersionArgs};
 pub use packets::PacketArgs;
+pub use why::{DemandArgs, PolicyArgs, WhyArgs};
 
 /// What the words ask for.
 #[derive(Debug)]
@@ -49,6 +51,10 @@ pub enum Request {
     Cleanup(CommandArgs),
     /// Say what this machine can do.
     Doctor(DoctorArgs),
+    /// Say what went wrong in a finished capture.
+    Why(WhyArgs),
+    /// Propose or check policies by a finished capture.
+    Policy(PolicyArgs),
 }
 
 /// Words that make no command line.
@@ -137,6 +143,12 @@ enum CommandWords {
     Cleanup(CommandArgs),
     /// Check which features this machine's kernel supports, and what is missing
     Doctor(DoctorArgs),
+    /// Report what went wrong in a finished capture, the causes, and what to do; check it for a script
+    #[command(after_help = examples::WHY)]
+    Why(WhyArgs),
+    /// Propose the least NetworkPolicies that allow what was captured, or check some against it
+    #[command(after_help = examples::POLICY)]
+    Policy(PolicyArgs),
     /// List the images to mirror for an air-gapped cluster
     Images(ImagesArgs),
     /// Print the version; with -v also the images of a capture
@@ -199,6 +211,8 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
         CommandWords::Copy(words) => Ok(Request::Copy(words)),
         CommandWords::Cleanup(words) => Ok(Request::Cleanup(words)),
         CommandWords::Doctor(doctor) => Ok(Request::Doctor(doctor)),
+        CommandWords::Why(why) => Ok(Request::Why(why)),
+        CommandWords::Policy(policy) => Ok(Request::Policy(policy)),
         CommandWords::Images(images) => Ok(Request::Images(images)),
         CommandWords::Version(version) => Ok(Request::Version(version)),
         CommandWords::Help { command } => help(command.as_deref()),

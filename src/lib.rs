@@ -78,6 +78,8 @@ fn act(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             background::copy(&access, &output_dir, &called_as)?;
         }
         Request::Cleanup(words) => cleanup::cleanup(&options::command(&words)?.0, &called_as)?,
+        Request::Why(words) => local::read(&options::why(&words)?)?,
+        Request::Policy(words) => local::read(&options::policy(&words)?)?,
         Request::Doctor(words) => {
             options::check_doctor(&words)?;
             local::doctor(words.verbose)?;

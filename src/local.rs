@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::Utc;
 use netobserv_contract::duration;
 
-use crate::options::{Capture, Keylog};
+use crate::options::{Capture, Keylog, Reading};
 use crate::output::{self, Output, OutputError, Repair};
 use crate::process::terminal::Terminal;
 use crate::process::{Child, Ending, Invocation, ProcessError, Program};
@@ -77,7 +77,7 @@ pub enum LocalError {
 }
 
 impl LocalError {
-    /// 2 when settings were wrong that only the agent or the collector can judge, else 1.
+    /// 3 when a demand is not met, 2 when settings were wrong that only the agent or the collector can judge, else 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -145,6 +145,21 @@ pub fn doctor(verbose: bool) -> Result<(), LocalError> {
         Ending::Code(0) => Ok(()),
         Ending::Code(code @ (1 | 2)) => Err(LocalError::AlreadyPrinted(code as u8)),
         ending => Err(LocalError::Died { title: agent.title, ending }),
+    }
+}
+
+/// Reads a finished capture: the collector looks and speaks.
+///
+/// # Errors
+///
+/// It cannot be started, or reports an error or a demand that is not met.
+pub fn read(reading: &Reading) -> Result<(), LocalError> {
+    let collector = Program::find("the collector", "netobserv-collector", "NETOBSERV_COLLECTOR_BIN")?;
+    let invocation = Invocation { args: reading.args.clone(), verbose: reading.verbose, ..Invocation::default() };
+    match Child::start(&collector, &invocation)?.wait() {
+        Ending::Code(0) => Ok(()),
+        Ending::Code(code @ (1..=3)) => Err(LocalError::AlreadyPrinted(code as u8)),
+        ending => Err(LocalError::Died { title: collector.title, ending }),
     }
 }
 

@@ -16,12 +16,14 @@ mod images;
 mod interfaces;
 mod packets;
 mod selectors;
+mod why;
 
 pub use cluster::{Access, CopyChoice, Settings, YamlTarget, command};
 pub use error::OptionError;
 pub use filter::Rules;
 pub use images::{ImageList, images_to_list, sources};
 pub use packets::{Keylog, PacketSettings};
+pub use why::{Reading, policy, why};
 
 const DEFAULT_MAX_TIME: &str = "5m";
 /// Bytes of JSON; scripts of the original rely on this figure.
@@ -67,6 +69,8 @@ pub struct Capture {
     pub all_observations: bool,
     /// `NAME=CIDR[,CIDR...]`: labels of addresses.
     pub subnets: Vec<String>,
+    /// What scripts demand, as the collector reads it.
+    pub demands: Vec<String>,
     /// Lines of this form instead of a screen.
     pub lines: Option<&'static str>,
     /// What was typed, as the collector shows it.
@@ -106,6 +110,7 @@ impl Capture {
             queries: words.query.iter().map(|text| query(text)).collect::<Result<_, _>>()?,
             all_observations: observations(words.observations.as_deref())?,
             subnets: words.subnets.iter().map(|text| subnets(text)).collect::<Result<_, _>>()?,
+            demands: why::demands(&words.demands)?,
             lines: lines(words)?,
             typed: options_text(&words.typed),
             verbose: words.verbose,
@@ -135,6 +140,9 @@ impl Capture {
             return Err(OptionError::FlowsOnlyYet);
         }
         let capture = Self::new(words)?;
+        if !capture.demands.is_empty() {
+            return Err(OptionError::DemandOfPackets);
+        }
         let packets = Some(PacketSettings::new(words, &capture)?);
         Ok(Self { dns: false, rtt: false, packets, ..capture })
     }
@@ -172,6 +180,7 @@ impl Capture {
         args.extend(self.rules.selections.iter().map(|term| format!("--select={term}")));
         args.extend(self.wait.then(|| "--wait".to_owned()));
         args.extend(self.lines.map(|lines| format!("--output={lines}")));
+        args.extend(self.demands.iter().cloned());
         args.extend(self.quiet.then(|| "--quiet".to_owned()));
         args.extend(self.packets.iter().flat_map(PacketSettings::collector_args));
         args

@@ -37,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Longest wait for pods when the collector's node does not answer.
 const PODS_OF_A_LOST_NODE: Duration = Duration::from_secs(10);
 
+/// Exit code of a capture that does not meet a demand.
+const NOT_MET: u8 = 3;
+
 /// Why a session ends without success.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
@@ -76,6 +79,9 @@ pub enum SessionError {
     /// The collector cannot be reached.
     #[error("the collector no longer responds: {0}; what it captured is out of reach")]
     Unreachable(String),
+    /// The capture went well, and does not meet what a script demanded.
+    #[error("the capture does not meet what was demanded of it")]
+    NotMet,
     /// The capture itself failed.
     #[error("the capture {how}{output}")]
     Capture {
@@ -89,11 +95,12 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    /// That of the capture where it failed, else 1.
+    /// That of the capture where it failed, 3 when it does not meet a demand, else 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Capture { code, .. } => (*code).max(1),
+            Self::NotMet => NOT_MET,
             _ => 1,
         }
     }

@@ -41,6 +41,7 @@ use crate::tui::{self, Source};
 use crate::unwatched;
 use crate::versions;
 use crate::view::{View, say};
+use crate::why::{self, Watcher};
 
 /// Longest silence of the agents that still owe their last word.
 const GRACE: Duration = Duration::from_secs(2);
@@ -113,7 +114,9 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     let story = Arc::new(story);
     let limit = Arc::<Notify>::default();
     let json = claim.files().swap_remove(0);
-    let (files, hurry) = create_sinks(&options, (json, &paths), &counts, &story, &names, &limit)?;
+    let watcher = Watcher::new(options.asked.clone());
+    let (mut files, hurry) = create_sinks(&options, (json, &paths), &counts, &story, &names, &limit)?;
+    files.push(Box::new(watcher.clone()));
     let (feed, intake) = tui::queue();
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), Some(feed))?;
     let pipeline = pipeline.with_names(names.clone()).with_query(Predicate::new(&options.queries));
@@ -177,7 +180,13 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
         say(&options, &line);
     }
     finished?;
-    keep(&options).await
+    let report = watcher.report();
+    for line in report.summary().into_iter().chain(report.demand_lines()) {
+        say(&options, &line);
+    }
+    watcher.save(&report, &paths.db)?;
+    keep(&options).await?;
+    why::verdict(&report)
 }
 
 /// How long the capture has taken, from the moment when the agents watched their interfaces.

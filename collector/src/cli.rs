@@ -16,6 +16,8 @@ use crate::output::Name;
 use crate::packets::options::{PacketOptions, PacketWords};
 use crate::select::Selections;
 use crate::tui::Look;
+use crate::why::Asked;
+use crate::why::command::DemandWords;
 pub(crate) use values::duration;
 use values::{file_name, keep_rows, kube, listen, log_level, session, subnets};
 
@@ -84,6 +86,8 @@ struct Words {
     /// Keep flows of the capture itself too: of agents to the collector, and of the collector to the API server
     #[arg(long, global = true)]
     own_traffic: bool,
+    #[command(flatten)]
+    demands: DemandWords,
     /// No screen, also on a terminal: a line for each flow on standard output, progress on standard error
     #[arg(long, global = true)]
     no_tui: bool,
@@ -192,6 +196,8 @@ pub struct Options {
     pub selections: Selections,
     /// What a capture of packets is to be; None for one of flows.
     pub packets: Option<PacketOptions>,
+    /// What scripts demand of the capture.
+    pub asked: Asked,
     /// A flow must match one of these, if there are any.
     pub queries: Vec<Query>,
 }
@@ -301,6 +307,7 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         kube: words.kube,
         subnets: all_subnets(&words.subnets),
         selections: Selections::of(words.select, words.wait),
+        asked: words.demands.asked(),
         queries: queries(&words.query)?,
     })
 }

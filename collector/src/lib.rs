@@ -38,6 +38,7 @@ pub mod tui;
 pub mod unwatched;
 pub mod versions;
 pub mod view;
+pub mod why;
 
 use std::process::ExitCode;
 
@@ -76,7 +77,7 @@ fn end(result: anyhow::Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             summary::complain(&format!("error: {error:#}"));
-            ExitCode::FAILURE
+            if error.is::<why::NotMet>() { why::NOT_MET.into() } else { ExitCode::FAILURE }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ClusterArgs, FilterArgs, PacketArgs};
+use super::{ClusterArgs, DemandArgs, FilterArgs, PacketArgs};
 
 /// Options of `flows` and `packets`, as typed. Which of them a command has is known by [`crate::options`].
 #[derive(Debug, Default, Args)]
@@ -81,6 +81,9 @@ pub struct FlowsArgs {
     /// The words behind the command.
     #[arg(skip)]
     pub typed: Vec<String>,
+    /// What scripts demand.
+    #[command(flatten)]
+    pub demands: DemandArgs,
     /// Of packets only.
     #[command(flatten)]
     pub packets: PacketArgs,

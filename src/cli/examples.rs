@@ -47,6 +47,25 @@ Examples:
   oc-netobserv packets --local --interfaces=eth0 --port=443 --tls-keylog=$SSLKEYLOGFILE
   oc-netobserv packets --local --all --max-file-size=100000000 --max-files=10 --max-time=24h";
 
+pub(super) const WHY: &str = "\
+Examples:
+  oc netobserv why --from=output/flow/TIME.db
+  oc netobserv why --from=output/flow/TIME.db shop/web shop/db:5432
+  oc get pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json > objects.json
+  oc netobserv why --from=output/flow/TIME.db --objects=objects.json
+  oc netobserv why --from=output/flow/TIME.db --fail-on='drops>0, dns-errors>1%' \\
+      --expect='shop/web -> shop/db:5432' --forbid='ns:shop -> outside' --report=junit:report.xml
+
+Exit codes: 0; 1 when the file cannot be read; 2 for wrong words; 3 when a demand is not met.";
+
+pub(super) const POLICY: &str = "\
+Examples:
+  oc get pods,services,namespaces,nodes -A -o json > objects.json
+  oc netobserv policy --from=output/flow/TIME.db --objects=objects.json --ns=shop > policies.yaml
+  oc netobserv policy --from=output/flow/TIME.db --objects=objects.json --check=policies.yaml
+
+Exit codes: 0; 1 when a file cannot be read; 2 for wrong words; 3 when --check finds something.";
+
 /// What stands below the options of the commands that have no longer text of their own.
 pub(super) const OTHERS: [(&str, &str); 9] = [
     (

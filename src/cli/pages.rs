@@ -8,13 +8,14 @@ use super::examples::OTHERS;
 
 const CAPTURED: &str = "What is captured";
 const OUTPUT: &str = "Limits and output";
+const DEMANDS: &str = "For scripts";
 const CLUSTER: &str = "In a cluster";
 const IMAGES: &str = "Images";
 const ACCESS: &str = "Access to the cluster";
 const LOCAL: &str = "On this machine";
 
 /// The headings in their order, and the options below each. Filter rules have a heading of their own, at the end.
-const HEADINGS: [(&str, &[&str]); 6] = [
+const HEADINGS: [(&str, &[&str]); 7] = [
     (
         CAPTURED,
         &[
@@ -55,6 +56,7 @@ const HEADINGS: [(&str, &[&str]); 6] = [
             "quiet",
         ],
     ),
+    (DEMANDS, &["fail-on", "expect", "forbid", "report"]),
     (CLUSTER, &["background", "keep", "lease", "node-selector", "wait", "privileged", "yaml"]),
     (
         IMAGES,

@@ -149,7 +149,7 @@ impl Session {
         let title = self.title(who);
         let last_error = self.slot(who).as_mut().and_then(|member| member.child.last_error());
         match (who, ending) {
-            (Who::Collector, Ending::Code(code @ (1 | 2))) => LocalError::AlreadyPrinted(code as u8),
+            (Who::Collector, Ending::Code(code @ (1..=3))) => LocalError::AlreadyPrinted(code as u8),
             (Who::Agent, Ending::Code(code)) => LocalError::Reported {
                 text: last_error.unwrap_or_else(|| format!("{title} {ending}")),
                 code: if code == 2 { 2 } else { 1 },

@@ -72,6 +72,8 @@ pub struct Settings {
     pub kind: Kind,
     /// Return at once.
     pub background: bool,
+    /// A script demands something of it.
+    pub has_demands: bool,
     /// At the end.
     pub copy: CopyChoice,
     /// Only write YAML.
@@ -147,11 +149,18 @@ impl Settings {
         if let Some(typed) = cluster.own_traffic.as_deref().filter(|_| kind == Kind::Packets) {
             return Err(not_allowed("own-traffic", typed, "it with flows: packets are selected by filters"));
         }
+        if let Some(option) = words.demands.first().filter(|_| background) {
+            return Err(OptionError::DemandInBackground(option));
+        }
+        if !words.demands.report.is_empty() {
+            return Err(OptionError::ReportInCluster);
+        }
         let mut collector_args = collector_args(&capture, (!background).then_some(lease));
         collector_args.extend(own_traffic.then(|| "--own-traffic".to_owned()));
         Ok(Self {
             kind,
             background,
+            has_demands: !capture.demands.is_empty(),
             copy: copy(cluster.copy.as_deref())?,
             yaml: yaml(cluster.yaml.as_deref())?,
             programs: images::programs(cluster)?,

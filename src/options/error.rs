@@ -48,6 +48,36 @@ pub enum OptionError {
     /// A query of packets.
     #[error("--query works with flows only for now: select packets with filters, such as --protocol=TCP --port=80")]
     FlowsOnlyYet,
+    /// A demand of a script that cannot be read.
+    #[error("--{option}: {why}")]
+    Demand {
+        /// Name without dashes.
+        option: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// Demands on packets.
+    #[error("--fail-on, --expect, --forbid and --report go with flows only")]
+    DemandOfPackets,
+    /// Demands on a capture whose end this program does not see.
+    #[error("--{0} does not go with --background: copy the files, then check them with 'why --from=FILE.db'")]
+    DemandInBackground(&'static str),
+    /// A report that would stay in the pod.
+    #[error(
+        "--report goes with --local only: in a cluster use 'why --from=FILE.db --report=...' on the files of the capture"
+    )]
+    ReportInCluster,
+    /// A command that reads a finished capture, without one.
+    #[error("{0} reads a finished capture: use --from=FILE.db with the database of one, such as ./output/flow/TIME.db")]
+    NoCaptureFile(&'static str),
+    /// Policies without the labels of pods.
+    #[error(
+        "policy selects pods by their labels: use --objects=FILE with what 'oc get pods,services,namespaces,nodes -A -o json' prints"
+    )]
+    NoObjects,
+    /// Nothing to do.
+    #[error("use --ns=NAMESPACE to propose policies, or --check=POLICY.yaml to check some")]
+    NoPolicyTask,
     /// An option that means nothing without another.
     #[error("--{option} requires --{other}")]
     Needs {

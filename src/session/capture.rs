@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::keylog::Reader;
 use super::watch::{ANSWER, FINISH, Finished, RENEWAL, Renewals, Watch, finish};
-use super::{Session, SessionError, again, look};
+use super::{NOT_MET, Session, SessionError, again, look};
 use crate::oc::{Call, OcError, exit_code};
 use crate::options::Keylog;
 use crate::process::Ending;
@@ -87,6 +87,9 @@ fn rehearse(session: &Session<'_>, call: &Call) -> Result<(), SessionError> {
 fn judge(session: &mut Session<'_>, call: &Call, done: &Done, finished: Option<Finished>) -> Result<(), SessionError> {
     if done.ending.is_good() {
         return Ok(());
+    }
+    if session.settings.has_demands && done.ending == Ending::Code(NOT_MET.into()) {
+        return Err(SessionError::NotMet);
     }
     let interrupted = session.oc.is_interrupted();
     let was_asked = finished.is_some();

@@ -176,10 +176,16 @@ impl Cluster {
     /// When the text is neither, or an object has wrong fields.
     pub fn read(text: &str) -> Result<Self, ClusterError> {
         let mut cluster = Self::default();
-        for document in documents(text)? {
-            cluster.add(document)?;
-        }
+        cluster.add_text(text)?;
         Ok(cluster)
+    }
+
+    /// Adds the objects of another text.
+    ///
+    /// # Errors
+    /// As [`Cluster::read`].
+    pub fn add_text(&mut self, text: &str) -> Result<(), ClusterError> {
+        documents(text)?.into_iter().try_for_each(|document| self.add(document))
     }
 
     /// Adds an object or a list. Kinds that decide on no connection are left out.

@@ -113,7 +113,7 @@ enum Side {
     Namespace(String),
     /// A workload, pod or service: namespace, name.
     Named(String, String),
-    /// A process of this machine, or a node.
+    /// A process of this machine, a node, or a workload of any namespace.
     Plain(String),
     Addresses(IpNet),
 }
@@ -164,6 +164,30 @@ impl Demands {
     pub fn outcomes(&self, measures: &Measures, findings: &[Finding]) -> Vec<Outcome> {
         let limits = self.limits.iter().map(|limit| limit.outcome(measures, findings));
         limits.chain(self.connections.iter().map(|(connection, sighting)| connection.outcome(sighting))).collect()
+    }
+}
+
+/// The two ends that a question is about.
+#[derive(Clone, Debug)]
+pub struct Pair(Connection);
+
+impl Pair {
+    /// Reads them: `shop/web` and `shop/db:5432`.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn read(client: &str, server: &str) -> Result<Self, DemandError> {
+        connection(&format!("{client} -> {server}"), true).map(Self)
+    }
+
+    /// Whether a record is between them, in any direction, or shows a DNS look-up of the client.
+    pub fn concerns(&self, seen: &Observation<'_>) -> bool {
+        let Connection { client, server, port, .. } = &self.0;
+        let is_between = |from: &Seen<'_>, to: &Seen<'_>| {
+            client.is(from) && server.is(to) && port.is_none_or(|port| to.port == Some(port))
+        };
+        let looks_up = seen.dns.is_some() && (client.is(&seen.src) || client.is(&seen.dst));
+        is_between(&seen.src, &seen.dst) || is_between(&seen.dst, &seen.src) || looks_up
     }
 }
 
@@ -283,7 +307,7 @@ impl Side {
             Side::Outside => end.kind.is_empty() && end.address.is_some_and(|address| !is_private(address)),
             Side::Namespace(name) => end.namespace == name,
             Side::Named(namespace, name) => end.namespace == namespace && (end.name == name || end.owner == name),
-            Side::Plain(name) => end.process == name || (end.kind == "Node" && end.name == name),
+            Side::Plain(name) => [end.process, end.name, end.owner].contains(&name.as_str()),
             Side::Addresses(net) => end.address.is_some_and(|address| net.contains(&address)),
         }
     }

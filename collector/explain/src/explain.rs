@@ -117,7 +117,7 @@ fn explain_one(finding: &mut Finding, cluster: &Cluster) {
 }
 
 /// A pod behind a service that serves, and its port.
-fn target<'a>(cluster: &'a Cluster, service: &'a Service, protocol: Protocol, port: u16) -> Option<(&'a Pod, u16)> {
+pub fn target<'a>(cluster: &'a Cluster, service: &'a Service, protocol: Protocol, port: u16) -> Option<(&'a Pod, u16)> {
     let found = service.spec.ports.iter().find(|one| (one.protocol, one.port) == (protocol, port))?;
     let pod = cluster.pods_behind(service).find(|pod| pod.ready)?;
     let number = match &found.target_port {

@@ -91,7 +91,7 @@ impl Measures {
 }
 
 /// Whether a record shows an answer of the server.
-pub(crate) fn is_answer(seen: &Observation<'_>) -> bool {
+pub fn is_answer(seen: &Observation<'_>) -> bool {
     let only_reset = seen.flags & RST != 0 && seen.flags & (SYN | SYN_ACK) == 0;
     seen.packets > 0
         && !only_reset

@@ -30,6 +30,8 @@ fn by_name(word: &OsString) -> Option<Applet> {
         "finish" => Some(session::finish),
         "keylog" => Some(session::keylog),
         "keeper" => Some(session::keeper),
+        "why" => Some(crate::why::command::run),
+        "policy" => Some(crate::why::policy::run),
         _ => None,
     }
 }

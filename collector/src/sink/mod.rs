@@ -1,5 +1,6 @@
 //! A sink is one file format. Each runs on a thread of its own, so it may block.
 
+mod findings;
 pub mod json;
 pub mod pcap;
 pub mod pcapng;

@@ -125,11 +125,10 @@ struct Line {
 
 impl Line {
     fn pass(&self, records: Vec<FlowRecord>) {
-        let left = match &self.translator {
+        match &self.translator {
             Some(translator) => translator.pass(records),
-            None => Err(records),
-        };
-        left.unwrap_or_else(|records| self.queue.push(records));
+            None => self.queue.push(records),
+        }
     }
 }
 

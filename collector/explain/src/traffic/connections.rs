@@ -89,6 +89,10 @@ impl Connections {
         connection.add(seen, asks);
     }
 
+    pub(super) fn until(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+    }
+
     /// Lets go of connections that are over.
     fn make_room(&mut self) {
         let over = |one: &Connection| one.tally.last_ms + UNANSWERED_MS < self.now_ms;

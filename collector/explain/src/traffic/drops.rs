@@ -114,6 +114,7 @@ impl DropsByCause {
         let kind = kind(&cause.name);
         let (from, to) = if cause.to_server { (client, server) } else { (server, client) };
         let packets = some(tally.count, "packet", "packets");
+        let were = if tally.count == 1 { "was" } else { "were" };
         let what = match (cause.protocol, cause.port) {
             (Some(protocol), Some(port)) => format!(" ({} port {port})", protocol_name(protocol)),
             (Some(protocol), None) => format!(" ({})", protocol_name(protocol)),
@@ -124,13 +125,13 @@ impl DropsByCause {
             Kind::DroppedByFilter => format!("A packet filter dropped {packets} {way}."),
             Kind::NoRoute => format!("There was no way to the destination for {packets} {way}."),
             Kind::NoListener => format!(
-                "Nothing listens on {} port {} of {server}: {packets} from {client} were dropped.",
+                "Nothing listens on {} port {} of {server}: {packets} from {client} {were} dropped.",
                 cause.protocol.map_or("", protocol_name),
                 cause.port.unwrap_or_default()
             ),
-            Kind::NoRoom => format!("{packets} {way} were dropped because a buffer or queue was full."),
+            Kind::NoRoom => format!("{packets} {way} {were} dropped because a buffer or queue was full."),
             Kind::Damaged => format!("{packets} {way} arrived damaged: the checksum was wrong."),
-            Kind::TooBig => format!("{packets} {way} were larger than the way lets through."),
+            Kind::TooBig => format!("{packets} {way} {were} larger than the way lets through."),
             _ if cause.name.starts_with("OVS_") => format!("Open vSwitch dropped {packets} {way}."),
             _ => format!("The kernel dropped {packets} {way}: {}.", cause.name),
         };

@@ -79,6 +79,11 @@ impl Watch {
         Measures { drops: self.drops.packets, dns_errors: errors, ..self.measures.clone() }
     }
 
+    /// The capture has lasted until this time, milliseconds since 1970: what had no answer by then had enough time for one.
+    pub fn until(&mut self, now_ms: u64) {
+        self.connections.until(now_ms);
+    }
+
     /// How many records were looked at.
     pub fn records(&self) -> u64 {
         self.records
