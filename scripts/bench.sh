@@ -3,8 +3,8 @@
 # they can be compared between machines.
 #
 #   scripts/bench.sh            all of them
-#   scripts/bench.sh kernel     the flow program against an empty one, its features, draining its map, and copying packets
-#                               (needs root)
+#   scripts/bench.sh kernel     the flow program against an empty one, its features, filter rules with up to 100,000 addresses, draining
+#                               its map, and copying packets (needs root)
 #   scripts/bench.sh ingest     the collector against plain SQLite, 30 s
 #   scripts/bench.sh enrich     the collector with names of 10,000 pods against none, in turns, 30 s
 #   scripts/bench.sh packets    a capture of packets: 500,000 a second of 128 bytes into the collector, and through the kernel and the

@@ -28,6 +28,7 @@ use crate::once::between;
 use crate::output::{Folder, Name, Paths};
 use crate::own::Own;
 use crate::pipeline::{Pipeline, Sinks};
+use crate::pushed;
 use crate::query::Predicate;
 use crate::record::Story;
 use crate::resume::{self, Start};
@@ -255,6 +256,7 @@ pub(crate) fn gaps(options: &Options, names: Option<&Names>, counts: &Counts, wh
     let pushed = counts.pushed();
     let kept = pushed.members().summary().into_iter().chain(pushed.periods());
     let mut lines: Vec<String> = kept.map(|line| format!("  {line}")).collect();
+    lines.extend(pushed::refusals(&counts.agents()).map(|line| format!("  {line}")));
     lines.extend(unwatched::lines(&counts.agents()).into_iter().map(|line| format!("  {line}")));
     lines.extend(translations(counts));
     let absences = counts.absences().into_iter();

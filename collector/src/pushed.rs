@@ -1,6 +1,7 @@
 //! A filter in the kernels of all nodes, put there from the screen. While it is, nothing else is captured; so when it was
 //! is told wherever the capture is.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use netobserv_wire::pbflow::{AddressSet, KernelFilter};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::counts::Agent;
 use crate::select::members::Members;
 
 /// The filters of one capture, the present one last, and the addresses that belong to what was selected.
@@ -116,6 +118,11 @@ impl Pushed {
         Some(KernelFilter { number: state.number, lists: state.lists.clone(), sets })
     }
 
+    /// The number of what agents should have; 0 is none.
+    pub fn number(&self) -> u64 {
+        self.state().number
+    }
+
     /// What agents should have; `None` when there never was a filter.
     pub fn wanted(&self) -> Option<Wanted> {
         let state = self.state();
@@ -163,6 +170,12 @@ impl State {
             period.to.get_or_insert(now);
         }
     }
+}
+
+/// Agents that keep something else than they should, with their reasons.
+pub(crate) fn refusals(agents: &BTreeMap<String, Agent>) -> impl Iterator<Item = String> {
+    let refused = agents.iter().filter(|(_, agent)| !agent.filter_error.is_empty());
+    refused.map(|(node, agent)| format!("{node} did not apply the latest filter: {}", agent.filter_error))
 }
 
 #[cfg(test)]

@@ -79,8 +79,12 @@ fn agents_follow_a_deployment() {
     server.put_all([second("web-3", "10.1.0.10"), second("web-4", "10.1.0.11")]);
     until(&agent, filter, &["10.1.0.10", "10.1.0.11"]);
 
+    let refusal =
+        AgentStatus { node: "n2".into(), filter_error: "no room".into(), last: true, ..AgentStatus::default() };
+    agent.send_records(Records { agent: Some(refusal), ..Records::default() }).unwrap();
     agent.send("n1", Vec::new(), true).unwrap();
     let ended = collector.stop(Signal::SIGINT);
+    assert!(ended.finished.stdout.contains("n2 did not apply the latest filter: no room"), "{}", ended.finished);
     let text = "captured deployment shop/web: 2 addresses on 1 node at the end, 4 in all";
     assert!(ended.finished.stdout.contains(text), "{}", ended.finished);
     assert!(ended.said("selected").contains(text));

@@ -25,7 +25,7 @@ fn is_there(view: &View<'_>, term: &Term) -> Result<(), String> {
         let mut outside = services.map(|service| service.external_name.as_deref());
         return match outside.clone().all(|name| name.is_some()).then(|| outside.next().flatten()).flatten() {
             Some(name) => Err(format!(
-                "{term} is of type ExternalName and has no address: it stands for {name}; use --cidr with the addresses of that"
+                "{term} is of type ExternalName and has no address: it is an alias of {name}; use --cidr with the addresses of that"
             )),
             None => Ok(()),
         };

@@ -33,6 +33,8 @@ pub(super) struct View<'a> {
     owners: HashMap<(&'a str, &'static str, &'a str), &'a Owned>,
     /// Services by the pods behind them.
     behind: HashMap<(&'a str, &'a str), Vec<&'a str>>,
+    /// Addresses behind services that are no pod's.
+    outside: HashMap<(&'a str, &'a str), Vec<IpAddr>>,
     /// By address, the pod that got it last.
     holders: HashMap<IpAddr, (Since, &'a str)>,
 }
@@ -40,8 +42,10 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     pub(super) fn of(objects: &'a Objects) -> Self {
         let owner = |owned: &'a Owned| ((owned.namespace.as_str(), owned.kind, owned.name.as_str()), owned);
-        let mut behind = HashMap::<_, Vec<_>>::new();
+        let (mut behind, mut outside) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
         for slice in objects.slices.values() {
+            let key = (slice.identity.namespace.as_str(), slice.service.as_str());
+            outside.entry(key).or_default().extend(&slice.addresses);
             for pod in &slice.pods {
                 let key = (slice.identity.namespace.as_str(), pod.as_str());
                 behind.entry(key).or_default().push(slice.service.as_str());
@@ -54,7 +58,7 @@ impl<'a> View<'a> {
                 *last = (*last).max((*since, uid.as_str()));
             }
         }
-        Self { objects, owners: objects.owners.values().map(owner).collect(), behind, holders }
+        Self { objects, owners: objects.owners.values().map(owner).collect(), behind, outside, holders }
     }
 
     /// The addresses that belong to a selection.
@@ -84,10 +88,7 @@ impl<'a> View<'a> {
         let identity = &service.identity;
         let (namespace, name) = (identity.namespace.clone(), identity.name.clone());
         let object = Object { kind: "Service", namespace, name, node: String::new() };
-        let is_its = |slice: &&crate::enrich::facts::Endpoints| {
-            slice.service == identity.name && slice.identity.namespace == identity.namespace
-        };
-        let outside = self.objects.slices.values().filter(is_its).flat_map(|slice| &slice.addresses);
+        let outside = self.outside.get(&(identity.namespace.as_str(), identity.name.as_str())).into_iter().flatten();
         found.extend(service.addresses.iter().chain(outside).map(|address| ((*address, None), object.clone())));
         for address in self.objects.nodes.values().flat_map(|node| &node.addresses) {
             found.extend(service.node_ports.iter().map(|port| ((*address, Some(*port)), object.clone())));

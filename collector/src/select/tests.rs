@@ -185,7 +185,7 @@ fn what_is_not_there_is_an_error_with_what_is_near() {
         (
             &["svc=outside"],
             Err(
-                "service outside is of type ExternalName and has no address: it stands for db.example.com; use --cidr with the addresses of that",
+                "service outside is of type ExternalName and has no address: it is an alias of db.example.com; use --cidr with the addresses of that",
             ),
         ),
     ] {

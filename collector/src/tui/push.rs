@@ -37,6 +37,16 @@ impl Kernel {
     }
 }
 
+/// What is captured by name, in words; how many nodes have the addresses of now, until all do.
+pub(super) fn selected(counts: &Counts) -> Vec<String> {
+    let (mut lines, number, agents) = (counts.pushed().members().now(), counts.pushed().number(), counts.agents());
+    let done = agents.values().filter(|agent| agent.filter == number && agent.filter_error.is_empty()).count();
+    if let Some(last) = lines.last_mut().filter(|_| done < agents.len()) {
+        *last = format!("{last} ({done} of {} nodes)", agents.len());
+    }
+    lines
+}
+
 /// Puts the filters into the kernels, or takes back those that are there.
 pub(super) fn toggle(app: &mut App, counts: &Counts, now: DateTime<Utc>) {
     if app.shown.kernel.as_ref().is_some_and(|kernel| kernel.wanted) {

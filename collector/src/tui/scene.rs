@@ -118,7 +118,7 @@ impl Scene for Flows {
         self.refresh.counts(&mut self.app, now, self.counts.totals());
         self.app.shown.silent = silent(&self.counts, Instant::now());
         self.app.shown.kernel = Kernel::of(&self.counts);
-        self.app.shown.selected = self.counts.pushed().members().now();
+        self.app.shown.selected = push::selected(&self.counts);
         self.app.shown.log = log::last_line();
     }
 

@@ -110,26 +110,24 @@ fn set_cost() -> Result<()> {
     let frames: Vec<_> = (0..FLOWS).map(v4_frame).collect();
     let (_one, plain) = flow_program(Some(r#"[{"ip_cidr":"10.0.0.0/8"}]"#))?;
     for (count, most) in [(1_000_u32, 1.15), (100_000, 1.4)] {
-        let before = kernel_memory()?;
         let switches = Switches { max_flows: 50_000, sampling: 1, filter: true, sets: true, ..Default::default() };
         let mut ebpf = kernel::load(switches)?;
         let (mut filter, rules) = (Filter::take(&mut ebpf, 1)?, parse(r#"[{"set":1}]"#)?);
         let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
         let program = program.as_fd().try_clone_to_owned()?;
-        let empty = kernel_memory()?;
+        let empty = map_memory()?;
         let start = Instant::now();
         filter.replace(&rules, &addresses(count, 0)?)?;
         let (first, start) = (start.elapsed(), Instant::now());
         filter.replace(&rules, &addresses(count, 1)?)?;
         filter.replace(&rules, &addresses(count, 2)?)?;
         let later = start.elapsed() / 2;
-        let full = kernel_memory()?;
+        let full = map_memory()?;
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         println!(
-            "  {count} addresses: in force after {first:.1?}, one that changes {later:.1?}; kernel memory {:.1} MiB more",
+            "  {count} addresses: in force after {first:.1?}, one that changes {later:.1?}; the maps take {:.1} MiB more",
             mib(full.saturating_sub(empty))
         );
-        println!("  tables without an element: {:.1} MiB", mib(empty.saturating_sub(before)));
         let hot = |fd: &OwnedFd| -> io::Result<f64> { Ok(f64::from(sys::test_run(fd.as_fd(), &frames[1], REPEAT)?.1)) };
         compare(&format!("{count} addresses, hot flow"), ONE_RULE, most, || hot(&plain), || hot(&program))?;
         let many = |fd: &OwnedFd| round_robin(fd, &frames);
@@ -146,14 +144,15 @@ fn addresses(count: u32, turn: u32) -> Result<Sets> {
     Ok(Sets::read(&[AddressSet { number: 1, ipv4, ..AddressSet::default() }])?)
 }
 
-/// What the kernel holds for itself, in bytes: the maps are part of it.
-fn kernel_memory() -> io::Result<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo")?;
-    let kib = |name: &str| -> u64 {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-    };
-    Ok(1024 * (kib("Slab:") + kib("VmallocUsed:") + kib("Percpu:")))
+/// What the maps of this process take, in bytes, as the kernel says it of each of their descriptors.
+fn map_memory() -> io::Result<u64> {
+    let mut all = 0;
+    for entry in std::fs::read_dir("/proc/self/fdinfo")? {
+        let text = std::fs::read_to_string(entry?.path()).unwrap_or_default();
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+        all += value("map_id:").and_then(|_| value("memlock:")).unwrap_or(0);
+    }
+    Ok(all)
 }
 
 /// The program at ingress, and what keeps it alive.

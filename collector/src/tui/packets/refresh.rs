@@ -12,6 +12,7 @@ use crate::counts::Counts;
 use crate::packets::headers::Ends;
 use crate::packets::tally::Tally;
 use crate::tui::filter::Filter;
+use crate::tui::push::selected;
 use crate::tui::refresh::silent;
 
 /// Over which time the packets a second are counted.
@@ -29,7 +30,7 @@ pub(super) fn counts(app: &mut App, marks: &mut Marks, now: Duration, (counts, t
     shown.lost = tally.lost(&shown.totals);
     shown.file_bytes = tally.file_bytes.load(Relaxed);
     shown.silent = silent(counts, Instant::now());
-    shown.selected = counts.pushed().members().now();
+    shown.selected = selected(counts);
     marks.push_back((now, packets));
     while marks.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= RATE_TIME) {
         marks.pop_front();

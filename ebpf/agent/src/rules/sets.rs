@@ -103,9 +103,16 @@ impl Elements {
         let mut numbers: BTreeMap<Vec<u32>, u16> = BTreeMap::from([(Vec::new(), 0)]);
         let mut classes = vec![masks(rules, &[], true)];
         let mut keys = Vec::with_capacity(members.len());
+        // Most have the sets of the one before.
+        let mut last = (Vec::new(), true, 0);
         for of_one in members.chunk_by(|(a, _), (b, _)| a == b) {
-            let (key, in_sets) = (of_one[0].0, of_one.iter().map(|(_, number)| *number).collect::<Vec<_>>());
+            let key = of_one[0].0;
             let plain = key[1] == 0;
+            if plain == last.1 && of_one.iter().map(|(_, number)| number).eq(&last.0) {
+                keys.push((key, last.2));
+                continue;
+            }
+            let in_sets: Vec<u32> = of_one.iter().map(|(_, number)| *number).collect();
             // A port of an address adds to what the address fits, so its class is one of its own.
             let name = if plain { in_sets.clone() } else { [&[0], in_sets.as_slice()].concat() };
             let class = *numbers.entry(name).or_insert_with(|| {
@@ -113,6 +120,7 @@ impl Elements {
                 u16::try_from(classes.len() - 1).unwrap_or(u16::MAX)
             });
             keys.push((key, class));
+            last = (in_sets, plain, class);
         }
         match classes.len() {
             count if count > SET_CLASSES as usize => Err(SetsError::TooDifferent(count)),
