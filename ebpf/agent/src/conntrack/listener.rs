@@ -15,7 +15,9 @@ use super::{
 };
 
 /// How often all connections are asked for. For those that are older than the socket the kernel does not always report the end.
-const LIST: Duration = Duration::from_secs(300);
+const LIST: Duration = Duration::from_secs(60);
+/// A list takes at most one part in so many of the time.
+const LIST_SHARE: u32 = 100;
 /// How often the kernel is asked how full its table is.
 const FILLING: Duration = Duration::from_secs(2);
 
@@ -32,6 +34,7 @@ struct Followed {
     listing: bool,
     /// Another one is needed after it.
     again: bool,
+    asked: Instant,
     next_list: Instant,
     next_filling: Instant,
     /// Messages that the socket has lost so far.
@@ -85,7 +88,7 @@ impl Followed {
         let now = Instant::now();
         let (next_list, next_filling) = (now + LIST, now);
         // The list was asked for when the socket was opened.
-        Some(Self { source, netns, list: 1, listing: true, again: false, next_list, next_filling, lost: 0 })
+        Some(Self { source, netns, list: 1, listing: true, again: false, asked: now, next_list, next_filling, lost: 0 })
     }
 
     fn read(
@@ -133,6 +136,7 @@ impl Followed {
             if let Some(interrupted) = listed {
                 self.listing = false;
                 self.again |= interrupted;
+                self.next_list = Instant::now() + LIST.max(self.asked.elapsed() * LIST_SHARE);
                 if !interrupted {
                     let list = self.list;
                     // A list may miss what moves while it is made; two in a row do not.
@@ -155,7 +159,7 @@ impl Followed {
     fn list(&mut self, source: &Source, now: Instant) -> io::Result<()> {
         source.list()?;
         self.list = self.list.wrapping_add(1);
-        (self.listing, self.again, self.next_list) = (true, false, now + LIST);
+        (self.listing, self.again, self.asked, self.next_list) = (true, false, now, now + LIST);
         Ok(())
     }
 }

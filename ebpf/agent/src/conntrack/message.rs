@@ -82,7 +82,7 @@ fn news(kind: u16, flags: u16, payload: &[u8]) -> Option<News> {
 }
 
 fn errno(payload: &[u8]) -> i32 {
-    payload.first_chunk().map_or(0, |bytes| -i32::from_ne_bytes(*bytes))
+    payload.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes).wrapping_neg())
 }
 
 fn filling(payload: &[u8]) -> Option<News> {

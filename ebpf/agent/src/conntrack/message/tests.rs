@@ -105,6 +105,7 @@ fn ends_and_refusals_of_a_list_are_known() {
     let refused = |number| message(2, 0, number, &(-libc::EPERM).to_ne_bytes());
     assert_eq!(all(&refused(LIST_NUMBER)), [News::Refused(libc::EPERM)]);
     assert_eq!(all(&refused(FILLING_NUMBER)), []);
+    assert_eq!(all(&message(2, 0, LIST_NUMBER, &i32::MIN.to_ne_bytes())), [News::Refused(i32::MIN)]);
     let filling = [vec![0; 4], attribute(1, &7u32.to_be_bytes()), attribute(2, &9u32.to_be_bytes())].concat();
     assert_eq!(all(&message(STATISTICS, 0, FILLING_NUMBER, &filling)), [News::Filling(7, 9)]);
 }
