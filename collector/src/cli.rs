@@ -44,99 +44,99 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Words {
-    /// How much to log: trace, debug, info, warn, error
+    /// Log level: trace, debug, info, warn, error
     #[arg(long, short, global = true, default_value = "info", value_parser = log_level)]
     loglevel: LevelFilter,
-    /// TCP port for the agents, on every address
+    /// TCP port for agents, on all addresses
     #[arg(long, global = true, default_value_t = 9999)]
     port: u16,
-    /// Where to listen instead: ADDRESS:PORT, or unix:/path/of/socket
+    /// Listen here instead: ADDRESS:PORT, or unix:/path/of/socket
     #[arg(long, global = true, conflicts_with = "port", value_parser = listen)]
     listen: Option<Listen>,
     /// Folder with ca.crt, tls.crt and tls.key: agents need a certificate of the same CA
     #[arg(long, global = true, value_name = "DIR")]
     tls_dir: Option<PathBuf>,
-    /// Let agents in without encryption and certificates, over TCP from other machines too
+    /// Accept agents without encryption and certificates, even from other machines over TCP
     #[arg(long, global = true, conflicts_with = "tls_dir")]
     insecure: bool,
     /// Folder for the files
     #[arg(long, global = true, default_value = "./output")]
     output_dir: PathBuf,
-    /// Name of the files, without extension, instead of the start time
+    /// Name of the files without extension, instead of the start time
     #[arg(long, global = true, value_parser = file_name)]
     filename: Option<String>,
     /// Started by a program that has made the files of --filename, empty, and that reports itself when no agent could start
     #[arg(long, global = true, hide = true)]
     child: bool,
-    /// End the capture after this long: 30s, 5m, 1h30m; 0 for no limit
+    /// End the capture after this time: 30s, 5m, 1h30m; 0 for no limit
     #[arg(long, global = true, default_value = "5m", value_parser = duration)]
     maxtime: Duration,
-    /// End the capture when the JSON file has this many bytes; 0 for no limit
+    /// End the capture when the JSON file reaches this size in bytes; 0 for no limit
     #[arg(long, global = true, default_value_t = 50_000_000)]
     maxbytes: u64,
-    /// Options of the capture, joined by |: kept with the files
+    /// Options of the capture, joined by |, to record in the files
     #[arg(long, global = true, default_value = "")]
     options: String,
-    /// Keep only flows that match this query; given several times, one match is enough
+    /// Keep only flows that match this query; if repeated, flows that match any of them
     #[arg(long, global = true, alias = "regexes", value_name = "QUERY", allow_hyphen_values = true)]
     query: Vec<String>,
-    /// Which records are shown: once, so that each packet counts once, or all
+    /// Records to show: once, so that each packet counts once, or all
     #[arg(long, global = true, default_value = "once", value_name = "WHICH")]
     observations: Observations,
-    /// Keep flows of the capture itself too: of agents to the collector, and of the collector to the API server
+    /// Include the capture's own flows: agents to collector, and collector to API server
     #[arg(long, global = true)]
     own_traffic: bool,
     #[command(flatten)]
     demands: DemandWords,
-    /// No screen, also on a terminal: a line for each flow on standard output, progress on standard error
+    /// No screen, even on a terminal: one line per flow on standard output, progress on standard error
     #[arg(long, global = true)]
     no_tui: bool,
-    /// How these lines look: text, json (one object a line), or none at all; implies --no-tui
+    /// Format of these lines: text, json (one object per line), or none; implies --no-tui
     #[arg(long, short, global = true, value_name = "FORMAT")]
     output: Option<Format>,
-    /// Print nothing but flows where --output asks for them, warnings and errors
+    /// Print only warnings and errors, and the flows requested with --output
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// Flows that the screen keeps to be looked through, 0.4 to 1 KB each
+    /// Flows that the screen keeps for browsing, 0.4 to 1 KB each
     #[arg(long, global = true, default_value_t = 100_000, value_name = "N", value_parser = keep_rows)]
     keep_rows: u32,
-    /// Session whose pod this is: the capture can then be renewed and finished from outside
+    /// Session of this pod: the capture can then be renewed and finished from outside
     #[arg(long, global = true, value_name = "ID", value_parser = session)]
     session: Option<String>,
-    /// End the capture when nobody renews it for so long, and not when the terminal goes
+    /// End the capture after this time without a renewal, instead of when the terminal closes
     #[arg(long, global = true, value_name = "TIME", value_parser = duration, requires = "session")]
     lease: Option<Duration>,
-    /// How long finished files wait to be fetched, before everything is removed
+    /// How long finished files are kept before everything is removed
     #[arg(long, global = true, value_name = "TIME", default_value = "1h", value_parser = duration)]
     keep: Duration,
-    /// Capture with nobody watching; stay until the files were kept long enough
+    /// Capture unattended, and stay until the files were kept long enough
     #[arg(long, global = true, requires = "session", conflicts_with = "lease")]
     background: bool,
-    /// Say at the end if fewer agents were heard of
+    /// Report at the end if fewer agents than this sent something
     #[arg(long, global = true, value_name = "N", default_value_t = 0)]
     expect_nodes: u64,
-    /// Names of the cluster for the ends of flows: auto, which is where there is a cluster, or off
+    /// Add names from the cluster to flows: auto (if there is a cluster) or off
     #[arg(long, global = true, default_value = "auto", value_name = "auto|off", value_parser = kube, action = clap::ArgAction::Set)]
     kube: bool,
-    /// Label for addresses of a subnet, the longest prefix first: NAME=CIDR[,CIDR...]; may be given several times
+    /// Label for addresses of a subnet, NAME=CIDR[,CIDR...]; the longest prefix wins; can be repeated
     #[arg(long, global = true, value_name = "NAME=CIDR", value_parser = subnets)]
     subnets: Vec<String>,
-    /// A part of what a rule of the agents names by its number, such as 1:pod=shop/web; may be given several times
+    /// A part of what a rule of the agents names by its number, such as 1:pod=shop/web; can be repeated
     #[arg(long, global = true, value_name = "NUMBER:OPTION=VALUE", allow_hyphen_values = true)]
     select: Vec<Numbered>,
-    /// Begin also when nothing has the names of --select yet
+    /// Start even if nothing has the names of --select yet
     #[arg(long, global = true)]
     wait: bool,
-    /// No colours, as if NO_COLOR were set
+    /// No colors, as if NO_COLOR were set
     #[arg(long, global = true)]
     no_color: bool,
-    /// What the terminal is, instead of TERM
+    /// Type of the terminal, instead of TERM
     #[arg(long, global = true, value_name = "NAME")]
     term: Option<String>,
-    /// Locale of the terminal, which names its character set, instead of LC_ALL, LC_CTYPE and LANG
+    /// Locale of the terminal, for its character set, instead of LC_ALL, LC_CTYPE and LANG
     #[arg(long, global = true, value_name = "NAME")]
     locale: Option<String>,
-    /// Namespace of the capture: kept with the files
+    /// Namespace of the capture, to record in the files
     #[arg(long, short, global = true, default_value = "netobserv-cli")]
     namespace: String,
 }

@@ -27,7 +27,7 @@ pub(crate) enum Start {
 pub(crate) fn look(options: &mut Options) -> anyhow::Result<Start> {
     let Some(session) = &options.session else { return Ok(Start::Capture(None)) };
     let control = Control::of(&options.output_dir);
-    let cannot = || format!("cannot read how the capture in {} stands", options.output_dir.display());
+    let cannot = || format!("cannot read the state of the capture in {}", options.output_dir.display());
     let killed = match control.earlier(session).with_context(cannot)? {
         Earlier::Nothing => return Ok(Start::Capture(None)),
         Earlier::Over if options.background => {

@@ -210,7 +210,7 @@ fn secrets_stand_before_the_packets_they_serve() {
     std::fs::write(&keys, "CLIENT_RANDOM 0102 0304\nnot a secret\n").unwrap();
     agent.send(&[(START + 1, frame(1, 50))]);
     let ended = capture.stop(Signal::SIGINT);
-    assert!(ended.stdout().contains("1 lines of the key log are no secrets"), "{}", ended.stdout());
+    assert!(ended.stdout().contains("1 lines of the key log are not secrets"), "{}", ended.stdout());
     assert_eq!(order_of_blocks(&ended.only_file(), &[6, 10]).last(), Some(&6));
     assert!(order_of_blocks(&ended.only_file(), &[6, 10]).contains(&10));
 }

@@ -78,7 +78,7 @@ fn operator(rest: &str, c: char, at: usize) -> Result<(Token, usize), Wrong> {
 fn number(rest: &str, at: usize) -> Result<(Token, usize), Wrong> {
     let length = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "._:-/".contains(c))).unwrap_or(rest.len());
     let number = rest[..length].parse().map_err(|_| {
-        let why = "is no whole number; a text, an address for instance, stands in quotes";
+        let why = "is not a whole number; write texts, such as addresses, in quotes";
         Wrong::new(at..at + length, format!("{} {why}", &rest[..length]))
     });
     Ok((Token::Number(number?), length))

@@ -127,7 +127,7 @@ impl<'a> Parser<'a> {
                 let name = &self.query[value_at.clone()];
                 Err(Wrong::new(
                     value_at,
-                    format!("a string stands in quotes: \"{name}\"; another field's value is \"$({name})\""),
+                    format!("write strings in quotes: \"{name}\"; another field's value is \"$({name})\""),
                 ))
             }
             _ => Err(Wrong::new(value_at, missing)),
@@ -160,7 +160,7 @@ impl<'a> Parser<'a> {
         if let Ok(parts) = parts(text, &value)
             && parts.iter().any(|part| matches!(part, Part::Value(_)))
         {
-            return Err(Wrong::new(value, "$(Field) stands in strings after = and != only"));
+            return Err(Wrong::new(value, "$(Field) works only in strings after = and !="));
         }
         Regex::new(text).map_err(|error| {
             let (why, column) = explain(&error.to_string());
@@ -207,7 +207,7 @@ fn compare_number(
         "<=" => Order::AtMost,
         ">" => Order::Greater,
         ">=" => Order::AtLeast,
-        _ => return Err(Wrong::new(value, "a regular expression stands in quotes")),
+        _ => return Err(Wrong::new(value, "write regular expressions in quotes")),
     };
     match takes_number(field, operator) {
         true => Ok(Expr::Number(field, order, number)),
@@ -245,7 +245,7 @@ fn check_text(field: FieldId, parts: &[Part], value: Range<usize>) -> Result<(),
         _ => return Ok(()),
     };
     let name = field.name();
-    let why = || format!("{name} is {what}, and this is none; {name} =~ \"...\" looks for a part of one");
+    let why = || format!("{name} is {what}, and this is none; {name} =~ \"...\" matches part of one");
     if good { Ok(()) } else { Err(Wrong::new(value, why())) }
 }
 

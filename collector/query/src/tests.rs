@@ -66,7 +66,7 @@ fn another_field_stands_for_its_value() {
     let Expr::Text(_, true, parts) = &factors[1] else { panic!("a text") };
     assert!(matches!(&parts[..], [Part::Literal(a), Part::Value(_), Part::Literal(b)] if a == "x-" && b == "-$("));
     assert_eq!(wrong(r#"SrcAddr = "$(DstAdr)""#).0, "unknown field DstAdr; did you mean DstAddr?");
-    assert_eq!(wrong(r#"SrcAddr =~ "$(DstAddr)""#).0, "$(Field) stands in strings after = and != only");
+    assert_eq!(wrong(r#"SrcAddr =~ "$(DstAddr)""#).0, "$(Field) works only in strings after = and !=");
 }
 
 #[test]
@@ -92,25 +92,21 @@ fn what_is_wrong_is_told_with_its_place() {
         ("not SrcPort = 1", "there is no not: write !=, !~ or without(Field)", "not"),
         ("SrcK8S_Name = 'a'", "write \" instead of '", "'"),
         ("SrcK8S_Name = \"a", "the string has no end: \" is missing", "\"a"),
-        ("SrcK8S_Name = a", "a string stands in quotes: \"a\"; another field's value is \"$(a)\"", "a"),
+        ("SrcK8S_Name = a", "write strings in quotes: \"a\"; another field's value is \"$(a)\"", "a"),
         ("SrcPort = \"80\"", "SrcPort is a number: write it without quotes", "\"80\""),
         ("SrcK8S_Name = 80", "SrcK8S_Name is a text: write \"80\"", "80"),
         ("SrcK8S_Name > 80", "> compares numbers, and SrcK8S_Name is a text", ">"),
         ("SrcK8S_Name > \"a\"", "> compares numbers; a text has = != =~ !~", ">"),
-        ("SrcPort =~ 80", "a regular expression stands in quotes", "80"),
-        (
-            "SrcAddr = 10.0.0.1",
-            "10.0.0.1 is no whole number; a text, an address for instance, stands in quotes",
-            "10.0.0.1",
-        ),
+        ("SrcPort =~ 80", "write regular expressions in quotes", "80"),
+        ("SrcAddr = 10.0.0.1", "10.0.0.1 is not a whole number; write texts, such as addresses, in quotes", "10.0.0.1"),
         (
             "Bytes > 99999999999999999999",
-            "99999999999999999999 is no whole number; a text, an address for instance, stands in quotes",
+            "99999999999999999999 is not a whole number; write texts, such as addresses, in quotes",
             "99999999999999999999",
         ),
         (
             "SrcAddr = \"10.0\"",
-            "SrcAddr is an address, and this is none; SrcAddr =~ \"...\" looks for a part of one",
+            "SrcAddr is an address, and this is none; SrcAddr =~ \"...\" matches part of one",
             "\"10.0\"",
         ),
         ("SrcK8S_Name =~ \"a(b\"", "not a regular expression: unclosed group", "("),

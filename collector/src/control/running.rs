@@ -118,7 +118,7 @@ impl Running {
         self.status.state = Phase::Finished;
         self.status.reason = Some(reason.to_owned());
         if let Err(error) = self.control.write(&self.status) {
-            warn!("cannot tell that the capture has ended: {error}");
+            warn!("cannot record that the capture has ended: {error}");
         }
     }
 }

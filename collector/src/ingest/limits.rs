@@ -45,14 +45,14 @@ pub(crate) enum Broken {
     Speaker(String),
 }
 
-/// Reads what an agent says of itself.
+/// Reads what an agent reports about itself.
 pub(crate) fn read_status(bytes: &[u8]) -> Result<AgentStatus, Broken> {
-    short("what an agent says of itself", bytes.len(), LONGEST_STATUS)?;
+    short("what an agent reports about itself", bytes.len(), LONGEST_STATUS)?;
     // An agent of another project may mean something else by this field.
     status(AgentStatus::decode(bytes).ok())
 }
 
-/// Looks at what an agent says of itself.
+/// Looks at what an agent reports about itself.
 pub(crate) fn status(status: Option<AgentStatus>) -> Result<AgentStatus, Broken> {
     let mut status = status.unwrap_or_default();
     short("the name of a node", status.node.len(), LONGEST_NODE)?;
@@ -105,7 +105,7 @@ mod tests {
         for (said, why) in [
             (said(254, 1, 0), "the name of a node may have 253 bytes at most"),
             (said(1, 101, 0), "a version may have 100 bytes at most"),
-            (said(1, 1, 70_000), "what an agent says of itself may have 65536 bytes at most"),
+            (said(1, 1, 70_000), "what an agent reports about itself may have 65536 bytes at most"),
         ] {
             assert_eq!(read_status(&said).unwrap_err().to_string(), why);
         }

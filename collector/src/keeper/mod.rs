@@ -93,7 +93,7 @@ async fn leave(pod: &Pod) {
     let asked = wait_while(ASKING, || control.fetched().is_none()).await;
     let missing = || !control.fetched().is_some_and(|fetched| fetched.is_superset(&files));
     if !asked || !wait_while(FETCHING, missing).await {
-        warn!("nobody fetched the files, which go with the pod");
+        warn!("the files were not fetched and are removed with the pod");
     }
 }
 
@@ -124,7 +124,7 @@ async fn work(pod: &Pod) {
                 persist("the agents", async || cluster::open()?.remove_agents(pod).await).await;
             }
             Due::Everything => {
-                info!("nobody fetched the files in time: removing the session {}", pod.session);
+                info!("the files were not fetched in time: removing the session {}", pod.session);
                 return persist("the session", async || remove(pod).await).await;
             }
         }

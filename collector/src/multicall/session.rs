@@ -38,7 +38,7 @@ pub(super) fn keylog(words: Vec<OsString>) -> ExitCode {
 pub(super) fn keeper(words: Vec<OsString>) -> ExitCode {
     with_words("keeper", words, |words: &Keeper| {
         let pod = Pod::of_this_process(&words.output_dir);
-        keep(pod.context("NETOBSERV_SESSION and NETOBSERV_NAMESPACE are not set: this is no session's pod")?)
+        keep(pod.context("NETOBSERV_SESSION and NETOBSERV_NAMESPACE are not set: this is not the pod of a session")?)
     })
 }
 

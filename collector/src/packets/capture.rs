@@ -139,7 +139,7 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
         voice.say(&line);
     }
     if done? == Done::Gone {
-        voice.say("  nobody reads standard output any more");
+        voice.say("  standard output no longer has a reader");
     }
     keep(&options).await
 }

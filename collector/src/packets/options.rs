@@ -9,29 +9,29 @@ use crate::sink::volume::Rotation;
 /// As typed.
 #[derive(Debug, Args)]
 pub struct PacketWords {
-    /// What stands at packets: a comment on the first packet of a flow and on what changes, on every packet, or none
+    /// Packets with comments: the first of a flow and those where names change, every packet, or none
     #[arg(long, value_enum, default_value = "flow")]
     comments: Comments,
-    /// Which sightings of a packet are written: the first, or that at each interface
+    /// Which copies of a packet to write: the first, or one for each interface
     #[arg(long, value_enum, default_value = "first")]
     sightings: Sightings,
     /// Format of the file
     #[arg(long, value_enum, default_value = "pcapng")]
     format: Format,
-    /// Write to standard output, while packets come in, instead of into a file: -w -
+    /// Write to standard output while capturing, instead of to a file: -w -
     #[arg(short, long, value_name = "-", allow_hyphen_values = true, value_parser = standard_output,
         conflicts_with_all = ["max_file_size", "filename"])]
     write: Option<()>,
-    /// A key log, as SSLKEYLOGFILE makes it, that may grow during the capture: its secrets are put before the packets
+    /// File with TLS secrets, as written for SSLKEYLOGFILE; it may grow during the capture. Secrets precede the packets
     #[arg(long, value_name = "FILE")]
     tls_keylog: Option<PathBuf>,
-    /// Such a key log is sent by `keylog`, a while after it was written: packets wait for it
+    /// The key log is sent by `keylog`, some time after it was written: packets wait for it
     #[arg(long, conflicts_with = "tls_keylog")]
     tls_keylog_sent: bool,
-    /// Begin another file when one has this many bytes
+    /// Start another file when one reaches this size in bytes
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(MIN_FILE_SIZE..))]
     max_file_size: Option<u64>,
-    /// Keep this many of these files, the youngest
+    /// Keep only this many files, the newest
     #[arg(long, value_name = "N", requires = "max_file_size", value_parser = clap::value_parser!(u32).range(1..))]
     max_files: Option<u32>,
 }
@@ -61,12 +61,12 @@ pub struct PacketOptions {
 /// Where comments stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Comments {
-    /// At each packet.
+    /// On every packet.
     Every,
-    /// At the first packet of a flow, and where what is known of it changes.
+    /// On the first packet of a flow, and where its names change.
     #[default]
     Flow,
-    /// Nowhere.
+    /// On no packet.
     None,
 }
 
@@ -76,17 +76,17 @@ pub enum Sightings {
     /// The first: one copy of each packet.
     #[default]
     First,
-    /// One for each interface that a packet crosses.
+    /// One copy for each interface that a packet crosses.
     All,
 }
 
 /// Format of the files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Packets with all that explains them.
+    /// With names, comments, interfaces and losses.
     #[default]
     Pcapng,
-    /// Packets.
+    /// Packets only.
     Pcap,
 }
 

@@ -44,8 +44,8 @@ pub(super) fn account(
     let told = [
         (&tally.removed_files, "older files removed to make room"),
         (&tally.sightings, "sightings of the same packets at other interfaces left out (--sightings=all keeps them)"),
-        (&tally.late, "packets came too late to stand in order of time"),
-        (&tally.no_secrets, "lines of the key log are no secrets and were left out"),
+        (&tally.late, "packets arrived too late to be in order of time"),
+        (&tally.no_secrets, "lines of the key log are not secrets and were omitted"),
     ];
     for (counter, what) in told {
         lines.extend((number(counter) > 0).then(|| format!("  {} {what}", human::count(number(counter)))));

@@ -121,12 +121,12 @@ pub enum BatchError {
     #[error("a payload of {0} bytes is too large")]
     TooLarge(usize),
     /// Not of the length that it says.
-    #[error("a payload of {found} bytes should have {said}")]
+    #[error("a payload of {found} bytes should have {claimed}")]
     Length {
         /// Its length.
         found: usize,
         /// What the message says.
-        said: usize,
+        claimed: usize,
     },
     /// An encoding that this side does not know.
     #[error("unknown encoding {0}")]
@@ -138,12 +138,12 @@ pub enum BatchError {
     #[error("a record is cut short")]
     Cut,
     /// Not as many records as it says.
-    #[error("a payload of {found} records should have {said}")]
+    #[error("a payload of {found} records should have {claimed}")]
     Records {
         /// How many there are.
         found: usize,
         /// What the message says.
-        said: u32,
+        claimed: u32,
     },
 }
 
@@ -166,7 +166,7 @@ pub fn append(payload: &mut Vec<u8>, head: &Head, frame: &[&[u8]]) {
 /// Puts a payload into a batch.
 ///
 /// # Errors
-/// What zstd said.
+/// What zstd reports.
 pub fn seal(batch: &mut PacketBatch, payload: Vec<u8>, encoding: Encoding) -> io::Result<()> {
     batch.payload_size = payload.len() as u32;
     batch.encoding = encoding.into();
@@ -189,7 +189,11 @@ pub fn open(batch: &PacketBatch) -> Result<Vec<Packet>, BatchError> {
         packets.push(take(&mut payload, &causes)?);
     }
     let found = packets.len();
-    if found == batch.packets as usize { Ok(packets) } else { Err(BatchError::Records { found, said: batch.packets }) }
+    if found == batch.packets as usize {
+        Ok(packets)
+    } else {
+        Err(BatchError::Records { found, claimed: batch.packets })
+    }
 }
 
 /// How many packets a batch says it has, if its payload can hold so many.
@@ -198,16 +202,16 @@ pub fn claimed(batch: &PacketBatch) -> usize {
 }
 
 fn decode(batch: &PacketBatch) -> Result<Bytes, BatchError> {
-    let said = batch.payload_size as usize;
-    if said > MAX_PAYLOAD {
-        return Err(BatchError::TooLarge(said));
+    let claimed = batch.payload_size as usize;
+    if claimed > MAX_PAYLOAD {
+        return Err(BatchError::TooLarge(claimed));
     }
     let payload: Bytes = match Encoding::try_from(batch.encoding) {
         Ok(Encoding::Plain) => batch.payload.clone(),
-        Ok(Encoding::Zstd) => zstd::bulk::decompress(&batch.payload, said)?.into(),
+        Ok(Encoding::Zstd) => zstd::bulk::decompress(&batch.payload, claimed)?.into(),
         Err(_) => return Err(BatchError::Encoding(batch.encoding)),
     };
-    if payload.len() == said { Ok(payload) } else { Err(BatchError::Length { found: payload.len(), said }) }
+    if payload.len() == claimed { Ok(payload) } else { Err(BatchError::Length { found: payload.len(), claimed }) }
 }
 
 fn take(payload: &mut Bytes, causes: &[Arc<str>]) -> Result<Packet, BatchError> {
@@ -289,9 +293,9 @@ mod tests {
     #[test]
     fn what_is_broken_is_refused() {
         let plain = batch(Encoding::Plain);
-        let said = |payload_size| PacketBatch { payload_size, ..plain.clone() };
-        assert!(matches!(open(&said(5)), Err(BatchError::Length { .. })));
-        assert!(matches!(open(&said(u32::MAX)), Err(BatchError::TooLarge(_))));
+        let claimed = |payload_size| PacketBatch { payload_size, ..plain.clone() };
+        assert!(matches!(open(&claimed(5)), Err(BatchError::Length { .. })));
+        assert!(matches!(open(&claimed(u32::MAX)), Err(BatchError::TooLarge(_))));
         assert!(matches!(open(&PacketBatch { encoding: 9, ..plain.clone() }), Err(BatchError::Encoding(9))));
         assert!(matches!(open(&PacketBatch { encoding: 1, ..plain.clone() }), Err(BatchError::Zstd(_))));
         for len in [1, HEAD - 1, HEAD + 3, plain.payload.len() - 1] {

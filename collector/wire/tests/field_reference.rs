@@ -1,4 +1,4 @@
-//! `docs/fields.md` is written from the table of fields. `UPDATE_DOCS=1 cargo test -p netobserv-wire` writes it anew.
+//! `docs/fields.md` is written from the table of fields. `UPDATE_DOCS=1 cargo test -p netobserv-wire` writes it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,9 +10,9 @@ const HEAD: &str = "\
 
 <!-- Written from collector/wire/src/field/table.rs by its test: UPDATE_DOCS=1 cargo test -p netobserv-wire -->
 
-The names are those of NetObserv. JSON has the fields that a flow has, in this order; SQLite has a column of the same name for each,
-NULL where the flow has none, and `Other` with what arrived from other agents and is in no field. `--query` knows all of them. Times
-are in UTC. A field that says nothing, such as a count of zero, is left out.
+The names are those of NetObserv. JSON has the fields of a flow in this order; SQLite has a column of the same name for each, NULL if the
+flow does not have it, and `Other` with data from other agents that belongs to no field. `--query` accepts all of them. Times are in UTC.
+Fields without information, such as a count of zero, are omitted.
 
 Lists are arrays in JSON and their JSON text in SQLite.
 ";
@@ -23,15 +23,15 @@ const TITLES: [&str; 13] = [
     "DNS (`--enable_dns`)",
     "Dropped packets (`--enable_pkt_drop`)",
     "The conversation",
-    "Where else the packets were counted",
-    "Address translation: the tuple after it, of packets seen before it",
-    "Address translation: the tuple before it, of packets seen after it",
+    "Packets counted elsewhere",
+    "Address translation: addresses after it, for packets seen before it",
+    "Address translation: addresses before it, for packets seen after it",
     "TLS (from other agents)",
     "QUIC (from other agents)",
     "IPsec (from other agents)",
     "Names of the cluster",
     "Marks of a flowlogs-pipeline",
-    "Processes (on a lone host)",
+    "Processes (on one machine)",
 ];
 
 fn types(kind: Kind) -> (&'static str, &'static str) {

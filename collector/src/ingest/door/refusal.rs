@@ -60,8 +60,8 @@ impl Refusal {
     fn why(self) -> &'static str {
         match self {
             Self::NoCertificate => "it has no certificate: agents need the one of this session",
-            Self::Expired => "its certificate has expired: look at the clocks, or start a new session",
-            Self::NotYetValid => "its certificate is not valid yet: look at the clocks",
+            Self::Expired => "its certificate has expired: check the clocks, or start a new session",
+            Self::NotYetValid => "its certificate is not valid yet: check the clocks",
             Self::OtherCa => "its certificate is not of this session's CA",
             Self::BadCertificate => "its certificate cannot be used",
             Self::RefusedUs => {
@@ -72,8 +72,8 @@ impl Refusal {
             Self::Tls => "it speaks TLS, and this collector was started with --insecure",
             Self::NotHttp2 => "it does not speak HTTP/2",
             Self::Gone => "it went without a word",
-            Self::Silent => "it said nothing",
-            Self::Crowd => "too many connections say nothing at the same time: the oldest goes",
+            Self::Silent => "it sent nothing",
+            Self::Crowd => "too many idle connections: closing the oldest",
             Self::Full => "there are too many connections",
             Self::TooMany => "there are too many connections from this address",
             Self::System => "the system has no room for another connection",

@@ -75,7 +75,7 @@ fields! {
             |f| list(&f.interfaces, Value::Udns), |f, v| texts(f, v, |i, name| i.udn = name);
         "AgentIP" Text "" "address of the agent's node":
             |f| ip(f.agent_ip), |f, v| parse(&mut f.agent_ip, v);
-        "Sampling" Int "" "one packet in this many was looked at":
+        "Sampling" Int "" "one packet in this many was captured":
             |f| nonzero(f.sampling.into()), |f, v| put(&mut f.sampling, v);
         "TimeFlowRttNs" Int "ns" "smoothed TCP round trip time":
             |f| nonzero(f.rtt_ns), |f, v| put(&mut f.rtt_ns, v);
