@@ -170,8 +170,9 @@ note "$(python3 -c 'import json, sys; print(len(json.load(open(sys.argv[1]))), "
 heading 'Three questions'
 ask 'The first ten flows, in the columns that scripts for the original use' \
   'SELECT DnsLatencyMs, DnsFlagsResponseCode, DnsId, DstAddr, DstPort, Interface, Proto, SrcAddr, SrcPort, Bytes, Packets FROM flow LIMIT 10;'
-ask 'Who sent most' \
-  'SELECT SrcAddr, DstAddr, Proto, min(SrcPort, DstPort) AS Service, sum(Packets), sum(Bytes) FROM flow GROUP BY 1, 2, 3, 4 ORDER BY 6 DESC LIMIT 8;'
+ask 'The largest conversations, both directions in one row' \
+  'SELECT client, server, port, protocol, count(*) AS number, sum(packets_to_server), sum(bytes_to_server), sum(packets_to_client),
+     sum(bytes_to_client), max(rtt_ms) FROM conversation GROUP BY 1, 2, 3, 4 ORDER BY sum(bytes_to_server) + sum(bytes_to_client) DESC LIMIT 8;'
 ask 'What was counted, and what was lost' \
   "SELECT name, value FROM capture WHERE name IN ('start', 'end', 'flows', 'packets', 'bytes') OR name LIKE 'lost%';"
 

@@ -22,7 +22,7 @@ fn flows_carry_the_names_of_both_ends_and_nothing_stays() {
         flow["SrcK8S_Name"] == "client-1" && flow["DstK8S_Name"] == "server-1" && flow["DstPort"] == shop.port
     };
     let found: Vec<_> = flows.iter().filter(named).collect();
-    assert!(!found.is_empty(), "no flow from client to server of {}\n{}", flows.len(), shop.cluster.logs());
+    assert!(!found.is_empty(), "no flow from client to server of {}\n{done}\n{}", flows.len(), shop.cluster.logs());
     for (field, value) in [
         ("SrcK8S_Namespace", "shop"),
         ("SrcK8S_OwnerName", "client"),

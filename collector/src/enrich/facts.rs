@@ -102,6 +102,15 @@ pub struct Endpoints {
     pub addresses: Vec<IpAddr>,
 }
 
+/// Addresses of a node that its agent knows and the cluster does not list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// By the name of the node.
+    pub identity: Identity,
+    /// Addresses that no other node has.
+    pub addresses: Vec<IpAddr>,
+}
+
 /// A ReplicaSet or Job: of interest for its owner only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
@@ -124,6 +133,8 @@ pub enum Fact {
     Workload(Workload),
     /// What is behind a service.
     Endpoints(Endpoints),
+    /// More addresses of a node.
+    Host(Host),
 }
 
 impl Fact {
@@ -135,6 +146,7 @@ impl Fact {
             Self::Service(service) => &service.identity,
             Self::Workload(workload) => &workload.identity,
             Self::Endpoints(endpoints) => &endpoints.identity,
+            Self::Host(host) => &host.identity,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use netobserv_wire::flow::{Holder, HolderRef, Mac};
 
-use super::facts::{Fact, Identity, Node, Owner, Pod, Service, Workload};
+use super::facts::{Endpoints, Fact, Host, Identity, Node, Owner, Pod, Service, Workload};
 use super::hash::QuickHash;
 use super::marks::Marks;
 use super::only::Only;
@@ -46,6 +46,8 @@ pub enum Kind {
     Jobs,
     /// Endpoint slices of services.
     EndpointSlices,
+    /// Addresses of nodes, as agents report them.
+    Hosts,
 }
 
 /// One end of a flow, and when.
@@ -77,6 +79,8 @@ pub struct Index {
     /// Pods whose ReplicaSet or Job is not known yet.
     waiting: HashMap<WorkloadKey, HashSet<String>>,
     zones: HashMap<String, String>,
+    /// Nodes by name.
+    nodes: HashMap<String, Arc<Holder>>,
     past: VecDeque<(Place, u64)>,
     last_id: u64,
     /// Holders that are kept for good.
@@ -115,7 +119,8 @@ impl Index {
             Fact::Service(service) => self.apply_service(&service, now_ms),
             Fact::Workload(workload) => self.apply_workload(&workload, now_ms),
             // Pods have their names, whatever service they are behind.
-            Fact::Endpoints(_) => Change::default(),
+            Fact::Endpoints(endpoints) => self.apply_endpoints(&endpoints, now_ms),
+            Fact::Host(host) => self.apply_host(&host, now_ms),
         }
     }
 
@@ -246,6 +251,7 @@ impl Index {
             zone: node.zone.as_str().into(),
             ..named(&node.identity, None, "Node")
         });
+        self.nodes.insert(node.identity.name.clone(), holder.clone());
         let claims = node.addresses.iter().map(|address| (Place::Address(number(*address)), holder.clone())).collect();
         let mut change = self.hold(&key, Rank::Node, node.identity.created_ms, End::Open, claims, now_ms);
         let before = self.zones.insert(node.identity.name.clone(), node.zone.clone());
@@ -263,6 +269,27 @@ impl Index {
         let holder = Arc::new(named(&service.identity, None, "Service"));
         let claims = service.addresses.iter().map(|address| (Place::Address(number(*address)), holder.clone()));
         self.hold(&key, Rank::Service, service.identity.created_ms, End::Open, claims.collect(), now_ms)
+    }
+
+    /// Addresses behind a service that no pod has, such as those of the API server, and of a database outside.
+    fn apply_endpoints(&mut self, endpoints: &Endpoints, now_ms: u64) -> Change {
+        let Endpoints { identity, service, addresses, .. } = endpoints;
+        let key = (Kind::EndpointSlices, identity.uid.clone());
+        let holder = Arc::new(named(&Identity { name: service.clone(), ..identity.clone() }, None, "Service"));
+        let claims = addresses.iter().map(|address| (Place::Address(number(*address)), holder.clone()));
+        self.hold(&key, Rank::Behind, identity.created_ms, End::Open, claims.collect(), now_ms)
+    }
+
+    fn apply_host(&mut self, host: &Host, now_ms: u64) -> Change {
+        let name = &host.identity.name;
+        let known = self.nodes.get(name).cloned();
+        let holder = known.unwrap_or_else(|| {
+            let host_name = name.as_str().into();
+            Arc::new(Holder { kind: "Node".into(), host_name, ..named(&host.identity, None, "Node") })
+        });
+        let key = (Kind::Hosts, name.clone());
+        let claims = host.addresses.iter().map(|address| (Place::Address(number(*address)), holder.clone()));
+        self.hold(&key, Rank::Behind, 0, End::Open, claims.collect(), now_ms)
     }
 
     fn apply_workload(&mut self, workload: &Workload, now_ms: u64) -> Change {

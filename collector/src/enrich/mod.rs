@@ -6,6 +6,7 @@
 
 pub mod facts;
 pub(crate) mod hash;
+mod hosts;
 pub mod index;
 mod marks;
 mod missed;
@@ -19,19 +20,20 @@ pub mod watch;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use netobserv_wire::Flow;
 use netobserv_wire::flow::{Endpoint, Enrichment, HolderRef, Layer};
 
-use facts::Fact;
+use facts::{Fact, Host, Identity};
+use hosts::Hosts;
 use index::{Index, Kind, Question};
 use marks::Marks;
 use missed::Missed;
 use state::{State, Trouble};
 use subnets::Subnets;
-use tenure::Seat;
+use tenure::{Rank, Seat};
 
 use crate::ahead::AHEAD;
 use crate::select::Roster;
@@ -57,6 +59,7 @@ pub struct Names {
     subnets: Subnets,
     state: State,
     missed: Missed,
+    hosts: Mutex<Hosts>,
     /// Some flow went without a name that is known now.
     late: AtomicBool,
     /// Flows were named, or not.
@@ -107,7 +110,10 @@ impl Names {
     /// Whose an address is now.
     pub fn owner(&self, address: IpAddr) -> Owner {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        match index.find(&Question { address, mac: None, port: None, at_ms: now_ms() }) {
+        let seat = index.holding(&Question { address, mac: None, port: None, at_ms: now_ms() });
+        // An agent's word says nothing of who may speak for whom.
+        let holder = seat.filter(|seat| seat.rank != Rank::Behind).map(|seat| &seat.holder);
+        match holder {
             Some(holder) if holder.kind == "Node" => Owner::Node(holder.name.to_string()),
             Some(holder) if holder.kind == "Pod" => Owner::Pod,
             _ => Owner::Unknown,
@@ -191,6 +197,14 @@ impl Names {
         let used = self.used.load(Relaxed);
         if (change.better && used) || change.addresses.iter().any(|address| self.missed.contains(*address)) {
             self.late.store(true, Relaxed);
+        }
+    }
+
+    /// Learns which addresses a node has, as its agent reports. One that two nodes have names neither of them.
+    pub fn learn_addresses(&self, node: &str, addresses: Vec<IpAddr>) {
+        let changed = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).learn(node, addresses);
+        for (name, addresses) in changed {
+            self.learn(Fact::Host(Host { identity: Identity { name, ..Identity::default() }, addresses }));
         }
     }
 

@@ -148,6 +148,7 @@ fn words(kind: Kind) -> &'static str {
         Kind::ReplicaSets => "replicasets.apps",
         Kind::Jobs => "jobs.batch",
         Kind::EndpointSlices => "endpointslices.discovery.k8s.io",
+        Kind::Hosts => "addresses of nodes",
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) enum Rank {
     Pod,
     Node,
     Service,
+    /// What is known only at second hand: from an agent, or from a list of endpoints.
+    Behind,
 }
 
 /// The end of a tenure.
@@ -77,7 +79,7 @@ impl Tenures {
         if let [only] = self.0.as_slice() {
             return Some(only).filter(|only| only.seat.begun(at_ms) && only.had(at_ms));
         }
-        [Rank::Pod, Rank::Node, Rank::Service].into_iter().find_map(|rank| self.of_rank(rank, at_ms))
+        [Rank::Pod, Rank::Node, Rank::Service, Rank::Behind].into_iter().find_map(|rank| self.of_rank(rank, at_ms))
     }
 
     fn of_rank(&self, rank: Rank, at_ms: u64) -> Option<&Tenure> {

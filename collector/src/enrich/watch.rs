@@ -83,6 +83,11 @@ fn follow_all(client: &Client, names: &Arc<Names>) {
     if names.roster().is_some_and(Roster::needs_endpoints) {
         let slices = Api::<EndpointSlice>::all(client.clone());
         follow(names, Kind::EndpointSlices, watcher(slices, config()), endpoint_slice);
+    } else {
+        // Where the API server is.
+        let slices = Api::<EndpointSlice>::namespaced(client.clone(), "default");
+        let config = config().labels(&format!("{SERVICE}=kubernetes"));
+        follow(names, Kind::EndpointSlices, watcher(slices, config), endpoint_slice);
     }
 }
 

@@ -173,6 +173,7 @@ impl Desk {
         };
         if !agent.node.is_empty() {
             self.counts.heard(agent, accepted, Instant::now());
+            self.speakers.learn_addresses(agent);
         }
         Ok(self.reply(agent.filter))
     }

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use netobserv_wire::pbflow::AgentStatus;
+
 use super::limits::MOST_NODES;
 use super::peer::Peer;
 use crate::enrich::{Names, Owner};
@@ -67,6 +69,12 @@ impl Speakers {
             Owner::Node(owner) => owner == node,
             Owner::Pod | Owner::Unknown => true,
         }
+    }
+
+    /// Takes in the addresses that an agent reports of its node. They name what nothing else names.
+    pub(super) fn learn_addresses(&self, agent: &AgentStatus) {
+        let Some(names) = self.names.as_ref().filter(|_| !agent.node_addresses.is_empty()) else { return };
+        names.learn_addresses(&agent.node, agent.node_addresses.iter().filter_map(netobserv_wire::address).collect());
     }
 
     /// The rules for an address that is listed nowhere.

@@ -237,7 +237,7 @@ fn mac(packed: u64) -> Mac {
 }
 
 /// An address that agents may send mapped: `::ffff:10.0.0.1` is 10.0.0.1.
-fn address(ip: &pbflow::Ip) -> Option<IpAddr> {
+pub fn address(ip: &pbflow::Ip) -> Option<IpAddr> {
     as_sent(ip).map(|address| address.to_canonical())
 }
 

@@ -9,6 +9,7 @@ pub mod packet;
 mod unwatched;
 pub mod value;
 
+pub use convert::address;
 pub use field::{FIELDS, Field, GROUPS};
 pub use flow::Flow;
 pub use packet::Packet;

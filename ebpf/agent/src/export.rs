@@ -25,7 +25,9 @@ use tonic::{
 };
 use tracing::{debug, info, warn};
 
-use crate::{drain::KernelLosses, pushed::Pushed, settings::Target, tls::Tls, watching::Watching};
+use crate::{
+    addresses::Addresses, drain::KernelLosses, pushed::Pushed, settings::Target, tls::Tls, watching::Watching,
+};
 
 pub mod flows;
 
@@ -101,6 +103,8 @@ pub struct Exporter<O> {
     pub unwatched_ms: Arc<AtomicU64>,
     /// Node name.
     pub node: String,
+    /// The node's addresses.
+    pub addresses: Addresses,
     /// A status goes out at least this often.
     pub heartbeat: Duration,
     /// Set when the collector has answered for the first time.
@@ -231,7 +235,7 @@ impl<O: Outbox> Exporter<O> {
         self.lost.send_if_modified(std::mem::take);
     }
 
-    fn status(&self, last: bool, instance: u64) -> AgentStatus {
+    fn status(&mut self, last: bool, instance: u64) -> AgentStatus {
         let mut status = AgentStatus {
             node: self.node.clone(),
             last,
@@ -244,6 +248,7 @@ impl<O: Outbox> Exporter<O> {
             portless_fragments: self.losses.portless_fragments.load(Relaxed),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance,
+            node_addresses: self.addresses.get(),
             ..Default::default()
         };
         self.outbox.tell(&mut status);

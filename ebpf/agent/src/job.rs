@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::{
+    addresses::Addresses,
     agent::Shared,
     btf::Btf,
     conntrack::Translator,
@@ -182,6 +183,7 @@ fn sender(settings: &Settings, shared: &Shared, outbox: impl Outbox) -> Send {
             watching,
             unwatched_ms,
             node,
+            addresses: Addresses::default(),
             heartbeat,
             patience,
             known,

@@ -1,6 +1,7 @@
 //! The agent: loads the kernel programs, follows the interfaces, drains the flow maps and streams records to
 //! the collector. The binary is a thin shell around [`agent::run`].
 
+pub mod addresses;
 pub mod agent;
 pub mod attach;
 pub mod btf;

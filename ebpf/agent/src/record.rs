@@ -189,7 +189,7 @@ fn address(id: &FlowId, bytes: [u8; 16]) -> Ip {
     }
 }
 
-fn ip(address: IpAddr) -> Ip {
+pub(crate) fn ip(address: IpAddr) -> Ip {
     let family = match address {
         IpAddr::V4(v4) => IpFamily::Ipv4(v4.to_bits()),
         IpAddr::V6(v6) => IpFamily::Ipv6(v6.octets().to_vec()),

@@ -1,0 +1,33 @@
+"""Talks to targets in a random order, several at a time, and prints one line for each: protocol, own port, address, port."""
+import random
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+seed, count, *targets = sys.argv[1:]
+dice = random.Random(seed)
+
+
+def talk(target, size):
+    protocol, address, port = target.split(":")
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as client:
+        client.settimeout(20)
+        client.connect((address, int(port)))
+        own = client.getsockname()[1]
+        if protocol == "tcp":
+            client.sendall(b"%d\n" % size)
+            got = sum(len(part) for part in iter(lambda: client.recv(65536), b""))
+            assert got == size, (target, got, size)
+        else:
+            client.send(b"q" * (size % 500 + 1))
+            client.recv(2000)
+    return f"{protocol} {own} {address} {port}"
+
+
+work = [(dice.choice(targets), dice.randrange(20_000)) for _ in range(int(count))]
+with ThreadPoolExecutor(16) as pool:
+    done = [pool.submit(talk, target, size) for target, size in work]
+    failed = [f"{target}: {each.exception()!r}" for (target, _), each in zip(work, done) if each.exception()]
+    print(*(each.result() for each in done if not each.exception()), sep="\n")
+    sys.exit("\n".join(failed) or 0)
