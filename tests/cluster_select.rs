@@ -2,7 +2,9 @@
 
 mod cluster_world;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use cluster_world::{A_MINUTE, NOTHING, Shop, capture, files};
 use netobserv_test_cluster::Workload;
@@ -10,8 +12,13 @@ use netobserv_testkit::{Signal, require_privileged};
 
 /// Datagrams from the client.
 fn send(shop: &Shop, to: Ipv4Addr, port: u16, count: usize) {
+    send_each(shop, std::iter::repeat_n(to, count), port);
+}
+
+/// A datagram to each address.
+fn send_each(shop: &Shop, to: impl IntoIterator<Item = Ipv4Addr>, port: u16) {
     let socket = shop.client.netns.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket"));
-    for _ in 0..count {
+    for to in to {
         socket.send_to(b"x", (to, port)).expect("sent");
     }
 }
@@ -141,5 +148,78 @@ fn a_name_that_nothing_has_ends_the_capture_with_what_is_near() {
     assert_ne!(done.code(), 0, "{done}");
     let why = "there is no pod shop/sever; there is shop/server";
     assert!(done.stderr.contains(why), "{done}\n{}", shop.cluster.logs());
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+}
+
+#[test]
+fn labels_that_change_all_the_time_lose_no_packet_and_keep_none() {
+    const PODS: u8 = 60;
+    const TURNS: u16 = 15;
+    require_privileged!("labels_that_change_all_the_time_lose_no_packet_and_keep_none");
+    let shop = Shop::open(2);
+    // The addresses of many pods, all of them in one network namespace.
+    let address = |pod: u8| Ipv4Addr::new(10, 99, 0, pod);
+    for pod in 1..=PODS {
+        shop.server.netns.ip(&format!("address add {}/32 dev eth0", address(pod)));
+    }
+    shop.client.netns.ip("route add 10.99.0.0/16 dev eth0");
+    shop.server.netns.ip(&format!("route add {}/32 dev eth0", shop.client.address));
+    let put_pod = |name: String, address: Ipv4Addr, tier: &str| {
+        let labels = serde_json::json!({"app": "many", "tier": tier});
+        shop.cluster.api().put(serde_json::json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"namespace": "shop", "name": name, "labels": labels,
+                "annotations": {"test/workload": "true"}},
+            "spec": {"nodeName": "node2", "containers": [{"name": "many"}]},
+            "status": {"phase": "Running", "podIP": address.to_string(), "startTime": "2026-01-01T00:00:00Z"}}));
+    };
+    let put = |pod: u8, tier: &str| put_pod(format!("many-{pod}"), address(pod), tier);
+    // What the API server reports last in a turn: with its address, agents have all that came before.
+    let mark = |turn: u16| put_pod(format!("mark-{turn}"), Ipv4Addr::new(10, 98, 0, turn as u8), "none");
+    let wait = |members: usize, turn: u16| {
+        let wanted = format!("1 with {members} elements; 2 with {} elements;", turn + 1);
+        shop.cluster.wait_until(&wanted, || in_force(&shop).iter().all(|sets| *sets == wanted));
+    };
+    mark(0);
+    (1..=PODS).for_each(|pod| put(pod, if pod == 1 { "front" } else { "back" }));
+    let words = [
+        "flows",
+        "--label=app=many,tier in (front)",
+        "or",
+        "--pod=mark-*",
+        "--max-time=5m",
+        "--copy=true",
+        "--log-level=debug",
+    ];
+    let plugin = capture(&shop, &words);
+    shop.wait_capturing();
+    wait(1, 0);
+
+    let members = |turn: u16| (1..=PODS).filter(move |pod| (u16::from(*pod) * 7 + turn * 11) % 13 < 3 + turn % 5);
+    let (mut slowest, mut wanted) = (Duration::ZERO, BTreeSet::new());
+    for turn in 1..=TURNS {
+        let now: BTreeSet<u8> = members(turn).collect();
+        let before: BTreeSet<u8> = if turn == 1 { [1].into() } else { members(turn - 1).collect() };
+        now.difference(&before).for_each(|pod| put(*pod, "front"));
+        before.difference(&now).for_each(|pod| put(*pod, "back"));
+        let start = Instant::now();
+        mark(turn);
+        wait(now.len(), turn);
+        slowest = slowest.max(start.elapsed());
+        send_each(&shop, (1..=PODS).map(address), 20_000 + turn);
+        wanted.extend(now.iter().map(|pod| (20_000 + turn, address(*pod))));
+    }
+    println!("the slowest of {TURNS} changes was in force after {slowest:?}");
+    plugin.signal_group(Signal::SIGINT);
+    let done = plugin.wait(A_MINUTE);
+    assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+    let db = files(&shop).database();
+    let sql = "SELECT DstPort, DstAddr, sum(Packets) FROM flow
+        WHERE Proto = 17 AND DstPort > 20000 AND Duplicate IS NULL GROUP BY 1, 2";
+    let mut select = db.prepare(sql).unwrap();
+    let rows = select.query_map([], |row| Ok((row.get::<_, u16>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?)));
+    let found: Vec<_> = rows.unwrap().map(Result::unwrap).collect();
+    assert!(found.iter().all(|(.., packets)| *packets == 1), "{found:?}");
+    let found = found.into_iter().map(|(port, address, _)| (port, address.parse::<Ipv4Addr>().unwrap())).collect();
+    assert_eq!(wanted, found);
     assert_eq!(shop.cluster.left_behind(), NOTHING);
 }
