@@ -16,6 +16,7 @@ mod filter;
 mod images;
 mod packets;
 mod pages;
+mod processes;
 mod why;
 
 pub(crate) use called::called;
@@ -24,6 +25,7 @@ pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
 pub use filter::{FilterArgs, FilterWord};
 pub use images::{ImagesArgs, SourceArgs, VersionArgs};
 pub use packets::PacketArgs;
+pub use processes::ProcessArgs;
 pub use why::{DemandArgs, PolicyArgs, WhyArgs};
 
 /// What the words ask for.

@@ -15,6 +15,7 @@ mod filter;
 mod images;
 mod interfaces;
 mod packets;
+mod processes;
 mod selectors;
 mod why;
 
@@ -67,6 +68,8 @@ pub struct Capture {
     pub queries: Vec<String>,
     /// Records of packets that another record counts are shown too.
     pub all_observations: bool,
+    /// What flows have to match besides.
+    pub required: Option<String>,
     /// `NAME=CIDR[,CIDR...]`: labels of addresses.
     pub subnets: Vec<String>,
     /// What scripts demand, as the collector reads it.
@@ -109,6 +112,7 @@ impl Capture {
             wait: wait(words)?,
             queries: words.query.iter().map(|text| query(text)).collect::<Result<_, _>>()?,
             all_observations: observations(words.observations.as_deref())?,
+            required: processes::query(&words.processes)?,
             subnets: words.subnets.iter().map(|text| subnets(text)).collect::<Result<_, _>>()?,
             demands: why::demands(&words.demands)?,
             lines: lines(words)?,
@@ -138,6 +142,9 @@ impl Capture {
         refuse_metrics_options(words, "packets")?;
         if !words.query.is_empty() {
             return Err(OptionError::FlowsOnlyYet);
+        }
+        if let Some(option) = words.processes.typed() {
+            return Err(OptionError::OfAnotherCommand { option, command: "packets" });
         }
         let capture = Self::new(words)?;
         if !capture.demands.is_empty() {
@@ -175,6 +182,7 @@ impl Capture {
             format!("--maxbytes={}", self.max_bytes),
         ];
         args.extend(self.queries.iter().map(|query| format!("--query={query}")));
+        args.extend(self.required.iter().map(|query| format!("--require={query}")));
         args.extend(self.subnets.iter().map(|subnets| format!("--subnets={subnets}")));
         args.extend(self.all_observations.then(|| "--observations=all".to_owned()));
         args.extend(self.rules.selections.iter().map(|term| format!("--select={term}")));

@@ -65,6 +65,25 @@ fn both_ends_are_named_in_all_files_and_on_the_lines() {
     kill(server);
 }
 
+#[test]
+fn flows_of_one_program_are_kept_and_no_others() {
+    require_privileged!("flows_of_one_program_are_kept_and_no_others");
+    let world = World::new();
+    let server = world.server(&[]);
+    let capture = world.capture_with(&["--process=bash", "--query=Proto = 6"]);
+    let other = world.client(&["tcp", RIGHT]);
+    let came = visitors(&capture, (6, pid(&server)), 3, || world.visit(RIGHT));
+    kill(other);
+    let ended = capture.stop();
+    let flows = ended.files().flows();
+    assert!(came.len() >= 3 && flows.len() >= 6, "{flows:?}");
+    for flow in &flows {
+        assert!([&flow["SrcComm"], &flow["DstComm"]].iter().any(|comm| **comm == "bash"), "{flow}");
+    }
+    assert!(ended.finished.stderr.contains("left out by the query"), "{}", ended.finished);
+    kill(server);
+}
+
 /// What lives for a few milliseconds ends long before anybody looks; the kernel noted who made it and who closed it.
 #[test]
 fn short_lives_are_named_too() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use netobserv_contract::selector::Numbered;
-use netobserv_query::{Query, QueryError};
+use netobserv_query::{Expr, Query, QueryError};
 use tracing::level_filters::LevelFilter;
 
 use crate::enrich::subnets::Subnets;
@@ -83,6 +83,9 @@ struct Words {
     /// Records to show: once, so that each packet counts once, or all
     #[arg(long, global = true, default_value = "once", value_name = "WHICH")]
     observations: Observations,
+    /// Keep only flows that match this query as well
+    #[arg(long, global = true, value_name = "QUERY", allow_hyphen_values = true)]
+    require: Option<String>,
     /// Include the capture's own flows: agents to collector, and collector to API server
     #[arg(long, global = true)]
     own_traffic: bool,
@@ -308,7 +311,7 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         subnets: all_subnets(&words.subnets),
         selections: Selections::of(words.select, words.wait),
         asked: words.demands.asked(),
-        queries: queries(&words.query)?,
+        queries: queries(&words.query, words.require.as_deref())?,
     })
 }
 
@@ -331,9 +334,19 @@ fn no_capture(error: clap::Error) -> NoCapture {
 }
 
 /// Read here and not by clap, because the place that is wrong stands in lines of its own.
-fn queries(texts: &[String]) -> Result<Vec<Query>, NoCapture> {
-    let wrong = |error: QueryError| NoCapture::Usage(format!("error: --query: {error}"));
-    texts.iter().map(|text| Query::read(text).map_err(wrong)).collect()
+fn queries(texts: &[String], required: Option<&str>) -> Result<Vec<Query>, NoCapture> {
+    let read = |option: &'static str| {
+        move |text: &str| {
+            Query::read(text).map_err(|error: QueryError| NoCapture::Usage(format!("error: --{option}: {error}")))
+        }
+    };
+    let queries = texts.iter().map(|text| read("query")(text)).collect::<Result<Vec<_>, _>>()?;
+    let Some(required) = required.map(read("require")).transpose()? else { return Ok(queries) };
+    if queries.is_empty() {
+        return Ok(vec![required]);
+    }
+    let both = |query: Query| Query { expr: Expr::All(vec![required.expr.clone(), query.expr]) };
+    Ok(queries.into_iter().map(both).collect())
 }
 
 /// Without encryption only where nobody else listens, or where it was asked for.
@@ -399,6 +412,14 @@ mod tests {
             let options = read(&format!("get-flows --insecure --maxtime={word}")).unwrap();
             assert_eq!(options.max_time, Some(Duration::from_secs(3)), "{word}");
         }
+    }
+
+    #[test]
+    fn what_is_required_holds_with_each_query() {
+        let count = |words: &str| read(&format!("get-flows --insecure {words}")).unwrap().queries.len();
+        assert_eq!(count("--require SrcPid=7"), 1);
+        assert_eq!(count("--require SrcPid=7 --query Bytes>1 --query Bytes<1"), 2);
+        assert!(refused("get-flows --insecure --require Nothing=7").contains("--require"));
     }
 
     #[test]

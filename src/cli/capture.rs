@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ClusterArgs, DemandArgs, FilterArgs, PacketArgs};
+use super::{ClusterArgs, DemandArgs, FilterArgs, PacketArgs, ProcessArgs};
 
 /// Options of `flows` and `packets`, as typed. Which of them a command has is known by [`crate::options`].
 #[derive(Debug, Default, Args)]
@@ -87,6 +87,9 @@ pub struct FlowsArgs {
     /// Of packets only.
     #[command(flatten)]
     pub packets: PacketArgs,
+    /// Processes on this machine.
+    #[command(flatten)]
+    pub processes: ProcessArgs,
     /// The filter rules.
     #[command(flatten)]
     pub filter: FilterArgs,

@@ -8,7 +8,7 @@ use clap::Args;
 use super::SourceArgs;
 
 /// Options that only flow captures have.
-pub(super) const NOT_OF_PACKETS: [&str; 12] = [
+pub(super) const NOT_OF_PACKETS: [&str; 16] = [
     "enable_dns",
     "enable_rtt",
     "enable_ipsec",
@@ -17,6 +17,10 @@ pub(super) const NOT_OF_PACKETS: [&str; 12] = [
     "enable_udn_mapping",
     "own-traffic",
     "query",
+    "process",
+    "pid",
+    "container",
+    "cgroup",
     "fail-on",
     "expect",
     "forbid",

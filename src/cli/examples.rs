@@ -23,6 +23,7 @@ Examples:
   oc netobserv flows --dry-run                      print the calls of oc without making them
   oc-netobserv flows --local                        the same on this machine
   oc-netobserv flows --local --interfaces=/^veth/ --exclude_interfaces=veth0,lo --max-time=30s
+  oc-netobserv flows --local --process=nginx        flows of one program
   oc-netobserv flows --local --sampling=50 --max-bytes=1000000 --output-dir=/tmp/capture
   oc-netobserv flows --local --action=Reject --cidr=10.0.0.0/8 or --tcp_flags=RST
   oc-netobserv flows --local --listen-port=9999     over TCP on 127.0.0.1

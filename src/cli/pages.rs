@@ -63,7 +63,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
         &["collector-image", "agent-image", "registry", "image-pull-policy", "pull-secret", "no-registry", "programs"],
     ),
     (ACCESS, &["namespace", "kubeconfig", "context", "timeout", "dry-run", "force"]),
-    (LOCAL, &["local", "listen-port"]),
+    (LOCAL, &["local", "process", "pid", "container", "cgroup", "listen-port"]),
 ];
 
 /// Options that only captures of packets have.

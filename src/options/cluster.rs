@@ -128,6 +128,9 @@ impl Settings {
         if words.listen_port.is_some() {
             return Err(OptionError::LocalOnly("listen-port"));
         }
+        if let Some(option) = words.processes.typed() {
+            return Err(OptionError::OfThisMachine(option));
+        }
         let capture = match kind {
             Kind::Flows => Capture::flows(words)?,
             Kind::Packets => Capture::packets(words)?,

@@ -100,6 +100,9 @@ pub enum OptionError {
     /// An option that makes sense on the machine itself only.
     #[error("--{0} requires --local: in a cluster agents reach the collector through its service")]
     LocalOnly(&'static str),
+    /// Processes are known on the machine itself only.
+    #[error("--{0} requires --local: in a cluster flows have names of pods instead, and --pod selects by them")]
+    OfThisMachine(&'static str),
     /// Nodes of a cluster cannot be examined yet.
     #[error("doctor checks a Linux machine, not a cluster: use --local there")]
     DoctorNeedsLocal,

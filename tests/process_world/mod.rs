@@ -31,7 +31,11 @@ impl World {
     }
 
     pub(crate) fn capture(&self) -> LocalCapture {
-        LocalCapture::of(&self.right, &self.interface, &["--output=text"])
+        self.capture_with(&[])
+    }
+
+    pub(crate) fn capture_with(&self, words: &[&str]) -> LocalCapture {
+        LocalCapture::of(&self.right, &self.interface, &[&["--output=text"], words].concat())
     }
 
     pub(crate) fn server(&self, words: &[&str]) -> Process {
