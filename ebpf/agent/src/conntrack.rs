@@ -9,12 +9,12 @@ use std::{
     future, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, sync_channel},
     },
     time::Duration,
 };
 
-use crate::{merge::FlowRecord, netns::Netns, sys::now_ns, translated::Unknown};
+use crate::{descriptors, merge::FlowRecord, netns::Netns, sys::now_ns, translated::Unknown};
 
 mod listener;
 mod message;
@@ -60,6 +60,11 @@ impl Translations {
         if !source::reports_new() {
             self.unknown
                 .add(&label, "connections that begin are not reported (net.netfilter.nf_conntrack_events is 0)");
+        }
+        // Interfaces come first.
+        if descriptors::spare() == 0 {
+            self.unknown.add(&label, &format!("no file descriptor is left (the limit is {})", descriptors::limit()));
+            return None;
         }
         match Source::open(netns.inode, label.clone()) {
             Ok(source) => {
@@ -123,9 +128,14 @@ impl Translator {
     }
 
     /// Hands the records of a window over.
-    pub fn pass(&self, records: Vec<FlowRecord>) {
-        // The thread ends after this, so it takes them.
-        let _ = self.0.send(Message::Window(records, now_ns()));
+    ///
+    /// # Errors
+    /// The records, if the thread is no more.
+    pub fn pass(&self, records: Vec<FlowRecord>) -> Result<(), Vec<FlowRecord>> {
+        match self.0.send(Message::Window(records, now_ns())) {
+            Err(SendError(Message::Window(records, _))) => Err(records),
+            _ => Ok(()),
+        }
     }
 
     /// Returns when all records have gone on.
@@ -160,3 +170,6 @@ fn run(messages: &Receiver<Message>, translations: Translations, mut next: impl 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,10 +126,11 @@ struct Line {
 
 impl Line {
     fn pass(&self, records: Vec<FlowRecord>) {
-        match &self.translator {
+        let left = match &self.translator {
             Some(translator) => translator.pass(records),
-            None => self.queue.push(records),
-        }
+            None => Err(records),
+        };
+        left.unwrap_or_else(|records| self.queue.push(records));
     }
 }
 

@@ -16,6 +16,8 @@ const ROOTS: [(&str, &str, &str); 2] =
 const ENTRY: u64 = 64;
 /// The program itself, its ring buffers and the messages on their way, as measured.
 const BASE: u64 = 40 << 20;
+/// Translated connections, as many as are kept.
+const TRANSLATIONS: u64 = 24 << 20;
 /// What waits for the collector at most.
 const QUEUE: u64 = 32 << 20;
 
@@ -27,6 +29,7 @@ pub(crate) fn needed(settings: &Settings) -> u64 {
     // Packets have a ring buffer and a queue of their own, and no flow maps.
     let (waiting, flows) = match settings.snaplen {
         Some(_) => (packets::QUEUE_BYTES as u64 + u64::from(packets::RING_BYTES), 0),
+        None if settings.translations => (QUEUE + TRANSLATIONS, u64::from(settings.max_flows)),
         None => (QUEUE, u64::from(settings.max_flows)),
     };
     let families = [size_of::<Key4>(), size_of::<Key6>()];

@@ -18,7 +18,7 @@ use crate::{
     interfaces::Names,
     merge::{FlowId, FlowRecord},
     process::Process,
-    translated::Translated,
+    translated::{Translated, Tuple},
 };
 
 /// Protocols whose "ports" are a type and a code.
@@ -133,8 +133,8 @@ fn process(process: &Process) -> pbflow::Process {
 }
 
 fn set_translated(record: &mut Record, id: &FlowId, translated: &Translated) {
-    let Translated { is_origin, tuple, zone, icmp_id, source_opened, duplicate } = *translated;
-    let other = Xlat {
+    let Translated { is_origin, tuple, target, zone, icmp_id, source_opened, duplicate } = *translated;
+    let xlat = |tuple: Tuple| Xlat {
         src_addr: Some(address(id, tuple.src)),
         dst_addr: Some(address(id, tuple.dst)),
         src_port: u32::from(tuple.src_port),
@@ -142,7 +142,8 @@ fn set_translated(record: &mut Record, id: &FlowId, translated: &Translated) {
         zone_id: u32::from(zone),
         icmp_id: u32::from(icmp_id),
     };
-    *(if is_origin { &mut record.origin } else { &mut record.xlat }) = Some(other);
+    record.xlat = target.map(xlat);
+    *(if is_origin { &mut record.origin } else { &mut record.xlat }) = Some(xlat(tuple));
     record.duplicate = duplicate;
     record.set_opener(if source_opened { Opener::Source } else { Opener::Destination });
 }

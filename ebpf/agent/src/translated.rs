@@ -34,6 +34,8 @@ pub struct Translated {
     pub is_origin: bool,
     /// In the direction of the flow.
     pub tuple: Tuple,
+    /// The one after it as well, of packets that were seen between the translation of the destination and that of the source.
+    pub target: Option<Tuple>,
     /// Of the connection tracking.
     pub zone: u16,
     /// Identifier of an echo.

@@ -142,6 +142,7 @@ impl Watcher {
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
+                () = self.sender.closed() => return,
                 () = tokio::time::sleep(TRY_AGAIN), if !self.awaited.is_empty() => {
                     self.try_again(own_inode);
                     continue;
@@ -230,6 +231,7 @@ impl Watcher {
         })?;
         let (connection, handle, messages) = connected?;
         let (sender, tell_apart) = (self.sender.clone(), self.others);
+        let listener = sender.clone();
         Ok(tokio::spawn(async move {
             let netns_number = if tell_apart { netns.inode } else { 0 };
             let follower = Follower { netns: netns.clone(), netns_number, sender };
@@ -241,6 +243,7 @@ impl Watcher {
             };
             // When this task ends, so does the connection: it lives in the same task.
             tokio::select! {
+                () = listener.closed() => {}
                 () = connection => {}
                 () = follower.run(handle, messages) => {}
                 () = translating => {}

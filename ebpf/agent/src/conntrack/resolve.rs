@@ -90,20 +90,25 @@ impl Resolver {
     fn look_up(&mut self, id: &FlowId) -> Option<(Translated, Path)> {
         let (tuple, request) = Tuple::of(id)?;
         let mut query = Query { tuple, proto: id.proto, request };
-        let (mut path, mut found) = (Path::new(), None);
+        let (mut path, mut found, mut target) = (Path::new(), None, None);
         while path.len() < MOST_STAGES
-            && let Some((at, forward, next)) = self.step(query, Side::Target)
+            && let Some((at, side, forward, next)) = self.step(query, true)
         {
+            if path.is_empty() && side == Side::Middle {
+                let tuple = self.table.entry(at).tuple(Side::Target);
+                target = Some(if forward { tuple } else { tuple.reversed(query.proto) });
+            }
             path.push(at);
             (query.tuple, found) = (next, Some((at, forward)));
         }
         if let Some((at, source_opened)) = found {
             let duplicate = path.iter().any(|at| self.counts_before(*at));
-            return Some((self.translated(at, query, source_opened, Some(duplicate)), path));
+            let translated = self.translated(at, query, source_opened, Some(duplicate));
+            return Some((Translated { target, ..translated }, path));
         }
         let (mut stages, mut source_opened) = (0, None);
         while stages < MOST_STAGES
-            && let Some((at, forward, next)) = self.step(query, Side::Origin)
+            && let Some((at, _, forward, next)) = self.step(query, false)
         {
             source_opened.get_or_insert(forward);
             (query.tuple, found, stages) = (next, Some((at, forward)), stages + 1);
@@ -112,17 +117,19 @@ impl Resolver {
         Some((self.translated(at, query, source_opened?, None), Path::new()))
     }
 
-    /// The latest translation of which a tuple is this side; whether it has the direction of the first packet; and the other side.
-    fn step(&self, Query { tuple, proto, request }: Query, side: Side) -> Option<(u32, bool, Tuple)> {
-        let candidates = self.table.matches(&tuple, proto).into_iter().filter(|(_, found)| *found == side);
-        let oriented = candidates.map(|(at, _)| (at, tuple.goes_with(self.table.entry(at).tuple(side), proto)));
-        let fitting = oriented.filter(|(_, forward)| request.is_none_or(|request| request == *forward));
-        let (at, forward) = fitting.max_by_key(|(at, _)| {
+    /// The latest translation that a tuple is seen `after`, or before; at which side; whether it has the direction of the first
+    /// packet; and the tuple at the other end of the translation.
+    fn step(&self, Query { tuple, proto, request }: Query, after: bool) -> Option<(u32, Side, bool, Tuple)> {
+        let candidates = self.table.matches(&tuple, proto).into_iter().filter(|(_, side)| side.is_after() == after);
+        let oriented =
+            candidates.map(|(at, side)| (at, side, tuple.goes_with(&self.table.entry(at).tuple(side), proto)));
+        let fitting = oriented.filter(|(.., forward)| request.is_none_or(|request| request == *forward));
+        let (at, side, forward) = fitting.max_by_key(|(at, ..)| {
             let entry = self.table.entry(*at);
             (entry.open, entry.number)
         })?;
-        let other = *self.table.entry(at).tuple(if side == Side::Origin { Side::Target } else { Side::Origin });
-        Some((at, forward, if forward { other } else { other.reversed(proto) }))
+        let other = self.table.entry(at).tuple(if after { Side::Origin } else { Side::Target });
+        Some((at, side, forward, if forward { other } else { other.reversed(proto) }))
     }
 
     /// Whether packets of a connection are counted before its translation.
@@ -153,6 +160,7 @@ impl Resolver {
         Translated {
             is_origin: duplicate.is_some(),
             tuple,
+            target: None,
             zone: self.table.entry(at).zone,
             icmp_id,
             source_opened,

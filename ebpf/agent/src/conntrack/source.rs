@@ -129,3 +129,6 @@ fn only_translated() -> [libc::sock_filter; 11] {
         step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
     ]
 }
+
+#[cfg(test)]
+mod tests;

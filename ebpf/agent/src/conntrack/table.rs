@@ -20,6 +20,16 @@ pub(super) enum Side {
     Origin,
     /// After it.
     Target,
+    /// Between the two: destinations are translated before sources, and a bridge that has netfilter look at its frames shows that.
+    Middle,
+}
+
+impl Side {
+    const ALL: [Self; 3] = [Self::Origin, Self::Target, Self::Middle];
+
+    pub(super) fn is_after(self) -> bool {
+        self != Self::Origin
+    }
 }
 
 /// What is known of a connection.
@@ -49,18 +59,31 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn tuple(&self, side: Side) -> &Tuple {
+    pub(super) fn tuple(&self, side: Side) -> Tuple {
         match side {
-            Side::Origin => &self.origin,
-            Side::Target => &self.target,
+            Side::Origin => self.origin,
+            Side::Target => self.target,
+            Side::Middle => Tuple { dst: self.target.dst, dst_port: self.target.dst_port, ..self.origin },
         }
     }
+
+    /// The tuples that packets may have; the one in the middle only where both ends are translated.
+    fn tuples(&self) -> impl Iterator<Item = (u32, Tuple)> {
+        let all = [0, 1, 2].map(|number| (number, self.tuple(Side::ALL[number as usize])));
+        let [.., (_, middle)] = all;
+        let has_middle =
+            ![self.origin, self.target].map(|tuple| tuple.key(self.proto)).contains(&middle.key(self.proto));
+        all.into_iter().take(if has_middle { 3 } else { 2 })
+    }
 }
+
+/// Numbers in the index that each entry has.
+const SIDES: u32 = Side::ALL.len() as u32;
 
 /// All connections whose addresses are translated.
 pub(super) struct Table {
     entries: Slab<Entry>,
-    /// Numbers of entries, doubled, and 1 more for the side after translation.
+    /// Numbers of entries, times [`SIDES`], and the number of the side.
     index: HashTable<u32>,
     hasher: RandomState,
     /// Entries that have gone, and the window in which they went.
@@ -131,11 +154,12 @@ impl Table {
             missed,
             counted,
         };
+        let tuples: SmallVec<[_; SIDES as usize]> = entry.tuples().collect();
         let at = self.entries.insert(entry) as u32;
-        for (side, tuple) in [(0, origin), (1, target)] {
+        for (side, tuple) in tuples {
             let hash = self.hasher.hash_one(tuple.key(proto));
             let (entries, hasher) = (&self.entries, &self.hasher);
-            self.index.insert_unique(hash, at * 2 + side, |number| hasher.hash_one(key_of(entries, *number)));
+            self.index.insert_unique(hash, at * SIDES + side, |number| hasher.hash_one(key_of(entries, *number)));
         }
     }
 
@@ -158,9 +182,9 @@ impl Table {
         self.window += 1;
         while let Some((_, at)) = self.gone.pop_front_if(|(window, _)| *window + KEPT < self.window) {
             let entry = &self.entries[at as usize];
-            for (side, tuple) in [(0, entry.origin), (1, entry.target)] {
+            for (side, tuple) in entry.tuples() {
                 let hash = self.hasher.hash_one(tuple.key(entry.proto));
-                if let Ok(found) = self.index.find_entry(hash, |number| *number == at * 2 + side) {
+                if let Ok(found) = self.index.find_entry(hash, |number| *number == at * SIDES + side) {
                     found.remove();
                 }
             }
@@ -206,7 +230,7 @@ impl Table {
 
 /// An entry and one of its sides, from a number in the index.
 fn side(number: u32) -> (u32, Side) {
-    (number / 2, if number & 1 == 0 { Side::Origin } else { Side::Target })
+    (number / SIDES, Side::ALL[(number % SIDES) as usize])
 }
 
 fn key_of(entries: &Slab<Entry>, number: u32) -> Key {
