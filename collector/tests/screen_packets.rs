@@ -47,7 +47,7 @@ fn a_person_goes_down_to_the_bytes_and_back() {
     pty.wait_for("Bytes of HTTP");
     pty.wait_for("47 45 54 20 2f 63 61 72");
     pty.press("\x1b");
-    pty.wait_for("What it says");
+    pty.wait_for("  Info");
     pty.press("\x1b");
     pty.wait_for("1 of 2 conversations");
     pty.press("\x7f");

@@ -35,7 +35,7 @@ pub(super) fn choices(canvas: &mut Canvas, app: &App, area: Rect) {
             circle(&mut pieces, canvas, area, "By:", app.group.title());
             pieces.plain(format!("  Sorted by: {}", app.metric.title()));
         }
-        View::Problems => pieces.plain("What went wrong, the gravest first"),
+        View::Problems => pieces.plain("Problems, worst first"),
         View::Graph => pieces.plain("The last minutes, the present at the right"),
         View::Raw => pieces.push("Enrichment: n/a", dim()),
         _ => circle(&mut pieces, canvas, area, "Enrichment:", app.names().title()),

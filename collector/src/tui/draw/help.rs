@@ -10,11 +10,11 @@ use crate::tui::theme::{bold, dim};
 /// Those of flows.
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("Left Right, Tab, 1-9", "view (a number of several digits is a filter)"),
-    ("PgUp PgDn", "names of the two ends; in Top: by whom"),
+    ("PgUp PgDn", "names of both ends; in Top: group by"),
     ("Up Down Home End", "select a flow: the table holds still, nothing is lost"),
     ("Enter", "detail of the flow; in Top, Problems: their flows"),
     ("Esc", "back, then to the newest flows"),
-    ("Space", "pause and go on"),
+    ("Space", "pause and resume"),
     ("< >, click on a title", "sort by another column; Ctrl-R the other way round"),
     ("Shift-Left Shift-Right", "columns that have no room"),
     ("+ -", "number of rows"),
@@ -28,7 +28,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("", "the files get nothing else; F again takes them back"),
     ("", ""),
     ("Ctrl-C, Ctrl-Q", "end the capture; the files are kept"),
-    ("Ctrl-Z, Ctrl-L", "suspend; draw anew. Times are UTC"),
+    ("Ctrl-Z, Ctrl-L", "suspend; redraw. Times are UTC"),
 ];
 
 /// Width of the keys and of the whole.

@@ -34,7 +34,7 @@ const KEYS: &[(&str, &str)] = &[
     ("Up Down PgUp PgDn Home End", "select: the list holds still, nothing is lost"),
     ("Enter, Right", "packets of a conversation; layers and bytes of a packet"),
     ("Esc, Left", "back (Left and Right in a packet: the one before, the next)"),
-    ("Space", "pause and go on"),
+    ("Space", "pause and resume"),
     ("< >, click on a title", "sort by another column; Ctrl-R the other way round"),
     ("Tab", "addresses instead of names"),
     ("", ""),
@@ -45,7 +45,7 @@ const KEYS: &[(&str, &str)] = &[
     ("Ctrl-U, Delete", "clear what is typed; remove all filters"),
     ("", ""),
     ("Ctrl-C, Ctrl-Q", "end the capture; the file is kept"),
-    ("Ctrl-Z, Ctrl-L", "suspend; draw anew. Times are UTC"),
+    ("Ctrl-Z, Ctrl-L", "suspend; redraw. Times are UTC"),
 ];
 
 /// Draws `app` on the whole frame.
@@ -125,7 +125,7 @@ fn choose(canvas: &mut Canvas, app: &App, area: Rect) {
         Level::Talks => pieces.plain(format!("{of} conversations  ")),
         _ => {
             let all = app.shown.open.as_ref().map_or(0, |talk| talk.flow.packets);
-            pieces.plain(format!("{of} packets at hand of {}  ", human::count(all)));
+            pieces.plain(format!("{of} packets of {} captured  ", human::count(all)));
         }
     }
     if app.paused.is_some() {

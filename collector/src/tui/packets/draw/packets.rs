@@ -20,7 +20,7 @@ pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
     if let Some(area) = row(area, 0) {
         let titles = ["No.", "Time", "+", "Bytes", "Protocol"];
         let texts = titles.map(str::to_owned);
-        line(texts, "  ", "Interface", "What it says", area.width, (reversed(), reversed())).draw(canvas, area);
+        line(texts, "  ", "Interface", "Info", area.width, (reversed(), reversed())).draw(canvas, area);
     }
     let mut before: Option<&Kept> = None;
     for (index, kept) in app.shown.packets.iter().enumerate() {
