@@ -96,6 +96,30 @@ fn a_flowlogs_pipeline_can_feed_it() {
     assert_eq!(ended.said("lost_unreadable_flows"), "2");
 }
 
+/// The files have all records; what is printed and summed up has each packet once.
+#[test]
+fn lines_show_each_packet_once_unless_all_records_are_asked_for() {
+    for (words, printed) in [(&["--output", "json"][..], 8), (&["--output", "json", "--observations", "all"], 10)] {
+        let collector = Collector::start(words);
+        let mut records = records::some(0, 10);
+        records.iter_mut().take(2).for_each(|record| record.duplicate = true);
+        let packets: u64 = records.iter().skip(2).map(|record| record.packets).sum();
+        collector.client().send("n1", records, true).unwrap();
+        let ended = collector.stop(Signal::SIGINT);
+        let lines = ended.finished.stdout.lines().filter(|line| line.starts_with('{'));
+        assert_eq!(lines.count(), printed, "{}", ended.finished);
+        assert_eq!((ended.files().flows().len(), ended.files().rows()), (10, 10));
+        assert_eq!(
+            [ended.said("packets"), ended.said("flows")],
+            [packets.to_string(), "8".into()],
+            "{}",
+            ended.finished
+        );
+        assert!(ended.finished.stderr.contains("not counted again: 2 records"), "{}", ended.finished);
+        assert_eq!(ended.files().number("SELECT count(*) FROM flow WHERE Duplicate = 'translation'"), 2);
+    }
+}
+
 #[test]
 fn a_kill_leaves_whole_files_and_counts() {
     let collector = Collector::start(&[]);

@@ -7,6 +7,13 @@ fn named(names: &str, process: &str, address: &str) -> String {
     )
 }
 
+/// The name of the end at one `side` of a record; of the `other` tuple, where the record has one.
+fn end_name(side: &str, other: &str) -> String {
+    let plain = named(&format!("{side}K8S_"), &format!("{side}Comm"), &format!("{side}Addr"));
+    let translated = named(&format!("{other}{side}K8S_"), "NULL", &format!("{other}{side}Addr"));
+    format!("CASE WHEN {other}{side}Addr IS NULL THEN {plain} ELSE {translated} END")
+}
+
 /// What is known of one end, by the direction of the record: `there` of records that the client sent, `back` of those it got.
 fn end(there: &str, back: &str) -> String {
     format!("CASE WHEN coalesce(FromClient, 1) THEN {there} ELSE {back} END")
@@ -50,31 +57,8 @@ fn lost(to_server: bool) -> String {
 
 /// The statements that make the views. `flow` is there.
 pub(super) fn statements() -> String {
-    let process = |side: &str| format!("{side}Comm");
-    let client_name = best(&end(
-        &format!(
-            "CASE WHEN OrigSrcAddr IS NULL THEN {} ELSE {} END",
-            named("SrcK8S_", &process("Src"), "SrcAddr"),
-            named("OrigSrcK8S_", "NULL", "OrigSrcAddr")
-        ),
-        &format!(
-            "CASE WHEN OrigDstAddr IS NULL THEN {} ELSE {} END",
-            named("DstK8S_", &process("Dst"), "DstAddr"),
-            named("OrigDstK8S_", "NULL", "OrigDstAddr")
-        ),
-    ));
-    let server_name = best(&end(
-        &format!(
-            "CASE WHEN XlatDstAddr IS NULL THEN {} ELSE {} END",
-            named("DstK8S_", &process("Dst"), "DstAddr"),
-            named("XlatDstK8S_", "NULL", "XlatDstAddr")
-        ),
-        &format!(
-            "CASE WHEN XlatSrcAddr IS NULL THEN {} ELSE {} END",
-            named("SrcK8S_", &process("Src"), "SrcAddr"),
-            named("XlatSrcK8S_", "NULL", "XlatSrcAddr")
-        ),
-    ));
+    let client_name = best(&end(&end_name("Src", "Orig"), &end_name("Dst", "Orig")));
+    let server_name = best(&end(&end_name("Dst", "Xlat"), &end_name("Src", "Xlat")));
     let service_of =
         |names: &str| format!("CASE WHEN {names}Type = 'Service' THEN {} END", named(names, "NULL", "NULL"));
     let service = best(&end(
