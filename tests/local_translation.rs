@@ -3,14 +3,17 @@
 
 mod translation_world;
 
-use std::net::UdpSocket;
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use netobserv_testkit::capture::sum;
 use netobserv_testkit::proc::binaries;
 use netobserv_testkit::session::command;
-use netobserv_testkit::{Blast, LocalCapture, require_privileged, wait_for};
+use netobserv_testkit::{Blast, Dice, LocalCapture, require_privileged, wait_for};
+use serde_json::Value;
 use translation_world::*;
 
 /// Refuses this program and its children the sockets of netfilter, as a security policy may, and becomes the agent.
@@ -122,7 +125,7 @@ fn echoes_of_a_masqueraded_host_count_once() {
         assert!(pinged.success(), "{pinged}");
     });
     assert_one_conversation(&flows, [CLIENT, SERVER], [ROUTER, SERVER]);
-    let identifier = |flow: &&serde_json::Value| flow["XlatIcmpId"].as_u64().is_some_and(|id| id > 0);
+    let identifier = |flow: &&Value| flow["XlatIcmpId"].as_u64().is_some_and(|id| id > 0);
     assert!(between(&flows, CLIENT, SERVER).iter().all(identifier), "{flows:?}");
 }
 
@@ -216,6 +219,64 @@ fn service() -> Way {
 
 fn talk(way: &Way) {
     way.talk(&format!("{SERVICE}:80"), (&way.server, "0.0.0.0:8080"), A_WHILE);
+}
+
+/// Connections of random kinds, and from which port of the client to what each went. UDP and TCP have ports of their own.
+fn mixed(way: &Way, number: u32) -> BTreeSet<(String, u64, u64)> {
+    let targets = [
+        ("TCP", format!("{SERVICE}:80")),
+        ("TCP", format!("{SERVICE}:81")),
+        ("TCP", format!("{SERVER}:8082")),
+        ("TCP", format!("{SERVER}:8083")),
+        ("UDP", format!("{SERVICE}:53")),
+        ("UDP", format!("{SERVER}:5353")),
+    ];
+    let listeners =
+        way.server.enter(|| [8_080, 8_081, 8_082, 8_083].map(|port| TcpListener::bind(("0.0.0.0", port)).unwrap()));
+    let udp = way.server.enter(|| UdpSocket::bind("0.0.0.0:5353").unwrap());
+    let (mut dice, mut made, mut room) = (Dice::of("mixed"), BTreeSet::new(), [0; 2_000]);
+    way.client.enter(|| {
+        for _ in 0..number {
+            let kind = dice.number(0..=5) as usize;
+            let (proto, to) = &targets[kind];
+            let to: SocketAddr = to.parse().unwrap();
+            let size = dice.number(1..=1_400) as usize;
+            let from = if *proto == "TCP" {
+                let mut client = TcpStream::connect_timeout(&to, SOON).unwrap();
+                let mut server = listeners[kind].accept().unwrap().0;
+                client.write_all(&room[..size]).unwrap();
+                server.read_exact(&mut room[..size]).unwrap();
+                client.local_addr().unwrap()
+            } else {
+                let client = UdpSocket::bind((CLIENT, 0)).unwrap();
+                client.send_to(&room[..size], to).unwrap();
+                let (size, from) = udp.recv_from(&mut room).unwrap();
+                udp.send_to(&room[..size], from).unwrap();
+                client.recv_from(&mut room).unwrap();
+                client.local_addr().unwrap()
+            };
+            made.insert((to.ip().to_string(), from.port().into(), to.port().into()));
+        }
+    });
+    made
+}
+
+#[test]
+fn a_thousand_connections_of_random_kinds_are_there_once() {
+    require_privileged!("a_thousand_connections_of_random_kinds_are_there_once");
+    let way = Way::new(&format!(
+        "in: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:8080
+         in: ip daddr {SERVICE} tcp dport 81 dnat ip to {SERVER}:8081
+         in: ip daddr {SERVICE} udp dport 53 dnat ip to {SERVER}:5353
+         out: ip daddr {SERVER} tcp dport {{ 8081, 8082 }} masquerade random"
+    ));
+    let mut made = BTreeSet::new();
+    let flows = way.account(|| made = mixed(&way, 1_000));
+    let counted = flows.iter().filter(|flow| counts(flow) && flow["SrcAddr"] == CLIENT);
+    let number = |flow: &Value, field: &str| flow[field].as_u64().unwrap();
+    let end = |flow: &Value| flow["DstAddr"].as_str().unwrap().to_owned();
+    let found = counted.map(|flow| (end(flow), number(flow, "SrcPort"), number(flow, "DstPort"))).collect();
+    assert_eq!(made, found, "no connection is missing, and none is there under another address");
 }
 
 #[test]
