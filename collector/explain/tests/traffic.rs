@@ -323,3 +323,28 @@ fn the_objects_alone_decide_too() {
     assert_eq!(check(false, SERVER, 5432), None);
     assert_eq!(check(false, "172.30.0.9", 81), Some((Kind::Service, Certainty::FollowsFromObjects)));
 }
+
+#[test]
+#[ignore = "prints times: cargo test -p netobserv-explain --release --test traffic -- --ignored --nocapture"]
+fn a_record_costs_little() {
+    let one = Observation { rtt_ns: 400_000, ..tcp(0x1a, 9) };
+    let healthy = |number: u32| {
+        let src = Seen { port: Some(1_024 + (number % 60_000) as u16), ..one.src };
+        Observation { src, ..one }
+    };
+    let ends = |number: u32| Observation { flags: 0x11, ..healthy(number) };
+    let names = ["a.shop.svc.cluster.local", "b.shop.svc.cluster.local", "c.shop.svc.cluster.local"];
+    let answers = names.map(|name| answer(name, "NoError"));
+    let named = |number: u32| answers[number as usize % answers.len()];
+    let kinds: [(&str, &dyn Fn(u32) -> Observation<'static>); 3] =
+        [("in a connection", &healthy), ("at the end of one", &ends), ("of DNS", &named)];
+    for (what, record) in kinds {
+        let (mut watch, start) = (Watch::default(), std::time::Instant::now());
+        let number = 500_000;
+        (0..number).for_each(|number| {
+            let at = u64::from(number) / 100;
+            watch.add(&Observation { start_ms: at, end_ms: at, ..record(number) });
+        });
+        println!("a record {what}: {} ns", start.elapsed().as_nanos() / u128::from(number));
+    }
+}

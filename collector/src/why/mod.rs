@@ -125,7 +125,7 @@ fn write_reports(report: &Report, forms: &[Form]) -> anyhow::Result<()> {
                 std::fs::write(path, report.junit()).with_context(|| format!("cannot write {}", path.display()))?;
             }
             // Whether that works is asked at the end.
-            Form::Github => drop(netobserv_stdio::stdout().write(report.github())),
+            Form::Github => drop(netobserv_stdio::stdout().write(plain::lines(&report.github()).into_owned())),
         }
     }
     Ok(())

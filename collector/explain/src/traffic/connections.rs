@@ -2,8 +2,10 @@
 //!
 //! Most connections leave nothing here: only a SYN that is not followed by an ACK in its own record, a FIN and a RST are noted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+use foldhash::HashMap;
 
 use super::{Tally, between};
 use crate::finding::{Certainty, Finding, Kind, some};
@@ -13,6 +15,8 @@ use crate::observe::{ACK, FIN, Observation, Party, RST, SYN, SYN_ACK, Seen};
 const MOST: usize = 32_768;
 /// Most groups of connections with the same ends.
 const MOST_GROUPS: usize = 4_096;
+/// Room is made no more often than this, in milliseconds.
+const ROOM_MS: u64 = 500;
 /// A SYN that has no answer after this time, in milliseconds.
 const UNANSWERED_MS: u64 = 2_000;
 /// A client that opens a connection and resets it at once looks whether the port is open: SYN, ACK, RST.
@@ -23,6 +27,8 @@ pub(super) struct Connections {
     open: HashMap<Key, Connection>,
     groups: BTreeMap<Group, Tally>,
     now_ms: u64,
+    /// When room was last made: under a flood it is not made for each record.
+    room_ms: u64,
     pub(super) beyond: u64,
 }
 
@@ -95,6 +101,10 @@ impl Connections {
 
     /// Lets go of connections that are over.
     fn make_room(&mut self) {
+        if self.now_ms < self.room_ms + ROOM_MS {
+            return;
+        }
+        self.room_ms = self.now_ms;
         let over = |one: &Connection| one.tally.last_ms + UNANSWERED_MS < self.now_ms;
         let (now, groups) = (self.now_ms, &mut self.groups);
         self.open.retain(|_, one| {

@@ -3,8 +3,10 @@
 //! A resolver appends the domains of its search path to a short name, one after the other, until one is answered. What does not exist
 //! on the way there is no fault.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+use foldhash::HashMap;
 
 use super::{Tally, between};
 use crate::finding::{Certainty, Finding, Kind, some};

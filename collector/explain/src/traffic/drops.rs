@@ -1,8 +1,8 @@
 //! Packets that the kernel dropped, by cause; what is no loss is left out.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
+use foldhash::HashMap;
 use serde::Deserialize;
 
 use super::{Tally, between};

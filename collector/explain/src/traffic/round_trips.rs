@@ -1,7 +1,9 @@
 //! Round trips that took longer than the same ones before.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
+
+use foldhash::HashMap;
 
 use super::{Tally, between};
 use crate::finding::{Certainty, Finding, Kind};
@@ -40,16 +42,20 @@ impl RoundTrips {
     pub(super) fn add(&mut self, seen: &Observation<'_>) {
         let (client, server) = seen.client_and_server();
         let pair = (client.address, server.address, server.port);
-        if self.pairs.len() >= MOST && !self.pairs.contains_key(&pair) {
-            self.beyond += 1;
-            return;
-        }
-        let past = self.pairs.entry(pair).or_insert_with(|| Past {
-            client: client.party(),
-            server: server.party(),
-            times: Box::default(),
-            slow: Tally::default(),
-        });
+        let full = self.pairs.len() >= MOST;
+        let past = match self.pairs.entry(pair) {
+            Entry::Occupied(past) => past.into_mut(),
+            Entry::Vacant(_) if full => {
+                self.beyond += 1;
+                return;
+            }
+            Entry::Vacant(place) => place.insert(Past {
+                client: client.party(),
+                server: server.party(),
+                times: Box::default(),
+                slow: Tally::default(),
+            }),
+        };
         let us = seen.rtt_ns / 1_000;
         past.times.add(us);
         if us >= SLOW_MS * 1_000 {
