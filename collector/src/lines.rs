@@ -8,7 +8,7 @@ use std::time::Duration;
 use netobserv_contract::plain;
 use netobserv_stdio::{self as stdio, Broken};
 use netobserv_wire::Flow;
-use netobserv_wire::flow::{Dns, Drops, Holder, Process, Processes};
+use netobserv_wire::flow::{Dns, Drops, Holder, HolderRef, Process, Processes, Xlat};
 use tracing::warn;
 
 use crate::cli::Format;
@@ -141,7 +141,22 @@ fn extras(flow: &Flow) -> String {
     let rtt = (flow.rtt_ns > 0).then(|| format!(" RTT {}", text::micros(flow.rtt_ns / 1_000)));
     let drops = flow.drops.as_deref().filter(|drops| drops.packets > 0).map(drops);
     let processes = flow.processes.as_deref().map(processes);
-    [processes, rtt, flow.dns.as_deref().map(dns), drops].into_iter().flatten().collect()
+    let translated = flow.xlat.as_deref().map(|xlat| translated(flow, xlat));
+    [translated, processes, rtt, flow.dns.as_deref().map(dns), drops].into_iter().flatten().collect()
+}
+
+/// The end that address translation changes: the pod behind a service, the node in front of a pod.
+fn translated(flow: &Flow, after: &Xlat) -> String {
+    let holder = |holder: &Option<HolderRef>| holder.as_deref().map(|holder| end(Some(holder), None, None, None));
+    let one = |mark: &str, names, address: Option<IpAddr>, port: u16| {
+        let named = holder(names).or_else(|| address.map(|address| address.to_string())).unwrap_or_default();
+        if port == 0 { format!(" ({mark}{named})") } else { format!(" ({mark}{named}:{port})") }
+    };
+    let src = (flow.src_addr, flow.src_port.unwrap_or(0)) != (after.src_addr, after.src_port);
+    let dst = (flow.dst_addr, flow.dst_port.unwrap_or(0)) != (after.dst_addr, after.dst_port);
+    let src = src.then(|| one("from ", &after.src, after.src_addr, after.src_port));
+    let dst = dst.then(|| one("to ", &after.dst, after.dst_addr, after.dst_port));
+    [src, dst].into_iter().flatten().collect()
 }
 
 fn processes(processes: &Processes) -> String {
@@ -207,6 +222,21 @@ mod tests {
         let full = Flow { processes, ..full };
         let wanted = format!("{plain} PROC curl(42) -> ? RTT 1.5ms DNS NXDomain a.example 7.3ms DROP 3 NO_SOCKET");
         assert_eq!(line(&full, &mut widths), wanted);
+    }
+
+    #[test]
+    fn a_line_names_who_answers_behind_a_service() {
+        let pod = Holder { name: "web-1".into(), namespace: "shop".into(), ..Holder::default() };
+        let after = Xlat {
+            src_addr: "10.0.0.1".parse().ok(),
+            src_port: 40_000,
+            dst_addr: "fd00::9".parse().ok(),
+            dst_port: 80,
+            dst: Some(pod.into()),
+            ..Xlat::default()
+        };
+        let line = line(&Flow { xlat: Some(Box::new(after)), ..flow() }, &mut [END; 2]);
+        assert!(line.ends_with(" 12 eth0 (to shop/web-1:80)"), "{line}");
     }
 
     #[test]

@@ -73,7 +73,8 @@ impl Side {
         let age = end.saturating_sub(row.end_ms / 1_000) as usize;
         let Some(second) = (HISTORY - 1).checked_sub(age) else { return };
         let drops = row.drops.as_ref().map_or(0, |drops| drops.packets);
-        let sums = [(&mut self.bytes, row.bytes), (&mut self.packets, row.packets), (&mut self.drops, drops)];
+        let (bytes, packets) = if row.duplicate.is_none() { (row.bytes, row.packets) } else { (0, 0) };
+        let sums = [(&mut self.bytes, bytes), (&mut self.packets, packets), (&mut self.drops, drops)];
         for (sum, more) in sums {
             sum[second] = sum[second].saturating_add(more);
         }

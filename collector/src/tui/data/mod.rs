@@ -96,7 +96,7 @@ impl Data {
 mod tests {
     use super::*;
     use netobserv_wire::Flow;
-    use netobserv_wire::flow::Drops;
+    use netobserv_wire::flow::{Drops, Duplicate};
 
     #[test]
     fn what_comes_too_fast_counts_in_the_graph_and_among_the_problems() {
@@ -112,6 +112,22 @@ mod tests {
         assert_eq!(data.problems(Duration::from_secs(1))[0].2.count, 1_000_000);
         assert_eq!(data.seen + data.not_shown(), 1_000_000);
         assert!(data.not_shown() > 0 && data.kept.len() as u64 == data.seen);
+    }
+
+    #[test]
+    fn packets_that_another_record_counts_are_not_shown_but_their_drops_are() {
+        let mut data = Data::new(1_000);
+        let flow = Flow { packets: 5, bytes: 500, ..Flow::default() };
+        let again = Flow { duplicate: Some(Duplicate::Server), ..flow.clone() };
+        let drops = Drops { packets: 2, ..Drops::default() };
+        let dropped = Flow { drops: Some(Box::new(drops)), ..again.clone() };
+        data.add(vec![again, flow, dropped].into(), Duration::ZERO);
+        data.idle(Duration::from_secs(1));
+        let second = data.seconds.done().next().unwrap();
+        assert_eq!((second.packets, second.bytes, second.drops), (5, 500, 2));
+        let (_, talk) = data.talkers.iter().next().unwrap();
+        assert_eq!((talk.sums.packets, talk.sums.bytes, talk.sums.drops), (5, 500, 2));
+        assert_eq!(data.kept.len(), 2);
     }
 
     #[test]
