@@ -5,10 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netobserv_wire::pbflow::Ip;
+use netobserv_wire::pbflow::{Ip, ip::IpFamily};
 use nix::ifaddrs::getifaddrs;
-
-use crate::record::ip;
 
 /// How often they are read.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -31,6 +29,15 @@ impl Addresses {
         }
         self.known.clone()
     }
+}
+
+/// An address as records have it.
+pub(crate) fn ip(address: IpAddr) -> Ip {
+    let family = match address {
+        IpAddr::V4(v4) => IpFamily::Ipv4(v4.to_bits()),
+        IpAddr::V6(v6) => IpFamily::Ipv6(v6.octets().to_vec()),
+    };
+    Ip { ip_family: Some(family) }
 }
 
 /// Addresses that mean this node wherever they are seen.

@@ -7,12 +7,13 @@ use std::{
 
 use netobserv_ebpf_common::{ETH_IPV4, NO_IP};
 use netobserv_wire::pbflow::{
-    self, DataLink, Direction, DropCause, DupMapEntry, Ip, Network, Opener, Record, Transport, Xlat, ip::IpFamily,
+    self, DataLink, Direction, DropCause, DupMapEntry, Ip, Network, Opener, Record, Transport, Xlat,
 };
 use nix::time::{ClockId, clock_gettime};
 use prost_types::Timestamp;
 
 use crate::{
+    addresses::ip,
     dns::Transaction,
     drops::Dropped,
     interfaces::Names,
@@ -190,14 +191,6 @@ fn address(id: &FlowId, bytes: [u8; 16]) -> Ip {
     }
 }
 
-pub(crate) fn ip(address: IpAddr) -> Ip {
-    let family = match address {
-        IpAddr::V4(v4) => IpFamily::Ipv4(v4.to_bits()),
-        IpAddr::V6(v6) => IpFamily::Ipv6(v6.octets().to_vec()),
-    };
-    Ip { ip_family: Some(family) }
-}
-
 fn mac(bytes: [u8; 6]) -> u64 {
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
@@ -219,6 +212,8 @@ mod tests {
     use smallvec::smallvec;
 
     use super::*;
+    use netobserv_wire::pbflow::ip::IpFamily;
+
     use crate::{
         interfaces::Place,
         merge::{Extra, Sighting},
