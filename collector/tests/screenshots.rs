@@ -45,11 +45,9 @@ fn pictures_of_the_main_views() {
     let mut pty = Pty::start(&["--options", "enable_all=true|protocol=TCP|or|protocol=UDP|port=53"], SIZE);
     let agent = pty.client();
     let mut steps = ticks();
-    let fixed = scenes[0].last(|flow| flow["PktDropLatestDropCause"] == "SKB_DROP_REASON_NETFILTER_DROP") + 1;
+    let fixed = corrected(&scenes[0]);
     for at in 0..fixed {
-        say_hello(&agent);
-        scenes.iter().for_each(|scene| scene.play(&agent, at..at + 1));
-        steps();
+        play(&scenes, &agent, at, &mut steps);
     }
 
     pty.wait_for("2 nodes");
@@ -65,9 +63,7 @@ fn pictures_of_the_main_views() {
     take(&pty, "problems.svg", &svg::DARK);
 
     for at in fixed..scenes[0].seconds() {
-        say_hello(&agent);
-        scenes[0].play(&agent, at..at + 1);
-        steps();
+        play(&scenes[..1], &agent, at, &mut steps);
     }
     pty.press("\x1b7");
     pty.wait_for("Client → server");
@@ -92,11 +88,9 @@ fn a_moving_picture_finds_the_cause() {
     let mut picture = Animation::new(SIZE, &svg::DARK);
     let agent = pty.client();
     let mut steps = ticks();
-    let fixed = scenes[0].last(|flow| flow["PktDropLatestDropCause"] == "SKB_DROP_REASON_NETFILTER_DROP") + 1;
+    let fixed = corrected(&scenes[0]);
     for at in 0..fixed {
-        say_hello(&agent);
-        scenes.iter().for_each(|scene| scene.play(&agent, at..at + 1));
-        steps();
+        play(&scenes, &agent, at, &mut steps);
         if at % 2 == 0 {
             let caption = "nodejs cannot reach its database.  $ oc netobserv flows --enable_all";
             picture.show(&pty.screen(), caption, 0.4);
@@ -118,9 +112,7 @@ fn a_moving_picture_finds_the_cause() {
     picture.show(&pty.screen(), "2 Packet drops: every dropped SYN, with interface and the kernel's reason.", 3.0);
     pty.press("\x15port:5432\x1b4");
     for at in fixed..scenes[0].seconds() {
-        say_hello(&agent);
-        scenes[0].play(&agent, at..at + 1);
-        steps();
+        play(&scenes[..1], &agent, at, &mut steps);
     }
     pty.wait_until("round trips", |screen| screen.contains("postgresql-1") && screen.contains("µs"));
     picture.show(&pty.screen(), "The rule is corrected: packets in both directions, with round-trip times.", 3.5);
@@ -155,6 +147,18 @@ fn a_picture_of_packets() {
     pty.press("\x1b[A\x1b[A\r");
     pty.wait_for("Bytes of IPv4");
     take(&pty, "packets.svg", &svg::DARK);
+}
+
+/// The second in which the policy is corrected.
+fn corrected(scene: &Scene) -> u64 {
+    scene.last(|flow| flow["PktDropLatestDropCause"] == "SKB_DROP_REASON_NETFILTER_DROP") + 1
+}
+
+/// Sends a second of the scenes, and waits until it is over.
+fn play(scenes: &[Scene], agent: &support::Client, second: u64, wait: &mut impl FnMut()) {
+    say_hello(agent);
+    scenes.iter().for_each(|scene| scene.play(agent, second..second + 1));
+    wait();
 }
 
 /// The agents of both nodes are there.
