@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use netobserv_testkit::link::neighbours;
@@ -77,27 +76,9 @@ impl World {
         });
     }
 
-    /// Asks for names, each once; the server answers as [`answer`] says.
+    /// Asks for names, each once; the server answers as [`code`] has it.
     fn resolve(&self, names: &[&str]) {
-        let socket = self.server.enter(|| UdpSocket::bind((BUSY, 53))).expect("port 53");
-        socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(Relaxed) {
-                    answer(&socket);
-                }
-            });
-            for (id, name) in (1..).zip(names) {
-                let client = self.client.enter(|| UdpSocket::bind((CLIENT, 0))).expect("a socket");
-                client.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
-                client.send_to(&query(id, name), (BUSY, 53)).expect("a network");
-                if !name.starts_with("silent") {
-                    client.recv(&mut [0; 512]).unwrap_or_else(|error| panic!("{name}: {error}"));
-                }
-            }
-            stop.store(true, Relaxed);
-        });
+        netobserv_testkit::names::resolve((&self.client, CLIENT), (&self.server, BUSY), names, code);
     }
 
     /// What shows half of a connection, and what shows that it was answered.
@@ -125,29 +106,15 @@ impl World {
     }
 }
 
-fn query(id: u16, name: &str) -> Vec<u8> {
-    let mut bytes: Vec<u8> = [id, 0x100, 1, 0, 0, 0].into_iter().flat_map(u16::to_be_bytes).collect();
-    for label in name.split('.') {
-        bytes.push(label.len() as u8);
-        bytes.extend_from_slice(label.as_bytes());
-    }
-    bytes.extend([0, 0, 1, 0, 1]);
-    bytes
-}
-
-/// Answers a query by its name: `gone` does not exist, `silent` has no answer, `slow` has it late.
-fn answer(socket: &UdpSocket) {
-    let mut buffer = [0; 512];
-    let Ok((length, from)) = socket.recv_from(&mut buffer) else { return };
-    let asked = String::from_utf8_lossy(&buffer[..length]).into_owned();
+/// By the name: `gone` does not exist, `silent` has no answer, `slow` has it late.
+fn code(asked: &str) -> Option<u8> {
     if asked.contains("silent") {
-        return;
+        return None;
     }
     if asked.contains("slow") {
         std::thread::sleep(SLOW);
     }
-    (buffer[2], buffer[3]) = (0x81, if asked.contains("gone") { 0x83 } else { 0x80 });
-    let _ = socket.send_to(&buffer[..length], from);
+    Some(if asked.contains("gone") { 3 } else { 0 })
 }
 
 /// Sums of bytes by what `key` makes of a flow.

@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use netobserv_testkit::link::neighbours;
@@ -62,27 +61,9 @@ impl World {
         });
     }
 
-    /// Asks for names, one after the other. The first label says how the server answers.
+    /// Asks for names, one after the other. The name decides how the server answers.
     fn resolve(&self, names: &[&str]) {
-        let socket = self.server.enter(|| UdpSocket::bind((SERVER, 53))).expect("port 53");
-        socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(Relaxed) {
-                    answer(&socket);
-                }
-            });
-            for (id, name) in (1..).zip(names) {
-                let client = self.client.enter(|| UdpSocket::bind((CLIENT, 0))).expect("a socket");
-                client.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
-                client.send_to(&query(id, name), (SERVER, 53)).expect("a network");
-                if !name.starts_with("silent") {
-                    client.recv(&mut [0; 512]).unwrap_or_else(|error| panic!("{name}: {error}"));
-                }
-            }
-            stop.store(true, Relaxed);
-        });
+        netobserv_testkit::names::resolve((&self.client, CLIENT), (&self.server, SERVER), names, code);
     }
 
     fn datagrams(&self, to: &str, port: u16, number: usize, size: usize) {
@@ -98,29 +79,14 @@ impl World {
     }
 }
 
-fn query(id: u16, name: &str) -> Vec<u8> {
-    let mut bytes: Vec<u8> = [id, 0x100, 1, 0, 0, 0].into_iter().flat_map(u16::to_be_bytes).collect();
-    for label in name.split('.') {
-        bytes.push(label.len() as u8);
-        bytes.extend_from_slice(label.as_bytes());
-    }
-    bytes.extend([0, 0, 1, 0, 1]);
-    bytes
-}
-
 /// By the name: `silent` has no answer, `broken` a failure; `gone`, and whatever has `shop` in it, does not exist.
-fn answer(socket: &UdpSocket) {
-    let mut buffer = [0; 512];
-    let Ok((length, from)) = socket.recv_from(&mut buffer) else { return };
-    let asked = String::from_utf8_lossy(&buffer[..length]).into_owned();
-    let code = match asked {
-        _ if asked.contains("silent") => return,
-        _ if asked.contains("broken") => 2,
-        _ if asked.contains("gone") || asked.contains("shop") => 3,
-        _ => 0,
-    };
-    (buffer[2], buffer[3]) = (0x81, 0x80 | code);
-    let _ = socket.send_to(&buffer[..length], from);
+fn code(asked: &str) -> Option<u8> {
+    match asked {
+        _ if asked.contains("silent") => None,
+        _ if asked.contains("broken") => Some(2),
+        _ if asked.contains("gone") || asked.contains("shop") => Some(3),
+        _ => Some(0),
+    }
 }
 
 /// `oc-netobserv` with these words, for the programs under test.

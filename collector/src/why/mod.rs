@@ -82,12 +82,14 @@ impl Watcher {
         report(&state.0, &state.1, state.0.findings())
     }
 
-    /// Writes the findings into the database, and the reports that were asked for.
+    /// Writes the findings into the database, which is complete without them, and the reports that were asked for.
     ///
     /// # Errors
-    /// When one cannot be written.
+    /// When a report cannot be written.
     pub fn save(&self, report: &Report, db: &Path) -> anyhow::Result<()> {
-        database::save(db, report)?;
+        if let Err(error) = database::save(db, report) {
+            tracing::warn!("{error:#}: they are in what is printed only");
+        }
         write_reports(report, &self.reports)
     }
 }

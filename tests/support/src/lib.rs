@@ -15,6 +15,7 @@ pub mod frame;
 pub mod https;
 pub mod link;
 pub mod memory;
+pub mod names;
 pub mod netns;
 pub mod pair;
 pub mod privilege;
