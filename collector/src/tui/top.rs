@@ -47,11 +47,11 @@ pub(super) fn rows(talkers: &Talkers, group: Group, metric: Metric) -> Vec<TopRo
 
 /// Both directions of each conversation, the client first.
 fn conversations(talkers: &Talkers) -> Vec<TopRow> {
-    let client = |key: &Key| if key.to_server() { *key } else { key.reversed() };
     let mut sums: HashMap<Key, (u64, u64, Sums)> = HashMap::new();
     for (key, talk) in talkers.iter() {
-        let (sent, received, all) = sums.entry(client(key)).or_default();
-        let sum = if key.to_server() { sent } else { received };
+        let to_server = talk.from_client.unwrap_or_else(|| key.to_server());
+        let (sent, received, all) = sums.entry(if to_server { *key } else { key.reversed() }).or_default();
+        let sum = if to_server { sent } else { received };
         *sum = sum.saturating_add(talk.sums.bytes);
         all.add(talk.sums);
     }
@@ -157,7 +157,7 @@ fn group_filter(who: &str, group: Group) -> String {
 mod tests {
     use super::*;
     use netobserv_wire::Flow;
-    use netobserv_wire::flow::{Endpoint, Enrichment};
+    use netobserv_wire::flow::{Conversation, Endpoint, Enrichment};
     use std::time::Duration;
 
     fn flow(src: &str, dst: &str, ports: (u16, u16), bytes: u64) -> Flow {
@@ -204,6 +204,20 @@ mod tests {
             [("shop/pod-1:40000 → shop/pod-2:80 TCP", 100, 900), ("shop/pod-3:40000 → shop/pod-2:80 TCP", 50, 0)]
         );
         assert_eq!((rows[0].filter.as_str(), rows[0].sums.packets), ("port:40000", 2));
+    }
+
+    #[test]
+    fn the_client_is_the_end_that_opened_the_connection_also_with_the_lower_port() {
+        let mut talkers = Talkers::default();
+        let from_client = |from_client| Some(Conversation { id: 1, from_client: Some(from_client) });
+        let there = flow("10.0.0.1", "10.0.0.2", (40_000, 50_051), 100);
+        let back = flow("10.0.0.2", "10.0.0.1", (50_051, 40_000), 900);
+        talkers.add(&Flow { conversation: from_client(true), ..there }, Duration::ZERO);
+        talkers.add(&Flow { conversation: from_client(false), ..back }, Duration::ZERO);
+        let rows = rows(&talkers, Group::Flow, Metric::Bytes);
+        assert_eq!(rows.len(), 1);
+        let top = (rows[0].who.as_str(), rows[0].sent, rows[0].received);
+        assert_eq!(top, ("shop/pod-1:40000 → shop/pod-2:50051 TCP", 100, 900));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(in crate::tui) struct Talk {
     pub(in crate::tui) sums: Sums,
     /// OR of the TCP flags.
     pub(in crate::tui) flags: u32,
+    /// Whether the source is the client, where the record says so.
+    pub(in crate::tui) from_client: Option<bool>,
     /// Since the start of the capture.
     pub(in crate::tui) first: Duration,
     pub(in crate::tui) last: Duration,
@@ -119,6 +121,7 @@ impl Talkers {
         });
         talk.sums.add(Sums::of(flow));
         talk.flags |= flow.flags.unwrap_or(0);
+        talk.from_client = flow.conversation.and_then(|conversation| conversation.from_client).or(talk.from_client);
         talk.last = now;
         if is_new || (!talk.named && flow.k8s.is_some()) {
             talk.named = flow.k8s.is_some();
