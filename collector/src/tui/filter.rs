@@ -46,19 +46,20 @@ struct Network {
     length: u32,
 }
 
-/// Short names for fields, for both ends together. A whole address is that address, a port is a whole number.
+/// Short names for fields, for both ends together, before and after address translation. A whole address is that address, a port is a
+/// whole number.
 const ALIASES: &[(&str, &[&str])] = &[
-    ("ip", &["SrcAddr", "DstAddr"]),
-    ("addr", &["SrcAddr", "DstAddr"]),
-    ("src", &["SrcAddr", "SrcK8S_Name"]),
-    ("dst", &["DstAddr", "DstK8S_Name"]),
-    ("port", &["SrcPort", "DstPort"]),
-    ("sport", &["SrcPort"]),
-    ("dport", &["DstPort"]),
-    ("ns", &["SrcK8S_Namespace", "DstK8S_Namespace"]),
-    ("namespace", &["SrcK8S_Namespace", "DstK8S_Namespace"]),
-    ("name", &["SrcK8S_Name", "DstK8S_Name"]),
-    ("pod", &["SrcK8S_Name", "DstK8S_Name"]),
+    ("ip", &["SrcAddr", "DstAddr", "XlatSrcAddr", "XlatDstAddr"]),
+    ("addr", &["SrcAddr", "DstAddr", "XlatSrcAddr", "XlatDstAddr"]),
+    ("src", &["SrcAddr", "SrcK8S_Name", "XlatSrcAddr", "XlatSrcK8S_Name"]),
+    ("dst", &["DstAddr", "DstK8S_Name", "XlatDstAddr", "XlatDstK8S_Name"]),
+    ("port", &["SrcPort", "DstPort", "XlatSrcPort", "XlatDstPort"]),
+    ("sport", &["SrcPort", "XlatSrcPort"]),
+    ("dport", &["DstPort", "XlatDstPort"]),
+    ("ns", &["SrcK8S_Namespace", "DstK8S_Namespace", "XlatSrcK8S_Namespace", "XlatDstK8S_Namespace"]),
+    ("namespace", &["SrcK8S_Namespace", "DstK8S_Namespace", "XlatSrcK8S_Namespace", "XlatDstK8S_Namespace"]),
+    ("name", &["SrcK8S_Name", "DstK8S_Name", "XlatSrcK8S_Name", "XlatDstK8S_Name"]),
+    ("pod", &["SrcK8S_Name", "DstK8S_Name", "XlatSrcK8S_Name", "XlatDstK8S_Name"]),
     ("owner", &["SrcK8S_OwnerName", "DstK8S_OwnerName"]),
     ("kind", &["SrcK8S_Type", "DstK8S_Type"]),
     ("node", &["SrcK8S_HostName", "DstK8S_HostName"]),

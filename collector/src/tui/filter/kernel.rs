@@ -45,7 +45,10 @@ impl Filter {
         };
         let fields = match &self.scope {
             Scope::Row => return any(text, &word),
-            Scope::Fields(fields) => fields.iter().map(|field| field.name).collect::<Vec<_>>(),
+            // The kernel looks at a packet as it is at an interface.
+            Scope::Fields(fields) => {
+                fields.iter().map(|field| field.name).filter(|name| !name.starts_with("Xlat")).collect::<Vec<_>>()
+            }
         };
         match fields.as_slice() {
             ["SrcAddr", "DstAddr"] => network(&word).map(|network| ("ip_cidr", network.into())).ok_or_else(|| {
