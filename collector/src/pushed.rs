@@ -1,5 +1,5 @@
-//! A filter in the kernels of all nodes, put there from the screen. While it is, nothing else is captured; so when it was
-//! is told wherever the capture is.
+//! What the kernels of all nodes keep besides their rules: a filter that was put there from the screen, and the addresses of what
+//! was selected by name. While there is a filter, nothing else is captured; so its times are reported with the capture.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -25,8 +25,9 @@ use crate::{
 
 /// How long an answer of the collector may take: it waits half a minute for a change itself.
 const ANSWER: Duration = Duration::from_secs(45);
-/// Between attempts.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Between attempts: at first, and at most.
+const SOON: Duration = Duration::from_millis(500);
+const LATER: Duration = Duration::from_secs(10);
 
 /// What was wanted last, and what came of it.
 pub struct Pushed {
@@ -69,12 +70,14 @@ impl Pushed {
         let (wanted, waits) = (self.wanted.clone(), self.waits.clone());
         let mut client = FiltersClient::new(channel);
         async move {
+            let mut pause = SOON;
             loop {
                 let status = AgentStatus { filter: wanted.borrow().number, ..status.clone() };
                 let reply = timeout(ANSWER, client.wait(status)).await;
                 waits.store(matches!(reply, Ok(Ok(_))), Relaxed);
                 match reply {
                     Ok(Ok(reply)) => {
+                        pause = SOON;
                         let CollectorReply { stop, filter } = reply.into_inner();
                         take(&wanted, filter);
                         if stop {
@@ -82,7 +85,10 @@ impl Pushed {
                         }
                     }
                     Ok(Err(status)) if status.code() == Code::Unimplemented => return,
-                    _ => sleep(PAUSE).await,
+                    _ => {
+                        sleep(pause).await;
+                        pause = (pause * 2).min(LATER);
+                    }
                 }
             }
         }
