@@ -169,13 +169,14 @@ impl Names {
         self.state.ready(at_most).await;
     }
 
-    /// Waits until all objects are known, for at most this long.
+    /// Waits until all objects are known that selections ask for, for at most this long.
     ///
     /// # Errors
     /// What is missing and why, in words.
     pub async fn all(&self, at_most: Duration) -> Result<(), Vec<String>> {
         self.state.known(at_most).await;
-        let missing = self.missing();
+        let endpoints = self.roster.as_ref().is_some_and(Roster::needs_endpoints);
+        let missing = self.state.missing_of(|kind| endpoints || kind != Kind::EndpointSlices);
         if missing.is_empty() { Ok(()) } else { Err(missing) }
     }
 

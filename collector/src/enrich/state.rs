@@ -112,9 +112,14 @@ impl State {
 
     /// What is missing and why, in words.
     pub(super) fn missing(&self) -> Vec<String> {
+        self.missing_of(|_| true)
+    }
+
+    /// The same, of some kinds only.
+    pub(super) fn missing_of(&self, wanted: impl Fn(Kind) -> bool) -> Vec<String> {
         let nothing = self.nothing.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let kinds = self.kinds();
-        let missing = kinds.iter().filter_map(|(kind, progress)| {
+        let missing = kinds.iter().filter(|(kind, _)| wanted(**kind)).filter_map(|(kind, progress)| {
             let why = match &progress.trouble {
                 Some(trouble) => trouble.words(*kind),
                 None if progress.synced => return None,
