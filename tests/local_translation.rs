@@ -229,11 +229,11 @@ fn mixed(way: &Way, number: u32) -> BTreeSet<(String, u64, u64)> {
         ("TCP", format!("{SERVER}:8082")),
         ("TCP", format!("{SERVER}:8083")),
         ("UDP", format!("{SERVICE}:53")),
-        ("UDP", format!("{SERVER}:5353")),
+        ("UDP", format!("{SERVER}:5354")),
     ];
     let listeners =
         way.server.enter(|| [8_080, 8_081, 8_082, 8_083].map(|port| TcpListener::bind(("0.0.0.0", port)).unwrap()));
-    let udp = way.server.enter(|| UdpSocket::bind("0.0.0.0:5353").unwrap());
+    let udp = way.server.enter(|| [5_353, 5_354].map(|port| UdpSocket::bind(("0.0.0.0", port)).unwrap()));
     let (mut dice, mut made, mut room) = (Dice::of("mixed"), BTreeSet::new(), [0; 2_000]);
     way.client.enter(|| {
         for _ in 0..number {
@@ -250,8 +250,8 @@ fn mixed(way: &Way, number: u32) -> BTreeSet<(String, u64, u64)> {
             } else {
                 let client = UdpSocket::bind((CLIENT, 0)).unwrap();
                 client.send_to(&room[..size], to).unwrap();
-                let (size, from) = udp.recv_from(&mut room).unwrap();
-                udp.send_to(&room[..size], from).unwrap();
+                let (size, from) = udp[kind - 4].recv_from(&mut room).unwrap();
+                udp[kind - 4].send_to(&room[..size], from).unwrap();
                 client.recv_from(&mut room).unwrap();
                 client.local_addr().unwrap()
             };

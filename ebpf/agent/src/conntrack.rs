@@ -29,7 +29,7 @@ use resolve::Resolver;
 use source::Source;
 use table::Table;
 
-/// Most connections that are kept: about 24 MiB.
+/// Most connections that are kept: about 18 MiB.
 const MOST: usize = 200_000;
 /// Windows that wait to be completed.
 const WAITING: usize = 4;

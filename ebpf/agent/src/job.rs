@@ -84,16 +84,15 @@ pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Re
     let dns = (settings.dns_port != 0).then(|| Dns::new(ebpf, settings.dns_patience)).transpose()?;
     let (maps, hooks) = hook(settings, ebpf, maps.with_dns(dns), &shared.scope)?;
     let queue = Arc::new(Queue::new(QUEUE));
-    let translated = queue.clone();
-    let translator = shared
-        .translations
-        .clone()
-        .map(|translations| Arc::new(Translator::start(translations, move |records| translated.push(records))));
-    let line = Line { translator, queue: queue.clone() };
-    let named = line.clone();
+    let named = queue.clone();
     let sockets = shared.knows_sockets.then(|| Sockets::start(ebpf));
     let sockets = sockets.and_then(|sockets| sockets.inspect_err(|error| warn!("{NO_NAMES}: {error}")).ok());
-    let naming = sockets.map(|sockets| Naming::start(sockets, move |records| named.pass(records)));
+    let naming = sockets.map(|sockets| Arc::new(Naming::start(sockets, move |records| named.push(records))));
+    let line = Line { naming, queue: queue.clone() };
+    // First, as it needs the windows in their order.
+    let translated = line.clone();
+    let translations = shared.translations.clone();
+    let translator = translations.map(|all| Translator::start(all, move |records| translated.pass(records)));
     let outbox = FlowOutbox {
         recorder: Recorder::new(shared.names.clone(), settings.agent_ip.or_else(own_address)),
         queue: queue.clone(),
@@ -105,43 +104,38 @@ pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Re
     let mut pace = Pace::new(settings.window);
     let work = Box::new(move |stop: &AtomicBool| {
         let drained = drainer.run(pace.window(), stop, |records| {
-            pass_on(records, naming.as_ref(), &line);
+            let left = match &translator {
+                Some(translator) => translator.pass(records),
+                None => Err(records),
+            };
+            left.unwrap_or_else(|records| line.pass(records));
             let window = pace.next(queue.fill());
             queue.tell_window(window, pace.is_stretched());
             window
         });
-        naming.iter().for_each(Naming::flush);
-        line.translator.iter().for_each(|translator| translator.flush());
+        translator.iter().for_each(Translator::flush);
+        line.naming.iter().for_each(|naming| naming.flush());
         drained
     });
     Ok((Job { work, send: sender(settings, shared, outbox) }, hooks))
 }
 
-/// Where records go that need no names any more.
+/// To the queue, by way of the names if there are any to be had.
 #[derive(Clone)]
 struct Line {
-    translator: Option<Arc<Translator>>,
+    naming: Option<Arc<Naming>>,
     queue: Arc<Queue>,
 }
 
 impl Line {
     fn pass(&self, records: Vec<FlowRecord>) {
-        let left = match &self.translator {
-            Some(translator) => translator.pass(records),
+        let nameless = match &self.naming {
+            Some(naming) => naming.pass(records),
             None => Err(records),
         };
-        left.unwrap_or_else(|records| self.queue.push(records));
+        // Where names are late, these come before those that wait for them, which harms nobody.
+        nameless.unwrap_or_else(|records| self.queue.push(records));
     }
-}
-
-/// On their way to the queue, by way of the names if there are any to be had.
-fn pass_on(records: Vec<FlowRecord>, naming: Option<&Naming>, line: &Line) {
-    let nameless = match naming {
-        Some(naming) => naming.pass(records),
-        None => Err(records),
-    };
-    // Where names are late, these come before those that wait for them, which harms nobody.
-    nameless.unwrap_or_else(|records| line.pass(records));
 }
 
 /// Copying packets, at most `snaplen` bytes of each.

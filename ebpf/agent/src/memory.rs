@@ -17,7 +17,7 @@ const ENTRY: u64 = 64;
 /// The program itself, its ring buffers and the messages on their way, as measured.
 const BASE: u64 = 40 << 20;
 /// Translated connections, as many as are kept.
-const TRANSLATIONS: u64 = 24 << 20;
+const TRANSLATIONS: u64 = 20 << 20;
 /// What waits for the collector at most.
 const QUEUE: u64 = 32 << 20;
 

@@ -5,7 +5,7 @@ use std::mem;
 
 use smallvec::SmallVec;
 
-use super::table::{Side, Table};
+use super::table::{Matches, Side, Table};
 use crate::{
     merge::{FlowId, FlowRecord},
     translated::{Translated, Tuple},
@@ -50,11 +50,11 @@ impl Resolver {
             return records;
         }
         records.append(&mut self.held);
-        let known: Vec<usize> = (0..records.len()).filter(|at| self.see(&records[*at])).collect();
+        let known: Vec<_> = (0..records.len()).filter_map(|at| Some((at, self.see(&records[at])?))).collect();
         let mut waiting = vec![];
-        for at in known {
+        for (at, matches) in known {
             let record = &mut records[at];
-            let Some((translated, path)) = self.look_up(&record.id) else { continue };
+            let Some((translated, path)) = self.look_up(&record.id, &matches) else { continue };
             record.translated = Some(Box::new(translated));
             if translated.is_origin && !translated.duplicate && self.may_wait(&path, record.first_ns, end_ns) {
                 waiting.push(at);
@@ -72,9 +72,9 @@ impl Resolver {
         if self.held.is_empty() { vec![] } else { self.window(vec![], u64::MAX) }
     }
 
-    /// Notes that packets of a flow were seen. False if it is not translated.
-    fn see(&mut self, record: &FlowRecord) -> bool {
-        let Some((tuple, _)) = Tuple::of(&record.id) else { return false };
+    /// Notes that packets of a flow were seen. None if it is not translated.
+    fn see(&mut self, record: &FlowRecord) -> Option<Matches> {
+        let (tuple, _) = Tuple::of(&record.id)?;
         let matches = self.table.matches(&tuple, record.id.proto);
         let window = self.table.window;
         for (at, side) in &matches {
@@ -83,16 +83,17 @@ impl Resolver {
                 (entry.seen, entry.seen_in, entry.missed) = (true, window, 0);
             }
         }
-        !matches.is_empty()
+        (!matches.is_empty()).then_some(matches)
     }
 
-    /// What there is to know, and the entries from the flow to the first tuple.
-    fn look_up(&mut self, id: &FlowId) -> Option<(Translated, Path)> {
+    /// What there is to know, and the entries from the flow to the first tuple. `matches` are those of the flow.
+    fn look_up(&mut self, id: &FlowId, matches: &Matches) -> Option<(Translated, Path)> {
         let (tuple, request) = Tuple::of(id)?;
         let mut query = Query { tuple, proto: id.proto, request };
         let (mut path, mut found, mut target) = (Path::new(), None, None);
+        let mut here = matches.clone();
         while path.len() < MOST_STAGES
-            && let Some((at, side, forward, next)) = self.step(query, true)
+            && let Some((at, side, forward, next)) = self.step(query, &here, true)
         {
             if path.is_empty() && side == Side::Middle {
                 let tuple = self.table.entry(at).tuple(Side::Target);
@@ -100,6 +101,7 @@ impl Resolver {
             }
             path.push(at);
             (query.tuple, found) = (next, Some((at, forward)));
+            here = self.beyond(at, query);
         }
         if let Some((at, source_opened)) = found {
             let duplicate = path.iter().any(|at| self.counts_before(*at));
@@ -108,19 +110,26 @@ impl Resolver {
         }
         let (mut stages, mut source_opened) = (0, None);
         while stages < MOST_STAGES
-            && let Some((at, _, forward, next)) = self.step(query, false)
+            && let Some((at, _, forward, next)) = self.step(query, &here, false)
         {
             source_opened.get_or_insert(forward);
             (query.tuple, found, stages) = (next, Some((at, forward)), stages + 1);
+            here = self.beyond(at, query);
         }
         let (at, _) = found?;
         Some((self.translated(at, query, source_opened?, None), Path::new()))
     }
 
+    /// The entries of the tuple at the other end of an entry; most have none.
+    fn beyond(&self, at: u32, query: Query) -> Matches {
+        if self.table.entry(at).chained { self.table.matches(&query.tuple, query.proto) } else { Matches::new() }
+    }
+
     /// The latest translation that a tuple is seen `after`, or before; at which side; whether it has the direction of the first
     /// packet; and the tuple at the other end of the translation.
-    fn step(&self, Query { tuple, proto, request }: Query, after: bool) -> Option<(u32, Side, bool, Tuple)> {
-        let candidates = self.table.matches(&tuple, proto).into_iter().filter(|(_, side)| side.is_after() == after);
+    fn step(&self, query: Query, matches: &Matches, after: bool) -> Option<(u32, Side, bool, Tuple)> {
+        let Query { tuple, proto, request } = query;
+        let candidates = matches.iter().copied().filter(|(_, side)| side.is_after() == after);
         let oriented =
             candidates.map(|(at, side)| (at, side, tuple.goes_with(&self.table.entry(at).tuple(side), proto)));
         let fitting = oriented.filter(|(.., forward)| request.is_none_or(|request| request == *forward));
