@@ -61,7 +61,7 @@ fn a_killed_collector_or_oc_leaves_the_terminal_as_it_was() {
         if victim == COLLECTOR {
             // The capture goes on, with a screen as before.
             shop.cluster.wait_until("another collector", || found().is_some_and(|pid| pid != first));
-            let told = || String::from_utf8_lossy(&shell.terminal.bytes()).contains("starting it again");
+            let told = || String::from_utf8_lossy(&shell.terminal.bytes()).contains("restarting it");
             shop.cluster.wait_until("a word about it", told);
             shell.terminal.wait_for("flows/s");
             shell.terminal.press("\x03");
