@@ -14,7 +14,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Hides duplicates, unless `all` are to be shown. What a node dropped is shown: it is no duplicate of what another dropped.
+    /// Hides duplicates, unless `all` are to be shown. Records with drops are shown: a drop happens at one node only.
     pub fn new(mut rows: Vec<Flow>, all: bool) -> Self {
         let is_hidden = |row: &Flow| row.duplicate.is_some() && row.drops.is_none();
         if all || !rows.iter().any(is_hidden) {

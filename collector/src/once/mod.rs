@@ -3,12 +3,12 @@
 //! The rule: **the client's node counts a conversation, in both directions**. What the application sent and got is what passed there;
 //! the service that it asked for and the pod that answered are both known there. If the client is on no captured node, the server's
 //! node counts, and if neither is, the first node that reports. All other records of the same packets are kept, and marked as
-//! duplicates. (Which packets one node has seen under two tuples, its agent knows: see [`Duplicate::Translation`].)
+//! duplicates. (Packets that one node sees under two tuples are marked by its agent: [`Duplicate::Translation`].)
 //!
 //! Records of the two nodes come in any order. One that should be a duplicate waits, for little more than a window, until the node that
-//! is to count has reported the conversation; if that does not happen, as its filters or interfaces leave the conversation out, the
-//! record counts. So nothing is missing because of a rule, and a node that comes, goes or is late changes who counts at that moment:
-//! of conversations in progress then, up to one window counts twice or not at all.
+//! is to count has reported the conversation. If it does not, because its filters or interfaces leave the conversation out, the record
+//! counts: the rule alone never makes packets disappear. When a node's agent starts or ends, another node may count from that moment
+//! on; up to one window of conversations in progress then counts twice or not at all.
 //!
 //! The difference between what both nodes counted is the loss between them, see [`between`].
 
@@ -125,14 +125,14 @@ impl Once {
         Self { counts, selects, state: Mutex::new(state) }
     }
 
-    /// Says of each row which conversation it belongs to.
+    /// Sets the conversation of each row.
     pub fn identify(&self, rows: &mut [Flow]) {
         let mut state = self.state();
         rows.iter_mut().for_each(|row| state.identify(row));
     }
 
-    /// Says of each row whether it counts. Rows of which that is not known yet are taken out; those of earlier calls, of which it is
-    /// known now, are added, with their places. `node` has sent them; empty = not known.
+    /// Marks rows that another record counts. Rows for which that is not known yet are taken out and wait; rows of earlier calls for
+    /// which it is known now are added, with their places. `node` sent the rows; empty = not known.
     pub fn mark(&self, rows: &mut Vec<Flow>, room: &mut Room, node: &str, now: Instant) {
         if node.is_empty() {
             return;
@@ -151,7 +151,7 @@ impl Once {
                 state.waiting.push_back(Waiting { row, at, since: now, room });
                 continue;
             }
-            // What has no room to wait for the other node counts there.
+            // No room to wait: the other node is watched, so it counts the packets.
             let duplicate = match verdict {
                 Verdict::Counts => None,
                 Verdict::Counted(duplicate) => Some(duplicate),
@@ -165,7 +165,7 @@ impl Once {
         state.release(now, rows, room);
     }
 
-    /// Adds the rows of which it is known by now whether they count; all of them at the `end`.
+    /// Adds the rows for which it is known now whether they count; all of them at the `end`.
     pub fn release(&self, rows: &mut Vec<Flow>, room: &mut Room, now: Instant, end: bool) {
         let mut state = self.state();
         if end {
@@ -321,7 +321,7 @@ impl State {
         });
         self.past.truncate(MOST);
         if self.conversations.len() >= MOST {
-            // Who counts is decided anew by the next records; what was lost of these is not known.
+            // The next records decide again who counts; what was lost of these conversations is not known.
             self.conversations.clear();
         }
     }
