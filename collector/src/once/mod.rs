@@ -138,10 +138,7 @@ impl Once {
             return;
         }
         let mut state = self.state();
-        let now_ms = chrono::Utc::now().timestamp_millis() as u64;
-        for gone in state.nodes.refresh(&self.counts, now, now_ms) {
-            state.is_gone(gone);
-        }
+        state.refresh(&self.counts, now);
         let Some(at) = state.nodes.number(node).filter(|_| state.nodes.are_several()) else { return };
         let mut kept = 0;
         for index in 0..rows.len() {
@@ -168,6 +165,7 @@ impl Once {
     /// Adds the rows for which it is known now whether they count; all of them at the `end`.
     pub fn release(&self, rows: &mut Vec<Flow>, room: &mut Room, now: Instant, end: bool) {
         let mut state = self.state();
+        state.refresh(&self.counts, now);
         if end {
             state.release_all(now, rows, room);
         } else {
@@ -193,6 +191,12 @@ impl Once {
 }
 
 impl State {
+    fn refresh(&mut self, counts: &Counts, now: Instant) {
+        for gone in self.nodes.refresh(counts, now, chrono::Utc::now().timestamp_millis() as u64) {
+            self.is_gone(gone);
+        }
+    }
+
     fn identify(&mut self, row: &mut Flow) {
         let Some(shown) = conversation::shown(row) else { return };
         let from_client = match (shown.seen, shown.guessed) {
@@ -236,8 +240,13 @@ impl State {
             return Verdict::Counts;
         };
         if entry.owner == at || counts == Some(at) {
+            let counted = entry.owner != at && entry.has_counted(row);
             entry.complete &= entry.owner == at;
             entry.owner = at;
+            if counted {
+                entry.reported_ms = now_ms;
+                return Verdict::Counted(Duplicate::Server);
+            }
             entry.count(row, to_server, now_ms);
             return Verdict::Counts;
         }
@@ -288,22 +297,28 @@ impl State {
         rows: &mut Vec<Flow>,
         room: &mut Room,
     ) {
-        match (verdict, row.conversation) {
-            (Verdict::Counted(duplicate), _) => row.duplicate = Some(duplicate),
+        row.duplicate = match (verdict, row.conversation) {
+            (Verdict::Counted(duplicate), _) => Some(duplicate),
             (Verdict::Unknown, Some(conversation)) => self.take_over(&row, conversation, at, now),
-            _ => {}
-        }
+            _ => None,
+        };
         room.join(places);
         rows.push(row);
     }
 
-    /// The node that should count has not reported the conversation.
-    fn take_over(&mut self, row: &Flow, conversation: Conversation, at: Number, now: Instant) {
+    /// The node that should count has not reported the conversation: from now on this one counts, unless the other has counted
+    /// these packets.
+    fn take_over(&mut self, row: &Flow, conversation: Conversation, at: Number, now: Instant) -> Option<Duplicate> {
         let now_ms = now.saturating_duration_since(self.started).as_millis() as u32;
         self.make_room(now_ms);
         let entry = self.conversations.entry(conversation.id).or_default();
+        let counted = entry.owner != at && entry.has_counted(row);
         (entry.owner, entry.complete) = (at, false);
+        if counted {
+            return Some(Duplicate::Server);
+        }
         entry.count(row, conversation.from_client.unwrap_or(true), now_ms);
+        None
     }
 
     fn make_room(&mut self, now_ms: u32) {
@@ -339,6 +354,11 @@ impl Entry {
         self.counted[usize::from(to_server)] += row.packets;
         self.reported_ms = now_ms;
         self.seen(row);
+    }
+
+    /// Whether most of the time of a record is before the latest packet that was counted.
+    fn has_counted(&self, row: &Flow) -> bool {
+        self.last_ms >= row.start_ms && self.last_ms - row.start_ms >= row.end_ms.saturating_sub(self.last_ms)
     }
 
     fn seen(&mut self, row: &Flow) {

@@ -15,6 +15,7 @@ struct World {
     once: Once,
     counts: Arc<Counts>,
     places: Arc<Semaphore>,
+    begun: Instant,
     now: Instant,
 }
 
@@ -22,7 +23,8 @@ impl World {
     fn of(nodes: &[&str]) -> Self {
         let counts = Arc::<Counts>::default();
         let once = Once::new(counts.clone(), false);
-        let world = Self { once, counts, places: Arc::new(Semaphore::new(1_000)), now: Instant::now() };
+        let now = Instant::now();
+        let world = Self { once, counts, places: Arc::new(Semaphore::new(1_000)), begun: now, now };
         nodes.iter().for_each(|node| world.hear(node, false));
         world
     }
@@ -36,7 +38,8 @@ impl World {
     /// A row comes from a node; what is handed on then.
     fn comes(&mut self, node: &str, row: Flow) -> Vec<Flow> {
         let mut room = self.room(1);
-        let mut rows = vec![row];
+        let ms = (self.now - self.begun).as_millis() as u64;
+        let mut rows = vec![Flow { start_ms: row.start_ms + ms, end_ms: row.end_ms + ms, ..row }];
         self.once.identify(&mut rows);
         self.once.mark(&mut rows, &mut room, node, self.now);
         rows
@@ -143,8 +146,30 @@ fn a_conversation_that_the_clients_node_does_not_report_is_counted_all_the_same(
     assert!(world.comes("n2", flow(CLIENT, POD, 3)).is_empty());
     assert_eq!(duplicates(&world.wait(Duration::from_secs(3))), [None]);
     assert_eq!(duplicates(&world.comes("n2", flow(POD, CLIENT, 2))), [None], "from now on");
+    world.now += Duration::from_millis(50);
     assert_eq!(duplicates(&world.comes("n1", asks(3))), [None], "until the client's node does");
     assert_eq!(duplicates(&world.comes("n2", flow(CLIENT, POD, 3))), [Some(Duplicate::Server)]);
+}
+
+#[test]
+fn packets_that_one_node_has_counted_are_not_counted_again_by_the_one_that_should_have() {
+    let mut world = World::of(&["n1", "n2"]);
+    // No names yet: nothing says who is at which node.
+    let nameless = |row: Flow| Flow { k8s: None, ..row };
+    assert_eq!(duplicates(&world.comes("n2", nameless(flow(CLIENT, POD, 3)))), [None]);
+    assert_eq!(duplicates(&world.comes("n1", asks(3))), [Some(Duplicate::Server)], "the same packets");
+    let later = |row: Flow| Flow { start_ms: row.start_ms + 900, end_ms: row.end_ms + 900, ..row };
+    assert_eq!(duplicates(&world.comes("n1", later(asks(3)))), [None], "it counts from now on");
+    assert_eq!(duplicates(&world.comes("n2", later(flow(CLIENT, POD, 3)))), [Some(Duplicate::Server)]);
+}
+
+#[test]
+fn agents_are_watched_from_their_first_word_not_from_their_first_record() {
+    let mut world = World::of(&["n1", "n2"]);
+    world.wait(Duration::from_secs(1));
+    let now_ms = chrono::Utc::now().timestamp_millis() as u64;
+    let row = Flow { start_ms: now_ms, end_ms: now_ms, ..flow(CLIENT, POD, 3) };
+    assert!(world.comes("n2", row).is_empty(), "it waits for the client's node");
 }
 
 #[test]
