@@ -170,7 +170,17 @@ pub fn load(switches: Switches) -> Result<Ebpf, KernelError> {
     if let Some(offsets) = &sockets {
         offsets.load(&mut ebpf, &btf)?;
     }
+    close_unused(&mut ebpf, &switches);
     Ok(ebpf)
+}
+
+/// Each map of the object takes a file, and some machines allow few. Closes those of programs that are never loaded.
+fn close_unused(ebpf: &mut Ebpf, switches: &Switches) {
+    let of_packets =
+        if switches.snaplen.is_some() { &[][..] } else { &[packets::RING, packets::HOT_RINGS, "PACKETS_LOST"] };
+    let of_rtt = if switches.rtt { &[][..] } else { &rtt::MAPS };
+    let of_drops = if switches.drops { &[][..] } else { &drops::MAPS };
+    of_packets.iter().chain(of_rtt).chain(of_drops).for_each(|map| drop(ebpf.take_map(map)));
 }
 
 /// The programs at the ingress and the egress of an interface.
