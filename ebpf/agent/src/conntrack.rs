@@ -8,7 +8,7 @@
 use std::{
     future, io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, sync_channel},
     },
     time::Duration,
@@ -45,7 +45,7 @@ const RETRY: Duration = Duration::from_secs(2);
 #[derive(Clone, Default)]
 pub struct Translations {
     /// Sockets that are not read yet.
-    opened: Arc<Mutex<Vec<Weak<Source>>>>,
+    opened: Arc<Mutex<Vec<Arc<Source>>>>,
     /// What could not be found out.
     pub unknown: Unknown,
 }
@@ -69,7 +69,7 @@ impl Translations {
         match Source::open(netns.inode, label.clone()) {
             Ok(source) => {
                 let source = Arc::new(source);
-                lock(&self.opened).push(Arc::downgrade(&source));
+                lock(&self.opened).push(source.clone());
                 Some(source)
             }
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::Weak,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,7 +26,8 @@ const MOST_LISTS: usize = 3;
 
 /// A namespace.
 struct Followed {
-    source: Weak<Source>,
+    /// The task that follows the namespace has it too.
+    source: Arc<Source>,
     netns: u32,
     /// Number of the list that was asked for last.
     list: u8,
@@ -60,19 +61,21 @@ impl Listener {
     /// Reads what has come.
     pub(super) fn read(&mut self, table: &mut Table) {
         let opened = std::mem::take(&mut *lock(&self.translations.opened));
-        self.followed.extend(opened.into_iter().filter_map(Followed::new));
+        self.followed.extend(opened.into_iter().map(Followed::new));
         let now = Instant::now();
         let Self { translations, followed, buffer } = self;
+        // One that is not followed any more is read a last time: the packets of its last messages are still to be reported.
+        let still = followed.iter().map(|namespace| Arc::strong_count(&namespace.source) > 1).collect::<Vec<_>>();
         for namespace in &mut *followed {
-            let Some(source) = namespace.source.upgrade() else { continue };
+            let source = namespace.source.clone();
             if let Err(error) = namespace.read(&source, translations, table, buffer, now) {
                 translations.unknown.add(&source.label, &refusal(&error));
             }
         }
         let (there, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(followed).into_iter().partition(|namespace| namespace.source.strong_count() > 0);
-        *followed = there;
-        for Followed { netns, .. } in gone {
+            std::mem::take(followed).into_iter().zip(still).partition(|(_, still)| *still);
+        *followed = there.into_iter().map(|(namespace, _)| namespace).collect();
+        for (Followed { netns, .. }, _) in gone {
             // It may be followed anew.
             if followed.iter().all(|other| other.netns != netns) {
                 table.sweep(netns, |_| false);
@@ -83,12 +86,12 @@ impl Listener {
 }
 
 impl Followed {
-    fn new(source: Weak<Source>) -> Option<Self> {
-        let netns = source.upgrade()?.netns;
+    fn new(source: Arc<Source>) -> Self {
+        let netns = source.netns;
         let now = Instant::now();
         let (next_list, next_filling) = (now + LIST, now);
         // The list was asked for when the socket was opened.
-        Some(Self { source, netns, list: 1, listing: true, again: false, asked: now, next_list, next_filling, lost: 0 })
+        Self { source, netns, list: 1, listing: true, again: false, asked: now, next_list, next_filling, lost: 0 }
     }
 
     fn read(
