@@ -35,9 +35,10 @@ const MOST: usize = 200_000;
 const WAITING: usize = 4;
 /// How often the kernel's messages are read.
 const LISTEN: Duration = Duration::from_millis(100);
-/// Longer than it takes a packet from its first interface to where its connection is noted. A window waits for this, so that what
+/// Longer than it takes a packet from its first interface to where its connection is noted, on a busy machine too. A window waits for
+/// this, so that what
 /// was seen in it is known.
-const SETTLE: Duration = Duration::from_millis(20);
+const SETTLE: Duration = Duration::from_millis(100);
 /// How often to look whether the kernel tracks connections by now.
 const RETRY: Duration = Duration::from_secs(2);
 
