@@ -75,7 +75,15 @@ impl Resolver {
     /// Notes that packets of a flow were seen. None if it is not translated.
     fn see(&mut self, record: &FlowRecord) -> Option<Matches> {
         let (tuple, _) = Tuple::of(&record.id)?;
-        let matches = self.table.matches(&tuple, record.id.proto);
+        let mut matches = self.table.matches(&tuple, record.id.proto);
+        // Namespaces may have the same addresses: the connection is one of a namespace where the flow was seen.
+        let is_here = |(at, _): &(u32, Side)| {
+            let netns = self.table.entry(*at).netns;
+            record.sightings.iter().any(|sighting| sighting.place.netns == netns)
+        };
+        if matches.iter().any(is_here) {
+            matches.retain(|found| is_here(found));
+        }
         let window = self.table.window;
         for (at, side) in &matches {
             if *side == Side::Origin && record.packets > 0 {

@@ -72,7 +72,7 @@ pub(super) struct Entry {
     /// One of its tuples is another side of another connection.
     pub(super) chained: bool,
     id: u32,
-    netns: u32,
+    pub(super) netns: u32,
     /// Later ones have larger numbers.
     pub(super) number: u32,
     /// Of the list, or of the lists before the event, in which it was there.

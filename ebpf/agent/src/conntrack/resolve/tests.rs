@@ -97,6 +97,27 @@ fn all_four_tuples_of_a_connection_know_the_other() {
 }
 
 #[test]
+fn a_connection_of_the_same_ends_in_another_namespace_is_another_one() {
+    let mut table = Table::new(100);
+    let (origin, elsewhere) = (tuple(CLIENT, SERVICE), tuple(CLIENT, POD));
+    for (netns, target, id) in [(1, tuple(ROUTER, POD), 1), (2, elsewhere, 2)] {
+        table.open(netns, Translation { origin, target, proto: TCP, zone: 0, id }, 1);
+    }
+    let mut resolver = Resolver::new(table);
+    let seen_in = |netns: u32| {
+        let place = crate::interfaces::Place { netns, ifindex: 7 };
+        FlowRecord {
+            sightings: SmallVec::from_elem(crate::merge::Sighting { place, direction: 0 }, 1),
+            ..record(origin, TCP, SECOND / 2)
+        }
+    };
+    for (netns, target) in [(1, tuple(ROUTER, POD)), (2, elsewhere)] {
+        let records = resolver.window(vec![seen_in(netns)], SECOND);
+        assert_eq!(records[0].translated.as_deref().map(|translated| translated.tuple), Some(target), "{netns}");
+    }
+}
+
+#[test]
 fn packets_seen_between_the_two_translations_know_both_tuples() {
     let mut world = World::new(&[(tuple(CLIENT, SERVICE), tuple(ROUTER, POD), TCP)]);
     let ([origin, origin_reply], [target, reply]) = (both_ways(CLIENT, SERVICE), both_ways(ROUTER, POD));
