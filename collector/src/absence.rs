@@ -9,7 +9,7 @@ use netobserv_wire::pbflow::AgentStatus;
 use crate::human;
 
 /// An agent that was silent for this long may be gone.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 /// The same in its own periods, where those are longer.
 const PERIODS: u32 = 3;
 /// Of agents that end together with the capture, some are a little faster.

@@ -12,7 +12,7 @@ use chrono::Utc;
 use netobserv_wire::Flow;
 use netobserv_wire::pbflow::{AgentStatus, UnwatchedInterfaces};
 
-use crate::absence::{Absence, Attendance};
+use crate::absence::{Absence, Attendance, SILENCE};
 use crate::begin::Beginning;
 use crate::control::Killed;
 use crate::ingest::limits::MOST_NODES;
@@ -21,8 +21,6 @@ use crate::pushed::Pushed;
 use crate::unwatched;
 pub use totals::{Losses, Totals};
 
-/// An agent that was silent for so long may be gone.
-const SILENCE: Duration = Duration::from_secs(5);
 /// More times without an agent than these are counted and not listed.
 const MOST_ABSENCES: usize = 100;
 

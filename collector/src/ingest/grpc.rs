@@ -191,7 +191,7 @@ impl Desk {
         Ok(self.reply(agent.filter))
     }
 
-    /// What an agent is told that has this filter.
+    /// The reply to an agent that has this filter.
     fn reply(&self, filter: u64) -> Bytes {
         let filter = self.counts.pushed().for_agent(filter);
         CollectorReply { stop: self.stopping.load(Relaxed), filter }.encode_to_vec().into()

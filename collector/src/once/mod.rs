@@ -159,18 +159,14 @@ impl Once {
             kept += 1;
         }
         rows.truncate(kept);
-        state.release(now, rows, room);
+        state.release(now, rows, room, false);
     }
 
     /// Adds the rows for which it is known now whether they count; all of them at the `end`.
     pub fn release(&self, rows: &mut Vec<Flow>, room: &mut Room, now: Instant, end: bool) {
         let mut state = self.state();
         state.refresh(&self.counts, now);
-        if end {
-            state.release_all(now, rows, room);
-        } else {
-            state.release(now, rows, room);
-        }
+        state.release(now, rows, room, end);
     }
 
     /// What both nodes of conversations have seen, at the end.
@@ -223,8 +219,7 @@ impl State {
         let hosts = hosts(row, to_server);
         let [client, server] = hosts.map(|host| self.nodes.watched(&host?.host_name, row.start_ms));
         let counts = client.or(server);
-        let fresh = self.nodes.window() * 2 + LATE;
-        let now_ms = now.saturating_duration_since(self.started).as_millis() as u32;
+        let (fresh, now_ms) = (self.patience(), self.elapsed_ms(now));
         let Some(entry) = self.conversations.get_mut(&conversation.id) else {
             if counts.is_some_and(|counts| counts != at) {
                 return Verdict::Unknown;
@@ -268,25 +263,28 @@ impl State {
         if self.waiting.len() < MOST_WAITING { room.split(1) } else { None }
     }
 
-    fn release(&mut self, now: Instant, rows: &mut Vec<Flow>, room: &mut Room) {
-        if now < self.looked + PERIOD {
+    fn release(&mut self, now: Instant, rows: &mut Vec<Flow>, room: &mut Room, end: bool) {
+        if now < self.looked + PERIOD && !end {
             return;
         }
         self.looked = now;
-        let patience = self.nodes.window() * 2 + LATE;
+        let patience = self.patience();
         for waiting in std::mem::take(&mut self.waiting) {
             match self.judge(&waiting.row, waiting.at, now, false) {
-                Verdict::Unknown if now < waiting.since + patience => self.waiting.push_back(waiting),
+                Verdict::Unknown if now < waiting.since + patience && !end => self.waiting.push_back(waiting),
                 verdict => self.let_go(waiting, verdict, now, rows, room),
             }
         }
     }
 
-    fn release_all(&mut self, now: Instant, rows: &mut Vec<Flow>, room: &mut Room) {
-        for waiting in std::mem::take(&mut self.waiting) {
-            let verdict = self.judge(&waiting.row, waiting.at, now, false);
-            self.let_go(waiting, verdict, now, rows, room);
-        }
+    /// How long the report of another node may take.
+    fn patience(&self) -> Duration {
+        self.nodes.window() * 2 + LATE
+    }
+
+    /// Since the start.
+    fn elapsed_ms(&self, now: Instant) -> u32 {
+        now.saturating_duration_since(self.started).as_millis() as u32
     }
 
     fn let_go(
@@ -309,7 +307,7 @@ impl State {
     /// The node that should count has not reported the conversation: from now on this one counts, unless the other has counted
     /// these packets.
     fn take_over(&mut self, row: &Flow, conversation: Conversation, at: Number, now: Instant) -> Option<Duplicate> {
-        let now_ms = now.saturating_duration_since(self.started).as_millis() as u32;
+        let now_ms = self.elapsed_ms(now);
         self.make_room(now_ms);
         let entry = self.conversations.entry(conversation.id).or_default();
         let counted = entry.owner != at && entry.has_counted(row);

@@ -76,7 +76,7 @@ impl Listener {
             std::mem::take(followed).into_iter().zip(still).partition(|(_, still)| *still);
         *followed = there.into_iter().map(|(namespace, _)| namespace).collect();
         for (Followed { netns, .. }, _) in gone {
-            // It may be followed anew.
+            // It may be followed again.
             if followed.iter().all(|other| other.netns != netns) {
                 table.sweep(netns, |_| false);
             }

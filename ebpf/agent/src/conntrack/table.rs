@@ -153,7 +153,7 @@ impl Table {
         self.refused
     }
 
-    /// A connection is there, in a namespace and, if it was told in a list, in that.
+    /// Adds a connection of a namespace; `list` is the latest list of that namespace.
     pub(super) fn open(&mut self, netns: u32, connection: Translation, list: u8) {
         let Translation { origin, target, proto, zone, id } = connection;
         let same = self.find(netns, &connection);
