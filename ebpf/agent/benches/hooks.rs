@@ -18,9 +18,9 @@ use aya::{
 };
 use netobserv_agent::{
     drops,
+    features::{self, Switches},
     filter::Filter,
-    kernel::{self, Switches},
-    rtt,
+    kernel, rtt,
     rules::{parse::parse, sets::Sets},
     sys, tracepoint,
 };
@@ -57,7 +57,7 @@ fn main() -> Result<()> {
 /// A plain TCP segment, with DNS, round-trip times, drops and a filter rule on.
 fn everything_on() -> Result<()> {
     let all = Switches { filter: true, dns_port: 53, rtt: true, drops: true, ..ON };
-    let (mut plain, mut full) = (kernel::load(ON)?, kernel::load(all)?);
+    let (mut plain, mut full) = (features::load(ON)?, features::load(all)?);
     Filter::take(&mut full, 1)?.replace(&parse(r#"[{"protocol":"TCP","port":80}]"#)?, &Sets::default())?;
     let plain = kernel::classifier(&mut plain, "flow_ingress")?.fd()?.try_clone()?;
     let full = kernel::classifier(&mut full, "flow_ingress")?.fd()?.try_clone()?;
@@ -83,7 +83,7 @@ fn hook(
     point: &str,
     traffic: fn() -> io::Result<()>,
 ) -> Result<()> {
-    let mut ebpf = kernel::load(switches)?;
+    let mut ebpf = features::load(switches)?;
     let _link = tracepoint::attach(&mut ebpf, program)?;
     let (empty, _empty_link) = empty_program(point)?;
     let _stats = enable_stats(Stats::RunTime)?;

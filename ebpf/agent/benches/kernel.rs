@@ -14,9 +14,11 @@ use std::{
 };
 
 use netobserv_agent::{
-    drain::{Drainer, KernelLosses, Maps},
+    drain::{Drainer, Maps},
+    features::{self, Switches},
     filter::Filter,
-    kernel::{self, Switches},
+    kernel,
+    losses::KernelLosses,
     rules::{parse::parse, sets::Sets},
     sys,
 };
@@ -49,7 +51,7 @@ fn main() -> Result<()> {
 
 fn packet_cost(follow_netns: bool) -> Result<()> {
     let empty = empty_program()?;
-    let mut ebpf = kernel::load(Switches { max_flows: 50_000, sampling: 1, follow_netns, ..Default::default() })?;
+    let mut ebpf = features::load(Switches { max_flows: 50_000, sampling: 1, follow_netns, ..Default::default() })?;
     let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
     for (family, make) in [("IPv4", v4_frame as fn(u32) -> Vec<u8>), ("IPv6", v6_frame)] {
         let frames: Vec<_> = (0..FLOWS).map(make).collect();
@@ -111,7 +113,7 @@ fn set_cost() -> Result<()> {
     let (_one, plain) = flow_program(Some(r#"[{"ip_cidr":"10.0.0.0/8"}]"#))?;
     for (count, most) in [(1_000_u32, 1.15), (100_000, 1.4)] {
         let switches = Switches { max_flows: 50_000, sampling: 1, filter: true, sets: true, ..Default::default() };
-        let mut ebpf = kernel::load(switches)?;
+        let mut ebpf = features::load(switches)?;
         let (mut filter, rules) = (Filter::take(&mut ebpf, 1)?, parse(r#"[{"set":1}]"#)?);
         let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
         let program = program.as_fd().try_clone_to_owned()?;
@@ -158,7 +160,7 @@ fn map_memory() -> io::Result<u64> {
 /// The program at ingress, and what keeps it alive.
 fn flow_program(rules: Option<&str>) -> Result<(aya::Ebpf, OwnedFd)> {
     let switches = Switches { max_flows: 50_000, sampling: 1, filter: rules.is_some(), ..Default::default() };
-    let mut ebpf = kernel::load(switches)?;
+    let mut ebpf = features::load(switches)?;
     if let Some(rules) = rules {
         Filter::take(&mut ebpf, 1)?.replace(&parse(rules)?, &Sets::default())?;
     }
@@ -204,8 +206,12 @@ fn verdict(figure: f64, most: f64) -> String {
 fn drain_cost() -> Result<()> {
     let mut costs = vec![];
     for _ in 0..5 {
-        let mut ebpf =
-            kernel::load(Switches { max_flows: 2 * DRAINED, sampling: 1, follow_netns: false, ..Default::default() })?;
+        let mut ebpf = features::load(Switches {
+            max_flows: 2 * DRAINED,
+            sampling: 1,
+            follow_netns: false,
+            ..Default::default()
+        })?;
         let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
         for flow in 0..DRAINED {
             sys::test_run(program.as_fd(), &v4_frame(flow), 1)?;
@@ -226,7 +232,7 @@ fn drain_cost() -> Result<()> {
 /// The same with what follows: joining interfaces and making records.
 fn merge_cost() -> Result<()> {
     let mut ebpf =
-        kernel::load(Switches { max_flows: 2 * DRAINED, sampling: 1, follow_netns: false, ..Default::default() })?;
+        features::load(Switches { max_flows: 2 * DRAINED, sampling: 1, follow_netns: false, ..Default::default() })?;
     let program = kernel::classifier(&mut ebpf, "flow_ingress")?.fd()?.try_clone()?;
     for flow in 0..DRAINED {
         sys::test_run(program.as_fd(), &v4_frame(flow), 1)?;

@@ -15,8 +15,9 @@ use std::{
 
 use aya::Ebpf;
 use netobserv_agent::{
+    features::{self, Switches},
     filter::Filter,
-    kernel::{self, Switches},
+    kernel,
     packets::reader::Ring,
     rules::{parse::parse, sets::Sets},
     sys,
@@ -71,7 +72,7 @@ fn main() -> Result<()> {
 }
 
 fn load(switches: Switches) -> Result<Ebpf> {
-    let mut ebpf = kernel::load(switches)?;
+    let mut ebpf = features::load(switches)?;
     Filter::take(&mut ebpf, 1)?.replace(&parse(RULE)?, &Sets::default())?;
     Ok(ebpf)
 }

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -22,70 +22,24 @@ use crate::{
     attach::{EndSwitch, Probes},
     conntrack::Translations,
     descriptors,
-    drain::KernelLosses,
+    error::AgentError,
+    features::{self, Switches},
     filter::Filter,
-    interfaces::Names,
     job::{self, Job, NO_NAMES, Signals, Work},
-    kernel::{self, KernelError, Switches},
+    kernel::{self, KernelError},
     manager::Manager,
     memory, netns,
     pushed::{self, Pushed},
     rules::{Rule, sets::Sets},
     scope::Scope,
     settings::Settings,
+    shared::Shared,
     sys,
     tracepoint::Hooks,
-    watching::Watching,
 };
 
 /// How long to wait for the collector before capturing without it.
 const INTRODUCTION: Duration = Duration::from_secs(1);
-
-/// Why the agent ended.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The kernel programs do not run.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// Interfaces, threads or signals.
-    #[error("cannot follow the network interfaces: {0}")]
-    Interfaces(#[from] io::Error),
-    /// REQUIRE_INTERFACES.
-    #[error("unknown interface {name}; there are: {present}")]
-    UnknownInterface {
-        /// The one that was asked for.
-        name: String,
-        /// Those that exist.
-        present: String,
-    },
-    /// REQUIRE_INTERFACES, and the interface is there.
-    #[error("cannot watch interface {name}: {why}")]
-    Unreadable {
-        /// The one that was asked for.
-        name: String,
-        /// What is in the way.
-        why: String,
-    },
-    /// The control group of this process has too little.
-    #[error(
-        "the agent may use {limit} MiB of memory here and needs {needed}: raise the limit, \
-         or have it hold fewer flows at once (CACHE_MAX_FLOWS, now {max_flows})"
-    )]
-    Memory {
-        /// What it may use, in MiB.
-        limit: u64,
-        /// What it needs, in MiB.
-        needed: u64,
-        /// Flows in the kernel's maps.
-        max_flows: u32,
-    },
-    /// The filter rules did not get into the kernel.
-    #[error("cannot put the filter rules into the kernel: {0}")]
-    Filter(io::Error),
-    /// Reading the flow maps failed.
-    #[error("cannot read the flow maps: {0}")]
-    Drain(io::Error),
-}
 
 /// Runs until SIGTERM, SIGINT or SIGHUP. When it returns, nothing is attached and all that could be sent is sent.
 pub async fn run(settings: Settings) -> Result<(), AgentError> {
@@ -123,7 +77,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     filter.replace(&first, &Sets::default()).map_err(AgentError::Filter)?;
     let pushed = Pushed::start(filter, settings.rules.clone());
     let end_switch = EndSwitch::take(&mut ebpf)?;
-    let probes = Probes::new(ebpf, kernel::programs(&switches), settings.attach_mode, settings.direction)?;
+    let probes = Probes::new(ebpf, features::programs(&switches), settings.attach_mode, settings.direction)?;
 
     let (known, mut is_known) = watch::channel(false);
     let (lost, is_lost) = watch::channel(false);
@@ -166,13 +120,13 @@ fn check_memory(settings: &Settings) -> Result<(), AgentError> {
 /// Loads the kernel programs. Where the machine does not tell whose its sockets are, there are no names of processes, and all
 /// else is as it would be.
 fn load(switches: &mut Switches) -> Result<Ebpf, KernelError> {
-    let loaded = kernel::load(*switches);
+    let loaded = features::load(*switches);
     let Err(error) = loaded else { return loaded };
     if !switches.sockets {
         return Err(error);
     }
     switches.sockets = false;
-    let ebpf = kernel::load(*switches)?;
+    let ebpf = features::load(*switches)?;
     warn!("{NO_NAMES}: {error}");
     Ok(ebpf)
 }
@@ -276,35 +230,6 @@ impl Told<'_> {
             () = self.end.wait() => Why::Signal,
             _ = self.stop.wait_for(|stop| *stop) => Why::Collector,
         }
-    }
-}
-
-/// What the parts of the agent tell each other.
-pub(crate) struct Shared {
-    /// Whether other network namespaces are followed.
-    pub(crate) follow_netns: bool,
-    /// The kernel programs tell whose sockets are.
-    pub(crate) knows_sockets: bool,
-    pub(crate) names: Names,
-    pub(crate) scope: Scope,
-    pub(crate) watching: Watching,
-    /// For how long none was watched for want of a collector, in milliseconds.
-    pub(crate) unwatched_ms: Arc<AtomicU64>,
-    pub(crate) losses: Arc<KernelLosses>,
-    /// None if they are not followed.
-    pub(crate) translations: Option<Translations>,
-}
-
-impl Shared {
-    fn new(scope: Scope, follow_netns: bool, knows_sockets: bool, translations: Option<Translations>) -> Self {
-        let (names, watching, unwatched_ms, losses) = Default::default();
-        Self { follow_netns, knows_sockets, names, scope, watching, unwatched_ms, losses, translations }
-    }
-
-    /// Counts a time off all interfaces, which ends now.
-    fn unwatched_since(&self, since: Option<Instant>) {
-        let time = since.map(|since| since.elapsed()).unwrap_or_default();
-        self.unwatched_ms.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 

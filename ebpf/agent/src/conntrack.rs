@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{descriptors, merge::FlowRecord, netns::Netns, sys::now_ns, translated::Unknown};
+use crate::{descriptors, flow::FlowRecord, netns::Netns, sys::now_ns, translated::Unknown};
 
 mod listener;
 mod message;

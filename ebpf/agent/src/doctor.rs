@@ -17,8 +17,9 @@ use crate::{
     btf::Btf,
     drain::Maps,
     drops::{self, Causes},
+    features::{self, Switches},
     interfaces::{Link, Place},
-    kernel::{self, KernelError, OLDEST, Switches},
+    kernel::{self, KernelError, OLDEST},
     netns::{self, Netns},
     process::sockets::Sockets,
     rtt,
@@ -107,7 +108,7 @@ pub fn examine() -> Report {
         capabilities(),
     ];
     let basics = Switches { max_flows: DEFAULT_MAX_FLOWS, sampling: 1, ..Default::default() };
-    let flows = kernel::load(Switches { follow_netns: btf.is_ok(), ..basics });
+    let flows = features::load(Switches { follow_netns: btf.is_ok(), ..basics });
     let says = |_| format!("with {} of kernel memory for {DEFAULT_MAX_FLOWS} flows (CACHE_MAX_FLOWS)", memory());
     findings.push(Finding::of("count flows", flows.as_ref().map(says).map_err(text)));
     let mut good = flows.is_ok();
@@ -178,7 +179,7 @@ fn try_load(
     switches: Switches,
     then: impl FnOnce(&mut aya::Ebpf) -> Result<(), KernelError>,
 ) -> Result<String, KernelError> {
-    let mut ebpf = kernel::load(switches)?;
+    let mut ebpf = features::load(switches)?;
     then(&mut ebpf)?;
     Ok(format!("{} together with the flows", memory()))
 }
@@ -245,8 +246,8 @@ fn throw_away_namespace() -> io::Result<Netns> {
 
 fn attach_in(lab: &Arc<Netns>, mode: AttachMode) -> Result<String, String> {
     let switches = Switches { max_flows: 16, sampling: 1, ..Default::default() };
-    let ebpf = kernel::load(switches).map_err(text)?;
-    let mut probes = Probes::new(ebpf, kernel::programs(&switches), mode, Direction::Both).map_err(text)?;
+    let ebpf = features::load(switches).map_err(text)?;
+    let mut probes = Probes::new(ebpf, features::programs(&switches), mode, Direction::Both).map_err(text)?;
     // The loopback interface is the first one of every namespace.
     let place = Place { netns: lab.inode, ifindex: 1 };
     let mut attached = Ok(());

@@ -5,23 +5,26 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use aya::{
-    Ebpf,
+    Ebpf, EbpfLoader,
     maps::{Array, MapData, PerCpuArray, RingBuf},
 };
 use netobserv_ebpf_common::{Counter, FlowCount, Key4, Key6, Overflow};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{
+    btf::Btf,
     dns::Dns,
     drops::Drops,
-    kernel::{self, KernelError},
-    merge::{FlowRecord, Merger},
+    flow::FlowRecord,
+    kernel::{self, Feature, KernelError, Programs, SMALLEST_RING},
+    losses::KernelLosses,
+    merge::{Counted, Merger},
     rtt::Rtt,
     sys::{self, BatchReader, now_ns},
 };
@@ -35,21 +38,31 @@ const MOST_OVERFLOW: usize = 100_000;
 /// Flows of one window after which it is ended early, to bound memory.
 const MOST_FLOWS: usize = 100_000;
 
-/// Running totals of what the kernel side could not keep; read by whoever reports.
-#[derive(Default, Debug)]
-pub struct KernelLosses {
-    /// Packets that found no room anywhere.
-    pub packets: AtomicU64,
-    /// Their bytes.
-    pub bytes: AtomicU64,
-    /// Packets that found room in the ring buffer only. Not lost.
-    pub overflow_packets: AtomicU64,
-    /// Fragments whose ports are not known, as the first fragment was not seen before. Not lost.
-    pub portless_fragments: AtomicU64,
-    /// DNS messages that found no room in their ring buffer, or that could not be read.
-    pub dns_messages: AtomicU64,
-    /// Dropped packets whose flow and cause found no room in their map, or that the program did not get to see.
-    pub drops: AtomicU64,
+/// The programs that count.
+pub const PROGRAMS: Programs =
+    Programs { ethernet: ["flow_ingress", "flow_egress"], bare: ["flow_in_bare", "flow_out_bare"] };
+/// The flow maps: IPv4 and the rest, each in two copies that take turns.
+const MAPS: [&str; 4] = ["FLOWS4_A", "FLOWS4_B", "FLOWS6_A", "FLOWS6_B"];
+
+/// The flow maps before they are made.
+pub struct FlowMaps {
+    /// Entries of each; None where packets are captured instead.
+    pub entries: Option<u32>,
+}
+
+impl Feature for FlowMaps {
+    fn configure<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        for map in MAPS {
+            loader.map_max_entries(map, self.entries.unwrap_or(1));
+        }
+        if self.entries.is_none() {
+            loader.map_max_entries("OVERFLOW", SMALLEST_RING);
+        }
+    }
+
+    fn load(&self, ebpf: &mut Ebpf, _: &Btf) -> Result<(), KernelError> {
+        if self.entries.is_some() { kernel::load_ethernet(ebpf, &PROGRAMS) } else { Ok(()) }
+    }
 }
 
 /// The kernel's maps, taken out of the loaded object.
@@ -70,20 +83,12 @@ pub struct Maps {
     reader6: BatchReader<Key6, FlowCount>,
 }
 
-/// What was read: the key in its family, and the count.
-pub enum Counted<'a> {
-    /// IPv4.
-    V4(&'a Key4, &'a FlowCount),
-    /// Everything else, and what overflowed.
-    V6(&'a Key6, &'a FlowCount),
-}
-
 impl Maps {
     /// Takes the maps out of the object.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         Ok(Self {
-            flows4: [kernel::take_hash(ebpf, "FLOWS4_A")?, kernel::take_hash(ebpf, "FLOWS4_B")?],
-            flows6: [kernel::take_hash(ebpf, "FLOWS6_A")?, kernel::take_hash(ebpf, "FLOWS6_B")?],
+            flows4: [kernel::take_hash(ebpf, MAPS[0])?, kernel::take_hash(ebpf, MAPS[1])?],
+            flows6: [kernel::take_hash(ebpf, MAPS[2])?, kernel::take_hash(ebpf, MAPS[3])?],
             active: 0,
             switch: kernel::take_map(ebpf, "ACTIVE")?,
             counters: kernel::take_map(ebpf, "COUNTERS")?,

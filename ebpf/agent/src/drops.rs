@@ -16,15 +16,16 @@ use netobserv_ebpf_common::{DropCount, DropKey, DropOffsets, FlowCount};
 
 use crate::{
     btf::{Btf, BtfError},
-    kernel::{self, KernelError},
-    merge::{FlowId, Merger, Sighting},
+    flow::{Dropped, FlowId, Sighting},
+    kernel::{self, Feature, KernelError},
+    merge::Merger,
     scope::Scope,
     sys::BatchReader,
     tracepoint,
 };
 
 /// The maps, which take turns like those of the flows.
-pub const MAPS: [&str; 2] = ["DROPS_A", "DROPS_B"];
+const MAPS: [&str; 2] = ["DROPS_A", "DROPS_B"];
 /// The program.
 pub const PROGRAM: &str = "drop_seen";
 /// Where it sits.
@@ -86,10 +87,7 @@ impl Causes {
 }
 
 /// The program's constants.
-#[derive(Debug)]
-pub struct Constants {
-    /// Names of the reasons.
-    pub causes: Causes,
+struct Constants {
     offsets: DropOffsets,
     least: u32,
     not_of_flow: [u32; 2],
@@ -97,8 +95,8 @@ pub struct Constants {
 }
 
 impl Constants {
-    /// For the running kernel; None if it does not say why it drops packets.
-    pub fn find(btf: &Btf) -> Result<Option<Self>, BtfError> {
+    /// For the running kernel; None if it does not report why it drops packets.
+    fn find(btf: &Btf) -> Result<Option<Self>, BtfError> {
         let (Some(causes), Some((_, arguments))) = (Causes::find(btf)?, btf.tracepoint(TRACEPOINT)?) else {
             return Ok(None);
         };
@@ -108,16 +106,58 @@ impl Constants {
         }
         let least = causes.number(NOT_SPECIFIED).map_or(1, |number| number + 1);
         let not_of_flow = NOT_OF_FLOW.map(|name| causes.number(name).unwrap_or(u32::MAX));
-        Ok(Some(Self { offsets: offsets(btf)?, least, not_of_flow, rx_sk: u32::from(arguments > 3), causes }))
+        Ok(Some(Self { offsets: offsets(btf)?, least, not_of_flow, rx_sk: u32::from(arguments > 3) }))
     }
 
-    /// Writes them where the program reads them.
-    pub fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+    fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
         loader
             .override_global("DROP_OFFSETS", &self.offsets, true)
             .override_global("DROP_LEAST", &self.least, true)
             .override_global("DROP_NOT_OF_FLOW", &self.not_of_flow, true)
             .override_global("DROP_RX_SK", &self.rx_sk, true);
+    }
+}
+
+/// The maps before they are made.
+pub struct DropMaps(Option<Loading>);
+
+struct Loading {
+    constants: Constants,
+    entries: u32,
+    program: &'static str,
+}
+
+impl DropMaps {
+    /// With so many entries, for this program; None = dropped packets are not recorded.
+    ///
+    /// # Errors
+    /// What this kernel does not have.
+    pub fn prepare(wanted: Option<(u32, &'static str)>, btf: &Btf) -> Result<Self, KernelError> {
+        let Some((entries, program)) = wanted else { return Ok(Self(None)) };
+        let unavailable = |why| KernelError::Unavailable { setting: "ENABLE_PKT_DROPS", why };
+        let found = Constants::find(btf).map_err(|error| unavailable(error.to_string()))?;
+        let constants =
+            found.ok_or_else(|| unavailable("it does not say why it drops packets (5.17 or newer does)".into()))?;
+        Ok(Self(Some(Loading { constants, entries, program })))
+    }
+}
+
+impl Feature for DropMaps {
+    fn configure<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        let Some(Loading { constants, entries, .. }) = &self.0 else { return };
+        constants.set(loader);
+        for map in MAPS {
+            loader.map_max_entries(map, *entries);
+        }
+    }
+
+    fn load(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<(), KernelError> {
+        let Some(Loading { program, .. }) = self.0 else { return Ok(()) };
+        tracepoint::load(ebpf, btf, program, TRACEPOINT)
+    }
+
+    fn unused(&self) -> &[&'static str] {
+        if self.0.is_some() { &[] } else { &MAPS }
     }
 }
 
@@ -145,17 +185,6 @@ fn offsets(btf: &Btf) -> Result<DropOffsets, BtfError> {
         inum: btf.offset("net", "ns.inum")?,
         _pad: 0,
     })
-}
-
-/// Packets of a flow that were dropped for one cause in one window.
-#[derive(Clone, Debug)]
-pub struct Dropped {
-    /// Number in the running kernel.
-    pub reason: u32,
-    /// Its name.
-    pub cause: Arc<str>,
-    /// How many, and what the latest one was like.
-    pub count: DropCount,
 }
 
 /// Adds to the drops of a flow; each reason stands there once.
@@ -235,9 +264,19 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_without_reasons_is_refused_with_the_setting() {
+        let btf = Btf::parse(crate::btf::stub("btf_trace_other", 3)).unwrap();
+        let error = DropMaps::prepare(Some((1, PROGRAM)), &btf).err().unwrap().to_string();
+        let why = "it does not say why it drops packets (5.17 or newer does)";
+        assert_eq!(error, format!("ENABLE_PKT_DROPS=true is not available on this kernel: {why}"));
+    }
+
+    #[test]
     fn reasons_have_the_names_of_this_kernel_or_their_numbers() {
         let Ok(btf) = Btf::of_this_kernel() else { return println!("SKIPPED: no BTF here") };
-        let Some(Constants { causes, least, .. }) = Constants::find(&btf).unwrap() else {
+        let (Some(causes), Some(Constants { least, .. })) =
+            (Causes::find(&btf).unwrap(), Constants::find(&btf).unwrap())
+        else {
             return println!("SKIPPED: this kernel does not say why it drops packets");
         };
         let no_socket = causes.number("SKB_DROP_REASON_NO_SOCKET").unwrap();

@@ -26,7 +26,7 @@ use tonic::{
 use tracing::{debug, info, warn};
 
 use crate::{
-    addresses::Addresses, drain::KernelLosses, pushed::Pushed, settings::Target, tls::Tls, watching::Watching,
+    addresses::Addresses, losses::KernelLosses, pushed::Pushed, settings::Target, tls::Tls, watching::Watching,
 };
 
 pub mod flows;

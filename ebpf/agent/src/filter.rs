@@ -3,7 +3,7 @@
 use std::{io, os::fd::AsFd};
 
 use aya::{
-    Ebpf,
+    Ebpf, EbpfLoader,
     maps::{
         Array, Map, MapData, MapError,
         lpm_trie::{Key, LpmTrie},
@@ -12,7 +12,7 @@ use aya::{
 use netobserv_ebpf_common::filter::{AddressKey, AddressMasks, NO_RULES, PORTS, SET_CLASSES, SetMasks, Tables};
 
 use crate::{
-    kernel::{self, KernelError},
+    kernel::{self, Feature, KernelError},
     rules::{
         Rule,
         compile::{Compiled, compile},
@@ -23,6 +23,26 @@ use crate::{
 use elements::Table;
 
 mod elements;
+
+/// The filter's maps before they are made.
+pub struct FilterMaps {
+    /// 1 = there is a filter.
+    pub on: u32,
+    /// Its rules may name sets of addresses.
+    pub sets: bool,
+}
+
+impl Feature for FilterMaps {
+    fn configure<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        loader.override_global("FILTER", &self.on, true);
+        if self.on == 0 {
+            loader.map_max_entries("FILTER_PORTS", 1).map_max_entries("FILTER_VERDICTS", 1);
+        }
+        if !self.sets {
+            loader.map_max_entries("FILTER_SETS", 1);
+        }
+    }
+}
 
 /// The filter of the loaded programs.
 pub struct Filter {

@@ -7,7 +7,8 @@ use netobserv_ebpf_common::{DNS_MOST, DNS_PIECE, DnsHead, ETH_IPV4, Key6, Point}
 
 use crate::{
     conntrack::read_any,
-    dns::{Tracker, Transaction, message},
+    dns::{Tracker, message},
+    flow::Transaction,
     rules::{compile::compile, narrow::narrow, parse::parse, sets::Sets},
 };
 

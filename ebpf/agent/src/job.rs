@@ -14,7 +14,6 @@ use tracing::warn;
 
 use crate::{
     addresses::Addresses,
-    agent::Shared,
     btf::Btf,
     conntrack::Translator,
     dns::Dns,
@@ -24,8 +23,8 @@ use crate::{
         Exporter, Outbox,
         flows::{FlowOutbox, Queue},
     },
+    flow::FlowRecord,
     kernel::KernelError,
-    merge::FlowRecord,
     pace::Pace,
     packets::{
         self,
@@ -41,6 +40,7 @@ use crate::{
     rtt::{self, Rtt},
     scope::Scope,
     settings::{Settings, Target},
+    shared::Shared,
     tracepoint::Hooks,
 };
 

@@ -8,6 +8,7 @@ use std::{
 
 use netobserv_agent::{
     agent, doctor,
+    error::AgentError,
     settings::{self, Settings},
 };
 
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let result = runtime.map_err(agent::AgentError::from).and_then(|runtime| runtime.block_on(agent::run(settings)));
+    let result = runtime.map_err(AgentError::from).and_then(|runtime| runtime.block_on(agent::run(settings)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,13 +15,14 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use crate::{
-    agent::{AgentError, Shared},
     attach::{AttachError, Probes, Seen},
     descriptors,
+    error::AgentError,
     interfaces::{Link, Names, Place, Selection},
     netns,
     scope::Scope,
     settings::Settings,
+    shared::Shared,
     watch::{self as links, Event, Interface},
     watching::Watching,
 };

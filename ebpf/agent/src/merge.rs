@@ -9,104 +9,15 @@
 //! after: with totals, the late one only catches up. And a flow may move to another path: a place that sees a flow
 //! long after it began, or again after a pause, starts from the total that was reported, not from nothing.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
-use netobserv_ebpf_common::{FlowCount, Key6, Point, mapped};
+use netobserv_ebpf_common::{FlowCount, Key4, Key6, mapped};
 use smallvec::SmallVec;
 
 use crate::{
-    dns::Transaction, drain::Counted, drops::Dropped, interfaces::Place, process::Process, translated::Translated,
+    flow::{Extra, FlowId, FlowRecord, SEVERAL, Sighting},
+    interfaces::Place,
 };
-
-/// A flow: the five-tuple, the same at all places. IPv4 addresses are mapped. For frames without IP see
-/// [`netobserv_ebpf_common::Key6`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct FlowId {
-    /// Network order.
-    pub src: [u8; 16],
-    /// Network order.
-    pub dst: [u8; 16],
-    /// Or ICMP type.
-    pub src_port: u16,
-    /// Or ICMP code.
-    pub dst_port: u16,
-    /// EtherType.
-    pub eth_proto: u16,
-    /// IP protocol number.
-    pub proto: u8,
-}
-
-impl FlowId {
-    /// The flow of a key in its wide form.
-    pub fn of(key: &Key6) -> Self {
-        id(key.src, key.dst, &key.at)
-    }
-
-    /// The other direction.
-    pub fn reversed(self) -> Self {
-        Self { src: self.dst, dst: self.src, src_port: self.dst_port, dst_port: self.src_port, ..self }
-    }
-}
-
-/// Where a flow was seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sighting {
-    /// The interface.
-    pub place: Place,
-    /// [`netobserv_ebpf_common::INGRESS`] or EGRESS.
-    pub direction: u8,
-}
-
-/// What is reported of a flow for one window.
-#[derive(Clone, Debug)]
-pub struct FlowRecord {
-    /// Which flow.
-    pub id: FlowId,
-    /// CLOCK_MONOTONIC, ns.
-    pub first_ns: u64,
-    /// CLOCK_MONOTONIC, ns.
-    pub last_ns: u64,
-    /// On the wire.
-    pub packets: u64,
-    /// With link-layer headers.
-    pub bytes: u64,
-    /// OR of all packets' flags.
-    pub tcp_flags: u32,
-    /// Of the socket that sent the first packet; 0 = not known, [`SEVERAL`] = not the same at all places.
-    pub cookie: u64,
-    /// 1 in so many packets was counted.
-    pub sampling: u32,
-    /// As first seen.
-    pub src_mac: [u8; 6],
-    /// As first seen.
-    pub dst_mac: [u8; 6],
-    /// Latest.
-    pub dscp: u8,
-    /// Who counted, then the others in the order of their first packet.
-    pub sightings: SmallVec<[Sighting; 2]>,
-    /// What other features know of the flow.
-    pub extra: Option<Box<Extra>>,
-    /// What the flow's addresses are translated to, or from.
-    pub translated: Option<Box<Translated>>,
-}
-
-/// Stands for the cookies of several sockets.
-pub const SEVERAL: u64 = u64::MAX;
-
-/// What features beyond counting found out in one window.
-#[derive(Clone, Debug, Default)]
-pub struct Extra {
-    /// Largest smoothed round-trip time, ns; 0 = not known.
-    pub rtt_ns: u64,
-    /// DNS transactions that ended in this window.
-    pub dns: Vec<Transaction>,
-    /// Packets that were dropped, each cause once.
-    pub drops: Vec<Dropped>,
-    /// Who sends.
-    pub src: Option<Arc<Process>>,
-    /// Who receives.
-    pub dst: Option<Arc<Process>>,
-}
 
 /// A place that joins later than this after the flow's first packet was not on its path from the beginning.
 const JOIN_NS: u64 = 100_000_000;
@@ -116,6 +27,14 @@ const MOST_IN_FLIGHT: u64 = 8;
 const IDLE_WINDOWS: u8 = 2;
 /// More flows than this are not remembered over a window: memory before the few packets in flight.
 const MOST_REMEMBERED: usize = 100_000;
+
+/// What was read: the key in its family, and the count.
+pub enum Counted<'a> {
+    /// IPv4.
+    V4(&'a Key4, &'a FlowCount),
+    /// Everything else, and what overflowed.
+    V6(&'a Key6, &'a FlowCount),
+}
 
 /// What one place has seen of a flow.
 struct Seen {
@@ -169,7 +88,7 @@ impl Merger {
     pub fn add(&mut self, counted: Counted<'_>) {
         match counted {
             Counted::V4(key, count) => {
-                self.add_to(id(mapped(key.src), mapped(key.dst), &key.at), key.at.direction, count)
+                self.add_to(FlowId::new(mapped(key.src), mapped(key.dst), &key.at), key.at.direction, count)
             }
             Counted::V6(key, count) => self.add_to(FlowId::of(key), key.at.direction, count),
         }
@@ -237,11 +156,6 @@ impl Merger {
         }
         records
     }
-}
-
-fn id(src: [u8; 16], dst: [u8; 16], at: &Point) -> FlowId {
-    let Point { src_port, dst_port, eth_proto, proto, .. } = *at;
-    FlowId { src, dst, src_port, dst_port, eth_proto, proto }
 }
 
 impl Flow {

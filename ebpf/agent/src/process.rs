@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crate::merge::FlowRecord;
+use crate::flow::{FlowRecord, Process};
 
 mod cgroup;
 mod lives;
@@ -35,31 +35,16 @@ const LISTEN: Duration = Duration::from_millis(100);
 /// but Alpha and IA-64.
 const TICK_NS: u64 = 10_000_000;
 
-/// A process of this machine.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Process {
-    /// As the whole machine counts; 0 if several of one name share the end.
-    pub pid: u32,
-    /// Its name, at most 15 characters.
-    pub name: String,
-    /// Path of its control group; empty if it is in none, or not known any more.
-    pub cgroup: String,
-    /// Number of its container; empty if it is in none.
-    pub container: String,
-}
-
-impl Process {
-    /// What the kernel said, and what is still to be seen of it.
-    fn of(who: &Who, cgroups: &Cgroups) -> Self {
-        let length = who.name.iter().position(|byte| *byte == 0).unwrap_or(who.name.len());
-        let cgroup = cgroups.path(who.cgroup).filter(|path| !path.is_empty() || who.pid == 0);
-        let cgroup = cgroup.or_else(|| cgroup_now(who)).unwrap_or_default();
-        Self {
-            pid: who.pid,
-            name: String::from_utf8_lossy(&who.name[..length]).into_owned(),
-            container: cgroup::container(&cgroup).to_owned(),
-            cgroup,
-        }
+/// What the kernel reported of a process, and what can still be read of it.
+fn describe(who: &Who, cgroups: &Cgroups) -> Process {
+    let length = who.name.iter().position(|byte| *byte == 0).unwrap_or(who.name.len());
+    let cgroup = cgroups.path(who.cgroup).filter(|path| !path.is_empty() || who.pid == 0);
+    let cgroup = cgroup.or_else(|| cgroup_now(who)).unwrap_or_default();
+    Process {
+        pid: who.pid,
+        name: String::from_utf8_lossy(&who.name[..length]).into_owned(),
+        container: cgroup::container(&cgroup).to_owned(),
+        cgroup,
     }
 }
 
@@ -145,7 +130,7 @@ mod tests {
         // No process and no group has the largest number.
         let gone = Who { pid: u32::MAX, cgroup: u64::MAX, ..who("curl") };
         let wanted = Process { pid: u32::MAX, name: "curl".into(), ..Process::default() };
-        assert_eq!(Process::of(&gone, &Cgroups::find()), wanted);
+        assert_eq!(describe(&gone, &Cgroups::find()), wanted);
     }
 
     #[test]

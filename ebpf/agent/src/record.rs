@@ -14,11 +14,8 @@ use prost_types::Timestamp;
 
 use crate::{
     addresses::ip,
-    dns::Transaction,
-    drops::Dropped,
+    flow::{Dropped, FlowId, FlowRecord, Process, Sighting, Transaction},
     interfaces::Names,
-    merge::{FlowId, FlowRecord},
-    process::Process,
     translated::{Translated, Tuple},
 };
 
@@ -119,7 +116,7 @@ impl Recorder {
     }
 
     fn sightings(&self, flow: &FlowRecord) -> Vec<DupMapEntry> {
-        let entry = |s: &crate::merge::Sighting| DupMapEntry {
+        let entry = |s: &Sighting| DupMapEntry {
             interface: self.names.label(s.place),
             direction: if s.direction == 0 { Direction::Ingress } else { Direction::Egress }.into(),
             udn: String::new(),
@@ -215,8 +212,8 @@ mod tests {
     use netobserv_wire::pbflow::ip::IpFamily;
 
     use crate::{
+        flow::{Extra, Latency},
         interfaces::Place,
-        merge::{Extra, Sighting},
     };
 
     fn flow(proto: u8, src_port: u16, dst_port: u16, eth_proto: u16) -> FlowRecord {
@@ -275,7 +272,7 @@ mod tests {
             at: flow.sightings[0],
             id,
             flags: 0x8183,
-            latency: Some(crate::dns::Latency { first_ns: 2_500_000_000, last_ns: 1 }),
+            latency: Some(Latency { first_ns: 2_500_000_000, last_ns: 1 }),
             queries: 1,
             errno: 0,
             name: Some("a.b".into()),

@@ -10,13 +10,15 @@ use netobserv_ebpf_common::Key6;
 
 use crate::{
     btf::{Btf, BtfError},
-    kernel::{self, KernelError},
-    merge::{FlowId, Merger},
+    flow::FlowId,
+    kernel::{self, Feature, KernelError},
+    merge::Merger,
     sys::BatchReader,
+    tracepoint,
 };
 
 /// The maps, which take turns like those of the flows.
-pub const MAPS: [&str; 2] = ["RTT_A", "RTT_B"];
+const MAPS: [&str; 2] = ["RTT_A", "RTT_B"];
 /// The program.
 pub const PROGRAM: &str = "rtt_received";
 /// Where it sits.
@@ -56,6 +58,43 @@ impl Offsets {
     }
 }
 
+/// The maps before they are made.
+pub struct RttMaps(Option<(Offsets, u32)>);
+
+impl RttMaps {
+    /// With so many entries; None = round-trip times are off.
+    ///
+    /// # Errors
+    /// What this kernel does not have.
+    pub fn prepare(entries: Option<u32>, btf: &Btf) -> Result<Self, KernelError> {
+        let Some(entries) = entries else { return Ok(Self(None)) };
+        let unavailable = |why: String| KernelError::Unavailable { setting: "ENABLE_RTT", why };
+        if btf.tracepoint(TRACEPOINT)?.is_none() {
+            return Err(unavailable(format!("it has no tracepoint {TRACEPOINT}")));
+        }
+        let offsets = Offsets::find(btf).map_err(|error| unavailable(error.to_string()))?;
+        Ok(Self(Some((offsets, entries))))
+    }
+}
+
+impl Feature for RttMaps {
+    fn configure<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        let Some((offsets, entries)) = &self.0 else { return };
+        offsets.set(loader);
+        for map in MAPS {
+            loader.map_max_entries(map, *entries);
+        }
+    }
+
+    fn load(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<(), KernelError> {
+        if self.0.is_some() { tracepoint::load(ebpf, btf, PROGRAM, TRACEPOINT) } else { Ok(()) }
+    }
+
+    fn unused(&self) -> &[&'static str] {
+        if self.0.is_some() { &[] } else { &MAPS }
+    }
+}
+
 /// The times of a window on their way to their flows.
 pub struct Rtt {
     maps: [MapData; 2],
@@ -78,5 +117,17 @@ impl Rtt {
             }
         };
         self.reader.drain(map, each).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_the_tracepoint_is_refused_with_the_setting() {
+        let btf = Btf::parse(crate::btf::stub("btf_trace_other", 3)).unwrap();
+        let error = RttMaps::prepare(Some(1), &btf).err().unwrap().to_string();
+        assert_eq!(error, "ENABLE_RTT=true is not available on this kernel: it has no tracepoint tcp_probe");
     }
 }

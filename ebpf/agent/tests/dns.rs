@@ -7,8 +7,8 @@ use aya::{
     maps::{MapData, RingBuf},
 };
 use netobserv_agent::{
-    kernel::{self, Switches},
-    sys,
+    features::{self, Switches},
+    kernel, sys,
 };
 use netobserv_ebpf_common::{DNS_MOST, DNS_PIECE, DnsHead};
 use netobserv_testkit::{Frame, require_privileged};
@@ -26,7 +26,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let switches = Switches { max_flows: 1024, sampling: 1, dns_port: 5454, ..Default::default() };
-        let mut ebpf = kernel::load(switches).expect("the programs load");
+        let mut ebpf = features::load(switches).expect("the programs load");
         let ring = kernel::take_map(&mut ebpf, "DNS_MESSAGES").expect("the ring buffer");
         Self { ebpf, ring }
     }

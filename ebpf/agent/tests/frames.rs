@@ -3,8 +3,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use netobserv_agent::{
-    drain::{Counted, Maps},
-    kernel::{self, Switches},
+    drain::Maps,
+    features::{self, Switches},
+    kernel,
+    merge::Counted,
     sys::{self, Offload},
 };
 use netobserv_ebpf_common::{Counter, FLAG_FIN_ACK, FLAG_RST_ACK, FLAG_SYN_ACK, FlowCount, Key6, NO_IP, Point, mapped};
@@ -28,7 +30,7 @@ struct Lab {
 impl Lab {
     fn new(max_flows: u32) -> Self {
         let mut ebpf =
-            kernel::load(Switches { max_flows, sampling: 1, follow_netns: true, ..Default::default() }).unwrap();
+            features::load(Switches { max_flows, sampling: 1, follow_netns: true, ..Default::default() }).unwrap();
         let [program, bare] = ["flow_ingress", "flow_in_bare"].map(|name| {
             let program = kernel::load_classifier(&mut ebpf, name).unwrap().fd().unwrap().try_clone().unwrap();
             program.as_fd().try_clone_to_owned().unwrap()

@@ -7,7 +7,7 @@ mod plain_frame;
 use std::collections::HashMap;
 
 use lab::{Lab, Random};
-use netobserv_agent::kernel::Switches;
+use netobserv_agent::features::Switches;
 use netobserv_ebpf_common::{EGRESS, INGRESS, Key6};
 use netobserv_testkit::{Frame, require_privileged};
 use plain_frame::Parser;

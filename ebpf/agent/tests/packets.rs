@@ -4,8 +4,9 @@ use std::os::fd::AsFd;
 
 use aya::Ebpf;
 use netobserv_agent::{
+    features::{self, Switches},
     filter::Filter,
-    kernel::{self, Switches},
+    kernel,
     packets::reader::Ring,
     rules::{parse::parse, sets::Sets},
     sys,
@@ -23,7 +24,7 @@ impl Bench {
     fn new(switches: Switches, rules: Option<&str>) -> Self {
         let snaplen = switches.snaplen.or(Some(MOST as u32));
         let switches = Switches { max_flows: 16, sampling: 1, filter: rules.is_some(), snaplen, ..switches };
-        let mut ebpf = kernel::load(switches).expect("the programs load");
+        let mut ebpf = features::load(switches).expect("the programs load");
         if let Some(rules) = rules {
             let mut filter = Filter::take(&mut ebpf, 1).expect("the filter's maps");
             filter.replace(&parse(rules).expect("rules"), &Sets::default()).expect("rules in the kernel");

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::table::{Matches, Side, Table};
 use crate::{
-    merge::{FlowId, FlowRecord},
+    flow::{FlowId, FlowRecord},
     translated::{Translated, Tuple},
 };
 

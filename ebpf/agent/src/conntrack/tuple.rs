@@ -2,7 +2,7 @@
 
 use netobserv_ebpf_common::{ETH_IPV4, ETH_IPV6};
 
-use crate::{merge::FlowId, translated::Tuple};
+use crate::{flow::FlowId, translated::Tuple};
 
 const ICMP: u8 = 1;
 const ICMP6: u8 = 58;

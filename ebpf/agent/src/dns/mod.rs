@@ -8,18 +8,36 @@ mod tracker;
 use std::time::Duration;
 
 use aya::{
-    Ebpf,
+    Ebpf, EbpfLoader,
     maps::{MapData, RingBuf},
 };
 use netobserv_ebpf_common::DnsHead;
 
 pub use message::{Message, message};
-pub use tracker::{Latency, Tracker, Transaction};
+pub use tracker::Tracker;
 
 use crate::{
-    kernel::{self, KernelError},
+    kernel::{self, Feature, KernelError, SMALLEST_RING},
     merge::Merger,
 };
+
+/// Name of the ring buffer's map.
+const RING: &str = "DNS_MESSAGES";
+
+/// The ring buffer before it is made.
+pub struct DnsMap {
+    /// In addition to 53; 0 = DNS is not watched.
+    pub port: u32,
+}
+
+impl Feature for DnsMap {
+    fn configure<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        loader.override_global("DNS_PORT", &self.port, true);
+        if self.port == 0 {
+            loader.map_max_entries(RING, SMALLEST_RING);
+        }
+    }
+}
 
 /// Reads the kernel's ring buffer.
 pub struct Dns {
@@ -30,7 +48,7 @@ pub struct Dns {
 impl Dns {
     /// `patience`: a query without an answer for so long is reported as such (STALE_ENTRIES_EVICT_TIMEOUT).
     pub fn new(ebpf: &mut Ebpf, patience: Duration) -> Result<Self, KernelError> {
-        Ok(Self { ring: kernel::take_map(ebpf, "DNS_MESSAGES")?, tracker: Tracker::new(patience) })
+        Ok(Self { ring: kernel::take_map(ebpf, RING)?, tracker: Tracker::new(patience) })
     }
 
     /// Takes what has come.

@@ -10,7 +10,7 @@ use super::{
     stream::{Piece, Read, Shared, Stream},
     tracker::Packet,
 };
-use crate::merge::{FlowId, Sighting};
+use crate::flow::{FlowId, Sighting};
 
 /// Most streams that are kept; of more, the half that was idle longest is forgotten.
 const MOST: usize = 8_192;

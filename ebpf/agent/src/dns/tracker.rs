@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use netobserv_ebpf_common::{DNS_MOST, DnsHead, FlowCount};
+use netobserv_ebpf_common::{DNS_MOST, DnsHead};
 use smallvec::SmallVec;
 
 use super::{
@@ -14,8 +14,8 @@ use super::{
     streams::Streams,
 };
 use crate::{
+    flow::{FlowId, Latency, Sighting, Transaction},
     interfaces::Place,
-    merge::{FlowId, Sighting},
 };
 
 /// `DnsErrno` of an answer to a query that nobody saw: ENOENT, as the original has it.
@@ -30,49 +30,6 @@ const SETTLE_NS: u64 = 500_000_000;
 const TCP: u8 = 6;
 /// Multicast DNS (RFC 6762) and its older relative (RFC 4795).
 const GROUP_PORTS: [u16; 2] = [5353, 5355];
-
-/// What is reported of one query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transaction {
-    /// The flow of the answer; of the query if there was none.
-    pub flow: FlowId,
-    /// Where it was seen.
-    pub at: Sighting,
-    /// As in the message.
-    pub id: u16,
-    /// Of the answer; of the query if there was none.
-    pub flags: u16,
-    /// From the query to the answer; None if not both were seen.
-    pub latency: Option<Latency>,
-    /// How often it was asked; 0 = nobody saw the query.
-    pub queries: u32,
-    /// 0 = answered, or none was to be expected.
-    pub errno: u32,
-    /// See [`Message::name`].
-    pub name: Option<Box<str>>,
-    /// Length of the answer's frame; 0 if there was none.
-    pub frame_bytes: u32,
-    /// CLOCK_MONOTONIC, ns, of the answer, or of the latest query.
-    pub time_ns: u64,
-}
-
-/// How long an answer took, ns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Latency {
-    /// From the first query.
-    pub first_ns: u64,
-    /// From the latest query; the same if it was asked once.
-    pub last_ns: u64,
-}
-
-impl Transaction {
-    /// A count for the flow in case no interface has counted it in this window: no packets.
-    pub fn count(&self) -> FlowCount {
-        let Place { netns, ifindex } = self.at.place;
-        let (first_ns, last_ns) = (self.time_ns, self.time_ns);
-        FlowCount { first_ns, last_ns, ifindex, netns, sampling: 1, ..FlowCount::default() }
-    }
-}
 
 /// The packet that a message came in.
 #[derive(Clone, Copy, Debug)]

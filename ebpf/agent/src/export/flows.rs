@@ -15,7 +15,7 @@ use tonic::{Response, Status, transport::Channel};
 
 use super::{Lost, Outbox};
 use crate::{
-    merge::FlowRecord,
+    flow::FlowRecord,
     pace::Fill,
     record::{BootTime, Recorder},
     translated::Unknown,
@@ -151,7 +151,7 @@ impl Outbox for FlowOutbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::FlowId;
+    use crate::flow::FlowId;
 
     fn flow(packets: u64) -> FlowRecord {
         let id = FlowId { src: [0; 16], dst: [0; 16], src_port: 0, dst_port: 0, eth_proto: 0, proto: 0 };

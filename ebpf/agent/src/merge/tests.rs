@@ -1,6 +1,6 @@
 //! Counts of one flow at several places, window by window.
 
-use netobserv_ebpf_common::{EGRESS, INGRESS, Key4};
+use netobserv_ebpf_common::{EGRESS, INGRESS, Point};
 
 use super::*;
 

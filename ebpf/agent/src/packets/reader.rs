@@ -23,7 +23,7 @@ use netobserv_ebpf_common::{
 use netobserv_wire::packet::{BATCH_BYTES, HEAD};
 
 use super::{
-    DROPS_PROGRAM, HOT_RINGS, RING,
+    DROPS_PROGRAM, HOT_RINGS, LOST, RING,
     causes::CauseList,
     clock::Clock,
     frame::{self, Told},
@@ -32,9 +32,9 @@ use super::{
     queue::{Pending, Queue},
 };
 use crate::{
-    drain::KernelLosses,
     interfaces::Place,
     kernel::{self, KernelError},
+    losses::KernelLosses,
     scope::Scope,
     tracepoint,
 };
@@ -66,7 +66,7 @@ impl Ring {
         Ok(Self {
             hot,
             packets: kernel::take_map(ebpf, RING)?,
-            lost: kernel::take_map(ebpf, "PACKETS_LOST")?,
+            lost: kernel::take_map(ebpf, LOST)?,
             counters: kernel::take_map(ebpf, "COUNTERS")?,
             drops: drops.then(|| tracepoint::descriptor(ebpf, DROPS_PROGRAM)).transpose()?,
         })

@@ -11,7 +11,7 @@ use netobserv_ebpf_common::{CAME_IN, CLOSED, FAILED, MADE, SocketSeen, mapped};
 use smallvec::SmallVec;
 
 use super::{TCP, UDP};
-use crate::merge::FlowId;
+use crate::flow::FlowId;
 
 /// The clock of latest packets is behind by a tick (CONFIG_HZ is 100 at least).
 const TICK_NS: u64 = 10_000_000;

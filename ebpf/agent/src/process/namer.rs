@@ -15,12 +15,11 @@ use nix::time::{ClockId, clock_gettime};
 use tracing::debug;
 
 use super::{
-    Process,
     cgroup::Cgroups,
     lives::{Lives, Who},
     sockets::Sockets,
 };
-use crate::merge::{FlowId, FlowRecord, SEVERAL};
+use crate::flow::{FlowId, FlowRecord, Process, SEVERAL};
 
 /// Time between walks, as a multiple of the CPU's time that the last one took: what would cost more has no names.
 const REST: u32 = 20;
@@ -99,7 +98,7 @@ impl Namer {
             // Who sends a flow receives the other direction.
             let cookie = *senders.get(&flow)?;
             let who = self.lives.owner(cookie, &flow.reversed(), record.first_ns, record.last_ns)?;
-            Some(processes.entry(who).or_insert_with(|| Arc::new(Process::of(&who, &self.cgroups))).clone())
+            Some(processes.entry(who).or_insert_with(|| Arc::new(super::describe(&who, &self.cgroups))).clone())
         };
         let (src, dst) = (end(record.id), end(record.id.reversed()));
         if src.is_some() || dst.is_some() {

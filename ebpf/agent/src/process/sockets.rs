@@ -16,7 +16,7 @@ use netobserv_ebpf_common::SocketSeen;
 use super::cgroup::Cgroups;
 use crate::{
     btf::{self, Btf, BtfError},
-    kernel::{self, KernelError},
+    kernel::{self, Feature, KernelError},
     rtt, sys, tracepoint,
 };
 
@@ -63,9 +63,10 @@ impl Offsets {
         let others = MEMBERS.map(member).into_iter().collect::<Result<_, BtfError>>()?;
         Ok(Self { addresses: rtt::Offsets::find(btf)?, others, iterator })
     }
+}
 
-    /// Writes them into the programs' constants, and gives the events their room.
-    pub fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+impl Feature for Offsets {
+    fn configure<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
         self.addresses.set(loader);
         for (name, offset) in &self.others {
             loader.override_global(name, offset, true);
@@ -73,11 +74,7 @@ impl Offsets {
         loader.override_global("COOKIES", &1u32, true).map_max_entries(RING, RING_BYTES);
     }
 
-    /// Loads the programs.
-    ///
-    /// # Errors
-    /// What the kernel said.
-    pub fn load(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<(), KernelError> {
+    fn load(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<(), KernelError> {
         tracepoint::load(ebpf, btf, CHANGED.0, CHANGED.1)?;
         for name in OF_CGROUP {
             of_cgroup(ebpf, name)?.load().map_err(|error| kernel::classify(&error))?;

@@ -4,9 +4,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use netobserv_agent::{
-    drain::{Counted, Maps},
+    drain::Maps,
+    features::{self, Switches},
     filter::Filter,
-    kernel::{self, Switches},
+    kernel,
+    merge::Counted,
     rules::{Rule, parse::parse, sets::Sets},
     sys,
 };
@@ -29,7 +31,7 @@ impl Lab {
     /// The same with other features as well.
     pub fn with(switches: Switches) -> Self {
         let (switches, sampling) = (Switches { filter: true, sets: true, ..switches }, switches.sampling);
-        let mut ebpf = kernel::load(switches).expect("the programs load");
+        let mut ebpf = features::load(switches).expect("the programs load");
         let programs = ["flow_ingress", "flow_egress"].map(|name| {
             let program = kernel::classifier(&mut ebpf, name).expect("a program").fd().expect("it is loaded");
             program.as_fd().try_clone_to_owned().expect("a descriptor")
