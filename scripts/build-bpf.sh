@@ -92,7 +92,7 @@ env -u RUSTFLAGS -u RUSTC_WRAPPER -u RUSTUP_TOOLCHAIN -u CARGO_TARGET_DIR \
 built=$target_dir/netobserv.bpfel.o
 llvm-strip --strip-debug -o "$built" "$target_dir/bpfel-unknown-none/release/netobserv-ebpf"
 
-# The same list and order as the test in ebpf/agent/src/object.rs.
+# The same list and order as the test in ebpf/agent/src/kernel.rs.
 sources_hash() {
     find ebpf/kernel/src ebpf/common/src ebpf/kernel/Cargo.toml ebpf/kernel/Cargo.lock -type f -print0 |
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1

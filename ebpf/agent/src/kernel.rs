@@ -213,6 +213,33 @@ mod tests {
         assert_eq!(info.lines().next(), Some(now.as_str()), "run scripts/build-bpf.sh and commit the object");
     }
 
+    /// `undocumented_unsafe_blocks` for the crate that clippy cannot build.
+    #[test]
+    fn unsafe_code_of_the_kernel_programs_has_its_reason() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel/src");
+        let mut without = Vec::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let lines: Vec<&str> = text.lines().collect();
+            for (at, line) in lines.iter().enumerate() {
+                let before = &lines[at.saturating_sub(8)..at];
+                let near = &before[before.len().saturating_sub(3)..];
+                let is_missing = if line.trim_start().starts_with("//") {
+                    false
+                } else if line.contains("unsafe {") || line.contains("unsafe impl") {
+                    !near.iter().any(|line| line.contains("// SAFETY: "))
+                } else {
+                    line.contains("unsafe fn") && !line.starts_with(' ') && !before.contains(&"/// # Safety")
+                };
+                if is_missing {
+                    without.push(format!("{}:{}: {line}", path.display(), at + 1));
+                }
+            }
+        }
+        assert!(without.is_empty(), "{}", without.join("\n"));
+    }
+
     #[test]
     fn old_kernels_are_refused_by_name() {
         let error = check_version("5.10.0-28-amd64").unwrap_err().to_string();

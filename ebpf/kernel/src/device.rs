@@ -1,9 +1,12 @@
 //! Which interface a packet is seen at, told apart across network namespaces.
 
-use aya_ebpf::{EbpfContext, helpers::bpf_probe_read_kernel, macros::map, maps::Array, programs::TcContext};
+use aya_ebpf::{EbpfContext, macros::map, maps::Array, programs::TcContext};
 use netobserv_ebpf_common::INDEX_WORDS;
 
-use crate::settings::{DEV_NET, FOLLOW_NETNS, NET_INUM, SKB_CSUM, SKB_DATA, SKB_DEV, SKB_HEAD, SKB_NETWORK_HEADER};
+use crate::{
+    bpf::{read, skb},
+    settings::{DEV_NET, FOLLOW_NETNS, NET_INUM, SKB_CSUM, SKB_DATA, SKB_DEV, SKB_HEAD, SKB_NETWORK_HEADER},
+};
 
 /// A bit for each ifindex that interfaces of several namespaces share. The agent keeps it.
 #[map]
@@ -12,8 +15,8 @@ static SHARED_INDEX: Array<u64> = Array::with_max_entries(INDEX_WORDS, 0);
 /// A number that no two watched interfaces share: the ifindex, or the address of the `net_device` if another
 /// namespace has the same index. That address costs a call for each packet, so it is read only then.
 #[inline(always)]
-pub fn of(ctx: &TcContext) -> u64 {
-    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+pub(crate) fn of(ctx: &TcContext) -> u64 {
+    let ifindex = skb::ifindex(ctx.skb.skb);
     if FOLLOW_NETNS.load() == 0 || !shared(ifindex) {
         return u64::from(ifindex);
     }
@@ -22,8 +25,8 @@ pub fn of(ctx: &TcContext) -> u64 {
 
 /// Index of the interface, and the number of its namespace if other interfaces have the same index, else 0.
 #[inline(always)]
-pub fn place(ctx: &TcContext) -> (u32, u32) {
-    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+pub(crate) fn place(ctx: &TcContext) -> (u32, u32) {
+    let ifindex = skb::ifindex(ctx.skb.skb);
     (ifindex, if FOLLOW_NETNS.load() != 0 && shared(ifindex) { netns(ctx) } else { 0 })
 }
 
@@ -40,7 +43,7 @@ fn address(ctx: &TcContext) -> u64 {
 
 /// The number of the namespace that the packet is seen in, 0 if only one is followed.
 #[inline(always)]
-pub fn netns(ctx: &TcContext) -> u32 {
+pub(crate) fn netns(ctx: &TcContext) -> u32 {
     if FOLLOW_NETNS.load() == 0 {
         return 0;
     }
@@ -50,7 +53,7 @@ pub fn netns(ctx: &TcContext) -> u32 {
 /// Where the network header begins, counted from the packet's first byte as programs see it. That is not 0 everywhere on links
 /// without an Ethernet header: some drivers leave there what they took the packet out of.
 #[inline(always)]
-pub fn network(ctx: &TcContext) -> u32 {
+pub(crate) fn network(ctx: &TcContext) -> u32 {
     let at = from_data(ctx, read::<u16>(ctx.as_ptr() as u64, SKB_NETWORK_HEADER.load()));
     if at < ctx.len() { at } else { 0 }
 }
@@ -58,7 +61,7 @@ pub fn network(ctx: &TcContext) -> u32 {
 /// Where the checksum that is still to be made begins, counted from the packet's first byte, and where it goes from there. In a
 /// super-packet that is the innermost transport header. What is there otherwise is without meaning.
 #[inline(always)]
-pub fn checksum(ctx: &TcContext) -> (u32, u16) {
+pub(crate) fn checksum(ctx: &TcContext) -> (u32, u16) {
     let [start, to]: [u16; 2] = read(ctx.as_ptr() as u64, SKB_CSUM.load());
     (from_data(ctx, start), to)
 }
@@ -69,9 +72,4 @@ fn from_data(ctx: &TcContext, offset: u16) -> u32 {
     let skb = ctx.as_ptr() as u64;
     let (head, data): (u64, u64) = (read(skb, SKB_HEAD.load()), read(skb, SKB_DATA.load()));
     (head + u64::from(offset)).wrapping_sub(data) as u32
-}
-
-#[inline(always)]
-fn read<T: Copy + Default>(base: u64, offset: u32) -> T {
-    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.unwrap_or_default()
 }

@@ -4,7 +4,6 @@
 use aya_ebpf::{
     Global,
     bindings::__sk_buff,
-    helpers::{bpf_ktime_get_ns, generated::bpf_skb_load_bytes},
     macros::map,
     maps::{PerCpuArray, RingBuf},
     programs::TcContext,
@@ -12,6 +11,7 @@ use aya_ebpf::{
 use netobserv_ebpf_common::{Counter, DNS_MOST, DNS_PIECE, DnsHead, Point};
 
 use crate::{
+    bpf,
     counters::counter,
     device,
     packet::{Header, Key, TCP, UDP, load},
@@ -19,7 +19,7 @@ use crate::{
 
 /// Port to watch beside 53; 0 = DNS is not watched at all.
 #[unsafe(no_mangle)]
-pub static DNS_PORT: Global<u32> = Global::new(0);
+pub(crate) static DNS_PORT: Global<u32> = Global::new(0);
 
 /// The agent makes it one page small when DNS is not watched.
 #[map]
@@ -45,7 +45,7 @@ const SYN: u32 = 2;
 
 /// Hands the packet on if it may carry DNS.
 #[inline(always)]
-pub fn watch(ctx: &TcContext, header: &Header) {
+pub(crate) fn watch(ctx: &TcContext, header: &Header) {
     let port = DNS_PORT.load();
     if port == 0 || header.l4 == 0 {
         return;
@@ -79,10 +79,11 @@ fn hand_on(skb: *mut __sk_buff, header: &Header) {
         return;
     }
     let ctx = TcContext::new(skb);
+    // SAFETY: this CPU's own value of the map.
     unsafe {
         write_key(header, (&raw mut (*head).key).cast());
-        (*head).time_ns = bpf_ktime_get_ns();
-        (*head).ifindex = (*skb).ifindex;
+        (*head).time_ns = bpf::now_ns();
+        (*head).ifindex = bpf::skb::ifindex(skb);
         (*head).netns = device::netns(&ctx);
         (*head).frame_bytes = ctx.len();
         (*head).length = content.length;
@@ -104,6 +105,7 @@ fn pieces(skb: *mut __sk_buff, head: *mut DnsHead, at: u32) {
     for _ in 0..MOST_PIECES {
         let handed_on = piece::<DNS_PIECE>(skb, head, at, done);
         done += DNS_PIECE as u32;
+        // SAFETY: as in `hand_on`.
         if !handed_on || done >= unsafe { (&raw const (*head).length).read_volatile() } {
             return;
         }
@@ -126,6 +128,7 @@ fn piece<const N: usize>(skb: *mut __sk_buff, head: *const DnsHead, at: u32, don
         return false;
     };
     let record = entry.as_mut_ptr();
+    // SAFETY: the room that was reserved, and the value of `hand_on`; both are whole words of 8 bytes.
     unsafe {
         let (to, from) = ((&raw mut (*record).head).cast::<u64>(), head.cast::<u64>());
         for word in 0..size_of::<DnsHead>() / 8 {
@@ -144,15 +147,20 @@ fn piece<const N: usize>(skb: *mut __sk_buff, head: *const DnsHead, at: u32, don
 }
 
 /// Writes a key in its wide form, word by word: the compiler's own way is a loop over bytes, and the verifier walks each round.
+///
+/// # Safety
+/// There is room for a [`DnsHead`]'s key at `to`.
 #[inline(always)]
 unsafe fn write_key(header: &Header, to: *mut u64) {
     let (src, dst, at): (_, _, *const u64) = match &header.key {
         Key::V4(key) => (mapped_words(key.src), mapped_words(key.dst), (&raw const key.at).cast()),
+        // SAFETY: a wide key is six words of 8 bytes.
         Key::V6(key) => unsafe {
             let words: *const u64 = (&raw const *key).cast();
             ([words.read(), words.add(1).read()], [words.add(2).read(), words.add(3).read()], words.add(4))
         },
     };
+    // SAFETY: the caller has the room, and a point is two words of 8 bytes.
     unsafe {
         to.write(src[0]);
         to.add(1).write(src[1]);
@@ -194,7 +202,7 @@ fn content(skb: *mut __sk_buff, header: &Header) -> Option<Content> {
         let syn = u32::from(content.tcp_flags & SYN != 0);
         content.seq = u32::from_be_bytes([tcp[0], tcp[1], tcp[2], tcp[3]]).wrapping_add(syn);
     }
-    let frame = unsafe { (*skb).len };
+    let frame = bpf::skb::len(skb);
     content.length = frame.checked_sub(content.at)?;
     // Ethernet fills short frames up: there the length is that of the IP header. It lies right before the transport's, since
     // options leave no room for content in a frame this short. IPv6 and its transports make a frame long enough.
@@ -210,6 +218,9 @@ fn content(skb: *mut __sk_buff, header: &Header) -> Option<Content> {
 }
 
 /// Copies at most N bytes; returns how many.
+///
+/// # Safety
+/// There is room for N bytes at `to`.
 #[inline(always)]
 unsafe fn copy<const N: usize>(skb: *mut __sk_buff, from: u32, length: u32, to: *mut u8) -> u32 {
     // The verifier wants 1..=N proven, on a 64-bit value, in two comparisons that the compiler does not
@@ -217,7 +228,8 @@ unsafe fn copy<const N: usize>(skb: *mut __sk_buff, from: u32, length: u32, to: 
     let length = core::hint::black_box(u64::from(length.min(N as u32)));
     if length >= 1 {
         let length = core::hint::black_box(length);
-        if length <= N as u64 && unsafe { bpf_skb_load_bytes(skb.cast(), from, to.cast(), length as u32) } == 0 {
+        // SAFETY: no more than the room that the caller has.
+        if length <= N as u64 && unsafe { bpf::load_bytes(skb, from, to.cast(), length as u32) } {
             return length as u32;
         }
     }

@@ -12,7 +12,6 @@ use core::{ffi::c_void, mem::offset_of};
 use aya_ebpf::{
     Global,
     bindings::BPF_NOEXIST,
-    helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel, generated},
     macros::map,
     maps::HashMap,
     programs::BtfTracePointContext,
@@ -23,6 +22,7 @@ use netobserv_ebpf_common::{
 };
 
 use crate::{
+    bpf::{self, member, read, read_bytes},
     counters::{atomic_add, counter, second},
     filter,
     packet::{self, Found, Source},
@@ -30,20 +30,21 @@ use crate::{
 
 /// Where members stand in the running kernel's structs.
 #[unsafe(no_mangle)]
-pub static DROP_OFFSETS: Global<DropOffsets> = Global::new(DropOffsets::ZERO);
+pub(crate) static DROP_OFFSETS: Global<DropOffsets> = Global::new(DropOffsets::ZERO);
 /// The least reason that says "dropped, because".
 #[unsafe(no_mangle)]
-pub static DROP_LEAST: Global<u32> = Global::new(0);
+pub(crate) static DROP_LEAST: Global<u32> = Global::new(0);
 /// Reasons that take no packet from its flow; u32::MAX where the kernel has no such reason.
 #[unsafe(no_mangle)]
-pub static DROP_NOT_OF_FLOW: Global<[u32; 2]> = Global::new([u32::MAX; 2]);
+pub(crate) static DROP_NOT_OF_FLOW: Global<[u32; 2]> = Global::new([u32::MAX; 2]);
 /// Whether the tracepoint has a fourth argument, the receiving socket (kernel 6.11).
 #[unsafe(no_mangle)]
-pub static DROP_RX_SK: Global<u32> = Global::new(0);
+pub(crate) static DROP_RX_SK: Global<u32> = Global::new(0);
 
 /// One of them, as a constant to the verifier.
 macro_rules! offset {
     ($member:ident) => {
+        // SAFETY: a member of a constant; volatile, as the agent sets it when the object is loaded.
         unsafe {
             let all = (&raw const DROP_OFFSETS).cast::<u8>();
             all.add(offset_of!(DropOffsets, $member)).cast::<u32>().read_volatile()
@@ -77,8 +78,8 @@ impl Source for Linear {
     #[inline(always)]
     fn copy(self, offset: u32, to: *mut c_void, len: u32) -> bool {
         offset + len <= self.tail
-            && unsafe { generated::bpf_probe_read_kernel(to, len, (self.head + u64::from(offset)) as *const c_void) }
-                == 0
+            // SAFETY: the one caller, `packet::load`, has an array of so many bytes.
+            && unsafe { read_bytes(self.head + u64::from(offset), to, len) }
     }
 }
 
@@ -88,19 +89,19 @@ fn linear(skb: *const u8) -> Linear {
 }
 
 /// A dropped packet that the rules want.
-pub struct Wanted {
-    pub skb: *const u8,
-    pub flow: Key6,
-    pub reason: u32,
-    pub tcp_flags: u32,
-    pub sampling: u32,
+pub(crate) struct Wanted {
+    pub(crate) skb: *const u8,
+    pub(crate) flow: Key6,
+    pub(crate) reason: u32,
+    pub(crate) tcp_flags: u32,
+    pub(crate) sampling: u32,
     /// Where its transport header begins, counted from `head`; 0 = there is none.
     l4: u32,
 }
 
 /// The packet at hand, unless it was not really dropped, or nobody wants it.
 #[inline(always)]
-pub fn wanted(ctx: &BtfTracePointContext) -> Option<Wanted> {
+pub(crate) fn wanted(ctx: &BtfTracePointContext) -> Option<Wanted> {
     let reason: u32 = ctx.arg(2);
     let [purged, copied] = DROP_NOT_OF_FLOW.load();
     if reason < DROP_LEAST.load() || reason == purged || reason == copied {
@@ -119,7 +120,7 @@ pub fn wanted(ctx: &BtfTracePointContext) -> Option<Wanted> {
 
 /// Counts the packet under its flow and reason.
 #[inline(always)]
-pub fn record(ctx: &BtfTracePointContext) {
+pub(crate) fn record(ctx: &BtfTracePointContext) {
     let Some(wanted) = wanted(ctx) else { return };
     let Wanted { skb, flow, reason, tcp_flags, sampling, .. } = wanted;
     let mut count = DropCount { sampling, tcp_flags, ..Default::default() };
@@ -131,25 +132,25 @@ pub fn record(ctx: &BtfTracePointContext) {
 
 /// Address of the receiving socket, or 0.
 #[inline(always)]
-pub fn rx_sk(ctx: &BtfTracePointContext) -> u64 {
+pub(crate) fn rx_sk(ctx: &BtfTracePointContext) -> u64 {
     if DROP_RX_SK.load() == 0 { 0 } else { ctx.arg::<*const u8>(3) as u64 }
 }
 
 /// Where the bytes of a dropped packet lie.
-pub struct Bytes {
+pub(crate) struct Bytes {
     /// Address of the first one.
-    pub from: u64,
+    pub(crate) from: u64,
     /// How many there are in one piece; what lies in other pages cannot be read from here.
-    pub readable: u32,
+    pub(crate) readable: u32,
     /// How many there are.
-    pub length: u32,
+    pub(crate) length: u32,
     /// Whether they begin with the IP header.
-    pub bare: bool,
+    pub(crate) bare: bool,
 }
 
 /// The frame of a dropped packet, with the Ethernet header if it has one.
 #[inline(always)]
-pub fn bytes(skb: *const u8) -> Bytes {
+pub(crate) fn bytes(skb: *const u8) -> Bytes {
     // By helper calls: what a plain load gives is a pointer to the verifier, which cannot be reckoned with in 32 bits.
     let (head, data): (u64, u64) = (read(skb as u64, offset!(head)), read(skb as u64, offset!(data)));
     let tail: u32 = member(skb, offset!(tail));
@@ -191,7 +192,7 @@ fn name(skb: *const u8, found: &mut Found) -> u32 {
 
 /// The packet's EtherType.
 #[inline(always)]
-pub fn protocol(skb: *const u8) -> u16 {
+pub(crate) fn protocol(skb: *const u8) -> u16 {
     u16::from_be(member(skb, offset!(protocol)))
 }
 
@@ -215,7 +216,7 @@ fn flow(found: &Found) -> Key6 {
 /// Length and number of frames. The kernel's length begins wherever the packet has got to, so what lies between there
 /// and the network header is added, or taken off. Each segment of a super-packet has headers of its own.
 #[inline(always)]
-pub fn measure(wanted: &Wanted, count: &mut DropCount) {
+pub(crate) fn measure(wanted: &Wanted, count: &mut DropCount) {
     let skb = wanted.skb;
     let head: u64 = member(skb, offset!(head));
     let at = member::<u16>(skb, offset!(network_header));
@@ -231,14 +232,14 @@ pub fn measure(wanted: &Wanted, count: &mut DropCount) {
             count.bytes += (count.packets - 1) * (u64::from(end - u32::from(at)) + ETH);
         }
     }
-    count.first_ns = unsafe { bpf_ktime_get_ns() };
+    count.first_ns = bpf::now_ns();
     count.last_ns = count.first_ns;
 }
 
 /// Where it happened, as far as the packet still knows. A packet in a queue of sockets has other things in the place
 /// of its interface: the agent checks the namespace that comes out of it.
 #[inline(always)]
-pub fn place(skb: *const u8, rx_sk: u64, count: &mut DropCount) {
+pub(crate) fn place(skb: *const u8, rx_sk: u64, count: &mut DropCount) {
     let sk = if rx_sk == 0 { pointer(skb as u64, offset!(sk)) } else { rx_sk };
     let dev = pointer(skb as u64, offset!(dev));
     // The route's interface: a packet that this machine sends knows it before it gets there.
@@ -261,23 +262,11 @@ pub fn place(skb: *const u8, rx_sk: u64, count: &mut DropCount) {
     }
 }
 
-/// A number in the packet itself: a plain load, as the verifier knows the pointer's type and the offset.
-#[inline(always)]
-fn member<T: Copy>(skb: *const u8, offset: u32) -> T {
-    unsafe { skb.add(offset as usize).cast::<T>().read() }
-}
-
 /// A pointer of the kernel's half of the addresses, else 0.
 #[inline(always)]
 fn pointer(base: u64, offset: u32) -> u64 {
     let pointer: u64 = read(base, offset);
     if pointer >> 48 == 0xffff { pointer } else { 0 }
-}
-
-/// The member of a struct, or 0 if there is nothing to be read.
-#[inline(always)]
-fn read<T: Copy + Default>(base: u64, offset: u32) -> T {
-    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.unwrap_or_default()
 }
 
 #[inline(always)]
@@ -297,6 +286,7 @@ fn add(map: &HashMap<DropKey, DropCount>, key: &DropKey, count: &DropCount) {
 
 #[inline(always)]
 fn add_to(sum: *mut DropCount, count: &DropCount) {
+    // SAFETY: the value of a map, which stays valid while the program runs.
     unsafe {
         atomic_add(&raw mut (*sum).packets, count.packets);
         atomic_add(&raw mut (*sum).bytes, count.bytes);

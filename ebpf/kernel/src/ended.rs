@@ -8,6 +8,6 @@ static ENDED: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Whether there is nothing to count any more.
 #[inline(always)]
-pub fn capture() -> bool {
+pub(crate) fn capture() -> bool {
     ENDED.get(0).is_some_and(|ended| *ended != 0)
 }

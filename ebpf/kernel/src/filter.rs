@@ -8,7 +8,6 @@ use core::hint::black_box;
 use aya_ebpf::{
     Global,
     bindings::BPF_F_NO_PREALLOC,
-    helpers::bpf_get_prandom_u32,
     macros::map,
     maps::{
         Array, HashMap,
@@ -24,6 +23,7 @@ use netobserv_ebpf_common::{
 };
 
 use crate::{
+    bpf,
     packet::{ICMP, ICMPV6, SCTP, TCP, UDP},
     settings::SAMPLING,
     verdicts::{Place, Words},
@@ -31,7 +31,7 @@ use crate::{
 
 /// Whether there are rules, or may be.
 #[unsafe(no_mangle)]
-pub static FILTER: Global<u32> = Global::new(0);
+pub(crate) static FILTER: Global<u32> = Global::new(0);
 
 /// The bank in use, or NO_RULES of the common crate, which is none of them.
 #[map]
@@ -53,7 +53,7 @@ static FILTER_CLASSES: Array<SetMasks> = Array::with_max_entries(2 * SET_CLASSES
 
 /// The rules in force.
 #[derive(Clone, Copy)]
-pub struct Rules {
+pub(crate) struct Rules {
     bank: u32,
     tables: &'static Tables,
 }
@@ -61,7 +61,7 @@ pub struct Rules {
 impl Rules {
     /// None when there is no filter now.
     #[inline(always)]
-    pub fn in_force() -> Option<Self> {
+    pub(crate) fn in_force() -> Option<Self> {
         if FILTER.load() == 0 {
             return None;
         }
@@ -73,20 +73,20 @@ impl Rules {
     /// Whether packets of one flow can get different answers. Otherwise the answer for the first holds for all. Sets change while
     /// flows go on: an address that was taken out is not counted one packet longer.
     #[inline(always)]
-    pub fn look_at_each_packet(&self) -> bool {
+    pub(crate) fn look_at_each_packet(&self) -> bool {
         self.tables.with_flags | self.tables.with_sets != 0
     }
 
     /// Where the verdict on a packet is remembered.
     #[inline(always)]
-    pub fn place<K: Words>(&self, key: &K, tcp_flags: u32) -> Place {
+    pub(crate) fn place<K: Words>(&self, key: &K, tcp_flags: u32) -> Place {
         let tcp_flags = if self.tables.with_flags != 0 { tcp_flags } else { 0 };
         Place::of(key, tcp_flags, self.tables.number)
     }
 
     /// Whether some rule has a sample of its own: then chance is asked after the rules.
     #[inline(always)]
-    pub fn sample(&self) -> bool {
+    pub(crate) fn sample(&self) -> bool {
         self.tables.samples_differ != 0
     }
 }
@@ -96,7 +96,7 @@ impl Rules {
 /// IPv4 addresses in `key` are mapped; its device does not matter. The direction may be
 /// [`netobserv_ebpf_common::filter::DIRECTION_UNKNOWN`].
 #[inline(always)]
-pub fn sampling(key: &Key6, tcp_flags: u32, dropped: bool) -> u32 {
+pub(crate) fn sampling(key: &Key6, tcp_flags: u32, dropped: bool) -> u32 {
     if FILTER.load() == 0 {
         return SAMPLING.load();
     }
@@ -105,8 +105,8 @@ pub fn sampling(key: &Key6, tcp_flags: u32, dropped: bool) -> u32 {
 
 /// True for one packet in `sampling`, by chance.
 #[inline(always)]
-pub fn chance(sampling: u32) -> bool {
-    sampling <= 1 || unsafe { bpf_get_prandom_u32() } % sampling == 0
+pub(crate) fn chance(sampling: u32) -> bool {
+    sampling <= 1 || bpf::random() % sampling == 0
 }
 
 /// A call of its own: each family and each bank of flows has one to make.
@@ -254,6 +254,7 @@ impl ElementAt {
 
     #[inline(always)]
     fn look_up(&self) -> SetMasks {
+        // SAFETY: the agent may change the classes meanwhile, of the bank that is not in use.
         let class = match unsafe { FILTER_SETS.get(&self.key) } {
             Some(classes) => classes[(self.bank & 1) as usize],
             None => 0,

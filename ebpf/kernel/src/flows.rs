@@ -6,7 +6,6 @@
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    helpers::{bpf_ktime_get_ns, generated::bpf_ktime_get_coarse_ns},
     macros::map,
     maps::{HashMap, RingBuf},
     programs::TcContext,
@@ -14,6 +13,7 @@ use aya_ebpf::{
 use netobserv_ebpf_common::{Counter, FlowCount, Key4, Key6, Overflow, mapped};
 
 use crate::{
+    bpf,
     counters::{atomic_add, atomic_or, counter, second},
     device, dns,
     filter::{self, Rules, chance},
@@ -51,7 +51,7 @@ struct Packet<'a> {
 }
 
 /// A key of either family.
-pub trait FlowKey: Words {
+pub(crate) trait FlowKey: Words {
     /// As IPv6.
     fn wide(&self) -> Key6;
 }
@@ -72,7 +72,7 @@ impl FlowKey for Key6 {
 
 /// Counts one packet, which begins with an Ethernet header unless it is `BARE`.
 #[inline(always)]
-pub fn account<const BARE: bool>(ctx: &TcContext, direction: u8) {
+pub(crate) fn account<const BARE: bool>(ctx: &TcContext, direction: u8) {
     let rules = Rules::in_force();
     if !rules.is_some_and(|rules| rules.sample()) && !chance(SAMPLING.load()) {
         return;
@@ -138,6 +138,7 @@ fn judge<K: FlowKey>(key: &K, packet: &Packet, place: Option<&Place>) -> u32 {
 
 #[inline(always)]
 fn add(flow: *mut FlowCount, packet: &Packet) -> bool {
+    // SAFETY: the value of a map, which stays valid while the program runs.
     if packet.rules.is_some_and(|rules| rules.sample()) && !chance(unsafe { (*flow).sampling }) {
         return false;
     }
@@ -148,7 +149,8 @@ fn add(flow: *mut FlowCount, packet: &Packet) -> bool {
 #[inline(always)]
 fn add_to(flow: *mut FlowCount, packet: &Packet) {
     // One tick (1 to 4 ms) is fine enough for flow times, and half the price of the exact clock.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    let now = bpf::tick_ns();
+    // SAFETY: the value of a map, which stays valid while the program runs.
     unsafe {
         atomic_add(&raw mut (*flow).bytes, packet.bytes);
         atomic_add(&raw mut (*flow).packets, packet.packets);
@@ -164,14 +166,14 @@ fn add_to(flow: *mut FlowCount, packet: &Packet) {
 fn first(packet: &Packet, sampling: u32) -> FlowCount {
     let (dst_mac, src_mac) = if packet.bare { ([0; 6], [0; 6]) } else { packet::macs(packet.ctx) };
     // The exact clock, once a flow: it tells which interface saw the flow first, even within one tick.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = bpf::now_ns();
     FlowCount {
         first_ns: now,
         last_ns: now,
         bytes: packet.bytes,
         packets: packet.packets,
         cookie: sockets::cookie(packet.ctx.skb.skb),
-        ifindex: unsafe { (*packet.ctx.skb.skb).ifindex },
+        ifindex: bpf::skb::ifindex(packet.ctx.skb.skb),
         netns: device::netns(packet.ctx),
         tcp_flags: packet.tcp_flags,
         sampling,
@@ -187,6 +189,7 @@ fn overflow<K: FlowKey>(key: &K, count: &FlowCount) {
     if let Some(mut event) = OVERFLOW.reserve::<Overflow>(0) {
         // In place: a copy on the stack would not fit.
         let record = event.as_mut_ptr();
+        // SAFETY: the room that was reserved.
         unsafe {
             (&raw mut (*record).key).write(key.wide());
             (&raw mut (*record).count).write(*count);

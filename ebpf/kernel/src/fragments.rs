@@ -11,13 +11,14 @@ static FRAGMENTS: LruHashMap<FragmentKey, [u16; 2]> = LruHashMap::with_max_entri
 
 /// Remembers the ports of a first fragment.
 #[inline(always)]
-pub fn remember(key: &FragmentKey, ports: [u16; 2]) {
+pub(crate) fn remember(key: &FragmentKey, ports: [u16; 2]) {
     let _ = FRAGMENTS.insert(key, ports, 0);
 }
 
 /// The ports of the first fragment; 0 if it was not seen, which is counted.
 #[inline(always)]
-pub fn ports(key: &FragmentKey) -> [u16; 2] {
+pub(crate) fn ports(key: &FragmentKey) -> [u16; 2] {
+    // SAFETY: the kernel may overwrite the ports meanwhile with those of another packet; they are numbers all the same.
     let known = unsafe { FRAGMENTS.get(key) };
     if known.is_none() {
         counter(Counter::PortlessFragments, 1);

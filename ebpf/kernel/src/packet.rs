@@ -9,19 +9,19 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use netobserv_ebpf_common::{
     ETH_IPV4, ETH_IPV6, FLAG_FIN_ACK, FLAG_RST_ACK, FLAG_SYN_ACK, FragmentKey, Key4, Key6, NO_IP, Point, mapped,
 };
 
-use crate::{device, fragments};
+use crate::{bpf, device, fragments};
 
 // Protocol numbers: IANA "Assigned Internet Protocol Numbers".
-pub const ICMP: u8 = 1;
-pub const TCP: u8 = 6;
-pub const UDP: u8 = 17;
-pub const ICMPV6: u8 = 58;
-pub const SCTP: u8 = 132;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const ICMPV6: u8 = 58;
+pub(crate) const SCTP: u8 = 132;
 
 // IPv6 extension headers (RFC 8200, 4; RFC 4302 for AH; RFC 6275 and 7401 for the last two).
 const HOP_BY_HOP: u8 = 0;
@@ -56,26 +56,26 @@ const PPP_MPLS: u16 = 0x0281;
 const ETH: usize = 14;
 
 /// Which map the flow belongs to.
-pub enum Key {
+pub(crate) enum Key {
     V4(Key4),
     V6(Key6),
 }
 
 /// What a frame says of itself.
-pub struct Header {
-    pub key: Key,
-    pub dscp: u8,
-    pub tcp_flags: u32,
+pub(crate) struct Header {
+    pub(crate) key: Key,
+    pub(crate) dscp: u8,
+    pub(crate) tcp_flags: u32,
     /// Where the transport header begins; 0 = there is none in this frame.
-    pub l4: u32,
+    pub(crate) l4: u32,
     /// Where the frame begins. Not 0 only without an Ethernet header: GRE has its outer header in front on the way in.
-    pub start: u32,
+    pub(crate) start: u32,
 }
 
 impl Header {
     /// What both kinds of keys have.
     #[inline(always)]
-    pub fn at(&self) -> &Point {
+    pub(crate) fn at(&self) -> &Point {
         match &self.key {
             Key::V4(key) => &key.at,
             Key::V6(key) => &key.at,
@@ -86,7 +86,7 @@ impl Header {
 /// Reads the headers of a frame seen at `device` in `direction`; `BARE` frames have no Ethernet header. Frames that carry no
 /// readable IP are named by their EtherType and MAC addresses, so every frame has a key.
 #[inline(always)]
-pub fn read<const BARE: bool>(ctx: &TcContext, device: u64, direction: u8) -> Header {
+pub(crate) fn read<const BARE: bool>(ctx: &TcContext, device: u64, direction: u8) -> Header {
     if BARE {
         let mut found = Found::default();
         let start = device::network(ctx);
@@ -129,9 +129,10 @@ fn header(found: &Found, device: u64, direction: u8, start: u32) -> Header {
 
 /// The MAC addresses: destination, source.
 #[inline(always)]
-pub fn macs(ctx: &TcContext) -> ([u8; 6], [u8; 6]) {
-    head::<ETH>(ctx)
-        .map_or(([0; 6], [0; 6]), |p| unsafe { (p.cast::<[u8; 6]>().read(), p.add(6).cast::<[u8; 6]>().read()) })
+pub(crate) fn macs(ctx: &TcContext) -> ([u8; 6], [u8; 6]) {
+    // SAFETY: `head` has checked so many bytes.
+    let read = |p: *const u8| unsafe { (p.cast::<[u8; 6]>().read(), p.add(6).cast::<[u8; 6]>().read()) };
+    head::<ETH>(ctx).map_or(([0; 6], [0; 6]), read)
 }
 
 /// The flags byte of the TCP header, and the pairs that NetObserv counts as flags of their own.
@@ -160,19 +161,25 @@ fn head<const N: usize>(ctx: &TcContext) -> Option<*const u8> {
     (p + N <= ctx.data_end()).then_some(p as *const u8)
 }
 
+/// A number in network order.
+///
+/// # Safety
+/// [`head`] has checked the bytes up to there.
 #[inline(always)]
 unsafe fn be16(p: *const u8, at: usize) -> u16 {
+    // SAFETY: the caller has checked them.
     u16::from_be(unsafe { p.add(at).cast::<u16>().read_unaligned() })
 }
 
 #[inline(always)]
-pub fn word(b: &[u8; 16]) -> u32 {
+pub(crate) fn word(b: &[u8; 16]) -> u32 {
     u32::from_ne_bytes([b[0], b[1], b[2], b[3]])
 }
 
 #[inline(always)]
 fn plain_v4(ctx: &TcContext, device: u64, direction: u8) -> Option<Header> {
     let p = head::<42>(ctx)?;
+    // SAFETY: `head` has checked so many bytes, and the verifier follows each access.
     unsafe {
         // Version 4, five words of header, offset 0 and no more fragments.
         if be16(p, 12) != ETH_IPV4 || *p.add(14) != 0x45 || be16(p, 20) & 0x3fff != 0 {
@@ -195,6 +202,7 @@ fn plain_v4(ctx: &TcContext, device: u64, direction: u8) -> Option<Header> {
 #[inline(always)]
 fn plain_v6(ctx: &TcContext, device: u64, direction: u8) -> Option<Header> {
     let p = head::<62>(ctx)?;
+    // SAFETY: as in `plain_v4`.
     unsafe {
         if be16(p, 12) != ETH_IPV6 || *p.add(14) >> 4 != 6 {
             return None;
@@ -215,20 +223,20 @@ fn plain_v6(ctx: &TcContext, device: u64, direction: u8) -> Option<Header> {
 }
 
 /// What the slow way has found so far.
-pub struct Found {
-    pub src: [u8; 16],
-    pub dst: [u8; 16],
-    pub tcp_flags: u32,
-    pub l4: u32,
-    pub ports: [u16; 2],
-    pub eth_proto: u16,
-    pub proto: u8,
+pub(crate) struct Found {
+    pub(crate) src: [u8; 16],
+    pub(crate) dst: [u8; 16],
+    pub(crate) tcp_flags: u32,
+    pub(crate) l4: u32,
+    pub(crate) ports: [u16; 2],
+    pub(crate) eth_proto: u16,
+    pub(crate) proto: u8,
     dscp: u8,
 }
 
 impl Found {
     #[inline(always)]
-    pub fn has_ip(&self) -> bool {
+    pub(crate) fn has_ip(&self) -> bool {
         self.ports[0] != NO_IP || self.proto != 0
     }
 }
@@ -241,7 +249,7 @@ impl Default for Found {
 }
 
 /// Where the bytes of a packet are read from.
-pub trait Source: Copy {
+pub(crate) trait Source: Copy {
     /// Copies `len` bytes at `offset`; false if the packet ends before.
     fn copy(self, offset: u32, to: *mut c_void, len: u32) -> bool;
 }
@@ -249,20 +257,21 @@ pub trait Source: Copy {
 impl Source for *mut __sk_buff {
     #[inline(always)]
     fn copy(self, offset: u32, to: *mut c_void, len: u32) -> bool {
-        (unsafe { bpf_skb_load_bytes(self.cast(), offset, to, len) }) == 0
+        // SAFETY: the one caller, `load`, has an array of so many bytes.
+        unsafe { bpf::load_bytes(self, offset, to, len) }
     }
 }
 
 /// N bytes at `offset`, or None if the packet ends before.
 #[inline(always)]
-pub fn load<const N: usize>(from: impl Source, offset: usize) -> Option<[u8; N]> {
+pub(crate) fn load<const N: usize>(from: impl Source, offset: usize) -> Option<[u8; N]> {
     let mut bytes = [0u8; N];
     from.copy(offset as u32, bytes.as_mut_ptr().cast(), N as u32).then_some(bytes)
 }
 
 /// Where the transport header that begins at `l4` ends; 0 = not known.
 #[inline(always)]
-pub fn transport_end(from: impl Source, l4: u32, proto: u8) -> u32 {
+pub(crate) fn transport_end(from: impl Source, l4: u32, proto: u8) -> u32 {
     match proto {
         _ if l4 == 0 => 0,
         // RFC 9293: the data offset counts words of four bytes.
@@ -324,8 +333,8 @@ fn ip(skb: *mut __sk_buff, offset: u32, found: &mut Found) -> u32 {
 
 /// The EtherType as the kernel has it: behind the tags that it took off.
 #[inline(always)]
-pub fn protocol(skb: *mut __sk_buff) -> u16 {
-    u16::from_be(unsafe { (*skb).protocol } as u16)
+pub(crate) fn protocol(skb: *mut __sk_buff) -> u16 {
+    u16::from_be(bpf::skb::protocol(skb) as u16)
 }
 
 /// Goes behind the headers of a PPPoE session and MPLS labels: IP in them counts as IP, as it does behind VLAN tags.
@@ -369,7 +378,7 @@ fn mpls(skb: impl Source, mut offset: usize, found: &mut Found) -> usize {
 }
 
 #[inline(always)]
-pub fn v4(skb: impl Source, offset: usize, found: &mut Found) {
+pub(crate) fn v4(skb: impl Source, offset: usize, found: &mut Found) {
     let Some(ip) = load::<20>(skb, offset) else { return };
     if ip[0] >> 4 != 4 || ip[0] & 0xf < 5 {
         return;
@@ -392,7 +401,7 @@ pub fn v4(skb: impl Source, offset: usize, found: &mut Found) {
 }
 
 #[inline(always)]
-pub fn v6(skb: impl Source, offset: usize, found: &mut Found) {
+pub(crate) fn v6(skb: impl Source, offset: usize, found: &mut Found) {
     let Some(ip) = load::<8>(skb, offset) else { return };
     let Some(src) = load::<16>(skb, offset + 8) else { return };
     let Some(dst) = load::<16>(skb, offset + 24) else { return };

@@ -9,10 +9,6 @@ use core::{arch::asm, ffi::c_void, hint::black_box};
 use aya_ebpf::{
     Global,
     bindings::{__sk_buff, BPF_F_MMAPABLE, BPF_NOEXIST, BPF_RB_NO_WAKEUP},
-    helpers::{
-        bpf_get_smp_processor_id, bpf_ktime_get_ns,
-        generated::{bpf_probe_read_kernel, bpf_skb_load_bytes},
-    },
     macros::map,
     maps::{Array, HashMap, RingBuf},
     programs::{BtfTracePointContext, TcContext},
@@ -24,6 +20,7 @@ use netobserv_ebpf_common::{
 };
 
 use crate::{
+    bpf,
     counters::{atomic_add, counter},
     device, drops,
     filter::{self, Rules, chance},
@@ -34,7 +31,7 @@ use crate::{
 
 /// Most bytes of a frame to be copied.
 #[unsafe(no_mangle)]
-pub static SNAPLEN: Global<u32> = Global::new(MOST as u32);
+pub(crate) static SNAPLEN: Global<u32> = Global::new(MOST as u32);
 
 /// The agent makes it one page when no packets are captured.
 #[map]
@@ -58,6 +55,9 @@ struct Slot<const N: usize> {
 /// Where the bytes of a frame come from.
 trait Bytes: Copy {
     /// Copies its first `length` bytes; false if that cannot be.
+    ///
+    /// # Safety
+    /// There is room for them at `to`.
     unsafe fn copy(self, to: *mut c_void, length: u32) -> bool;
 }
 
@@ -68,7 +68,8 @@ struct From(*mut __sk_buff, u32);
 impl Bytes for From {
     #[inline(always)]
     unsafe fn copy(self, to: *mut c_void, length: u32) -> bool {
-        unsafe { bpf_skb_load_bytes(self.0.cast(), self.1, to, length) == 0 }
+        // SAFETY: the caller has the room.
+        unsafe { bpf::load_bytes(self.0, self.1, to, length) }
     }
 }
 
@@ -79,13 +80,14 @@ struct Address(u64);
 impl Bytes for Address {
     #[inline(always)]
     unsafe fn copy(self, to: *mut c_void, length: u32) -> bool {
-        unsafe { bpf_probe_read_kernel(to, length, self.0 as *const c_void) == 0 }
+        // SAFETY: the caller has the room.
+        unsafe { bpf::read_bytes(self.0, to, length) }
     }
 }
 
 /// Copies a frame at an interface, if the rules want it. It begins with an Ethernet header unless it is `BARE`.
 #[inline(always)]
-pub fn capture<const BARE: bool>(ctx: &TcContext, direction: u8) {
+pub(crate) fn capture<const BARE: bool>(ctx: &TcContext, direction: u8) {
     let rules = Rules::in_force();
     let sampled_by_rule = rules.is_some_and(|rules| rules.sample());
     if !sampled_by_rule && !chance(SAMPLING.load()) {
@@ -121,9 +123,9 @@ fn hand_on<const BARE: bool>(skb: *mut __sk_buff, direction: u8, sampling: u32) 
     let (ifindex, netns) = device::place(&ctx);
     let start = if BARE { device::network(&ctx) } else { 0 };
     let length = ctx.len() - start;
-    let tag = unsafe { if (*skb).vlan_present == 0 { 0 } else { tag((*skb).vlan_proto, (*skb).vlan_tci) } };
+    let tag = if bpf::skb::vlan_present(skb) == 0 { 0 } else { tag(bpf::skb::vlan_proto(skb), bpf::skb::vlan_tci(skb)) };
     let head = PacketHead {
-        time_ns: unsafe { bpf_ktime_get_ns() },
+        time_ns: bpf::now_ns(),
         ifindex,
         netns,
         length,
@@ -149,7 +151,7 @@ fn tag(proto: u32, control: u32) -> u32 {
 
 /// Copies a packet that is being dropped, as far as it lies in one piece.
 #[inline(always)]
-pub fn dropped(ctx: &BtfTracePointContext) {
+pub(crate) fn dropped(ctx: &BtfTracePointContext) {
     let Some(wanted) = drops::wanted(ctx) else { return };
     let mut count = DropCount::default();
     drops::measure(&wanted, &mut count);
@@ -176,7 +178,8 @@ pub fn dropped(ctx: &BtfTracePointContext) {
 /// Puts a frame into the ring of this CPU. False if it has none, or no room.
 #[inline(always)]
 fn put_hot(frame: From, head: &PacketHead) -> bool {
-    let Some(hot) = PACKETS_HOT.get_ptr_mut(unsafe { bpf_get_smp_processor_id() }) else { return false };
+    let Some(hot) = PACKETS_HOT.get_ptr_mut(bpf::cpu()) else { return false };
+    // SAFETY: the value of this CPU, which programs of other CPUs do not use. A program that interrupts this one sees that it is busy.
     unsafe {
         let busy = &raw mut (*hot).busy;
         if busy.read_volatile() != 0 {
@@ -189,8 +192,13 @@ fn put_hot(frame: From, head: &PacketHead) -> bool {
     }
 }
 
+/// Writes an entry. False if there is no room.
+///
+/// # Safety
+/// The ring is this CPU's, and marked as busy.
 #[inline(always)]
 unsafe fn write(hot: *mut Hot, frame: From, head: &PacketHead) -> bool {
+    // SAFETY: the mask and the room behind the data keep an entry of any length inside the ring.
     unsafe {
         let at = (&raw const (*hot).head).read_volatile();
         let end = at + entry_size(head.captured);
@@ -214,8 +222,12 @@ unsafe fn write(hot: *mut Hot, frame: From, head: &PacketHead) -> bool {
 }
 
 /// Shows the reader what was written before. An exchange, as that is the one instruction with a barrier.
+///
+/// # Safety
+/// `head` is in a map's value.
 #[inline(always)]
 unsafe fn publish(head: *mut u64, end: u64) {
+    // SAFETY: one instruction, on a value that the verifier has checked.
     unsafe { asm!("{end} = xchg_64({head} + 0, {end})", head = in(reg) head, end = inout(reg) end => _) }
 }
 
@@ -241,6 +253,7 @@ fn put_sized<const N: usize>(bytes: impl Bytes, head: &PacketHead) -> bool {
     let length = black_box(u64::from(head.captured));
     if length >= 1 {
         let length = black_box(length);
+        // SAFETY: the room that was reserved, and no more than it has.
         unsafe {
             (&raw mut (*slot).head).write(*head);
             if length > N as u64 || !bytes.copy((&raw mut (*slot).data).cast(), length as u32) {
@@ -250,6 +263,7 @@ fn put_sized<const N: usize>(bytes: impl Bytes, head: &PacketHead) -> bool {
         entry.submit(u64::from(BPF_RB_NO_WAKEUP));
         return true;
     }
+    // SAFETY: the room that was reserved.
     unsafe { (&raw mut (*slot).head).write(*head) };
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
     true
@@ -264,6 +278,7 @@ fn lost(place: u64, bytes: u32) -> u32 {
         return 0;
     }
     if let Some(sum) = PACKETS_LOST.get_ptr_mut(&place) {
+        // SAFETY: the value of a map, which stays valid while the program runs.
         unsafe {
             atomic_add(&raw mut (*sum).packets, 1);
             atomic_add(&raw mut (*sum).bytes, u64::from(bytes));

@@ -6,6 +6,7 @@
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 
 use crate::{
+    bpf::skb,
     device,
     packet::{self, Header, SCTP, TCP, UDP},
 };
@@ -17,15 +18,15 @@ const TCP_CHECKSUM: u16 = 16;
 const UDP_CHECKSUM: u16 = 6;
 
 /// A number of packets, and their length with headers and tags.
-pub struct Wire {
-    pub packets: u64,
-    pub bytes: u64,
+pub(crate) struct Wire {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
 }
 
 /// What the packet is on the wire.
 #[inline(always)]
-pub fn wire(ctx: &TcContext, header: &Header) -> Wire {
-    let (size, tagged) = unsafe { ((*ctx.skb.skb).gso_size, (*ctx.skb.skb).vlan_present != 0) };
+pub(crate) fn wire(ctx: &TcContext, header: &Header) -> Wire {
+    let (size, tagged) = (skb::gso_size(ctx.skb.skb), skb::vlan_present(ctx.skb.skb) != 0);
     // The outer VLAN tag is often kept beside the frame: by the driver, or by the kernel itself before programs at the
     // ingress run.
     let tag = if tagged { 4 } else { 0 };
@@ -49,7 +50,7 @@ fn unpack(both: u64) -> (u32, u32) {
 #[inline(never)]
 fn split(skb: *mut __sk_buff, l4: u32, proto: u32) -> u64 {
     let ctx = TcContext::new(skb);
-    let whole = Super { length: ctx.len(), size: unsafe { (*skb).gso_size }, segments: unsafe { (*skb).gso_segs } };
+    let whole = Super { length: ctx.len(), size: skb::gso_size(skb), segments: skb::gso_segs(skb) };
     let headers = match proto as u8 {
         TCP | SCTP => packet::transport_end(skb, l4, proto as u8),
         // What carries a tunnel has the tunnelled packet's headers in each segment too.

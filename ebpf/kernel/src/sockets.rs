@@ -10,7 +10,7 @@ use core::{ffi::c_void, mem::size_of};
 use aya_ebpf::{
     EbpfContext, Global,
     bindings::__sk_buff,
-    helpers::{bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel, generated},
+    helpers::generated,
     macros::map,
     maps::{Array, RingBuf},
     programs::{BtfTracePointContext, SockContext},
@@ -20,6 +20,7 @@ use netobserv_ebpf_common::{
 };
 
 use crate::{
+    bpf::{self, member, read},
     counters::atomic_add,
     rtt::{SK_DADDR, SK_DADDR6, SK_DPORT, SK_FAMILY, SK_SADDR, SK_SADDR6},
     settings::NET_INUM,
@@ -27,46 +28,46 @@ use crate::{
 
 /// Whether flows are told with the cookies of their sockets.
 #[unsafe(no_mangle)]
-pub static COOKIES: Global<u32> = Global::new(0);
+pub(crate) static COOKIES: Global<u32> = Global::new(0);
 /// Byte offset of `socket.sk`.
 #[unsafe(no_mangle)]
-pub static SOCKET_SK: Global<u32> = Global::new(0);
+pub(crate) static SOCKET_SK: Global<u32> = Global::new(0);
 /// `sock.__sk_common.skc_net.net`.
 #[unsafe(no_mangle)]
-pub static SK_NET: Global<u32> = Global::new(0);
+pub(crate) static SK_NET: Global<u32> = Global::new(0);
 /// `sock.sk_protocol`, 16 bits.
 #[unsafe(no_mangle)]
-pub static SK_PROTOCOL: Global<u32> = Global::new(0);
+pub(crate) static SK_PROTOCOL: Global<u32> = Global::new(0);
 /// `inet_sock.inet_sport`, in network order: unlike `skc_num` it outlives the end of a connection.
 #[unsafe(no_mangle)]
-pub static INET_SPORT: Global<u32> = Global::new(0);
+pub(crate) static INET_SPORT: Global<u32> = Global::new(0);
 /// `task_struct.tgid`: the number of the process.
 #[unsafe(no_mangle)]
-pub static TASK_TGID: Global<u32> = Global::new(0);
+pub(crate) static TASK_TGID: Global<u32> = Global::new(0);
 /// `task_struct.group_leader`: the first thread of the process.
 #[unsafe(no_mangle)]
-pub static TASK_LEADER: Global<u32> = Global::new(0);
+pub(crate) static TASK_LEADER: Global<u32> = Global::new(0);
 /// `task_struct.flags`.
 #[unsafe(no_mangle)]
-pub static TASK_FLAGS: Global<u32> = Global::new(0);
+pub(crate) static TASK_FLAGS: Global<u32> = Global::new(0);
 /// `task_struct.start_time`, CLOCK_MONOTONIC.
 #[unsafe(no_mangle)]
-pub static TASK_START: Global<u32> = Global::new(0);
+pub(crate) static TASK_START: Global<u32> = Global::new(0);
 /// `task_struct.start_boottime`.
 #[unsafe(no_mangle)]
-pub static TASK_BOOT: Global<u32> = Global::new(0);
+pub(crate) static TASK_BOOT: Global<u32> = Global::new(0);
 /// `task_struct.comm`.
 #[unsafe(no_mangle)]
-pub static TASK_COMM: Global<u32> = Global::new(0);
+pub(crate) static TASK_COMM: Global<u32> = Global::new(0);
 /// `task_struct.cgroups`, `css_set.dfl_cgrp`, `cgroup.kn` and `kernfs_node.id`.
 #[unsafe(no_mangle)]
-pub static TASK_CGROUPS: Global<u32> = Global::new(0);
+pub(crate) static TASK_CGROUPS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-pub static CSS_CGROUP: Global<u32> = Global::new(0);
+pub(crate) static CSS_CGROUP: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-pub static CGROUP_NODE: Global<u32> = Global::new(0);
+pub(crate) static CGROUP_NODE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-pub static NODE_ID: Global<u32> = Global::new(0);
+pub(crate) static NODE_ID: Global<u32> = Global::new(0);
 
 // The agent sets the size.
 #[map]
@@ -90,7 +91,7 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// `struct bpf_iter__task_file`: each member begins at eight bytes.
 #[repr(C)]
-pub struct OpenFile {
+pub(crate) struct OpenFile {
     meta: *const *mut c_void,
     task: *const u8,
     fd: u64,
@@ -100,25 +101,25 @@ pub struct OpenFile {
 /// The cookie of the socket that sends this packet, 0 if none of this machine does, or if that is not wanted. A function of its
 /// own: in line, the compiler runs out of registers and keeps halves of pointers, which the verifier refuses.
 #[inline(never)]
-pub fn cookie(skb: *mut __sk_buff) -> u64 {
-    if COOKIES.load() == 0 { 0 } else { unsafe { generated::bpf_get_socket_cookie(skb.cast()) } }
+pub(crate) fn cookie(skb: *mut __sk_buff) -> u64 {
+    if COOKIES.load() == 0 { 0 } else { bpf::cookie(skb.cast()) }
 }
 
 /// The running process makes a socket.
 #[inline(always)]
-pub fn made(ctx: &SockContext) {
-    tell(ctx.as_ptr(), MADE, unsafe { bpf_get_current_task() });
+pub(crate) fn made(ctx: &SockContext) {
+    tell(ctx.as_ptr(), MADE, bpf::task());
 }
 
 /// The running process, the last that has it, closes a socket.
 #[inline(always)]
-pub fn closed(ctx: &SockContext) {
-    tell(ctx.as_ptr(), CLOSED, unsafe { bpf_get_current_task() });
+pub(crate) fn closed(ctx: &SockContext) {
+    tell(ctx.as_ptr(), CLOSED, bpf::task());
 }
 
 /// A connection came in, or came to nothing; whoever runs just now has nothing to do with it.
 #[inline(always)]
-pub fn changed(ctx: &BtfTracePointContext) {
+pub(crate) fn changed(ctx: &BtfTracePointContext) {
     let what = match (ctx.arg::<u32>(1), ctx.arg::<u32>(2)) {
         (SYN_RECV, ESTABLISHED) => CAME_IN,
         (SYN_SENT, CLOSE) => FAILED,
@@ -129,20 +130,22 @@ pub fn changed(ctx: &BtfTracePointContext) {
 
 /// A process has a file open, perhaps a socket.
 #[inline(always)]
-pub fn open(at: &OpenFile) {
+pub(crate) fn open(at: &OpenFile) {
     if at.file.is_null() || at.task.is_null() {
         return;
     }
+    // SAFETY: the verifier knows the pointer as one to an open file.
     let socket = unsafe { generated::bpf_sock_from_file(at.file.cast()) }.cast::<u8>();
     if socket.is_null() {
         return;
     }
     // A plain load, so that the verifier knows what the pointer is of.
-    let sk: *mut c_void = unsafe { socket.add(SOCKET_SK.load() as usize).cast::<*mut c_void>().read() };
+    let sk: *mut c_void = member(socket, SOCKET_SK.load());
     if sk.is_null() {
         return;
     }
     if let Some(mut seen) = see(sk, HELD, at.task as u64) {
+        // SAFETY: the verifier knows `meta` as the iterator's, and the record is on the stack.
         unsafe {
             let out = (&raw mut seen).cast();
             generated::bpf_seq_write((*at.meta).cast(), out, size_of::<SocketSeen>() as u32);
@@ -156,6 +159,7 @@ fn tell(sk: *mut c_void, what: u32, task: u64) {
         && SOCKETS.output::<SocketSeen>(&seen, 0).is_err()
         && let Some(lost) = SOCKETS_LOST.get_ptr_mut(0)
     {
+        // SAFETY: the value of a map.
         unsafe { atomic_add(lost, 1) }
     }
 }
@@ -168,8 +172,8 @@ fn see(sk: *mut c_void, what: u32, task: u64) -> Option<SocketSeen> {
     let group = read::<u64>(read(task, TASK_CGROUPS.load()), CSS_CGROUP.load());
     let mut seen = SocketSeen {
         flow,
-        cookie: unsafe { generated::bpf_get_socket_cookie(sk) },
-        time_ns: unsafe { bpf_ktime_get_ns() },
+        cookie: bpf::cookie(sk),
+        time_ns: bpf::now_ns(),
         started_ns: 0,
         started_boot_ns: 0,
         cgroup: 0,
@@ -215,9 +219,4 @@ fn received(sk: u64) -> Option<Key6> {
         device: u64::from(read::<u32>(read(sk, SK_NET.load()), NET_INUM.load())),
     };
     Some(Key6 { src, dst, at })
-}
-
-#[inline(always)]
-fn read<T: Copy + Default>(base: u64, offset: u32) -> T {
-    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.unwrap_or_default()
 }

@@ -19,7 +19,7 @@ const SPREAD: [u64; 5] =
     [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1, 0xb7e1_5162_8aed_2a6b, 0xbf71_5880_9cf4_f3c7];
 
 /// A key that verdicts are remembered for.
-pub trait Words {
+pub(crate) trait Words {
     /// Whether the address takes more than the first word.
     const WIDE: bool;
 
@@ -49,7 +49,7 @@ impl Words for Key6 {
 
     #[inline(always)]
     fn addresses(&self) -> [u64; 4] {
-        // The key is aligned to 8 bytes, and both addresses stand at its beginning.
+        // SAFETY: the key is aligned to 8 bytes, and begins with both addresses.
         unsafe { (&raw const *self).cast::<[u64; 4]>().read() }
     }
 
@@ -60,7 +60,7 @@ impl Words for Key6 {
 }
 
 /// Where the verdict on a packet is remembered.
-pub struct Place {
+pub(crate) struct Place {
     words: [u64; 5],
     wide: bool,
     rules: u32,
@@ -70,7 +70,7 @@ pub struct Place {
 impl Place {
     /// The place of a packet under the list of rules with this number. `tcp_flags` are 0 where the rules do not ask.
     #[inline(always)]
-    pub fn of<K: Words>(key: &K, tcp_flags: u32, rules: u32) -> Self {
+    pub(crate) fn of<K: Words>(key: &K, tcp_flags: u32, rules: u32) -> Self {
         let [a, b, c, d] = key.addresses();
         let at = key.point();
         let family = if K::WIDE { FAMILY_6 } else { FAMILY_4 };
@@ -94,7 +94,8 @@ impl Place {
 
     /// What the rules said.
     #[inline(always)]
-    pub fn recall(&self) -> Option<u32> {
+    pub(crate) fn recall(&self) -> Option<u32> {
+        // SAFETY: this CPU's own entry of the map, which nothing else writes while the program runs.
         let entry = unsafe { &*self.entry? };
         let [a, b, c, d, rest] = self.words;
         let narrow = entry.rules == self.rules && entry.words[0] == a && entry.words[4] == rest;
@@ -104,8 +105,9 @@ impl Place {
 
     /// Notes what the rules said.
     #[inline(always)]
-    pub fn remember(&self, sampling: u32) {
+    pub(crate) fn remember(&self, sampling: u32) {
         if let Some(entry) = self.entry {
+            // SAFETY: as above.
             unsafe { entry.write(Verdict { words: self.words, sampling, rules: self.rules }) }
         }
     }
