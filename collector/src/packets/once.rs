@@ -9,7 +9,8 @@
 //!    identification, stay.
 //! 2. Segments of TCP may be put together or cut between two interfaces (GSO, GRO), which gives them another identity. Bytes that
 //!    are already in the file are left out when they come from another interface than the one that the flow was first seen at;
-//!    from that one they are a retransmission, and stay.
+//!    from that one they are a retransmission, and stay. Two connections may have one pair of addresses and ports: one after the
+//!    other, or where a bridge shows packets whose addresses are translated by half. Their sequence numbers are far apart.
 //!
 //! What is remembered is bounded; when it is full the older half is forgotten, and copies that come later than that are written.
 
@@ -26,6 +27,9 @@ use super::window::Seen;
 const GENERATION: usize = 65_536;
 /// How long an interface may be silent before another one takes its place as the first of a flow, ns of packet time.
 const SILENT_NS: u64 = 1_000_000_000;
+
+/// Sequence numbers further than this from the last are of another connection: more than senders have on the way, bytes.
+const FAR: u32 = 16 << 20;
 
 /// An interface and a direction at it.
 type Spot = (usize, Direction);
@@ -88,8 +92,12 @@ impl Once {
 
     fn is_new_data(&mut self, spot: Spot, time_ns: u64, ends: Ends, (start, end): (u32, u32)) -> bool {
         let stream = self.flows.get_or(ends, || Stream { first: spot, last_ns: time_ns, end: start });
+        let is_far = end.wrapping_sub(stream.end).cast_signed().unsigned_abs() > FAR;
         if time_ns.saturating_sub(stream.last_ns) > SILENT_NS {
             stream.first = spot;
+            stream.end = if is_far { start } else { stream.end };
+        } else if is_far {
+            return true;
         }
         let is_new = is_after(end, stream.end);
         if is_new {
@@ -221,6 +229,19 @@ mod tests {
         assert!(once.keeps(&mut seen(CLIENT, 1, &segment(1, 100))));
         assert!(once.keeps(&mut seen(CLIENT, 200, &again)), "at the sender's side");
         assert!(!once.keeps(&mut seen(SERVER, 201, &again)));
+    }
+
+    #[test]
+    fn two_connections_of_one_five_tuple_stay_whole() {
+        let (mut once, far) = (Once::default(), 3 << 30);
+        for part in 0..3 {
+            assert!(once.keeps(&mut seen(CLIENT, 1, &segment(1 + part * 1_000, 1_000))));
+            assert!(once.keeps(&mut seen(SERVER, 1, &segment(far + part * 1_000, 1_000))), "before those of the first");
+        }
+        assert!(!once.keeps(&mut seen(SERVER, 2, &segment(1, 3_000))), "the first, put together");
+        // The second goes on alone.
+        assert!(once.keeps(&mut seen(SERVER, 3_000, &segment(far + 3_000, 1_000))));
+        assert!(!once.keeps(&mut seen(CLIENT, 3_001, &segment(far + 3_000, 500))), "the second, cut");
     }
 
     #[test]
