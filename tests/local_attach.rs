@@ -69,7 +69,7 @@ impl Wide {
     fn blast(&self) {
         for number in 0..self.count {
             // Of its own addresses: equal ones would be one packet that passes many interfaces.
-            Blast { flows: 1, rounds: 10, net: number as u8, ..Blast::default() }
+            Blast { flows: 1, rounds: 10, net: number as u16, ..Blast::default() }
                 .run(&self.left, &format!("{}l{number}", self.prefix));
         }
     }

@@ -90,8 +90,8 @@ pub struct Blast {
     pub size: usize,
     /// Most frames a second; `None`: as fast as they go.
     pub rate: Option<u32>,
-    /// Second byte of the addresses, so that two blasts do not share five-tuples.
-    pub net: u8,
+    /// In the first bytes of the addresses, so that two blasts do not share five-tuples.
+    pub net: u16,
     /// Source MAC address.
     pub src_mac: [u8; 6],
     /// Destination MAC address. The default is nobody's: a receiving stack drops the frame without an answer.
@@ -157,13 +157,14 @@ impl Blast {
     fn patch(&self, frame: &mut [u8], flow: u32) {
         let port = ((FIRST_PORT + flow % PORTS) as u16).to_be_bytes();
         let host = ((flow / PORTS) as u16).to_be_bytes();
+        let [high, low] = self.net.to_be_bytes();
         if self.ipv6 {
-            frame[23] = self.net; // fdNN::
+            frame[23..25].copy_from_slice(&[low, high]); // fdNN:NN00::
             frame[36..38].copy_from_slice(&host);
             frame[54..56].copy_from_slice(&port);
             return;
         }
-        frame[27] = self.net; // 10.NN.0.0
+        frame[26..28].copy_from_slice(&[10 + high, low]); // 10.NN.0.0, 11.NN.0.0, ...
         frame[28..30].copy_from_slice(&host);
         frame[34..36].copy_from_slice(&port);
         frame[24..26].fill(0);
