@@ -9,6 +9,7 @@
 # Elsewhere, BPF_RUSTC and BPF_CARGO name another compiler that has a core for bpfel-unknown-none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/lib.sh
 
 linker_version=0.10.4 # the last that links with rustc's own LLVM
 packages=(rustc-web cargo-web libstd-rust-web-dev-bpf llvm)
@@ -27,11 +28,11 @@ done
 
 if ${install:-false}; then
     if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
-        apt-get update -qq
-        apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
+        download apt-get update -qq
+        download apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
     fi
     if ! bpf-linker --version 2>/dev/null | grep -qF "$linker_version"; then
-        cargo install --quiet --locked bpf-linker --version "$linker_version"
+        download cargo install --quiet --locked bpf-linker --version "$linker_version"
     fi
 fi
 

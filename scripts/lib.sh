@@ -46,21 +46,32 @@ need() {
   PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null || missing_packages+=("$2")
 }
 
+# download COMMAND...: tries three times, because registries fail for a moment now and then.
+download() {
+  local pause
+  for pause in 5 20; do
+    "$@" && return
+    note "failed, once more in $pause s: $*"
+    sleep "$pause"
+  done
+  "$@"
+}
+
 # apt_install PACKAGE...: Debian and Ubuntu.
 apt_install() {
   (($#)) || return 0
   command -v apt-get >/dev/null || die "please install these by hand, there is no apt-get here: $*"
   $can_be_root || die "please install these as root: apt-get install $*"
   note "installing $*"
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+  download "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+  download "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
 }
 
 # apt_has PACKAGE: whether the machine's sources offer it. A fresh machine has not read them yet.
 apt_has() {
   command -v apt-cache >/dev/null || return 1
   apt-cache show "$1" >/dev/null 2>&1 && return 0
-  "${as_root[@]}" apt-get update -qq >/dev/null 2>&1 && apt-cache show "$1" >/dev/null 2>&1
+  download "${as_root[@]}" apt-get update -qq >/dev/null 2>&1 && apt-cache show "$1" >/dev/null 2>&1
 }
 
 # A Rust compiler that is new enough, with a C compiler and linker beside it.
