@@ -147,7 +147,7 @@ fn missing_rights_are_listed_together_with_the_role() {
     assert_eq!(outcome.code, Some(1));
     let error = &outcome.stderr;
     assert!(
-        error.starts_with("error: you may not: get, list, create, delete namespaces. A capture needs this role"),
+        error.starts_with("error: you may not: get, list, watch, create, delete namespaces. A capture needs this role"),
         "{error}"
     );
     for line in ["kind: ClusterRole", "    resources: [daemonsets]", "    resources: [securitycontextconstraints]"] {

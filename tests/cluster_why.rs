@@ -88,6 +88,7 @@ fn captured() -> World {
     world.shop.server.netns.run("nft").arg(drop).output();
     let expect = format!("--expect=shop/client -> shop/server:{port}");
     let forbid = format!("--forbid=ns:shop -> shop/server:{CLOSED}");
+    world.shop.cluster.api().put(deny());
     let plugin = capture(&world.shop, &["flows", "--enable_all", "--max-time=5m", "--copy=true", &expect, &forbid]);
     world.shop.wait_capturing();
     assert!(!world.reaches(CLOSED), "the port is closed");
@@ -105,6 +106,8 @@ fn captured() -> World {
     let text = format!("{}{}", done.stdout, done.stderr);
     assert!(text.contains(&format!("met: --expect='shop/client -> shop/server:{port}' (answered: ")), "{done}");
     assert!(text.contains(&format!("NOT MET: --forbid='ns:shop -> shop/server:{CLOSED}' (")), "{done}");
+    let denied = format!("  NetworkPolicy shop/deny (ingress) denies TCP port {CLOSED} from shop/client (");
+    assert!(text.contains(&denied), "{done}");
     assert!(done.stderr.contains("error: the capture does not meet what was demanded of it"), "{done}");
     assert_eq!(files(&world.shop).rows(), files(&world.shop).flows().len() as u64);
     assert_eq!(world.shop.cluster.left_behind(), NOTHING);

@@ -115,7 +115,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     let story = Arc::new(story);
     let limit = Arc::<Notify>::default();
     let json = claim.files().swap_remove(0);
-    let watcher = Watcher::new(options.asked.clone());
+    let watcher = Watcher::new(options.asked.clone()).with_names(names.clone());
     let (mut files, hurry) = create_sinks(&options, (json, &paths), &counts, &story, &names, &limit)?;
     files.push(Box::new(watcher.clone()));
     let (feed, intake) = tui::queue();
@@ -181,6 +181,9 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
         say(&options, &line);
     }
     finished?;
+    if let Some(names) = names.as_ref().filter(|_| watcher.has_findings()) {
+        names.decided(FIRST_NAMES).await;
+    }
     let report = watcher.report();
     for line in report.summary().into_iter().chain(report.demand_lines()) {
         say(&options, &line);
@@ -297,7 +300,10 @@ pub(crate) fn announce(options: &Options, kind: &str) {
 
 /// Who names the ends of flows, if there is something to name them by.
 pub(crate) fn names(options: &Options) -> Option<Arc<Names>> {
-    let names = Arc::new(Names::new(options.subnets.clone()).with_roster(options.selections.roster()));
+    let names = Names::new(options.subnets.clone()).with_roster(options.selections.roster());
+    // Only captures of flows report causes.
+    let decides = options.kube && options.packets.is_none();
+    let names = Arc::new(if decides { names.with_objects() } else { names });
     if options.kube {
         enrich::watch::start(&names);
     }

@@ -28,12 +28,13 @@ const fn need(group: &'static str, resource: &'static str, verbs: &'static [&'st
 const READ: &[&str] = &["get", "list", "watch"];
 const APPLY_AND_REMOVE: &[&str] = &["get", "create", "patch", "delete"];
 const APPLY_AND_FIND: &[&str] = &["get", "list", "create", "patch", "delete"];
+const POLICIES: &str = "policy.networking.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// What the calls of this program need, and everything that the roles in `yaml/` grant: Kubernetes lets nobody grant what
 /// he may not do himself. `tests/yaml_rights.rs` compares the two.
-const NEEDS: [Need; 16] = [
-    need("", "namespaces", &["get", "list", "create", "delete"]),
+const NEEDS: [Need; 20] = [
+    need("", "namespaces", &["get", "list", "watch", "create", "delete"]),
     need("", "serviceaccounts", APPLY_AND_REMOVE),
     need("", "services", &["get", "list", "watch", "create", "patch", "delete"]),
     need("", "secrets", APPLY_AND_REMOVE),
@@ -49,6 +50,10 @@ const NEEDS: [Need; 16] = [
     need("apps", "replicasets", READ),
     need("batch", "jobs", READ),
     need("discovery.k8s.io", "endpointslices", READ),
+    need("networking.k8s.io", "networkpolicies", READ),
+    need(POLICIES, "adminnetworkpolicies", READ),
+    need(POLICIES, "baselineadminnetworkpolicies", READ),
+    need(POLICIES, "clusternetworkpolicies", READ),
 ];
 /// On OpenShift, which has its own such rule for the use of the constraints.
 const SCC: Need =

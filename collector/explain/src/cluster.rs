@@ -9,10 +9,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::read::{Named, node, pod};
+use crate::admin::{ADMIN_KINDS, AdminPolicy};
 use crate::objects::{Labels, Meta, NetworkPolicy, PortRef, Protocol, null_is_empty};
 
 /// A pod.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     /// Name, namespace and labels.
     pub metadata: Meta,
@@ -26,10 +27,12 @@ pub struct Pod {
     pub ports: Vec<ContainerPort>,
     /// Whether it is ready to serve.
     pub ready: bool,
+    /// Whether it was deleted.
+    pub deleted: bool,
 }
 
 /// A port that a container declares.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerPort {
     /// Its name, or nothing.
@@ -44,7 +47,7 @@ pub struct ContainerPort {
 }
 
 /// A node.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// Its name.
     pub name: String,
@@ -52,10 +55,12 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// Whether its kubelet reports it as ready.
     pub ready: bool,
+    /// Its labels.
+    pub labels: Labels,
 }
 
 /// A service.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Service {
     /// Name and namespace.
@@ -65,7 +70,7 @@ pub struct Service {
 }
 
 /// `spec` of a service.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
     /// ClusterIP, NodePort, LoadBalancer or ExternalName.
@@ -88,7 +93,7 @@ pub struct ServiceSpec {
 }
 
 /// A port of a service.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServicePort {
     /// Its name, or nothing.
@@ -102,7 +107,7 @@ pub struct ServicePort {
 }
 
 /// An EndpointSlice of `discovery.k8s.io/v1`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct EndpointSlice {
     /// Name, namespace, and the service's name as a label.
@@ -113,7 +118,7 @@ pub struct EndpointSlice {
 }
 
 /// An endpoint of a slice.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Endpoint {
     /// Its addresses.
@@ -123,7 +128,7 @@ pub struct Endpoint {
 }
 
 /// State of an endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Conditions {
     /// Missing means ready.
@@ -144,6 +149,8 @@ pub struct Cluster {
     services: Vec<Service>,
     slices: Vec<EndpointSlice>,
     policies: Vec<NetworkPolicy>,
+    /// In the order in which they hold.
+    admin_policies: Vec<AdminPolicy>,
     pods_by_address: HashMap<IpAddr, u32>,
     nodes_by_address: HashMap<IpAddr, u32>,
     services_by_address: HashMap<IpAddr, u32>,
@@ -215,12 +222,17 @@ impl Cluster {
             "Service" => self.add_service(read(object)?),
             "EndpointSlice" => self.slices.push(read(object)?),
             "NetworkPolicy" => self.add_policy(read(object)?),
+            // Other groups have kinds of the same name.
+            kind if ADMIN_KINDS.contains(&kind) && is_of_the_api(&object) => {
+                self.add_admin_policy(AdminPolicy::read(object)?);
+            }
             _ => {}
         }
         Ok(())
     }
 
-    fn note_kind(&mut self, kind: &str) {
+    /// Notes that all objects of a kind were read, be it none.
+    pub fn note_kind(&mut self, kind: &str) {
         if !kind.is_empty() && !self.kinds.iter().any(|known| known == kind) {
             self.kinds.push(kind.to_owned());
         }
@@ -274,10 +286,23 @@ impl Cluster {
         self.policies.push(policy);
     }
 
+    /// Adds a policy of the whole cluster.
+    pub fn add_admin_policy(&mut self, policy: AdminPolicy) {
+        let order = |one: &AdminPolicy| (one.tier, one.priority, one.metadata.name.clone());
+        let at = self.admin_policies.partition_point(|known| order(known) <= order(&policy));
+        self.admin_policies.insert(at, policy);
+    }
+
+    /// Adds a pod that was deleted: it had its addresses until another one gets them. No service leads to it.
+    pub fn add_deleted_pod(&mut self, pod: Pod) {
+        self.add_pod(Pod { ready: false, deleted: true, ..pod });
+    }
+
     /// The same without its policies: what others would decide on it.
     #[must_use]
     pub fn without_policies(mut self) -> Self {
         self.policies.clear();
+        self.admin_policies.clear();
         self.policies_by_namespace.clear();
         self
     }
@@ -290,6 +315,11 @@ impl Cluster {
     /// The policies.
     pub fn policies(&self) -> &[NetworkPolicy] {
         &self.policies
+    }
+
+    /// The policies of the whole cluster, in the order in which they hold.
+    pub fn admin_policies(&self) -> &[AdminPolicy] {
+        &self.admin_policies
     }
 
     /// The services.
@@ -354,10 +384,15 @@ impl Cluster {
         let selector = &service.spec.selector;
         self.pods.iter().filter(move |pod| {
             pod.metadata.namespace == service.metadata.namespace
+                && !pod.deleted
                 && !selector.is_empty()
                 && selector.iter().all(|(key, value)| pod.metadata.labels.get(key) == Some(value))
         })
     }
+}
+
+fn is_of_the_api(object: &Value) -> bool {
+    object["apiVersion"].as_str().is_none_or(|version| version.starts_with("policy.networking.k8s.io/"))
 }
 
 /// The documents of a text.

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
+use crate::admin::Tier;
 use crate::cluster::{Cluster, Pod, Service};
 use crate::finding::{self, Certainty, Finding, Kind};
 use crate::objects::{Direction, NetworkPolicy, PortRef, Protocol};
 use crate::observe::Party;
-use crate::policy::{Decision, End, Probe, Reason, Side, Verdict, decide, smallest_change};
+use crate::policy::{Decided, Decision, End, Probe, Reason, Side, Verdict, decide, smallest_change};
 use crate::service::{ServiceFault, service_fault};
 
 /// Adds to findings what the objects of `cluster` decide, and sorts them, worst first.
@@ -137,6 +138,12 @@ fn policy_finding(finding: &mut Finding, cluster: &Cluster, probe: &Probe<'_>, d
     let seen = std::mem::take(&mut finding.sentence);
     let mut names = Vec::new();
     let mut evidence = Vec::new();
+    let of_cluster = || {
+        decision.denials().filter_map(|side| match &side.reason {
+            Reason::Cluster(decided) => Some(decided),
+            _ => None,
+        })
+    };
     for side in decision.denials() {
         let (policies, missing) = denial(side);
         names.push(policies);
@@ -146,18 +153,50 @@ fn policy_finding(finding: &mut Finding, cluster: &Cluster, probe: &Probe<'_>, d
     finding.kind = Kind::Policy;
     finding.sentence = format!("{} denies {what} from {} to {}.", names.join("; "), finding.client, finding.server);
     // What else could be in the way of a packet that only had no answer is not excluded by a policy that would drop it.
-    finding.certainty = if was_seen { Certainty::FollowsFromObjects } else { Certainty::Likely };
+    let is_sure = was_seen && of_cluster().all(|decided| decided.by_name.is_empty());
+    finding.certainty = if is_sure { Certainty::FollowsFromObjects } else { Certainty::Likely };
     finding.evidence.extend((!seen.is_empty()).then_some(seen));
     finding.evidence.extend(evidence);
     finding.change = smallest_change(cluster, probe, decision).map(|change| change.yaml()).unwrap_or_default();
-    finding.remedy =
-        "If the connection is wanted, apply the change: it allows this one port, for the workloads of both ends."
-            .into();
+    finding.remedy = match of_cluster().next() {
+        Some(decided) => format!(
+            "If the connection is wanted, ask an administrator of the cluster to apply the change: {} {} holds for all namespaces.",
+            decided.policy.kind, decided.policy.metadata.name
+        ),
+        None => {
+            "If the connection is wanted, apply the change: it allows this one port, for the workloads of both ends."
+                .into()
+        }
+    };
+}
+
+/// The rule of a policy of the whole cluster that denies.
+fn denial_of_cluster(side: &Side<'_>, decided: &Decided<'_>) -> (String, Vec<String>) {
+    let Decided { policy, rule, by_name, .. } = decided;
+    let (kind, name, direction) = (policy.kind, &policy.metadata.name, side.direction.word());
+    let called = policy.rules(side.direction).get(rule - 1).map(|rule| rule.name.as_str()).unwrap_or_default();
+    let called = if called.is_empty() { String::new() } else { format!(" '{called}'") };
+    let order = match policy.tier {
+        Tier::Admin => "it holds before all NetworkPolicies",
+        Tier::Baseline => "it holds as no NetworkPolicy isolates the pod",
+    };
+    let allowing = by_name.iter().map(|(policy, rule)| {
+        format!(
+            "rule {rule} of {} {} allows names: whether this address has one is not known",
+            policy.kind, policy.metadata.name
+        )
+    });
+    let evidence = std::iter::once(format!("rule {rule}{called} of {kind} {name} denies it; {order}")).chain(allowing);
+    (format!("{kind} {name} ({direction})"), evidence.collect())
 }
 
 /// The policies of a side that denies, and what their rules lack.
 fn denial(side: &Side<'_>) -> (String, Vec<String>) {
-    let Reason::NoRule(misses) = &side.reason else { return Default::default() };
+    let misses = match &side.reason {
+        Reason::NoRule(misses) => misses,
+        Reason::Cluster(decided) => return denial_of_cluster(side, decided),
+        _ => return Default::default(),
+    };
     let names: Vec<_> = misses.iter().map(|miss| full_name(miss.policy)).collect();
     let kind = if names.len() == 1 { "NetworkPolicy" } else { "The NetworkPolicies" };
     let pod = match side.direction {

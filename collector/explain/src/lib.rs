@@ -4,6 +4,7 @@
 //! a snapshot of the objects, of which [`policy`] decides by NetworkPolicies and [`service`] finds what is wrong with a service; [`explain`]
 //! joins both. [`demand`] is what a script asks of a capture, and [`report`] the forms in which it is answered.
 
+pub mod admin;
 pub mod cluster;
 pub mod demand;
 pub mod explain;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub type Labels = BTreeMap<String, String>;
 
 /// `metadata`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Meta {
     /// Name of the object.
@@ -23,7 +23,7 @@ pub struct Meta {
 }
 
 /// A NetworkPolicy of `networking.k8s.io/v1`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NetworkPolicy {
     /// Name and namespace.
@@ -33,7 +33,7 @@ pub struct NetworkPolicy {
 }
 
 /// `spec` of a NetworkPolicy.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PolicySpec {
     /// The pods that it isolates.
@@ -59,7 +59,7 @@ pub enum Direction {
 }
 
 /// A rule of a NetworkPolicy: the peers and the ports that it allows. An empty list allows all.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rule {
     /// Who may connect, in a rule for ingress.
@@ -74,7 +74,7 @@ pub struct Rule {
 }
 
 /// A peer of a rule.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Peer {
     /// Pods with these labels; in the policy's namespace, unless the peer selects namespaces.
@@ -89,7 +89,7 @@ pub struct Peer {
 }
 
 /// Addresses of a peer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IpBlock {
     /// All of these ...
     pub cidr: IpNet,
@@ -99,7 +99,7 @@ pub struct IpBlock {
 }
 
 /// A port of a rule, or a range of ports.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Port {
     /// Its protocol; TCP when missing.
@@ -137,7 +137,7 @@ pub enum Protocol {
 }
 
 /// A label selector. An empty one selects everything.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Selector {
     /// Labels with exactly these values.
@@ -149,7 +149,7 @@ pub struct Selector {
 }
 
 /// A requirement of a selector.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requirement {
     /// The label.
     pub key: String,

@@ -36,6 +36,7 @@ impl Report {
         lines.extend(self.findings.iter().take(shown).map(|one| format!("  {}", one.sentence)));
         let more = self.findings.len().saturating_sub(shown);
         lines.extend((more > 0).then(|| format!("  {more} more findings are in table finding of the database.")));
+        lines.extend(self.unknown.iter().map(|gap| format!("  Not known: {gap}.")));
         lines
     }
 

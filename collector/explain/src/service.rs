@@ -75,7 +75,7 @@ fn nearly_selected(cluster: &Cluster, service: &Service) -> Vec<String> {
         let has = |(key, value): &(&String, &String)| pod.metadata.labels.get(*key) == Some(*value);
         selector.len() > 1 && selector.iter().filter(has).count() + 1 == selector.len()
     };
-    let pods = cluster.pods().iter().filter(|pod| pod.metadata.namespace == service.metadata.namespace);
+    let pods = cluster.pods().iter().filter(|pod| !pod.deleted && pod.metadata.namespace == service.metadata.namespace);
     pods.filter(missing).map(|pod| pod.metadata.name.clone()).take(3).collect()
 }
 

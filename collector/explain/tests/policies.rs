@@ -242,11 +242,11 @@ fn the_proposed_change_allows_the_connection_and_takes_nothing_away() {
         let Some(probe) = probes.iter().find(|probe| allows(&world.cluster, probe) == Some(false)) else { continue };
         let decision = decide(&world.cluster, probe);
         let change = smallest_change(&world.cluster, probe, &decision).expect("a change");
-        assert_eq!(change.0.len(), decision.denials().count());
+        assert_eq!(change.policies.len(), decision.denials().count());
         let mut after = Cluster::read(&change.yaml()).expect("YAML that can be read again");
-        assert_eq!(after.policies(), change.0, "seed {seed}\n{}", change.yaml());
+        assert_eq!(after.policies(), change.policies, "seed {seed}\n{}", change.yaml());
         after = world.cluster.clone();
-        change.0.iter().for_each(|policy| after.add_policy(policy.clone()));
+        change.policies.iter().for_each(|policy| after.add_policy(policy.clone()));
         assert_eq!(allows(&after, probe), Some(true), "seed {seed}\n{}", change.yaml());
         for other in &probes {
             let before = allows(&world.cluster, other);

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use netobserv_explain::admin::AdminPolicy;
+use netobserv_explain::cluster::{ContainerPort, Endpoint, ServiceSpec};
+use netobserv_explain::objects::NetworkPolicy;
 use netobserv_wire::flow::Mac;
+
+use super::index::Kind;
 
 /// Kind and name of what owns an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +57,10 @@ pub struct Pod {
     pub started_ms: Option<u64>,
     /// When the last of its containers ended, if all have.
     pub finished_ms: Option<u64>,
+    /// The ports that its containers declare. The index does not keep them.
+    pub ports: Vec<ContainerPort>,
+    /// Whether it is ready to serve.
+    pub ready: bool,
 }
 
 /// An address in a network that the pod has beside the cluster's.
@@ -74,6 +83,10 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// Zone, or empty.
     pub zone: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether its kubelet reports it as ready.
+    pub ready: bool,
 }
 
 /// A service.
@@ -87,6 +100,8 @@ pub struct Service {
     pub node_ports: Vec<(u8, u16)>,
     /// The name that it stands for outside of the cluster, if it is of type ExternalName.
     pub external_name: Option<String>,
+    /// What it leads to.
+    pub spec: ServiceSpec,
 }
 
 /// What is behind a service, or a part of it.
@@ -100,6 +115,8 @@ pub struct Endpoints {
     pub pods: Vec<String>,
     /// Addresses that are no pod's.
     pub addresses: Vec<IpAddr>,
+    /// All endpoints, with their state.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// Addresses of a node that its agent knows and the cluster does not list.
@@ -120,6 +137,35 @@ pub struct Workload {
     pub identity: Identity,
 }
 
+/// A namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its identity.
+    pub identity: Identity,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Its identity.
+    pub identity: Identity,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it allows; or why it cannot be read.
+    pub rules: Result<Rules, String>,
+}
+
+/// What a policy allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// In its namespace.
+    Network(Box<NetworkPolicy>),
+    /// In the whole cluster.
+    Admin(Box<AdminPolicy>),
+}
+
 /// One object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
@@ -135,6 +181,10 @@ pub enum Fact {
     Endpoints(Endpoints),
     /// More addresses of a node.
     Host(Host),
+    /// A namespace.
+    Namespace(Namespace),
+    /// A policy.
+    Policy(Policy),
 }
 
 impl Fact {
@@ -147,6 +197,8 @@ impl Fact {
             Self::Workload(workload) => &workload.identity,
             Self::Endpoints(endpoints) => &endpoints.identity,
             Self::Host(host) => &host.identity,
+            Self::Namespace(namespace) => &namespace.identity,
+            Self::Policy(policy) => &policy.identity,
         }
     }
 }

@@ -48,6 +48,25 @@ pub enum Kind {
     EndpointSlices,
     /// Addresses of nodes, as agents report them.
     Hosts,
+    /// Namespaces, for their labels.
+    Namespaces,
+    /// NetworkPolicies.
+    NetworkPolicies,
+    /// AdminNetworkPolicies.
+    AdminPolicies,
+    /// BaselineAdminNetworkPolicies.
+    BaselinePolicies,
+    /// ClusterNetworkPolicies.
+    ClusterPolicies,
+    /// The same in the version after it.
+    LaterClusterPolicies,
+}
+
+impl Kind {
+    /// Whether names are made of its objects; those that come later only decide on connections.
+    pub fn is_named(self) -> bool {
+        self < Self::Namespaces
+    }
 }
 
 /// One end of a flow, and when.
@@ -121,6 +140,7 @@ impl Index {
             // Pods have their names, whatever service they are behind.
             Fact::Endpoints(endpoints) => self.apply_endpoints(&endpoints, now_ms),
             Fact::Host(host) => self.apply_host(&host, now_ms),
+            Fact::Namespace(_) | Fact::Policy(_) => Change::default(),
         }
     }
 

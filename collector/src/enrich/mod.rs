@@ -20,9 +20,10 @@ pub mod watch;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use netobserv_explain::cluster::Cluster;
 use netobserv_wire::Flow;
 use netobserv_wire::flow::{Endpoint, Enrichment, HolderRef, Layer};
 
@@ -37,6 +38,7 @@ use tenure::{Rank, Seat};
 
 use crate::ahead::AHEAD;
 use crate::select::Roster;
+use crate::why::objects::Objects;
 
 /// One end of a flow, and the marks of who is there.
 type End = (Endpoint, Option<Marks>);
@@ -68,6 +70,8 @@ pub struct Names {
     hurried: AtomicBool,
     /// Of the objects that may be selected, if some are.
     roster: Option<Roster>,
+    /// What decides on connections, if that is to be known.
+    objects: Option<Objects>,
 }
 
 impl Names {
@@ -81,6 +85,38 @@ impl Names {
     pub fn with_roster(mut self, roster: Option<Roster>) -> Self {
         self.roster = roster;
         self
+    }
+
+    /// Keeps what decides on connections, too.
+    #[must_use]
+    pub fn with_objects(mut self) -> Self {
+        self.objects = Some(Objects::default());
+        self
+    }
+
+    /// What decides on connections.
+    pub fn objects(&self) -> Option<&Objects> {
+        self.objects.as_ref()
+    }
+
+    /// The cluster as far as it is known now; `None` when nothing of it is.
+    pub fn cluster(&self) -> Option<Arc<Cluster>> {
+        let known = |kind| self.state.is_synced(kind);
+        self.objects.as_ref().filter(|_| known(Kind::Pods)).map(|objects| objects.cluster(known))
+    }
+
+    /// Waits until what decides on connections is known, for at most this long.
+    pub async fn decided(&self, at_most: Duration) {
+        self.state.known_of(|_| true, at_most).await;
+    }
+
+    /// What decides on connections and is not known, and why, in words.
+    pub fn undecided(&self) -> Vec<String> {
+        let Some(objects) = &self.objects else { return Vec::new() };
+        let mut missing = self.state.missing_of(|kind| !kind.is_named() || kind == Kind::EndpointSlices);
+        // Two versions of a kind are missing once.
+        missing.dedup();
+        missing.into_iter().map(|why| format!("what these decide: {why}")).chain(objects.unreadable()).collect()
     }
 
     /// The objects that may be selected.
@@ -176,7 +212,8 @@ impl Names {
     pub async fn all(&self, at_most: Duration) -> Result<(), Vec<String>> {
         self.state.known(at_most).await;
         let endpoints = self.roster.as_ref().is_some_and(Roster::needs_endpoints);
-        let missing = self.state.missing_of(|kind| endpoints || kind != Kind::EndpointSlices);
+        let wanted = |kind: Kind| kind.is_named() && (endpoints || kind != Kind::EndpointSlices);
+        let missing = self.state.missing_of(wanted);
         if missing.is_empty() { Ok(()) } else { Err(missing) }
     }
 
@@ -190,8 +227,11 @@ impl Names {
         if let Some(roster) = &self.roster {
             roster.learn(&fact);
         }
+        if let Some(objects) = &self.objects {
+            objects.learn(&fact);
+        }
         if let Fact::Pod(pod) = &mut fact {
-            pod.labels.clear();
+            (pod.labels, pod.ports) = Default::default();
         }
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let change = index.apply(fact, now_ms());
@@ -214,6 +254,9 @@ impl Names {
         if let Some(roster) = &self.roster {
             roster.unlearn(kind, uid);
         }
+        if let Some(objects) = &self.objects {
+            objects.retain(kind, |its| its != uid);
+        }
         self.index.write().unwrap_or_else(PoisonError::into_inner).delete(kind, uid, now_ms());
     }
 
@@ -225,7 +268,15 @@ impl Names {
         if let Some(roster) = &self.roster {
             roster.retain(kind, uids);
         }
+        if let Some(objects) = &self.objects {
+            objects.retain(kind, |its| uids.contains(its));
+        }
         self.state.synced(kind);
+    }
+
+    /// The API server does not have objects of this kind.
+    fn absent(&self, kind: Kind) {
+        self.state.absent(kind);
     }
 
     fn trouble(&self, kind: Kind, trouble: Trouble) {

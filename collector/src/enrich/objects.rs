@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use chrono::DateTime;
 use k8s_openapi::api::discovery::v1::Endpoint;
+use netobserv_explain::cluster::{self as explain, ContainerPort as Declared};
+use netobserv_explain::objects::{PortRef, Protocol};
 use netobserv_wire::flow::Mac;
 use serde::Deserialize;
 
@@ -39,6 +41,7 @@ struct Container {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ContainerPort {
+    name: String,
     container_port: u16,
     host_port: u16,
     protocol: String,
@@ -57,6 +60,16 @@ pub(super) struct PodStatus {
     host_ip: String,
     start_time: String,
     container_statuses: Vec<ContainerStatus>,
+    conditions: Vec<Condition>,
+}
+
+/// What is reported of a pod or a node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
 }
 
 /// An address in one of the lists of addresses: each calls it another name.
@@ -96,6 +109,7 @@ pub(super) struct NodeSpec {}
 #[serde(default)]
 pub(super) struct NodeStatus {
     addresses: Vec<Address>,
+    conditions: Vec<Condition>,
 }
 
 /// `spec` of a service.
@@ -113,11 +127,15 @@ pub(super) struct ServiceSpec {
     external_name: String,
     ports: Vec<ServicePort>,
     health_check_node_port: u16,
+    selector: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ServicePort {
+    name: String,
+    port: u16,
+    target_port: Option<PortRef>,
     node_port: u16,
     protocol: String,
 }
@@ -153,7 +171,15 @@ pub(super) fn pod(identity: Identity, secondary: Vec<Secondary>, spec: PodSpec, 
         addresses.clear();
     }
     let containers = spec.containers.iter().chain(&spec.init_containers);
-    let host_ports = containers.flat_map(|container| &container.ports).filter_map(|port| {
+    let ports = containers.flat_map(|container| &container.ports);
+    let declared = ports.clone().map(|port| Declared {
+        name: port.name.clone(),
+        number: port.container_port,
+        protocol: Protocol::of(protocol(&port.protocol)).unwrap_or_default(),
+        host_port: port.host_port,
+    });
+    let declared = declared.collect();
+    let host_ports = ports.filter_map(|port| {
         let number = if spec.host_network && port.host_port == 0 { port.container_port } else { port.host_port };
         (number > 0).then(|| (protocol(&port.protocol), number))
     });
@@ -168,7 +194,13 @@ pub(super) fn pod(identity: Identity, secondary: Vec<Secondary>, spec: PodSpec, 
         started_ms: millis(&status.start_time),
         finished_ms: finished(&status),
         node: spec.node_name,
+        ports: declared,
+        ready: is_ready(&status.conditions),
     }
+}
+
+fn is_ready(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
 }
 
 /// When the last container ended; `None` while one runs. A pod that is over gives its address back before it is deleted.
@@ -187,7 +219,8 @@ pub(super) fn node(identity: Identity, zone: Option<&str>, subnets: Option<&str>
     };
     let mut addresses = parse(of_kind("InternalIP").chain(of_kind("ExternalIP")));
     addresses.extend(subnets.map(management_ports).unwrap_or_default());
-    Node { identity, addresses, zone: zone.unwrap_or_default().to_owned() }
+    let (zone, ready) = (zone.unwrap_or_default().to_owned(), is_ready(&status.conditions));
+    Node { identity, addresses, zone, labels: BTreeMap::new(), ready }
 }
 
 /// OVN-Kubernetes gives the node itself the second address of its part of the cluster's network.
@@ -217,7 +250,26 @@ pub(super) fn service(identity: Identity, spec: &ServiceSpec, status: &ServiceSt
     let node_ports = spec.ports.iter().map(|port| (protocol(&port.protocol), port.node_port));
     let node_ports = node_ports.chain([(TCP, spec.health_check_node_port)]).filter(|(_, port)| *port > 0).collect();
     let external_name = (spec.kind == "ExternalName").then(|| spec.external_name.clone());
-    Service { identity, addresses: parse(cluster.chain(&spec.external_ips).chain(outside)), node_ports, external_name }
+    let addresses = parse(cluster.chain(&spec.external_ips).chain(outside));
+    Service { identity, addresses, node_ports, external_name, spec: leads_to(spec) }
+}
+
+/// What decides on connections to a service.
+fn leads_to(spec: &ServiceSpec) -> explain::ServiceSpec {
+    let port = |port: &ServicePort| explain::ServicePort {
+        name: port.name.clone(),
+        port: port.port,
+        protocol: Protocol::of(protocol(&port.protocol)).unwrap_or_default(),
+        target_port: port.target_port.clone(),
+    };
+    explain::ServiceSpec {
+        kind: spec.kind.clone(),
+        selector: spec.selector.clone(),
+        ports: spec.ports.iter().map(port).collect(),
+        cluster_ip: spec.cluster_ip.clone(),
+        cluster_ips: spec.cluster_ips.clone(),
+        external_name: spec.external_name.clone(),
+    }
 }
 
 /// What is behind a service. Of pods only the names are of interest: they say themselves what addresses they have.
@@ -232,7 +284,13 @@ pub(super) fn endpoints(identity: Identity, service: &str, endpoints: &[Endpoint
         service: service.to_owned(),
         pods: endpoints.iter().filter_map(pod).collect(),
         addresses: parse(others),
+        endpoints: endpoints.iter().map(state_of).collect(),
     }
+}
+
+fn state_of(endpoint: &Endpoint) -> explain::Endpoint {
+    let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready);
+    explain::Endpoint { addresses: endpoint.addresses.clone(), conditions: explain::Conditions { ready } }
 }
 
 /// Addresses, each once; what is none ("None", a host name) is left out.

@@ -54,7 +54,7 @@ impl State {
     pub(super) fn synced(&self, kind: Kind) {
         let before = self.kinds().insert(kind, Progress { synced: true, ..Progress::default() });
         if before.is_some_and(|before| before.told) {
-            info!("names of {} are known again", words(kind));
+            info!("{} are known again", subject(kind));
         }
         self.changed.notify_waiters();
     }
@@ -64,7 +64,7 @@ impl State {
         let mut kinds = self.kinds();
         let progress = kinds.entry(kind).or_default();
         if progress.trouble.take().is_some() && progress.synced && std::mem::take(&mut progress.told) {
-            info!("names of {} are known again", words(kind));
+            info!("{} are known again", subject(kind));
         }
     }
 
@@ -73,7 +73,7 @@ impl State {
         let mut kinds = self.kinds();
         let progress = kinds.entry(kind).or_default();
         if !std::mem::replace(&mut progress.told, true) {
-            warn!("names of {} may be missing: {}", words(kind), trouble.words(kind));
+            warn!("{} may be missing: {}", subject(kind), trouble.words(kind));
         }
         progress.trouble = Some(trouble);
         drop(kinds);
@@ -89,10 +89,15 @@ impl State {
 
     /// The same, and returns whether that is so.
     pub(super) async fn known(&self, at_most: Duration) -> bool {
+        self.known_of(Kind::is_named, at_most).await
+    }
+
+    /// The same, of some kinds only.
+    pub(super) async fn known_of(&self, wanted: fn(Kind) -> bool, at_most: Duration) -> bool {
         let all = async {
             loop {
                 let changed = self.changed.notified();
-                if self.is_ready() {
+                if self.is_ready(wanted) {
                     return;
                 }
                 changed.await;
@@ -106,13 +111,25 @@ impl State {
         self.kinds().get(&kind).is_some_and(|progress| progress.synced && progress.trouble.is_none())
     }
 
-    fn is_ready(&self) -> bool {
-        self.kinds().values().all(|progress| progress.synced || progress.trouble == Some(Trouble::Forbidden))
+    /// The API server does not have such objects.
+    pub(super) fn absent(&self, kind: Kind) {
+        self.kinds().entry(kind).or_default().synced = true;
+        self.changed.notify_waiters();
     }
 
-    /// What is missing and why, in words.
+    fn is_ready(&self, wanted: fn(Kind) -> bool) -> bool {
+        let is_settled = |progress: &Progress| progress.synced || progress.trouble == Some(Trouble::Forbidden);
+        self.kinds().iter().all(|(kind, progress)| !wanted(*kind) || is_settled(progress))
+    }
+
+    /// Whose names are missing and why, in words.
     pub(super) fn missing(&self) -> Vec<String> {
-        self.missing_of(|_| true)
+        self.missing_of(Kind::is_named)
+    }
+
+    /// Whether all objects of a kind were known once.
+    pub(super) fn is_synced(&self, kind: Kind) -> bool {
+        self.kinds().get(&kind).is_some_and(|progress| progress.synced)
     }
 
     /// The same, of some kinds only.
@@ -154,7 +171,17 @@ fn words(kind: Kind) -> &'static str {
         Kind::Jobs => "jobs.batch",
         Kind::EndpointSlices => "endpointslices.discovery.k8s.io",
         Kind::Hosts => "addresses of nodes",
+        Kind::Namespaces => "namespaces",
+        Kind::NetworkPolicies => "networkpolicies.networking.k8s.io",
+        Kind::AdminPolicies => "adminnetworkpolicies.policy.networking.k8s.io",
+        Kind::BaselinePolicies => "baselineadminnetworkpolicies.policy.networking.k8s.io",
+        Kind::ClusterPolicies | Kind::LaterClusterPolicies => "clusternetworkpolicies.policy.networking.k8s.io",
     }
+}
+
+/// What is missing without a kind.
+fn subject(kind: Kind) -> String {
+    if kind.is_named() { format!("names of {}", words(kind)) } else { format!("causes that {} show", words(kind)) }
 }
 
 #[cfg(test)]
@@ -167,7 +194,7 @@ mod tests {
         [Kind::Pods, Kind::Nodes, Kind::Services].into_iter().for_each(|kind| state.expect(kind));
         state.synced(Kind::Pods);
         state.trouble(Kind::Nodes, Trouble::Forbidden);
-        assert!(!state.is_ready());
+        assert!(!state.is_ready(Kind::is_named));
         state.ready(Duration::from_millis(1)).await;
         state.synced(Kind::Services);
         state.ready(Duration::from_secs(60)).await;

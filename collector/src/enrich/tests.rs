@@ -25,7 +25,12 @@ fn names() -> Names {
     names.learn(pod("shop", "db", "10.1.0.2", 2));
     names.learn(pod("kube-system", "dns", "10.1.0.3", 1));
     let identity = Identity { uid: "n1".into(), name: "n1".into(), ..Identity::default() };
-    names.learn(Fact::Node(Node { identity, addresses: vec![ip("10.0.0.1"), ip("1.2.3.4")], zone: "east".into() }));
+    names.learn(Fact::Node(Node {
+        identity,
+        addresses: vec![ip("10.0.0.1"), ip("1.2.3.4")],
+        zone: "east".into(),
+        ..Node::default()
+    }));
     names
 }
 

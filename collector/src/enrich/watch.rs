@@ -12,18 +12,20 @@ use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{ApiResource, Object};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Object};
 use kube::core::PartialObjectMeta;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Config, Resource};
+use netobserv_explain::admin::AdminPolicy;
 use serde::de::DeserializeOwned;
 
 use super::Names;
-use super::facts::{Fact, Identity, Owner, Pod, Workload};
+use super::facts::{self, Fact, Identity, Node, Owner, Pod, Policy, Rules, Workload};
 use super::index::Kind;
 use super::objects::{
     self, NETWORKS, NodeSpec, NodeStatus, OVN_NETWORKS, PodSpec, PodStatus, SUBNETS, ServiceSpec, ServiceStatus, ZONE,
@@ -40,6 +42,8 @@ const SOON: Duration = Duration::from_millis(200);
 const LATER: Duration = Duration::from_secs(5);
 /// The label of an endpoint slice with the name of its service.
 const SERVICE: &str = "kubernetes.io/service-name";
+/// The group of the policies of a whole cluster.
+const ADMIN_GROUP: &str = "policy.networking.k8s.io";
 /// Where the API server of a test is.
 const URL: &str = "NETOBSERV_KUBE_URL";
 
@@ -80,7 +84,10 @@ fn follow_all(client: &Client, names: &Arc<Names>) {
         replica_set,
     );
     follow(names, Kind::Jobs, watcher(Api::<PartialObjectMeta<Job>>::all(client.clone()), config()), job);
-    if names.roster().is_some_and(Roster::needs_endpoints) {
+    if names.objects().is_some() {
+        follow_deciding(client, names);
+    }
+    if names.objects().is_some() || names.roster().is_some_and(Roster::needs_endpoints) {
         let slices = Api::<EndpointSlice>::all(client.clone());
         follow(names, Kind::EndpointSlices, watcher(slices, config()), endpoint_slice);
     } else {
@@ -89,6 +96,28 @@ fn follow_all(client: &Client, names: &Arc<Names>) {
         let config = config().labels(&format!("{SERVICE}=kubernetes"));
         follow(names, Kind::EndpointSlices, watcher(slices, config), endpoint_slice);
     }
+}
+
+/// Follows what decides on connections: policies, and the labels of namespaces that they select.
+fn follow_deciding(client: &Client, names: &Arc<Names>) {
+    let config = || watcher::Config::default().page_size(PAGE).timeout(WATCH);
+    let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
+    follow(names, Kind::Namespaces, watcher(namespaces, config()), namespace);
+    let policies = |group: &str, version: &str, kind: &str, plural: &str| {
+        let kind = GroupVersionKind::gvk(group, version, kind);
+        let api = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&kind, plural));
+        watcher(api, config())
+    };
+    let of_namespaces = policies("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies");
+    follow(names, Kind::NetworkPolicies, of_namespaces, network_policy);
+    let of_cluster = |version, kind, plural| policies(ADMIN_GROUP, version, kind, plural);
+    let admin = of_cluster("v1alpha1", "AdminNetworkPolicy", "adminnetworkpolicies");
+    follow(names, Kind::AdminPolicies, admin, admin_policy);
+    let baseline = of_cluster("v1alpha1", "BaselineAdminNetworkPolicy", "baselineadminnetworkpolicies");
+    follow(names, Kind::BaselinePolicies, baseline, baseline_policy);
+    let newer = |version| of_cluster(version, "ClusterNetworkPolicy", "clusternetworkpolicies");
+    follow(names, Kind::ClusterPolicies, newer("v1alpha2"), cluster_policy);
+    follow(names, Kind::LaterClusterPolicies, newer("v1beta1"), later_cluster_policy);
 }
 
 /// From [`SOON`] to [`LATER`], twice as long every time.
@@ -133,6 +162,8 @@ where
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => take(&names, kind, event, fact, &mut listed),
+                // Most clusters do not have all kinds of policies.
+                Err(error) if !kind.is_named() && is_absent(&error) => return names.absent(kind),
                 Err(error) => names.trouble(kind, trouble(&error)),
             }
         }
@@ -159,17 +190,25 @@ fn take<T>(names: &Names, kind: Kind, event: Event<T>, fact: fn(T) -> Fact, list
     }
 }
 
-fn trouble(error: &watcher::Error) -> Trouble {
+/// The API server's code for an error.
+fn code(error: &watcher::Error) -> Option<u16> {
     use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
     match error {
         InitialListFailed(kube::Error::Api(status))
         | WatchStartFailed(kube::Error::Api(status))
-        | WatchFailed(kube::Error::Api(status))
-            if matches!(status.code, 401 | 403) =>
-        {
-            Trouble::Forbidden
-        }
-        error => Trouble::Unreachable(chain(error)),
+        | WatchFailed(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
+    }
+}
+
+fn is_absent(error: &watcher::Error) -> bool {
+    code(error) == Some(404)
+}
+
+fn trouble(error: &watcher::Error) -> Trouble {
+    match code(error) {
+        Some(401 | 403) => Trouble::Forbidden,
+        _ => Trouble::Unreachable(chain(error)),
     }
 }
 
@@ -208,7 +247,9 @@ fn node(node: Nodes) -> Fact {
     let metadata = &node.metadata;
     let zone = metadata.labels.as_ref().and_then(|labels| labels.get(ZONE)).map(String::as_str);
     let subnets = annotation(metadata, SUBNETS);
-    Fact::Node(objects::node(identity(metadata), zone, subnets, &node.status.unwrap_or_default()))
+    let labels = metadata.labels.clone().unwrap_or_default();
+    let node = objects::node(identity(metadata), zone, subnets, &node.status.clone().unwrap_or_default());
+    Fact::Node(Node { labels, ..node })
 }
 
 fn service(service: Services) -> Fact {
@@ -227,6 +268,44 @@ fn endpoint_slice(slice: EndpointSlice) -> Fact {
     let labels = slice.metadata.labels.as_ref();
     let service = labels.and_then(|labels| labels.get(SERVICE)).map(String::as_str).unwrap_or_default();
     Fact::Endpoints(objects::endpoints(identity(&slice.metadata), service, &slice.endpoints))
+}
+
+fn namespace(namespace: PartialObjectMeta<Namespace>) -> Fact {
+    let labels = namespace.metadata.labels.clone().unwrap_or_default();
+    Fact::Namespace(facts::Namespace { identity: identity(&namespace.metadata), labels })
+}
+
+fn network_policy(object: DynamicObject) -> Fact {
+    policy(object, Kind::NetworkPolicies, "NetworkPolicy")
+}
+
+fn admin_policy(object: DynamicObject) -> Fact {
+    policy(object, Kind::AdminPolicies, "AdminNetworkPolicy")
+}
+
+fn baseline_policy(object: DynamicObject) -> Fact {
+    policy(object, Kind::BaselinePolicies, "BaselineAdminNetworkPolicy")
+}
+
+fn cluster_policy(object: DynamicObject) -> Fact {
+    policy(object, Kind::ClusterPolicies, "ClusterNetworkPolicy")
+}
+
+fn later_cluster_policy(object: DynamicObject) -> Fact {
+    policy(object, Kind::LaterClusterPolicies, "ClusterNetworkPolicy")
+}
+
+/// A policy, of which the lists of the API server do not repeat the kind.
+fn policy(mut object: DynamicObject, kind: Kind, word: &str) -> Fact {
+    let identity = identity(&object.metadata);
+    object.data["kind"] = word.into();
+    object.data["metadata"] = serde_json::json!({"name": identity.name, "namespace": identity.namespace});
+    let rules = if kind == Kind::NetworkPolicies {
+        serde_json::from_value(object.data).map(|policy| Rules::Network(Box::new(policy))).map_err(|e| e.to_string())
+    } else {
+        AdminPolicy::read(object.data).map(|policy| Rules::Admin(Box::new(policy))).map_err(|e| e.to_string())
+    };
+    Fact::Policy(Policy { identity, kind, rules })
 }
 
 fn identity(metadata: &ObjectMeta) -> Identity {

@@ -127,7 +127,7 @@ mod tests {
 
     fn node(name: &str, address: &str) -> Fact {
         let identity = Identity { uid: format!("uid of {name}"), name: name.into(), ..Identity::default() };
-        Fact::Node(Node { identity, addresses: vec![address.parse().unwrap()], zone: String::new() })
+        Fact::Node(Node { identity, addresses: vec![address.parse().unwrap()], zone: String::new(), ..Node::default() })
     }
 
     fn cluster() -> Arc<Names> {

@@ -93,7 +93,7 @@ impl Roster {
             Fact::Service(service) => drop(objects.services.insert(uid, service.clone())),
             Fact::Endpoints(slice) => drop(objects.slices.insert(uid, slice.clone())),
             // A selector means what the cluster lists.
-            Fact::Host(_) => return,
+            Fact::Host(_) | Fact::Namespace(_) | Fact::Policy(_) => return,
             Fact::Workload(workload) => {
                 let identity = &workload.identity;
                 let owned = Owned {
@@ -152,7 +152,7 @@ impl Roster {
             Kind::EndpointSlices => objects.slices.retain(|uid, _| keep(uid)),
             Kind::ReplicaSets => objects.owners.retain(|uid, owned| owned.kind != "ReplicaSet" || keep(uid)),
             Kind::Jobs => objects.owners.retain(|uid, owned| owned.kind != "Job" || keep(uid)),
-            Kind::Hosts => {}
+            _ => return,
         }
         drop(objects);
         self.changed.notify_one();

@@ -35,7 +35,12 @@ fn pod(name: &str, owner: (&str, &str), address: &str, node: u8) -> Pod {
 
 fn node(number: u8) -> Fact {
     let identity = identity("", &format!("n{number}"), None);
-    Fact::Node(Node { identity, addresses: vec![ip(&format!("192.168.0.{number}"))], zone: String::new() })
+    Fact::Node(Node {
+        identity,
+        addresses: vec![ip(&format!("192.168.0.{number}"))],
+        zone: String::new(),
+        ..Node::default()
+    })
 }
 
 fn service(name: &str, address: Option<&str>) -> Service {
@@ -65,6 +70,7 @@ fn shop(selections: &Selections) -> Roster {
         service: "front".into(),
         pods: vec!["web-5d8f-1".into()],
         addresses: vec![ip("203.0.113.7")],
+        endpoints: Vec::new(),
     };
     for fact in [
         node(1),

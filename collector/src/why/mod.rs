@@ -3,6 +3,7 @@
 
 pub mod command;
 mod database;
+pub mod objects;
 pub mod policy;
 
 use std::path::{Path, PathBuf};
@@ -12,11 +13,14 @@ use anyhow::Context;
 use chrono::Utc;
 use netobserv_contract::plain;
 use netobserv_explain::demand::Demands;
+use netobserv_explain::explain::explain;
 use netobserv_explain::observe::{Dns, Drops, Observation, Seen};
 use netobserv_explain::report::Report;
 use netobserv_explain::traffic::Watch;
 use netobserv_wire::Flow;
 use netobserv_wire::field::Side;
+
+use crate::enrich::Names;
 
 /// The bit of the DNS flags that an answer has.
 const RESPONSE: u16 = 0x8000;
@@ -52,12 +56,20 @@ pub struct Asked {
 pub struct Watcher {
     state: Arc<Mutex<(Watch, Demands)>>,
     reports: Vec<Form>,
+    names: Option<Arc<Names>>,
 }
 
 impl Watcher {
     /// Watches for what `asked` demands, and for what goes wrong.
     pub fn new(asked: Asked) -> Self {
-        Self { state: Arc::new(Mutex::new((Watch::default(), asked.demands))), reports: asked.reports }
+        Self { state: Arc::new(Mutex::new((Watch::default(), asked.demands))), reports: asked.reports, names: None }
+    }
+
+    /// Explains by the objects of the cluster that these names are made of.
+    #[must_use]
+    pub fn with_names(mut self, names: Option<Arc<Names>>) -> Self {
+        self.names = names;
+        self
     }
 
     /// Looks at records.
@@ -75,11 +87,22 @@ impl Watcher {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether anything went wrong so far.
+    pub fn has_findings(&self) -> bool {
+        !self.state().0.findings().is_empty()
+    }
+
     /// What was found.
     pub fn report(&self) -> Report {
         let mut state = self.state();
         state.0.until(u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default());
-        report(&state.0, &state.1, state.0.findings())
+        let mut findings = state.0.findings();
+        if let Some(cluster) = self.names.as_ref().and_then(|names| names.cluster()) {
+            explain(&mut findings, &cluster);
+        }
+        let mut report = report(&state.0, &state.1, findings);
+        report.unknown.extend(self.names.iter().flat_map(|names| names.undecided()));
+        report
     }
 
     /// Writes the findings into the database, which is complete without them, and the reports that were asked for.

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Faults {
     /// Kinds, in the plural, that nobody may read or write: 403.
     pub forbidden: BTreeSet<String>,
+    /// Kinds, in the plural, that the server does not have: 404.
+    pub absent: BTreeSet<String>,
     /// Every request is answered this late.
     pub delay: Duration,
     /// Every request is answered with this status: 500, 503, 429.

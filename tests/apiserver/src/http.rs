@@ -55,6 +55,9 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Resp
     }
     let (path, method) = (request.uri().path().to_owned(), request.method().clone());
     let Some(target) = Target::read(&path) else { return elsewhere(&path) };
+    if faults.absent.contains(&target.collection.plural) {
+        return Err(Refused::new(404, "the server could not find the requested resource"));
+    }
     if faults.forbidden.contains(&target.collection.plural) {
         let what = format!("{} is forbidden: User \"tester\" cannot do this", target.collection.plural);
         return Err(Refused::new(403, what));

@@ -100,10 +100,16 @@ pub(super) fn pod(object: PodObject) -> Pod {
         node: object.spec.node_name,
         ports: containers.flat_map(|container| container.ports).collect(),
         ready: is_ready(&object.status.conditions),
+        deleted: false,
     }
 }
 
 pub(super) fn node(object: NodeObject) -> Node {
     let addresses = object.status.addresses.iter().filter_map(|one| one.address.parse().ok());
-    Node { addresses: addresses.collect(), ready: is_ready(&object.status.conditions), name: object.metadata.name }
+    Node {
+        addresses: addresses.collect(),
+        ready: is_ready(&object.status.conditions),
+        name: object.metadata.name,
+        labels: object.metadata.labels,
+    }
 }

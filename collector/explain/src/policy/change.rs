@@ -2,11 +2,14 @@
 //! the one port.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{Decision, End, Probe, Reason, isolating};
+use crate::admin::{AdminPolicy, Tier};
 use crate::cluster::{Cluster, NAMESPACE_NAME, Pod};
 use crate::objects::{
     Direction, IpBlock, Labels, Meta, NetworkPolicy, Peer, PolicySpec, Port, PortRef, Rule, Selector,
@@ -27,12 +30,20 @@ const PASSING: [&str; 9] = [
 
 /// Policies to be added.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Change(pub Vec<NetworkPolicy>);
+pub struct Change {
+    /// Those of namespaces.
+    pub policies: Vec<NetworkPolicy>,
+    /// Those of the whole cluster, as objects of their kinds.
+    pub of_cluster: Vec<Value>,
+}
 
 impl Change {
     /// As `oc apply -f -` reads it.
     pub fn yaml(&self) -> String {
-        yaml(&self.0)
+        let of_cluster = self.of_cluster.iter().map(|object| serde_saphyr::to_string(object).unwrap_or_default());
+        let of_namespaces = yaml(&self.policies);
+        let documents = of_cluster.chain((!of_namespaces.is_empty()).then_some(of_namespaces));
+        documents.collect::<Vec<_>>().join("---\n")
     }
 }
 
@@ -63,9 +74,61 @@ pub(super) fn lasting(labels: &Labels) -> Labels {
 
 /// The smallest change that allows a denied connection; `None` when nothing denies it.
 pub fn smallest_change(cluster: &Cluster, probe: &Probe<'_>, decision: &Decision<'_>) -> Option<Change> {
-    let policies: Vec<_> =
-        decision.denials().filter_map(|side| allow(cluster, probe, side.direction, &side.reason)).collect();
-    (!policies.is_empty()).then_some(Change(policies))
+    let mut change = Change::default();
+    for side in decision.denials() {
+        match &side.reason {
+            Reason::Cluster(decided) => change.of_cluster.extend(exception(probe, side.direction, decided.policy)),
+            reason => change.policies.extend(allow(cluster, probe, side.direction, reason)),
+        }
+    }
+    (change != Change::default()).then_some(change)
+}
+
+/// A policy of the whole cluster that allows one port before `denying` is asked.
+fn exception(probe: &Probe<'_>, direction: Direction, denying: &AdminPolicy) -> Option<Value> {
+    let (own, peer) = match direction {
+        Direction::Egress => (probe.client, probe.server),
+        Direction::Ingress => (probe.server, probe.client),
+    };
+    let pods = |pod: &Pod| {
+        let namespace = Labels::from([(NAMESPACE_NAME.to_owned(), pod.metadata.namespace.clone())]);
+        let pods = lasting(&pod.metadata.labels);
+        json!({"pods": {"namespaceSelector": Selector::labels(&namespace), "podSelector": Selector::labels(&pods)}})
+    };
+    let subject = match own {
+        End::Pod(pod) => pods(pod),
+        End::Address(_) => Value::Null,
+    };
+    let address = |address: IpAddr| json!({"networks": [IpNet::from(address)]});
+    let peer_is = match peer {
+        End::Pod(pod) if !pod.host_network => pods(pod),
+        End::Pod(pod) => pod.addresses.first().map_or(Value::Null, |one| address(*one)),
+        End::Address(one) => address(one),
+    };
+    let protocol = probe.protocol.unwrap_or_default().name();
+    let (newer, number) = (denying.kind == "ClusterNetworkPolicy", probe.port);
+    let (side, word) = if direction == Direction::Egress { ("to", "egress") } else { ("from", "ingress") };
+    let (action, ports_of, ports) = match newer {
+        true => ("Accept", "protocols", json!([{protocol.to_lowercase(): {"destinationPort": {"number": number}}}])),
+        false => ("Allow", "ports", json!([{"portNumber": {"protocol": protocol, "port": number}}])),
+    };
+    // The policies of a tier hold in the order of their numbers, and there is only one of the older kind in the later tier.
+    let is_last =
+        denying.kind == "BaselineAdminNetworkPolicy" || denying.tier == Tier::Baseline && denying.priority == 0;
+    let (tier, priority) = match is_last {
+        true => (Tier::Admin, 1_000),
+        // Nothing holds before the first number of all.
+        false => (denying.tier, u32::try_from(denying.priority).ok()?.checked_sub(1)?),
+    };
+    let name = format!("allow-{side}-{}-{}-{number}", label_of(peer), protocol.to_lowercase());
+    let mut spec =
+        json!({"priority": priority, "subject": subject, word: [{"action": action, side: [peer_is], ports_of: ports}]});
+    if newer {
+        spec["tier"] = json!(if tier == Tier::Admin { "Admin" } else { "Baseline" });
+    }
+    let (kind, version) = if newer { ("ClusterNetworkPolicy", "v1alpha2") } else { ("AdminNetworkPolicy", "v1alpha1") };
+    Some(json!({"apiVersion": format!("policy.networking.k8s.io/{version}"), "kind": kind,
+        "metadata": {"name": object_name(&name)}, "spec": spec}))
 }
 
 fn allow(cluster: &Cluster, probe: &Probe<'_>, direction: Direction, reason: &Reason<'_>) -> Option<NetworkPolicy> {

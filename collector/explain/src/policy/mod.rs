@@ -1,13 +1,16 @@
 //! What the NetworkPolicies of a cluster decide on a connection, and which of them do.
 
+mod admin;
 mod change;
 mod least;
 
+pub use admin::Decided;
 pub use change::{Change, smallest_change};
 pub use least::{Advice, Conversation, denied, least_policies};
 
 use std::net::IpAddr;
 
+use crate::admin::{Action, Tier};
 use crate::cluster::{Cluster, Pod};
 use crate::objects::{Direction, NetworkPolicy, Peer, Port, PortRef, Protocol, Rule};
 
@@ -70,6 +73,8 @@ pub enum Reason<'a> {
     Local,
     /// Policies do not hold for this protocol.
     Protocol,
+    /// A rule of a policy of the whole cluster decides.
+    Cluster(Decided<'a>),
 }
 
 /// A policy that isolates a pod and allows the connection nowhere.
@@ -98,6 +103,8 @@ impl Side<'_> {
         match self.reason {
             Reason::NotIsolated | Reason::Rule(..) => Verdict::Allowed,
             Reason::NoRule(_) => Verdict::Denied,
+            Reason::Cluster(ref decided) if decided.action == Action::Deny => Verdict::Denied,
+            Reason::Cluster(_) => Verdict::Allowed,
             Reason::NoPod | Reason::HostNetwork | Reason::Local | Reason::Protocol => Verdict::NotDecided,
         }
     }
@@ -137,9 +144,16 @@ fn reason<'a>(cluster: &'a Cluster, probe: &Probe<'a>, direction: Direction) -> 
     if is_local(cluster, pod, peer) {
         return Reason::Local;
     }
+    let of_cluster = |tier| {
+        let decided = admin::first_rule(cluster, pod, peer, probe, (tier, direction));
+        decided.filter(|decided| decided.action != Action::Pass)
+    };
+    if let Some(decided) = of_cluster(Tier::Admin) {
+        return Reason::Cluster(decided);
+    }
     let mut isolating = isolating(cluster, pod, direction).peekable();
     if isolating.peek().is_none() {
-        return Reason::NotIsolated;
+        return of_cluster(Tier::Baseline).map_or(Reason::NotIsolated, Reason::Cluster);
     }
     if probe.protocol.is_none() {
         return Reason::Protocol;

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use netobserv_explain::cluster::{Cluster, ContainerPort, Node, Pod};
-use netobserv_explain::objects::{Meta, Protocol};
+use netobserv_explain::objects::{Labels, Meta, Protocol};
 use netobserv_explain::policy::{End, Probe};
 use serde_json::Value;
 
@@ -31,7 +31,12 @@ impl World {
 }
 
 pub(crate) fn node(name: &str, address: &str) -> Node {
-    Node { name: name.into(), addresses: vec![address.parse().expect("an address")], ready: true }
+    Node {
+        name: name.into(),
+        addresses: vec![address.parse().expect("an address")],
+        ready: true,
+        labels: Labels::new(),
+    }
 }
 
 pub(crate) fn pod(name: &str, of: &Value) -> Pod {
@@ -53,6 +58,7 @@ pub(crate) fn pod(name: &str, of: &Value) -> Pod {
         node: of["node"].as_str().expect("a node").into(),
         ports: list("ports").map(port).collect(),
         ready: true,
+        deleted: false,
     }
 }
 

@@ -30,7 +30,7 @@ fn pod(name: &str, address: &str, owner: Option<(&str, &str)>) -> Pod {
 }
 
 fn node(zone: &str) -> Node {
-    Node { identity: identity("", "n1", None), addresses: vec![ip("10.0.0.1")], zone: zone.into() }
+    Node { identity: identity("", "n1", None), addresses: vec![ip("10.0.0.1")], zone: zone.into(), ..Node::default() }
 }
 
 fn replica_set(name: &str, owner: Option<(&str, &str)>) -> Workload {
