@@ -99,7 +99,7 @@ fn with_screen(batches: &[Bytes], time: Duration) -> Shown {
     let seconds = start.elapsed().as_secs_f64();
     let bytes = (pty.bytes().len() - before) as f64 / seconds;
     let frames = frames_of(&pty.times()[frames..]) as f64 / seconds;
-    let keys = [("\x1b9", "Round trip"), ("\x1b1", "Enrichment:"), ("zz", "Filter: zz"), ("\x15", "Type anything")];
+    let keys = [("\x1b7", "Round trip"), ("\x1b8", "Enrichment:"), ("zz", "Filter: zz"), ("\x15", "Type to filter")];
     let keys = keys.into_iter().map(|(key, text)| latency(&mut pty, key, text)).collect();
     wait(time / 4);
     let rate = load.stop();

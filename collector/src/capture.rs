@@ -137,7 +137,8 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     }
     nodes::tell_when_all_capture(options.expect_nodes, counts.clone());
     let mut running = begin(&options, Some(&paths.json), (started, killed.as_ref()))?;
-    let mut view = Some(View::start(&options, &paths, Source { started, counts: counts.clone(), intake })?);
+    let source = Source { started, counts: counts.clone(), intake, watcher: watcher.clone() };
+    let mut view = Some(View::start(&options, &paths, source)?);
     claim.keep();
     let end =
         until_end(&options, (started, &counts), &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;

@@ -14,9 +14,11 @@ const ESCAPE: &str = "\x1b";
 
 /// A screen with ten flows.
 fn with_flows(words: &[&str]) -> (Pty, support::Client) {
-    let pty = Pty::start(words, (120, 40));
+    let mut pty = Pty::start(words, (120, 40));
     let agent = pty.client();
     agent.send("n1", records::some(1, 10), false).unwrap();
+    pty.wait_for("10 connections");
+    pty.press("8");
     pty.wait_for("of 10");
     (pty, agent)
 }
@@ -55,12 +57,16 @@ fn a_person_filters_sorts_pauses_looks_closer_and_quits() {
     pty.press("?");
     pty.wait_for("any key closes");
     pty.press("x");
-    pty.press(RIGHT);
+    pty.press("9");
     pty.wait_for("Drop Cause");
-    pty.press("\x1b7");
-    pty.wait_for("Client → server");
+    pty.press(RIGHT);
+    pty.wait_for("Fields; Shift");
+    pty.press("6");
+    pty.wait_for("Client → server, both");
 
-    pty.press("\x11");
+    pty.press("q");
+    pty.wait_for("End the capture and write its files?");
+    pty.press("\r");
     agent.send("n1", Vec::new(), true).unwrap();
     assert!(pty.wait().success(), "{}", pty.text());
     pty.assert_given_back();
@@ -143,7 +149,7 @@ fn the_user_s_terminal_can_be_told() {
     let pty = Pty::start_with(&words, (100, 30), &[("LANG", "C.UTF-8")]);
     pty.wait_for("flows/s");
     pty.client().send("n1", records::some(1, 10), false).unwrap();
-    pty.wait_for("of 10");
+    pty.wait_for("10 connections");
     assert!(pty.bytes().is_ascii(), "more than ASCII in spite of --locale=C");
     let text = String::from_utf8(pty.bytes()).unwrap();
     assert!((30..38).all(|colour| !text.contains(&format!("\x1b[{colour}m"))), "colours in spite of --no-color");
@@ -165,7 +171,7 @@ fn colours_and_unicode_only_where_they_are_wanted() {
     let pty = Pty::start_with(&[], (100, 30), &[("NO_COLOR", "1"), ("LC_ALL", "C")]);
     pty.wait_for("flows/s");
     pty.client().send("n1", records::some(1, 10), false).unwrap();
-    pty.wait_for("of 10");
+    pty.wait_for("10 connections");
     let bytes = pty.bytes();
     assert!(bytes.is_ascii(), "more than ASCII in spite of LC_ALL=C");
     let text = String::from_utf8(bytes).unwrap();
@@ -185,7 +191,10 @@ fn what_happened_last_is_plain_text_at_the_bottom() {
         pty.client().send_records(records).unwrap();
     }
     pty.wait_until("the last event alone", |screen| {
-        screen.lines().last().is_some_and(|line| line.trim() == "INFO 2 of 2 nodes capture")
+        screen
+            .lines()
+            .last()
+            .is_some_and(|line| line.contains("q end") && line.trim().ends_with("INFO 2 of 2 nodes capture"))
     });
 }
 

@@ -51,28 +51,32 @@ fn pictures_of_the_main_views() {
     }
 
     pty.wait_for("2 nodes");
-    take(&pty, "standard.svg", &svg::DARK);
-    pty.press("\x1b2postgresql");
+    pty.wait_for("Blocked");
+    take(&pty, "connections.svg", &svg::DARK);
+    pty.press("8");
+    pty.wait_for("Enrichment");
+    take(&pty, "records.svg", &svg::DARK);
+    pty.press("3postgresql");
     pty.wait_until("drops", |screen| screen.contains("NETFILTER_DROP") && screen.contains("Filter: postgresql"));
     take(&pty, "drops.svg", &svg::DARK);
-    pty.press("\x15\x1b3nxdomain");
+    pty.press("\x154nxdomain");
     pty.wait_until("wrong names", |screen| screen.contains("NXDomain") && !screen.contains("NoError"));
     take(&pty, "dns.svg", &svg::LIGHT);
-    pty.press("\x15\x1b8");
-    pty.wait_for("No answer");
+    pty.press("\x152");
+    pty.wait_for("What to do");
     take(&pty, "problems.svg", &svg::DARK);
 
     for at in fixed..scenes[0].seconds() {
         play(&scenes[..1], &agent, at, &mut steps);
     }
-    pty.press("\x1b7");
-    pty.wait_for("Client → server");
+    pty.press("6");
+    pty.wait_for("Client → server, both");
     take(&pty, "top.svg", &svg::DARK);
-    pty.press("\x1b9");
+    pty.press("7");
     pty.wait_for("Round trip");
     take(&pty, "graph.svg", &svg::DARK);
     let (port, rows) = scenes[0].connection_after(fixed, 5432);
-    pty.press(&format!("\x1b1sport:{port}"));
+    pty.press(&format!("8sport:{port}"));
     pty.wait_for(&format!("of {rows} of"));
     pty.press("\r\x1b[A\r");
     pty.wait_for("Fields of this record");
@@ -97,20 +101,22 @@ fn a_moving_picture_finds_the_cause() {
         }
     }
     pty.wait_for("2 nodes");
-    pty.press("\x1b8");
-    pty.wait_for("No answer");
+    pty.wait_for("Blocked");
+    picture.show(&pty.screen(), "The first view: nodejs is blocked, and by what.", 3.0);
+    pty.press("2");
+    pty.wait_for("What to do");
     let cause = picture.frames();
-    picture.show(&pty.screen(), "8 Problems: a firewall rule drops the connections of nodejs to port 5432.", 4.0);
-    pty.press("\x1b2");
+    picture.show(&pty.screen(), "2 Problems: a firewall rule drops the connections of nodejs to port 5432.", 4.0);
+    pty.press("3");
     pty.wait_for("Drop Cause");
     for letters in 1..="postgres".len() {
         pty.press(&"postgres"[letters - 1..letters]);
         pty.wait_for(&format!("Filter: {} ", &"postgres"[..letters]));
-        picture.show(&pty.screen(), "2 Packet drops: type to filter.", 0.15);
+        picture.show(&pty.screen(), "3 Drops: type to filter.", 0.15);
     }
     pty.wait_until("drops", |screen| screen.contains("NETFILTER_DROP") && screen.contains("Filter: postgres "));
-    picture.show(&pty.screen(), "2 Packet drops: every dropped SYN, with interface and the kernel's reason.", 3.0);
-    pty.press("\x15port:5432\x1b4");
+    picture.show(&pty.screen(), "3 Drops: every dropped SYN, with interface and the kernel's reason.", 3.0);
+    pty.press("\x155port:5432");
     for at in fixed..scenes[0].seconds() {
         play(&scenes[..1], &agent, at, &mut steps);
     }

@@ -5,16 +5,18 @@ use std::time::Duration;
 use netobserv_wire::Flow;
 
 use super::columns::Column;
+use super::connections::ConnectionRow;
 use super::data::kept::Kept;
 use super::data::seconds::Second;
 use super::detail::Detail;
-use super::draw::lines;
+use super::draw::{banner_lines, explanation_lines, lines};
+use super::exact::Row;
 use super::filter::Filter;
 use super::problems::ProblemRow;
 use super::push::Kernel;
 use super::theme::Theme;
 use super::top::TopRow;
-use super::views::{Group, Metric, Names, View, columns};
+use super::views::{Group, Metric, Names, Order, View, columns};
 use crate::counts::Totals;
 
 /// Fewest rows that `-` leaves.
@@ -34,6 +36,28 @@ pub(super) struct Facts {
     pub(super) expected: Option<u64>,
     /// Options of the capture.
     pub(super) options: String,
+}
+
+impl Facts {
+    /// The option without which the capture has nothing for a view, where it is off.
+    pub(super) fn lacks(&self, view: View) -> Option<&'static str> {
+        let option = match view {
+            View::Drops => "enable_pkt_drop",
+            View::Dns => "enable_dns",
+            View::Rtt => "enable_rtt",
+            _ => return None,
+        };
+        let value = |name: &str| {
+            let found = self.options.split('|').map(|one| one.trim().trim_start_matches('-')).find_map(|one| {
+                let (key, value) = one.split_once('=').unwrap_or((one, "true"));
+                (key.replace('-', "_") == name).then_some(value)
+            });
+            found.map(|value| value == "true")
+        };
+        // A collector that was started by hand does not know.
+        let is_on = self.options.is_empty() || value(option).or_else(|| value("enable_all")).unwrap_or(false);
+        (!is_on).then_some(option)
+    }
 }
 
 /// What lies over the view.
@@ -59,12 +83,15 @@ pub(super) struct Sort {
     pub(super) descending: bool,
 }
 
-/// A digit that switched the view, and may become the beginning of a filter.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Digit {
-    pub(super) digit: char,
-    pub(super) before: View,
-    pub(super) at: Duration,
+/// A row that was entered, and where.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) view: View,
+    pub(super) row: Row,
+    pub(super) cursor: Option<usize>,
+    pub(super) offset: usize,
+    /// The records of the row.
+    pub(super) filter: Filter,
 }
 
 /// What is shown of the data.
@@ -96,10 +123,17 @@ pub(super) struct Shown {
     pub(super) has_names: bool,
     /// Some flow had a process.
     pub(super) has_processes: bool,
+    /// Views of features of which there has been something.
+    pub(super) present: Vec<View>,
     pub(super) top: Vec<TopRow>,
     /// Flows that Top let go.
     pub(super) let_go: u64,
     pub(super) problems: Vec<ProblemRow>,
+    /// Those that pass the filters.
+    pub(super) problems_shown: Vec<ProblemRow>,
+    /// Conversations on the screen, and how many there are.
+    pub(super) connections: Vec<ConnectionRow>,
+    pub(super) all_connections: usize,
     pub(super) seconds: Vec<Second>,
     pub(super) detail: Option<Detail>,
     /// The last thing that was logged.
@@ -124,8 +158,20 @@ pub(super) struct App {
     /// What is being typed.
     pub(super) input: String,
     pub(super) filters: Vec<Filter>,
+    /// A filter was begun with `/`.
+    pub(super) begun: bool,
+    /// The rows that were entered, one in the other.
+    pub(super) path: Vec<Step>,
     /// The rows that a paused table shows.
     pub(super) paused: Option<Kept>,
+    /// The pause was asked for; else it lasts as long as a row is selected.
+    pub(super) pinned: bool,
+    /// By what Connections are ordered.
+    pub(super) order: Order,
+    /// The row that was left, for the cursor to go back to.
+    pub(super) back: Option<Row>,
+    /// `q` was pressed: does the user want to end?
+    pub(super) asks: bool,
     /// Place of the selected row in the list: from the newest row on, or from the top of a sorted one.
     pub(super) cursor: Option<usize>,
     /// Places that are scrolled away.
@@ -138,7 +184,6 @@ pub(super) struct App {
     pub(super) over: Over,
     /// Lines of the detail that are scrolled away.
     pub(super) detail_scroll: u16,
-    pub(super) digit: Option<Digit>,
     /// What the last key came to, until the next one.
     pub(super) notice: Option<String>,
     pub(super) shown: Shown,
@@ -156,7 +201,13 @@ impl App {
             metric: Metric::default(),
             input: String::new(),
             filters: Vec::new(),
+            begun: false,
+            path: Vec::new(),
             paused: None,
+            pinned: false,
+            order: Order::default(),
+            back: None,
+            asks: false,
             cursor: None,
             offset: 0,
             most_rows: None,
@@ -164,7 +215,6 @@ impl App {
             scroll: 0,
             over: Over::default(),
             detail_scroll: 0,
-            digit: None,
             notice: None,
             shown: Shown::default(),
         }
@@ -190,21 +240,39 @@ impl App {
 
     /// Rows that are wanted on the screen.
     pub(super) fn height(&self) -> usize {
-        let lines = if self.view == View::Problems { lines(&self.shown.problems, self.size.0) } else { 1 };
-        (self.most_rows.unwrap_or(usize::MAX).min(self.page()) / lines).max(1)
+        let page = match self.view {
+            View::Connections => self.page().saturating_sub(banner_lines(self)),
+            View::Problems => {
+                self.page().saturating_sub(explanation_lines(self)) / lines(&self.shown.problems_shown, self.size.0)
+            }
+            _ => self.page(),
+        };
+        self.most_rows.unwrap_or(usize::MAX).min(page).max(1)
     }
 
-    /// All filters, what is being typed included.
+    /// What is being typed; `/text/` is a regular expression also when its first `/` began it.
+    pub(super) fn typed(&self) -> Option<Filter> {
+        let is_regex = self.begun && self.input.len() > 1 && self.input.ends_with('/');
+        let text = if is_regex { format!("/{}", self.input) } else { self.input.clone() };
+        (!self.input.is_empty()).then(|| Filter::parse(&text))
+    }
+
+    /// The filters that were typed.
+    pub(super) fn typed_filters(&self) -> Vec<Filter> {
+        self.filters.iter().cloned().chain(self.typed()).collect()
+    }
+
+    /// All filters, those of rows that were entered included.
     pub(super) fn active_filters(&self) -> Vec<Filter> {
-        let typed = (!self.input.is_empty()).then(|| Filter::parse(&self.input));
-        self.filters.iter().cloned().chain(typed).collect()
+        self.path.iter().map(|step| step.filter.clone()).chain(self.typed_filters()).collect()
     }
 
     /// Entries of the list that the cursor moves through.
     pub(super) fn list_len(&self) -> usize {
         match self.view {
             View::Top => self.shown.top.len(),
-            View::Problems => self.shown.problems.len(),
+            View::Problems => self.shown.problems_shown.len(),
+            View::Connections => self.shown.all_connections,
             View::Graph => 0,
             _ => self.shown.matching,
         }

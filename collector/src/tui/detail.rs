@@ -4,9 +4,9 @@ use netobserv_wire::{FIELDS, Flow, Value};
 
 use super::columns::{by_field, shown, time};
 use super::data::Data;
+use super::data::connections::{Key, Sums, number};
 use super::data::kept::Kept;
-use super::data::talkers::{Key, Sums};
-use super::top::name_or_address;
+use super::names;
 
 /// Seconds of history.
 pub(super) const HISTORY: usize = 60;
@@ -38,7 +38,12 @@ impl Detail {
         let key = Key::of(flow);
         let last = kept.newest_first().map(|(_, row)| row).filter(|row| is_of(row, key)).map(|row| row.end_ms).max();
         let end = last.unwrap_or(flow.end_ms) / 1_000;
-        Self { fields: fields(flow), sides: [key, key.reversed()].map(|key| Side::of(key, end, kept, data)) }
+        let one = data.connections.get(number(flow));
+        let sums = one.map_or_else(Default::default, |one| {
+            if one.key == key.reversed() { [one.sums[1], one.sums[0]] } else { one.sums }
+        });
+        let sides = [(key, sums[0]), (key.reversed(), sums[1])];
+        Self { fields: fields(flow), sides: sides.map(|(key, sums)| Side::of(key, sums, end, kept, data)) }
     }
 }
 
@@ -49,15 +54,15 @@ fn is_of(row: &Flow, key: Key) -> bool {
 }
 
 impl Side {
-    fn of(key: Key, end: u64, kept: &Kept, data: &Data) -> Self {
+    fn of(key: Key, sums: Sums, end: u64, kept: &Kept, data: &Data) -> Self {
         let empty = || vec![0; HISTORY];
         let name = |address: Option<std::net::IpAddr>, port: u16| {
-            let name = address.map_or_else(|| "?".into(), |address| name_or_address(&data.talkers, address));
+            let name = address.map_or_else(|| "?".into(), |address| names::of_address(&data.connections, address));
             if port == 0 { name } else { format!("{name}:{port}") }
         };
         let mut side = Side {
             title: format!("{} → {}", name(key.src, key.src_port), name(key.dst, key.dst_port)),
-            sums: data.talkers.get(key).map(|talk| talk.sums).unwrap_or_default(),
+            sums,
             bytes: empty(),
             packets: empty(),
             drops: empty(),

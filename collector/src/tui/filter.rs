@@ -7,7 +7,10 @@ use netobserv_wire::{Field, Flow, Value, field};
 use regex::{Regex, RegexBuilder};
 
 use super::columns::{self, Column, shown};
+use super::exact::Exact;
+use compare::Compare;
 
+mod compare;
 mod kernel;
 
 /// One filter, as it was typed and as it is meant.
@@ -34,6 +37,10 @@ enum What {
     Regex(Regex),
     /// Of addresses.
     Network(Network),
+    /// Of numbers.
+    Compare(Compare),
+    /// Exactly the records that a row counts.
+    Exact(Box<Exact>),
     /// Not a filter: why not. It hides nothing.
     Invalid(String),
 }
@@ -65,6 +72,15 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("node", &["SrcK8S_HostName", "DstK8S_HostName"]),
     ("zone", &["SrcK8S_Zone", "DstK8S_Zone"]),
     ("subnet", &["SrcSubnetLabel", "DstSubnetLabel"]),
+    ("proc", &["SrcComm", "DstComm"]),
+    ("comm", &["SrcComm", "DstComm"]),
+    ("pid", &["SrcPid", "DstPid"]),
+    ("container", &["SrcContainer", "DstContainer"]),
+    ("cgroup", &["SrcCgroup", "DstCgroup"]),
+    ("svc", &["SrcK8S_Name", "DstK8S_Name", "XlatSrcK8S_Name", "XlatDstK8S_Name"]),
+    ("rtt", &["TimeFlowRttNs"]),
+    ("latency", &["DnsLatencyMs"]),
+    ("drops", &["PktDropPackets"]),
     ("if", &["Interfaces"]),
     ("interface", &["Interfaces"]),
     ("proto", &["Proto"]),
@@ -75,8 +91,21 @@ const ALIASES: &[(&str, &[&str])] = &[
 ];
 
 impl Filter {
+    /// Shows exactly the records that a row counts; `title` names it.
+    pub(super) fn exactly(title: &str, exact: Exact) -> Self {
+        Self { text: title.to_owned(), not: false, scope: Scope::Row, what: What::Exact(Box::new(exact)) }
+    }
+
+    /// The row that it stands for.
+    pub(super) fn exact_mut(&mut self) -> Option<&mut Exact> {
+        if let What::Exact(exact) = &mut self.what { Some(exact) } else { None }
+    }
+
     pub(crate) fn parse(text: &str) -> Self {
         let (not, rest) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
+        if let Some(filter) = comparison(text, rest, not) {
+            return filter;
+        }
         let (mut scope, value) = scope(rest);
         let network = Network::parse(value);
         if let (Ok(Scope::Row), Some(_)) = (&scope, network) {
@@ -89,6 +118,14 @@ impl Filter {
         Self { text: text.to_owned(), not, scope: scope.unwrap_or(Scope::Row), what }
     }
 
+    /// What tells it from others.
+    pub(super) fn signature(&self) -> String {
+        match &self.what {
+            What::Exact(exact) => format!("{:?}", exact.row()),
+            _ => self.text.clone(),
+        }
+    }
+
     /// Why it is not a filter.
     pub(super) fn error(&self) -> Option<&str> {
         if let What::Invalid(why) = &self.what { Some(why) } else { None }
@@ -97,6 +134,7 @@ impl Filter {
     /// Whether a flow is shown; `row` is its row in small letters.
     pub(crate) fn passes(&self, row: &str, flow: &Flow) -> bool {
         let found = match &self.scope {
+            Scope::Row if matches!(self.what, What::Exact(_)) => self.what.holds(flow),
             Scope::Row => self.what.is_in(row, false),
             Scope::Fields(fields) => fields.iter().any(|field| self.what.is_in_field(field, flow)),
         };
@@ -112,20 +150,25 @@ impl Filter {
     fn is_hidden_by_nothing(&self) -> bool {
         match &self.what {
             What::Word(word) => word.is_empty(),
-            What::Regex(_) | What::Network(_) => false,
+            What::Regex(_) | What::Network(_) | What::Compare(_) | What::Exact(_) => false,
             What::Invalid(_) => true,
         }
     }
 }
 
 impl What {
+    fn holds(&self, flow: &Flow) -> bool {
+        matches!(self, What::Exact(exact) if exact.holds(flow))
+    }
+
     fn is_in(&self, text: &str, whole: bool) -> bool {
         match self {
             What::Word(word) if whole => text == word,
             What::Word(word) => text.contains(word.as_str()),
             What::Regex(regex) => regex.is_match(text),
             What::Network(network) => addresses(text).any(|address| network.holds(address)),
-            What::Invalid(_) => true,
+            // A line of text has no fields.
+            What::Compare(_) | What::Exact(_) | What::Invalid(_) => true,
         }
     }
 
@@ -133,6 +176,7 @@ impl What {
     fn is_in_field(&self, field: &'static Field, flow: &Flow) -> bool {
         let value = field.get(flow);
         match (self, &value) {
+            (What::Compare(compare), _) => return compare.holds(field, flow),
             (What::Network(network), Value::Ip(address)) => return network.holds(*address),
             (What::Network(_), _) => return false,
             (What::Word(word), Value::Ip(address)) if word.parse::<IpAddr>().is_ok() => {
@@ -215,6 +259,18 @@ fn fields(name: &str) -> Vec<&'static Field> {
     known.into_iter().collect()
 }
 
+/// `bytes>1000`, where that is what it is.
+fn comparison(text: &str, rest: &str, not: bool) -> Option<Filter> {
+    let (name, compare, number) = compare::split(rest)?;
+    let fields = fields(name);
+    let what = match fields.first().map(|first| compare.with(number, first.name)) {
+        None => What::Invalid(format!("no field {name}")),
+        Some(None) => What::Invalid(format!("{number:?} is no number of {name}")),
+        Some(Some(compare)) => What::Compare(compare),
+    };
+    Some(Filter { text: text.to_owned(), not, scope: Scope::Fields(fields), what })
+}
+
 fn what(text: &str) -> What {
     let Some(pattern) = text.strip_prefix('/') else { return What::Word(text.to_lowercase()) };
     // The last / may still be to come.
@@ -230,13 +286,14 @@ fn what(text: &str) -> What {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netobserv_wire::flow::{Dns, Enrichment, Holder};
+    use netobserv_wire::flow::{Dns, Enrichment, Holder, Process, Processes};
 
     fn flow() -> Flow {
         let mut k8s = Enrichment::default();
         let holder = Holder { name: "nodejs-7c9".into(), namespace: "shop".into(), ..Holder::default() };
         k8s.src.holder = Some(holder.into());
         let dns = Dns { rcode: "NXDomain".into(), name: "db.shop.svc".into(), ..Dns::default() };
+        let curl = Process { pid: 42, comm: "curl".into(), container: "c0ffee".into(), ..Process::default() };
         Flow {
             src_addr: "fd00::1".parse().ok(),
             dst_addr: "10.0.0.2".parse().ok(),
@@ -245,6 +302,9 @@ mod tests {
             proto: Some(6),
             dns: Some(Box::new(dns)),
             k8s: Some(k8s),
+            bytes: 1_234,
+            rtt_ns: 6_000_000,
+            processes: Some(Box::new(Processes { src: curl, ..Processes::default() })),
             ..Flow::default()
         }
     }
@@ -291,6 +351,20 @@ mod tests {
             ("ip:10.0.0.2", true),
             ("ip:10.0.0.20", false),
             ("ip:0.0.0.2", false),
+            ("bytes>1000", true),
+            ("bytes>1.5k", false),
+            ("!bytes>1.5k", true),
+            ("Bytes<=1234", true),
+            ("rtt>5ms", true),
+            ("rtt>=6ms", true),
+            ("rtt<6ms", false),
+            ("latency>1s", false),
+            ("proc:curl", true),
+            ("comm:cur", true),
+            ("pid:42", true),
+            ("pid:4", false),
+            ("container:c0ffee", true),
+            ("svc:nodejs", true),
         ] {
             assert_eq!(passes(text), wanted, "{text}");
         }
@@ -310,7 +384,13 @@ mod tests {
 
     #[test]
     fn an_invalid_filter_says_why_and_hides_nothing() {
-        for (text, why) in [("/a(/", "unclosed group"), ("nofield:x", "no field nofield"), ("!/[/", "unclosed")] {
+        for (text, why) in [
+            ("/a(/", "unclosed group"),
+            ("nofield:x", "no field nofield"),
+            ("!/[/", "unclosed"),
+            ("x>1", "no field x"),
+            ("rtt>5kg", "no number"),
+        ] {
             let filter = Filter::parse(text);
             assert!(filter.error().is_some_and(|error| error.contains(why)), "{text}: {:?}", filter.error());
             assert!(passes(text), "{text}");

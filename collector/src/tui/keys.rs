@@ -2,13 +2,13 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::app::{App, Digit, FEWEST_ROWS, Over, Sort};
+use super::app::{App, FEWEST_ROWS, Over, Sort, Step};
+use super::data::Data;
 use super::data::kept::Kept;
+use super::exact::{Exact, Row};
 use super::filter::Filter;
 use super::views::View;
 
-/// How long a digit that switched the view may become the beginning of a number.
-const NUMBER_TIME: std::time::Duration = std::time::Duration::from_millis(600);
 /// Longest filter, and most filters: what fits on a line.
 pub(super) const LONGEST_INPUT: usize = 200;
 pub(super) const MOST_FILTERS: usize = 16;
@@ -29,12 +29,15 @@ pub(super) enum Effect {
     TakeBack,
 }
 
-/// Applies a key. `kept` is what a pause holds on to.
-pub(super) fn press(app: &mut App, key: KeyEvent, kept: &Kept) -> Effect {
+/// Applies a key. A pause holds on to what `data` has kept, and a row that is entered finds its records there.
+pub(super) fn press(app: &mut App, key: KeyEvent, data: &Data) -> Effect {
+    let kept = &data.kept;
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     let alt = key.modifiers.contains(KeyModifiers::ALT);
-    let digit = app.digit.take();
     app.notice = None;
+    if std::mem::take(&mut app.asks) && matches!(key.code, KeyCode::Enter | KeyCode::Char('y' | 'Y' | 'q')) {
+        return Effect::Quit;
+    }
     match (key.code, control) {
         (KeyCode::Char('q' | 'c'), true) => return Effect::Quit,
         (KeyCode::Char('l'), true) => return Effect::Redraw,
@@ -47,11 +50,12 @@ pub(super) fn press(app: &mut App, key: KeyEvent, kept: &Kept) -> Effect {
         (KeyCode::Char('d'), true) => switch_view(app, app.view.step(1)),
         (KeyCode::Char('e'), true) => next_names(app, 1),
         (KeyCode::Char('r'), true) => reverse(app),
-        (KeyCode::Char('u'), true) => app.input.clear(),
+        (KeyCode::Char('u'), true) => clear_input(app),
         (KeyCode::Char('f'), true) => return Effect::Kernel,
         (KeyCode::Char('F'), false) if app.input.is_empty() && !alt => return Effect::Kernel,
-        (KeyCode::Char(number @ '1'..='9'), _) if alt => view_number(app, number),
-        (KeyCode::Char(letter), false) if !alt => typed(app, letter, digit, kept),
+        (KeyCode::Char(number @ '0'..='9'), _) if alt => view_number(app, number),
+        (KeyCode::Enter, _) => enter(app, data),
+        (KeyCode::Char(letter), false) if !alt => typed(app, letter, kept),
         (code, _) => move_about(app, code, key.modifiers, kept),
     }
     let removed = matches!(key.code, KeyCode::Backspace | KeyCode::Delete) && app.over == Over::Nothing;
@@ -90,7 +94,6 @@ fn move_about(app: &mut App, code: KeyCode, modifiers: KeyModifiers, kept: &Kept
         KeyCode::Down => move_cursor(app, 1, kept),
         KeyCode::Home => go(app, true, kept),
         KeyCode::End => go(app, false, kept),
-        KeyCode::Enter => enter(app, kept),
         KeyCode::Backspace => backspace(app),
         KeyCode::Delete => app.filters.clear(),
         _ => {}
@@ -98,12 +101,8 @@ fn move_about(app: &mut App, code: KeyCode, modifiers: KeyModifiers, kept: &Kept
 }
 
 /// A letter of the filter, or, while nothing is typed, a command.
-fn typed(app: &mut App, letter: char, digit: Option<Digit>, kept: &Kept) {
-    if let Some(digit) = digit.filter(|digit| is_number(letter) && app.shown.elapsed < digit.at + NUMBER_TIME) {
-        // It was a number after all.
-        switch_view(app, digit.before);
-        app.input.push(digit.digit);
-    } else if app.input.is_empty() {
+fn typed(app: &mut App, letter: char, kept: &Kept) {
+    if app.input.is_empty() && !app.begun {
         match letter {
             '?' => return app.over = Over::Help,
             ' ' => return toggle_pause(app, kept),
@@ -111,10 +110,9 @@ fn typed(app: &mut App, letter: char, digit: Option<Digit>, kept: &Kept) {
             '-' => return more_rows(app, -1),
             '<' => return sort_by(app, -1),
             '>' => return sort_by(app, 1),
-            '1'..='9' => {
-                app.digit = Some(Digit { digit: letter, before: app.view, at: app.shown.elapsed });
-                return view_number(app, letter);
-            }
+            '/' => return app.begun = true,
+            'q' => return app.asks = true,
+            '0'..='9' => return view_number(app, letter),
             _ => {}
         }
     }
@@ -124,54 +122,75 @@ fn typed(app: &mut App, letter: char, digit: Option<Digit>, kept: &Kept) {
     }
 }
 
-/// Whether it goes on with a number or an address.
-fn is_number(letter: char) -> bool {
-    letter.is_ascii_hexdigit() || letter == '.' || letter == ':'
+fn clear_input(app: &mut App) {
+    app.input.clear();
+    app.begun = false;
+    list_changed(app);
 }
 
 fn escape(app: &mut App) {
     if app.over != Over::Nothing {
         app.over = Over::Nothing;
-    } else if !app.input.is_empty() {
-        app.input.clear();
-        list_changed(app);
-    } else {
-        app.cursor = None;
-        app.offset = 0;
-        app.paused = None;
+    } else if !app.input.is_empty() || app.begun {
+        clear_input(app);
+    } else if app.cursor.is_some() || app.paused.is_some() || app.pinned {
+        (app.cursor, app.offset, app.paused, app.pinned) = (None, 0, None, false);
+    } else if let Some(step) = app.path.pop() {
+        switch_view(app, step.view);
+        (app.cursor, app.offset, app.back) = (step.cursor, step.offset, Some(step.row));
     }
 }
 
-fn enter(app: &mut App, kept: &Kept) {
-    if !app.input.is_empty() {
-        if Filter::parse(&app.input).error().is_none() && app.filters.len() < MOST_FILTERS {
-            app.filters.push(Filter::parse(&std::mem::take(&mut app.input)));
-            list_changed(app);
+fn enter(app: &mut App, data: &Data) {
+    if let Some(filter) = app.typed() {
+        if filter.error().is_none() && app.filters.len() < MOST_FILTERS {
+            app.filters.push(filter);
+            clear_input(app);
         }
+    } else if app.begun {
+        app.begun = false;
     } else if app.view.is_table() && app.list_len() > 0 {
         if app.cursor.is_none() {
-            select(app, 0, kept);
+            select(app, 0, &data.kept);
         }
         app.over = Over::Detail;
         app.detail_scroll = 0;
-    } else if let Some(filter) = app.selected_line().and_then(|line| look_closer(app, line)) {
-        app.filters.push(Filter::parse(&filter));
-        switch_view(app, View::Standard);
+    } else if app.view.is_summary() && app.list_len() > 0 && app.path.len() < MOST_FILTERS {
+        if app.cursor.is_none() {
+            select(app, app.offset, &data.kept);
+        }
+        enter_row(app, data);
     }
 }
 
-/// The filter that shows the flows behind a line of Top or Problems.
-fn look_closer(app: &App, line: usize) -> Option<String> {
+/// Shows the records of the selected row of a summary.
+fn enter_row(app: &mut App, data: &Data) {
+    let Some((row, title)) = app.selected_line().and_then(|line| row_at(app, line)) else { return };
+    let filter = Filter::exactly(&title, Exact::new(row.clone(), data));
+    app.path.push(Step { view: app.view, row, cursor: app.cursor, offset: app.offset, filter });
+    switch_view(app, View::Records);
+}
+
+/// The row of a summary at a line of the screen, and its title.
+fn row_at(app: &App, line: usize) -> Option<(Row, String)> {
     let index = app.offset + line;
     match app.view {
-        View::Top => app.shown.top.get(index).map(|row| row.filter.clone()),
-        View::Problems => app.shown.problems.get(index).map(|row| row.filter.clone()),
+        View::Connections => app
+            .shown
+            .connections
+            .get(line)
+            .map(|row| (Row::Connection(row.id), format!("{} → {}", row.client, row.server))),
+        View::Top => app.shown.top.get(index).map(|row| (Row::Top(app.group, row.member.clone()), row.who.clone())),
+        View::Problems => {
+            let problem = app.shown.problems_shown.get(index);
+            problem.map(|row| (Row::problem(row), format!("{} {}", row.word(), row.who)))
+        }
         _ => None,
     }
 }
 
 fn backspace(app: &mut App) {
-    if app.input.pop().is_none() {
+    if app.input.pop().is_none() && !std::mem::take(&mut app.begun) {
         app.filters.pop();
     }
     list_changed(app);
@@ -192,15 +211,18 @@ fn list_changed(app: &mut App) {
 }
 
 fn view_number(app: &mut App, number: char) {
-    let index = number.to_digit(10).and_then(|number| (number as usize).checked_sub(1));
-    if let Some(view) = index.and_then(|index| View::ALL.get(index)) {
-        switch_view(app, *view);
+    if let Some(view) = View::of_digit(number) {
+        switch_view(app, view);
     }
 }
 
 pub(super) fn switch_view(app: &mut App, view: View) {
-    if app.view.is_table() != view.is_table() || !view.is_table() {
+    if view != app.view || !view.is_table() {
         list_changed(app);
+    }
+    if view != app.view && !app.pinned {
+        // A row that was selected in one view does not hold up another.
+        app.paused = None;
     }
     app.view = view;
     app.scroll = 0;
@@ -214,18 +236,19 @@ pub(super) fn switch_view(app: &mut App, view: View) {
 /// The next enrichment, or what Top groups by.
 pub(super) fn next_names(app: &mut App, steps: isize) {
     match app.view {
-        View::Top => app.group = app.group.step(steps),
-        View::Problems | View::Graph | View::Raw => return,
+        View::Top => app.group = app.group.next(steps, app.shown.has_names, app.shown.has_processes),
+        View::Connections | View::Problems | View::Graph | View::Raw => return,
         _ => app.names = Some(app.names().next(steps, app.shown.has_processes)),
     }
     switch_view(app, app.view);
 }
 
 pub(super) fn toggle_pause(app: &mut App, kept: &Kept) {
-    if app.paused.take().is_some() {
+    if app.paused.take().is_some() || app.pinned {
+        app.pinned = false;
         list_changed(app);
     } else {
-        app.paused = Some(kept.clone());
+        (app.paused, app.pinned) = (Some(kept.clone()), true);
     }
 }
 
@@ -238,6 +261,10 @@ pub(super) fn more_rows(app: &mut App, rows: isize) {
 fn sort_by(app: &mut App, steps: isize) {
     match app.view {
         View::Top => app.metric = app.metric.step(steps),
+        View::Connections => {
+            app.order = app.order.step(steps);
+            list_changed(app);
+        }
         View::Problems | View::Graph | View::Raw => {}
         _ => {
             let columns = app.columns();

@@ -9,6 +9,7 @@ use netobserv_wire::Flow;
 use super::columns::Column;
 use super::data::kept::Kept;
 use super::filter::Filter;
+use super::views::View;
 
 /// Time for one slice, and rows between two looks at the clock.
 const SLICE: Duration = Duration::from_millis(8);
@@ -31,17 +32,17 @@ pub(super) struct Matches {
 
 impl Matches {
     /// Tests what is new, then what is old, for a slice of time.
-    pub(super) fn update(&mut self, kept: &Kept, filters: &[Filter], columns: &[&Column]) {
-        if filters.is_empty() {
+    pub(super) fn update(&mut self, kept: &Kept, filters: &[Filter], view: View, columns: &[&Column]) {
+        if !is_filtered(filters, view) {
             *self = Self::default();
             return;
         }
-        let with = signature(filters, columns);
+        let with = signature(filters, view, columns);
         if self.tested_with != with || kept.end() < self.high {
             *self = Self { tested_with: with, low: kept.end(), high: kept.end(), ..Self::default() };
         }
         let start = Instant::now();
-        let mut test = Test { filters, columns, row: String::new() };
+        let mut test = Test { filters, view, columns, row: String::new() };
         self.test_new(kept, &mut test, start);
         self.test_old(kept, &mut test, start);
         let oldest = kept.start();
@@ -97,12 +98,16 @@ impl Matches {
 /// Filters, and the text of the row that they look at.
 struct Test<'a> {
     filters: &'a [Filter],
+    view: View,
     columns: &'a [&'a Column],
     row: String,
 }
 
 impl Test<'_> {
     fn passes(&mut self, flow: &Flow) -> bool {
+        if !self.view.shows(flow) || self.filters.is_empty() {
+            return self.view.shows(flow);
+        }
         self.row.clear();
         for column in self.columns {
             let _ = write!(self.row, "{} ", column.text(flow));
@@ -112,16 +117,21 @@ impl Test<'_> {
     }
 }
 
-fn signature(filters: &[Filter], columns: &[&Column]) -> String {
-    let filters: Vec<_> = filters.iter().map(|filter| filter.text.as_str()).collect();
+/// Whether not all rows are shown.
+pub(super) fn is_filtered(filters: &[Filter], view: View) -> bool {
+    !filters.is_empty() || view.is_selective()
+}
+
+fn signature(filters: &[Filter], view: View, columns: &[&Column]) -> String {
+    let filters: Vec<_> = filters.iter().map(Filter::signature).collect();
     let columns: Vec<_> = columns.iter().map(|column| column.field).collect();
-    format!("{}\0{}", filters.join("\0"), columns.join(" "))
+    format!("{view:?}\0{}\0{}", filters.join("\0"), columns.join(" "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::views::{Names, View, columns};
+    use crate::tui::views::{Names, columns};
 
     fn kept(rows: std::ops::Range<u64>, kept: &mut Kept) {
         let flow = |number: u64| Flow {
@@ -135,19 +145,19 @@ mod tests {
     #[test]
     fn old_and_new_rows_are_found_and_those_let_go_are_forgotten() {
         let (mut rows, mut matches) = (Kept::new(100), Matches::default());
-        let columns = columns(View::Standard, Names::Ports);
+        let columns = columns(View::Records, Names::Ports);
         let udp = [Filter::parse("udp")];
         kept(0..80, &mut rows);
-        matches.update(&rows, &udp, &columns);
+        matches.update(&rows, &udp, View::Records, &columns);
         while matches.searching {
-            matches.update(&rows, &udp, &columns);
+            matches.update(&rows, &udp, View::Records, &columns);
         }
         assert_eq!((matches.count(&rows, true), matches.nth_newest(&rows, true, 0)), (8, Some(70)));
         kept(80..130, &mut rows);
-        matches.update(&rows, &udp, &columns);
+        matches.update(&rows, &udp, View::Records, &columns);
         assert_eq!(matches.nth_newest(&rows, true, 0), Some(120));
         assert_eq!((matches.nth_newest(&rows, true, 9), matches.nth_newest(&rows, true, 10)), (Some(30), None));
-        matches.update(&rows, &[], &columns);
+        matches.update(&rows, &[], View::Records, &columns);
         assert_eq!((matches.count(&rows, false), matches.nth_newest(&rows, false, 99)), (100, Some(30)));
         assert_eq!(matches.nth_newest(&rows, false, 100), None);
     }

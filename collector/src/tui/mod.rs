@@ -2,14 +2,17 @@
 
 mod app;
 mod columns;
+mod connections;
 mod data;
 mod detail;
 mod draw;
+mod exact;
 mod feed;
 pub(crate) mod filter;
 mod keys;
 mod matches;
 mod mouse;
+mod names;
 pub(crate) mod packets;
 mod problems;
 mod push;

@@ -1,60 +1,287 @@
-//! The rows of view Problems: one a cause.
+//! The rows of view Problems: what the findings of the capture come to, in a few words, gravest first.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::data::Data;
-use super::data::problems::{Kind, Pair, Problem};
-use super::top::name_or_address;
+use netobserv_explain::finding::{Finding, Kind};
+use netobserv_explain::observe::Party;
+
+use super::data::connections::Key;
+use super::names;
+
+/// A problem that was seen this short a time ago still goes on: the time between two tries of a connection, as a rule.
+const NOW: Duration = Duration::from_secs(20);
+/// So many ports of one server that a client was refused at, or not answered, are a scan.
+const SCAN: usize = 20;
+
+/// What makes a row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Which {
+    pub(super) kind: Kind,
+    pub(super) client: Option<IpAddr>,
+    pub(super) server: Option<IpAddr>,
+    /// None for all ports of a scan.
+    pub(super) port: Option<u16>,
+    pub(super) protocol: Option<u8>,
+    /// What else tells findings of the same kind and ends apart: the name that was asked for, a cause.
+    pub(super) apart: String,
+}
 
 /// One row.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ProblemRow {
-    pub(super) kind: Kind,
+    pub(super) which: Which,
+    /// Ports of the server, more than one of a scan.
+    pub(super) ports: usize,
+    pub(super) who: String,
     pub(super) what: String,
     pub(super) count: u64,
     /// Since it was last seen.
     pub(super) ago: Duration,
-    pub(super) who: String,
-    /// The filter that shows its flows.
-    pub(super) filter: String,
+    pub(super) is_now: bool,
+    pub(super) finding: Finding,
 }
 
-/// All rows, the gravest first.
-pub(super) fn rows(data: &Data, now: Duration) -> Vec<ProblemRow> {
-    let list = data.problems(now);
-    let row = |(kind, what, problem): (Kind, compact_str::CompactString, Problem)| ProblemRow {
-        kind,
-        count: problem.count,
-        ago: now.saturating_sub(problem.last),
-        who: who(data, &problem),
-        filter: filter(kind, &what, &problem),
-        what: if problem.worst_ms > 0 { format!("{what} (worst {})", problem.worst_ms) } else { what.into() },
-    };
-    list.into_iter().map(row).collect()
+/// What is remembered of the findings, to know which go on.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    /// How often each was found, and when that last changed.
+    seen: HashMap<Which, (u64, Duration)>,
 }
 
-fn who(data: &Data, problem: &Problem) -> String {
-    let Some((pair, number)) = problem.who() else { return String::new() };
-    let others = match (number - 1, problem.more) {
-        (0, false) => String::new(),
-        (others, false) => format!(" and {others} more"),
-        (others, true) => format!(" and more than {others} others"),
-    };
-    format!("{}{others}", named(data, pair))
-}
-
-fn named(data: &Data, (src, dst, port): Pair) -> String {
-    let end = |address: Option<std::net::IpAddr>| {
-        address.map_or_else(|| "?".into(), |address| name_or_address(&data.talkers, address))
-    };
-    let port = if port == 0 { String::new() } else { format!(":{port}") };
-    format!("{} → {}{port}", end(src), end(dst))
-}
-
-fn filter(kind: Kind, what: &str, problem: &Problem) -> String {
-    match kind {
-        Kind::Drop => format!("cause:{what}"),
-        Kind::Dns => format!("rcode:{}", what.split(' ').next().unwrap_or(what)),
-        _ => problem.who().and_then(|((_, dst, _), _)| dst).map_or_else(String::new, |dst| format!("ip:{dst}")),
+impl Which {
+    pub(super) fn of(finding: &Finding) -> Self {
+        let apart = match finding.kind {
+            Kind::DnsTimeout | Kind::DnsFailed | Kind::DnsNoName => what(finding),
+            Kind::Dropped => cause(finding).to_owned(),
+            _ => String::new(),
+        };
+        Self {
+            kind: finding.kind,
+            client: finding.client.address,
+            server: finding.server.address,
+            port: finding.port,
+            protocol: finding.protocol,
+            apart,
+        }
     }
+}
+
+impl ProblemRow {
+    /// Its kind in a word or two.
+    pub(super) fn word(&self) -> &'static str {
+        match self.which.kind {
+            _ if self.ports > 1 => "Scan",
+            Kind::Dropped if is_unanswered(&self.finding) => "Blocked",
+            kind => word(kind),
+        }
+    }
+
+    /// Blocked or unanswered at this moment.
+    pub(super) fn is_alarm(&self) -> bool {
+        self.is_now && self.ports == 1 && self.gravity() <= 1
+    }
+
+    /// Something does not work: what the first view shows, too.
+    pub(super) fn is_grave(&self) -> bool {
+        self.gravity() <= 3
+    }
+
+    /// A connection does not come about.
+    pub(super) fn is_of_connections(&self) -> bool {
+        self.gravity() <= 2 && self.which.kind != Kind::DnsTimeout
+    }
+
+    fn gravity(&self) -> u8 {
+        if is_unanswered(&self.finding) { gravity(self.which.kind).min(1) } else { gravity(self.which.kind) }
+    }
+
+    /// What the count counts.
+    pub(super) fn unit(&self) -> &'static str {
+        match self.which.kind {
+            _ if self.ports > 1 => "ports",
+            Kind::Unanswered => "tries",
+            Kind::Refused | Kind::Reset => "connections",
+            Kind::DnsTimeout | Kind::DnsFailed | Kind::DnsNoName | Kind::SlowDns => "queries",
+            Kind::Slow => "records",
+            _ => "packets",
+        }
+    }
+
+    /// Whether a conversation has it; the key goes from the client to the server.
+    pub(super) fn is_of(&self, key: Key) -> bool {
+        let ends = (self.which.client, self.which.server) == (key.src, key.dst);
+        ends && self.which.protocol.is_none_or(|protocol| protocol == key.proto)
+            && self.which.port.is_none_or(|port| port == key.dst_port)
+    }
+}
+
+impl Problems {
+    /// The rows, gravest first, in it those that go on, then the most frequent.
+    pub(super) fn rows(&mut self, findings: Vec<Finding>, now: Duration) -> Vec<ProblemRow> {
+        let mut rows: Vec<ProblemRow> = Vec::new();
+        for finding in findings {
+            let which = Which::of(&finding);
+            let (count, at) = self.seen.entry(which.clone()).or_insert((finding.count, now));
+            if *count != finding.count {
+                (*count, *at) = (finding.count, now);
+            }
+            let ago = now.saturating_sub(*at);
+            match rows.iter_mut().find(|row| row.which == which) {
+                Some(row) => {
+                    row.count = row.count.saturating_add(finding.count);
+                    row.ago = row.ago.min(ago);
+                }
+                None => rows.push(row(which, finding, ago)),
+            }
+        }
+        self.seen.retain(|which, _| rows.iter().any(|row| row.which == *which));
+        let mut rows = scans(rows);
+        rows.iter_mut().for_each(|row| row.is_now = row.ago < NOW);
+        rows.sort_by_cached_key(|row| (row.gravity(), !row.is_now, std::cmp::Reverse(row.count), row.who.clone()));
+        rows
+    }
+}
+
+fn row(which: Which, finding: Finding, ago: Duration) -> ProblemRow {
+    let server = end(&finding.server);
+    let server = finding.port.map_or(server.clone(), |port| format!("{server}:{port}"));
+    ProblemRow {
+        ports: 1,
+        who: format!("{} → {server}", end(&finding.client)),
+        what: what(&finding),
+        count: finding.count,
+        ago,
+        is_now: false,
+        which,
+        finding,
+    }
+}
+
+fn end(party: &Party) -> String {
+    if party.name.is_empty() { names::address(party.address) } else { party.name.clone() }
+}
+
+/// Many ports of a server that are closed to a client are one row.
+fn scans(rows: Vec<ProblemRow>) -> Vec<ProblemRow> {
+    let closed = |row: &ProblemRow| matches!(row.which.kind, Kind::Refused | Kind::Unanswered | Kind::NoListener);
+    let ends = |row: &ProblemRow| (row.which.client, row.which.server);
+    let mut ports: HashMap<_, usize> = HashMap::new();
+    for row in rows.iter().filter(|row| closed(row)) {
+        *ports.entry(ends(row)).or_default() += 1;
+    }
+    let mut kept: Vec<ProblemRow> = Vec::new();
+    let mut scans: HashMap<_, usize> = HashMap::new();
+    for row in rows {
+        let number = ports.get(&ends(&row)).copied().unwrap_or(0);
+        if number < SCAN || !closed(&row) {
+            kept.push(row);
+            continue;
+        }
+        match scans.get(&ends(&row)).copied() {
+            Some(at) => {
+                let scan: &mut ProblemRow = &mut kept[at];
+                scan.ago = scan.ago.min(row.ago);
+                scan.finding.first_ms = scan.finding.first_ms.min(row.finding.first_ms);
+                scan.finding.last_ms = scan.finding.last_ms.max(row.finding.last_ms);
+            }
+            None => {
+                scans.insert(ends(&row), kept.len());
+                kept.push(scan(row, number));
+            }
+        }
+    }
+    kept.iter_mut().filter(|row| row.ports > 1).for_each(name_scan);
+    kept
+}
+
+fn scan(row: ProblemRow, ports: usize) -> ProblemRow {
+    let who = format!("{} → {}", end(&row.finding.client), end(&row.finding.server));
+    let which = Which { kind: Kind::Refused, port: None, apart: String::new(), ..row.which };
+    ProblemRow { which, ports, who, count: ports as u64, ..row }
+}
+
+fn name_scan(row: &mut ProblemRow) {
+    let seconds = row.finding.last_ms.saturating_sub(row.finding.first_ms).div_ceil(1_000).max(1);
+    let ports = crate::human::count(row.ports as u64);
+    row.what = format!("tried {ports} closed ports in {seconds} s");
+    row.finding.sentence = format!(
+        "{} tried {ports} ports of {} in {seconds} s, and none of them was open.",
+        row.finding.client, row.finding.server
+    );
+    row.finding.remedy = "Find out what runs there: a scan is someone who looks for open ports, or a monitor.".into();
+    row.finding.evidence = vec![format!("{ports} ports refused or did not answer")];
+}
+
+/// The effect of a kind of finding, gravest first.
+fn gravity(kind: Kind) -> u8 {
+    match kind {
+        Kind::Policy | Kind::Service | Kind::DroppedByFilter | Kind::NoRoute => 0,
+        Kind::Unanswered | Kind::DnsTimeout => 1,
+        Kind::Refused | Kind::NoListener => 2,
+        Kind::DnsFailed => 3,
+        Kind::TooBig | Kind::Reset => 4,
+        Kind::DnsNoName => 5,
+        Kind::Slow | Kind::SlowDns => 6,
+        _ => 7,
+    }
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Policy | Kind::DroppedByFilter => "Blocked",
+        Kind::Service => "No server",
+        Kind::NoRoute => "No route",
+        Kind::Unanswered => "Unanswered",
+        Kind::Refused | Kind::NoListener => "Refused",
+        Kind::TooBig => "Too big",
+        Kind::DnsTimeout | Kind::DnsFailed | Kind::DnsNoName => "DNS",
+        Kind::Reset => "Broken off",
+        Kind::NoRoom => "Full",
+        Kind::Damaged => "Damaged",
+        Kind::SlowDns | Kind::Slow => "Slow",
+        _ => "Dropped",
+    }
+}
+
+/// Whether the client had no answer at all.
+fn is_unanswered(finding: &Finding) -> bool {
+    finding.kind == Kind::Unanswered || finding.evidence.iter().any(|line| line.contains("no packet back"))
+}
+
+/// The kernel's name of the cause of drops.
+fn cause(finding: &Finding) -> &str {
+    let named = finding.evidence.iter().find_map(|line| line.split_once("for the cause "));
+    named.map_or("", |(_, rest)| rest.split(',').next().unwrap_or_default())
+}
+
+/// What happened, without the ends, which stand beside it.
+fn what(finding: &Finding) -> String {
+    let Finding { client, server, sentence, .. } = finding;
+    let asked = format!("{client} asked {server} for ");
+    let unanswered = is_unanswered(finding);
+    let tail = |words: &str| sentence.rsplit_once(words).map_or(sentence.as_str(), |(_, tail)| tail);
+    let text = match finding.kind {
+        Kind::DroppedByFilter if unanswered => "a firewall rule drops every SYN, 0 answers",
+        Kind::DroppedByFilter => "a firewall rule drops packets",
+        Kind::NoRoute => "there is no way to the destination",
+        Kind::Unanswered => "no packet came back",
+        Kind::Refused => "nothing listens there, or a filter rejects",
+        Kind::NoListener => "nothing listens there",
+        Kind::TooBig => "packets are larger than the way lets through",
+        Kind::Reset if sentence.starts_with(&client.to_string()) => "the client broke off",
+        Kind::Reset => "the server broke off",
+        Kind::NoRoom => "a buffer or queue was full",
+        Kind::Damaged => "the checksum was wrong",
+        Kind::DnsTimeout | Kind::DnsFailed | Kind::DnsNoName => sentence.strip_prefix(&asked).unwrap_or(sentence),
+        Kind::SlowDns | Kind::Slow => {
+            let time = tail(" took ");
+            return format!("took {}", time.trim_end_matches('.'));
+        }
+        Kind::Dropped if unanswered => return format!("every SYN is dropped ({}), 0 answers", cause(finding)),
+        Kind::Dropped => return format!("the kernel dropped packets: {}", cause(finding)),
+        _ => sentence,
+    };
+    text.trim_end_matches('.').to_owned()
 }

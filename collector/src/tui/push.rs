@@ -53,7 +53,7 @@ pub(super) fn toggle(app: &mut App, counts: &Counts, now: DateTime<Utc>) {
         counts.pushed().take_back(now);
         return;
     }
-    let filters = app.active_filters();
+    let filters = app.typed_filters();
     let lists: Result<Vec<_>, _> = filters.iter().map(|filter| filter.kernel_rules()).collect();
     match lists {
         Ok(lists) if lists.is_empty() => {

@@ -3,26 +3,33 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use netobserv_explain::finding::Finding;
 use netobserv_wire::Flow;
 
 use super::app::{App, Over, Silent, Sort};
 use super::data::Data;
 use super::data::kept::Kept;
 use super::detail::Detail;
+use super::draw::telling;
+use super::exact::Row;
 use super::filter::Filter;
-use super::matches::Matches;
+use super::matches::{Matches, is_filtered};
+use super::problems::{ProblemRow, Problems};
 use super::views::View;
-use super::{problems, top};
+use super::{connections, top};
 use crate::counts::{Counts, Totals};
 
 /// Over which time the flows a second are counted.
 const RATE_TIME: Duration = Duration::from_secs(2);
-/// Between two looks at all flows, for Top and Problems.
+/// Between two looks at all conversations and findings.
 const SLOW: Duration = Duration::from_secs(1);
 /// A node that said nothing for this long is silent.
 const SILENCE: Duration = Duration::from_secs(5);
 /// Rows of Top that can be scrolled to.
 const MOST_TOP: usize = 1_000;
+
+/// Findings are looked at again after this many times the time that it took.
+const LOOK_FACTOR: u32 = 20;
 
 /// What a refresh remembers from one time to the next.
 #[derive(Debug, Default)]
@@ -30,8 +37,14 @@ pub(super) struct Refresh {
     matches: Matches,
     /// When there were how many flows.
     marks: VecDeque<(Duration, u64)>,
-    /// When Top or Problems were made, and how.
+    /// When a summary was made, and how.
     slow: Option<(Duration, String)>,
+    /// Conversations in their order.
+    order: Vec<u64>,
+    problems: Problems,
+    /// When the findings are looked at again.
+    problems_due: Duration,
+    entered_due: Duration,
 }
 
 impl Refresh {
@@ -48,14 +61,32 @@ impl Refresh {
         app.shown.rate = if time > 0.0 { totals.flows.saturating_sub(*flows) as f64 / time } else { 0.0 };
     }
 
+    /// What went wrong, once a second, less often where that takes long.
+    pub(super) fn findings(&mut self, app: &mut App, findings: impl FnOnce() -> Vec<Finding>) {
+        let now = app.shown.elapsed;
+        if now < self.problems_due || (app.view.is_summary() && app.pinned) {
+            return;
+        }
+        let start = Instant::now();
+        app.shown.problems = self.problems.rows(findings(), now);
+        self.problems_due = now + SLOW.max(start.elapsed() * LOOK_FACTOR);
+    }
+
     /// The view.
-    pub(super) fn data(&mut self, app: &mut App, data: &Data) {
+    pub(super) fn data(&mut self, app: &mut App, data: &mut Data) {
         app.shown.seen = data.seen;
         app.shown.missed = data.not_shown();
         app.shown.has_names |= data.has_names;
         app.shown.has_processes |= data.has_processes;
+        let features = [View::Drops, View::Dns, View::Rtt].into_iter().zip(data.has);
+        app.shown.present = features.filter(|(_, has)| *has).map(|(view, _)| view).collect();
         app.shown.news = app.paused.as_ref().map_or(0, |paused| data.kept.end() - paused.end());
+        self.entered(app, data);
         match app.view {
+            View::Connections => {
+                self.slowly(app, data);
+                self.connections(app, data);
+            }
             View::Top | View::Problems => self.slowly(app, data),
             View::Graph => app.shown.seconds = data.seconds.done().copied().collect(),
             _ => self.rows(app, data),
@@ -67,12 +98,39 @@ impl Refresh {
         };
     }
 
+    /// Rows that were entered take in the conversations that have come to belong to them.
+    fn entered(&mut self, app: &mut App, data: &Data) {
+        let now = app.shown.elapsed;
+        if app.path.is_empty() || now < self.entered_due {
+            return;
+        }
+        let start = Instant::now();
+        app.path.iter_mut().filter_map(|step| step.filter.exact_mut()).for_each(|exact| exact.update(data));
+        self.entered_due = now + SLOW.max(start.elapsed() * LOOK_FACTOR);
+    }
+
+    /// The conversations on the screen, as they are now.
+    fn connections(&mut self, app: &mut App, data: &Data) {
+        let now = app.shown.elapsed;
+        app.shown.all_connections = self.order.len();
+        if app.pinned && !app.shown.connections.is_empty() && app.cursor.is_none() {
+            return;
+        }
+        let seen = self.order.iter().skip(app.offset).take(app.height());
+        let found = seen.filter_map(|id| data.connections.get(*id));
+        let rows = found.map(|one| connections::row(&data.connections, one, &app.shown.problems, now)).collect();
+        app.shown.connections = rows;
+        // A column stays once it has said something.
+        let telling: Vec<_> = telling(&app.shown.connections).collect();
+        app.shown.filled.extend(telling);
+    }
+
     fn rows(&mut self, app: &mut App, data: &Data) {
         let filters = app.active_filters();
         let columns = app.columns();
         let kept = app.paused.as_ref().unwrap_or(&data.kept);
-        let filtered = !filters.is_empty();
-        self.matches.update(kept, &filters, &columns);
+        let filtered = is_filtered(&filters, app.view);
+        self.matches.update(kept, &filters, app.view, &columns);
         app.shown.kept = kept.len();
         app.shown.matching = self.matches.count(kept, filtered);
         app.shown.searching = self.matches.searching;
@@ -93,33 +151,64 @@ impl Refresh {
         }
     }
 
-    /// Top and Problems look at every flow: once a second, and at once when something else is wanted of them.
-    fn slowly(&mut self, app: &mut App, data: &Data) {
+    /// Summaries look at everything: once a second, and at once when something else is wanted of them.
+    fn slowly(&mut self, app: &mut App, data: &mut Data) {
         let filters = app.active_filters();
-        let texts: Vec<_> = filters.iter().map(|filter| filter.text.as_str()).collect();
-        let how = format!("{:?} {:?} {:?} {}", app.view, app.group, app.metric, texts.join("\0"));
+        let texts: Vec<_> = filters.iter().map(Filter::signature).collect();
+        let how = format!("{:?} {:?} {:?} {:?} {}", app.view, app.group, app.metric, app.order, texts.join("\0"));
         let now = app.shown.elapsed;
-        let fresh = |(at, made): &(Duration, String)| *made == how && now.saturating_sub(*at) < SLOW;
-        if self.slow.as_ref().is_some_and(fresh)
-            || (app.paused.is_some() && self.slow.as_ref().is_some_and(|(_, made)| *made == how))
-        {
+        let is_same = self.slow.as_ref().is_some_and(|(_, made)| *made == how);
+        let is_fresh = self.slow.as_ref().is_some_and(|(at, _)| now.saturating_sub(*at) < SLOW);
+        // Rows of Connections keep their order while one is selected.
+        let holds = app.pinned || (app.view == View::Connections && app.cursor.is_some());
+        if is_same && (is_fresh || holds) {
             return;
         }
         self.slow = Some((now, how));
-        app.shown.let_go = data.talkers.let_go.0;
-        if app.view == View::Top {
-            let mut rows = top::rows(&data.talkers, app.group, app.metric);
-            rows.retain(|row| pass(&filters, &row.who));
-            rows.truncate(MOST_TOP);
-            app.shown.top = rows;
-        } else {
-            let mut rows = problems::rows(data, now);
-            rows.retain(|row| pass(&filters, &format!("{} {} {}", row.kind.title(), row.what, row.who)));
-            app.shown.problems = rows;
+        app.shown.let_go = data.connections.let_go.0;
+        let selected = app.back.take().or_else(|| self.selected(app));
+        match app.view {
+            View::Connections => {
+                self.order = connections::order(&mut data.connections, app.order, &filters, now);
+                app.shown.all_connections = self.order.len();
+            }
+            View::Top => {
+                let mut rows = top::rows(&data.connections, app.group, app.metric, now);
+                rows.retain(|row| pass(&filters, &row.who));
+                rows.truncate(MOST_TOP);
+                app.shown.top = rows;
+            }
+            _ => {
+                let rows = app.shown.problems.iter().cloned();
+                let text = |row: &ProblemRow| format!("{} {} {}", row.word(), row.what, row.who);
+                app.shown.problems_shown = rows.filter(|row| pass(&filters, &text(row))).collect();
+            }
         }
+        self.follow(app, selected);
+    }
+
+    /// The row at the cursor.
+    pub(super) fn selected(&self, app: &App) -> Option<Row> {
+        let place = app.cursor?;
+        match app.view {
+            View::Connections => self.order.get(place).map(|id| Row::Connection(*id)),
+            View::Top => app.shown.top.get(place).map(|row| Row::Top(app.group, row.member.clone())),
+            View::Problems => app.shown.problems_shown.get(place).map(Row::problem),
+            _ => None,
+        }
+    }
+
+    /// Moves the cursor to where the selected row is now.
+    fn follow(&self, app: &mut App, selected: Option<Row>) {
+        let place = selected.and_then(|row| match &row {
+            Row::Connection(id) => self.order.iter().position(|other| other == id),
+            Row::Top(_, member) => app.shown.top.iter().position(|other| other.member == *member),
+            Row::Problem(which, _) => app.shown.problems_shown.iter().position(|other| other.which == *which),
+        });
         let end = app.list_len().checked_sub(1);
-        app.cursor = app.cursor.and_then(|place| end.map(|end| place.min(end)));
-        app.offset = app.offset.min(end.unwrap_or(0));
+        app.cursor = place.or(app.cursor).and_then(|place| end.map(|end| place.min(end)));
+        let (low, high) = app.cursor.map_or((0, usize::MAX), |place| ((place + 1).saturating_sub(app.height()), place));
+        app.offset = app.offset.clamp(low, high).min(end.unwrap_or(0));
     }
 }
 

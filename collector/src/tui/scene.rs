@@ -23,6 +23,7 @@ use crate::cli::Options;
 use crate::counts::Counts;
 use crate::log;
 use crate::output::Paths;
+use crate::why::Watcher;
 
 /// Between two looks of a data thread at whether it should end.
 pub(super) const DATA_TICK: Duration = Duration::from_millis(200);
@@ -52,6 +53,8 @@ pub struct Source {
     pub counts: Arc<Counts>,
     /// Its flows.
     pub intake: Intake,
+    /// What goes wrong in it.
+    pub watcher: Watcher,
 }
 
 impl Screen {
@@ -62,14 +65,14 @@ impl Screen {
     pub fn flows(options: &Options, paths: &Paths, source: Source) -> io::Result<Self> {
         let facts = facts(options, format!("{}, .db", paths.json.display()));
         let data = Arc::new(Mutex::new(Data::new(options.keep_rows)));
-        let Source { started, counts, intake } = source;
+        let Source { started, counts, intake, watcher } = source;
         let look = options.look.clone();
         Self::show(started, move |stop| {
             let their_data = data.clone();
             let collect = std::thread::Builder::new().name("screen-data".into());
             collect.spawn(move || collect_data(&intake, &their_data, &stop, started))?;
             let app = App::new(facts, Theme::of(&look), (80, 24));
-            Ok(Flows { app, refresh: Refresh::default(), buttons: Buttons::new(), data, counts })
+            Ok(Flows { app, refresh: Refresh::default(), buttons: Buttons::new(), data, counts, watcher })
         })
     }
 }
@@ -92,7 +95,7 @@ fn collect_data(intake: &Intake, data: &Mutex<Data>, stop: &AtomicBool, started:
             Next::Nothing => locked(data).idle(started.elapsed()),
             Next::End => return,
         }
-        locked(data).set_missed(intake.missed(), started.elapsed());
+        locked(data).set_missed(intake.missed());
     }
 }
 
@@ -107,6 +110,7 @@ struct Flows {
     buttons: Buttons,
     data: Arc<Mutex<Data>>,
     counts: Arc<Counts>,
+    watcher: Watcher,
 }
 
 impl Scene for Flows {
@@ -120,10 +124,11 @@ impl Scene for Flows {
         self.app.shown.kernel = Kernel::of(&self.counts);
         self.app.shown.selected = push::selected(&self.counts);
         self.app.shown.log = log::last_line();
+        self.refresh.findings(&mut self.app, || self.watcher.report().findings);
     }
 
     fn data(&mut self) {
-        self.refresh.data(&mut self.app, &locked(&self.data));
+        self.refresh.data(&mut self.app, &mut locked(&self.data));
     }
 
     fn draw(&mut self, frame: &mut Frame) {
@@ -131,12 +136,12 @@ impl Scene for Flows {
     }
 
     fn key(&mut self, key: KeyEvent) -> Effect {
-        let effect = keys::press(&mut self.app, key, &locked(&self.data).kept);
+        let effect = keys::press(&mut self.app, key, &locked(&self.data));
         self.filter_in_kernel(effect)
     }
 
     fn mouse(&mut self, mouse: MouseEvent) {
-        let effect = mouse::apply(&mut self.app, mouse, &self.buttons, &locked(&self.data).kept);
+        let effect = mouse::apply(&mut self.app, mouse, &self.buttons, &locked(&self.data));
         self.filter_in_kernel(effect);
     }
 }

@@ -1,32 +1,49 @@
-//! The rows of view Top: who talks most, by flow, pod, owner, namespace or node.
+//! The rows of view Top: what has most, by client and server, conversation, process, service, port, address, pod, owner, namespace,
+//! node or zone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
-use netobserv_wire::flow::Holder;
-
-use super::columns::{ABSENT, protocol};
-use super::data::talkers::{End, Key, Sums, Talkers};
+use super::connections::title;
+use super::data::connections::{Connection, Connections, End, Sums};
+use super::names;
 use super::views::{Group, Metric};
 
 /// One row.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct TopRow {
     pub(super) who: String,
-    /// Bytes from it; of a flow, from the client.
+    pub(super) member: Member,
+    /// Bytes from it; of client and server, from the client.
     pub(super) sent: u64,
-    /// Bytes to it; of a flow, from the server.
+    /// Bytes to it; of client and server, from the server.
     pub(super) received: u64,
-    /// Packets, drops and errors of both directions; `bytes` is not used.
+    /// Bytes a second, both directions.
+    pub(super) rate: u64,
+    /// Packets and errors of both directions, drops of what it sent; `bytes` is not used.
     pub(super) sums: Sums,
-    /// The filter that shows its flows.
-    pub(super) filter: String,
 }
+
+/// What a row stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Member {
+    Conversation(u64),
+    /// Numbers and addresses of both ends, port and protocol.
+    Server([u32; 2], [Option<IpAddr>; 2], u16, u8),
+    Port(u16, u8),
+    Named(String),
+}
+
+/// What an end is called that has no name in a group.
+const OUTSIDE: &str = "(outside the cluster)";
+const OTHERS: &str = "(no process of this machine)";
 
 impl TopRow {
     pub(super) fn metric(&self, metric: Metric) -> u64 {
         match metric {
             Metric::Bytes => self.sent.saturating_add(self.received),
+            Metric::Rate => self.rate,
             Metric::Packets => self.sums.packets,
             Metric::Drops => self.sums.drops,
             Metric::DnsErrors => self.sums.dns_errors,
@@ -34,131 +51,123 @@ impl TopRow {
     }
 }
 
-/// All rows, the largest first; those that have nothing of the metric are left out, unless all are.
-pub(super) fn rows(talkers: &Talkers, group: Group, metric: Metric) -> Vec<TopRow> {
-    let mut rows = match group {
-        Group::Flow => conversations(talkers),
-        group => grouped(talkers, group),
-    };
+/// All rows, the largest first; those that have nothing of the metric are left out.
+pub(super) fn rows(connections: &Connections, group: Group, metric: Metric, now: Duration) -> Vec<TopRow> {
+    let labels = Labels::of(connections, group);
+    let mut rows: HashMap<Member, TopRow> = HashMap::new();
+    for one in connections.iter() {
+        let members = labels.members(connections, one);
+        let is_pair = members[1].is_none();
+        let same = members[0] == members[1];
+        for (side, member) in members.into_iter().enumerate() {
+            let Some(member) = member else { continue };
+            let row = rows.entry(member.clone()).or_insert_with(|| empty(connections, one, member));
+            row.add(one, side, is_pair, same, now);
+        }
+    }
+    let mut rows: Vec<TopRow> = rows.into_values().collect();
     rows.retain(|row| metric == Metric::Bytes || row.metric(metric) > 0);
     rows.sort_by(|a, b| b.metric(metric).cmp(&a.metric(metric)).then_with(|| a.who.cmp(&b.who)));
     rows
 }
 
-/// Both directions of each conversation, the client first.
-fn conversations(talkers: &Talkers) -> Vec<TopRow> {
-    let mut sums: HashMap<Key, (u64, u64, Sums)> = HashMap::new();
-    for (key, talk) in talkers.iter() {
-        let to_server = talk.from_client.unwrap_or_else(|| key.to_server());
-        let (sent, received, all) = sums.entry(if to_server { *key } else { key.reversed() }).or_default();
-        let sum = if to_server { sent } else { received };
-        *sum = sum.saturating_add(talk.sums.bytes);
-        all.add(talk.sums);
-    }
-    let row = |(key, (sent, received, sums)): (Key, (u64, u64, Sums))| TopRow {
-        who: conversation(talkers, &key),
-        sent,
-        received,
-        sums,
-        filter: conversation_filter(&key),
-    };
-    sums.into_iter().map(row).collect()
+/// The conversations that a row counts.
+pub(super) fn numbers(connections: &Connections, group: Group, member: &Member) -> HashSet<u64> {
+    let labels = Labels::of(connections, group);
+    let has = |one: &&Connection| labels.members(connections, one).iter().flatten().any(|its| its == member);
+    connections.iter().filter(has).map(|one| one.id).collect()
 }
 
-fn conversation(talkers: &Talkers, key: &Key) -> String {
-    let end = |address: Option<IpAddr>, port: u16| {
-        let name = address.map_or_else(|| ABSENT.into(), |address| name_or_address(talkers, address));
-        if port == 0 { name } else { format!("{name}:{port}") }
-    };
-    let (src, dst) = (end(key.src, key.src_port), end(key.dst, key.dst_port));
-    format!("{src} → {dst} {}", protocol(key.proto.into()))
-}
-
-/// The client's port and address are enough to find both directions.
-fn conversation_filter(key: &Key) -> String {
-    match (key.src_port, key.src) {
-        (0, Some(address)) => format!("ip:{address}"),
-        (port, _) => format!("port:{port}"),
-    }
-}
-
-/// `namespace/name`, else the address.
-pub(super) fn name_or_address(talkers: &Talkers, address: IpAddr) -> String {
-    let named = talkers.end_of(address).and_then(|end| end.holder.as_deref()).and_then(pod);
-    match (named, address) {
-        (Some(name), _) => name,
-        (None, IpAddr::V6(address)) => format!("[{address}]"),
-        (None, address) => address.to_string(),
-    }
-}
-
-fn grouped(talkers: &Talkers, group: Group) -> Vec<TopRow> {
-    let labels: Vec<String> = (0..talkers.ends() as u32)
-        .map(|end| talkers.end(end).map_or_else(String::new, |end| label(end, group)))
-        .collect();
-    let nobody = ABSENT.to_owned();
-    let of = |end: u32| labels.get(end as usize).unwrap_or(&nobody);
-    let mut rows: HashMap<&str, TopRow> = HashMap::new();
-    for (_, talk) in talkers.iter() {
-        let [src, dst] = talk.ends.map(of);
-        let row = rows.entry(src).or_default();
-        row.sent = row.sent.saturating_add(talk.sums.bytes);
-        row.sums.add(talk.sums);
-        let row = rows.entry(dst).or_default();
-        row.received = row.received.saturating_add(talk.sums.bytes);
-        if src != dst {
-            row.sums.add(talk.sums);
+impl TopRow {
+    /// Adds a conversation of which the row is the client (0) or the server (1); of both, `same`, what is counted for both counts once.
+    fn add(&mut self, one: &Connection, side: usize, is_pair: bool, same: bool, now: Duration) {
+        let [to, from] = [one.sums[side], one.sums[1 - side]];
+        self.sent = self.sent.saturating_add(to.bytes);
+        self.received = self.received.saturating_add(from.bytes);
+        let drops = if is_pair { one.total().drops } else { to.drops };
+        let total = if same && side == 1 { Sums::default() } else { one.total() };
+        self.sums.add(Sums { drops, ..total });
+        if !(same && side == 1) {
+            self.rate = self.rate.saturating_add(one.pace.rates(now).iter().sum());
         }
     }
-    let named = |(who, row): (&str, TopRow)| TopRow { filter: group_filter(who, group), who: who.to_owned(), ..row };
-    rows.into_iter().map(named).collect()
+}
+
+fn empty(connections: &Connections, one: &Connection, member: Member) -> TopRow {
+    let who = match &member {
+        Member::Conversation(_) => {
+            let port = one.key.src_port;
+            let client = names::client(connections, one);
+            let client = if port == 0 { client } else { format!("{client}:{port}") };
+            format!("{client} → {} {}", names::server(connections, one), names::protocol(one.key.proto))
+        }
+        Member::Server(..) => format!("{} {}", title(connections, one), names::protocol(one.key.proto)),
+        Member::Port(port, proto) => {
+            let name = names::by_port(*port);
+            let port = if *port == 0 { String::new() } else { format!(" {port}") };
+            format!("{}{port} {name}", names::protocol(*proto)).trim_end().to_owned()
+        }
+        Member::Named(name) => name.clone(),
+    };
+    TopRow { who, member, sent: 0, received: 0, rate: 0, sums: Sums::default() }
+}
+
+/// What each end is called in a group.
+struct Labels {
+    group: Group,
+    names: Vec<String>,
+}
+
+impl Labels {
+    fn of(connections: &Connections, group: Group) -> Self {
+        let is_named = !matches!(group, Group::Server | Group::Conversation | Group::Port | Group::Service);
+        let names = if is_named { connections.ends.iter().map(|end| label(end, group)).collect() } else { Vec::new() };
+        Self { group, names }
+    }
+
+    /// The rows that a conversation counts in: one, or one for each end.
+    fn members(&self, connections: &Connections, one: &Connection) -> [Option<Member>; 2] {
+        let key = one.key;
+        match self.group {
+            Group::Conversation => [Some(Member::Conversation(one.id)), None],
+            Group::Server => {
+                let member = Member::Server(one.ends, [key.src, key.dst], key.dst_port, key.proto);
+                [Some(member), None]
+            }
+            Group::Port => [Some(Member::Port(key.dst_port, key.proto)), None],
+            Group::Service => {
+                let name = names::service(connections, one);
+                let port = Member::Port(key.dst_port, key.proto);
+                [Some(if name.is_empty() { port } else { Member::Named(name) }), None]
+            }
+            _ => one.ends.map(|end| {
+                let name = self.names.get(end as usize).map_or(super::columns::ABSENT, String::as_str);
+                Some(Member::Named(name.to_owned()))
+            }),
+        }
+    }
 }
 
 fn label(end: &End, group: Group) -> String {
-    let names = end.holder.as_deref();
+    let holder = end.holder();
+    let address = || Some(end.address.to_string());
     let text = match group {
-        Group::Flow | Group::Pod => names.and_then(pod).or_else(|| Some(end.address.to_string())),
-        Group::Owner => names.and_then(owner).or_else(|| Some(end.address.to_string())),
-        Group::Namespace => names.map(|names| names.namespace.to_string()),
-        Group::Node => names.map(|it| if it.kind == "Node" { it.name.to_string() } else { it.host_name.to_string() }),
+        Group::Process => Some(if end.process.is_empty() { OTHERS.into() } else { end.process.to_string() }),
+        Group::Pod => names::object(end).or_else(address),
+        Group::Owner => holder.and_then(names::owner).or_else(address),
+        Group::Namespace => holder.map(|holder| holder.namespace.to_string()),
+        Group::Node => holder.map(|it| if it.kind == "Node" { it.name.to_string() } else { it.host_name.to_string() }),
+        Group::Zone => holder.map(|holder| holder.zone.to_string()),
+        _ => address(),
     };
-    text.filter(|text| !text.is_empty()).unwrap_or_else(|| "(outside the cluster)".into())
-}
-
-fn pod(names: &Holder) -> Option<String> {
-    scoped(&names.namespace, &names.name)
-}
-
-fn owner(names: &Holder) -> Option<String> {
-    scoped(&names.namespace, &names.owner_name)
-}
-
-fn scoped(namespace: &str, name: &str) -> Option<String> {
-    match (namespace, name) {
-        (_, "") => None,
-        ("", name) => Some(name.to_owned()),
-        (namespace, name) => Some(format!("{namespace}/{name}")),
-    }
-}
-
-fn group_filter(who: &str, group: Group) -> String {
-    let name = who.rsplit('/').next().unwrap_or(who);
-    let address = name.parse::<IpAddr>().is_ok();
-    match group {
-        _ if address => format!("ip:{name}"),
-        Group::Owner => format!("owner:{name}"),
-        Group::Namespace => format!("ns:{name}"),
-        Group::Node => format!("node:{name}"),
-        Group::Flow | Group::Pod => format!("name:{name}"),
-    }
+    text.filter(|text| !text.is_empty()).unwrap_or_else(|| OUTSIDE.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use netobserv_wire::Flow;
-    use netobserv_wire::flow::{Conversation, Endpoint, Enrichment};
-    use std::time::Duration;
+    use netobserv_wire::flow::{Conversation, Drops, Endpoint, Enrichment, Holder};
 
     fn flow(src: &str, dst: &str, ports: (u16, u16), bytes: u64) -> Flow {
         let end = |address: &str| {
@@ -183,52 +192,67 @@ mod tests {
         }
     }
 
-    fn talkers() -> Talkers {
-        let mut talkers = Talkers::default();
+    fn connections() -> Connections {
+        let mut connections = Connections::default();
+        let lost = Drops { packets: 7, ..Drops::default() };
         for flow in [
             flow("10.0.0.1", "10.0.0.2", (40_000, 80), 100),
             flow("10.0.0.2", "10.0.0.1", (80, 40_000), 900),
-            flow("10.0.0.3", "10.0.0.2", (40_000, 80), 50),
+            flow("10.0.0.1", "10.0.0.2", (40_001, 80), 1),
+            Flow { drops: Some(Box::new(lost)), ..flow("10.0.0.3", "10.0.0.2", (40_000, 80), 50) },
         ] {
-            talkers.add(&flow, Duration::ZERO);
+            connections.add(&flow, Duration::ZERO);
         }
-        talkers
+        connections
+    }
+
+    fn seen(group: Group) -> Vec<(String, u64, u64, u64)> {
+        let rows = rows(&connections(), group, Metric::Bytes, Duration::ZERO);
+        rows.into_iter().map(|row| (row.who, row.sent, row.received, row.sums.packets)).collect()
     }
 
     #[test]
-    fn both_directions_of_a_flow_are_one_row() {
-        let rows = rows(&talkers(), Group::Flow, Metric::Bytes);
-        let seen: Vec<_> = rows.iter().map(|row| (row.who.as_str(), row.sent, row.received)).collect();
+    fn conversations_of_a_client_with_a_server_are_one_row() {
         assert_eq!(
-            seen,
-            [("shop/pod-1:40000 → shop/pod-2:80 TCP", 100, 900), ("shop/pod-3:40000 → shop/pod-2:80 TCP", 50, 0)]
+            seen(Group::Server),
+            [
+                ("shop/pod-1 → shop/pod-2:80 TCP".into(), 101, 900, 3),
+                ("shop/pod-3 → shop/pod-2:80 TCP".into(), 50, 0, 1)
+            ]
         );
-        assert_eq!((rows[0].filter.as_str(), rows[0].sums.packets), ("port:40000", 2));
+        assert_eq!(seen(Group::Conversation)[0], ("shop/pod-1:40000 → shop/pod-2:80 TCP".into(), 100, 900, 2));
     }
 
     #[test]
     fn the_client_is_the_end_that_opened_the_connection_also_with_the_lower_port() {
-        let mut talkers = Talkers::default();
+        let mut connections = Connections::default();
         let from_client = |from_client| Some(Conversation { id: 1, from_client: Some(from_client) });
         let there = flow("10.0.0.1", "10.0.0.2", (40_000, 50_051), 100);
         let back = flow("10.0.0.2", "10.0.0.1", (50_051, 40_000), 900);
-        talkers.add(&Flow { conversation: from_client(true), ..there }, Duration::ZERO);
-        talkers.add(&Flow { conversation: from_client(false), ..back }, Duration::ZERO);
-        let rows = rows(&talkers, Group::Flow, Metric::Bytes);
+        connections.add(&Flow { conversation: from_client(true), ..there }, Duration::ZERO);
+        connections.add(&Flow { conversation: from_client(false), ..back }, Duration::ZERO);
+        let rows = rows(&connections, Group::Server, Metric::Bytes, Duration::ZERO);
         assert_eq!(rows.len(), 1);
-        let top = (rows[0].who.as_str(), rows[0].sent, rows[0].received);
-        assert_eq!(top, ("shop/pod-1:40000 → shop/pod-2:50051 TCP", 100, 900));
+        assert_eq!(
+            (rows[0].who.as_str(), rows[0].sent, rows[0].received),
+            ("shop/pod-1 → shop/pod-2:50051 TCP", 100, 900)
+        );
     }
 
     #[test]
     fn groups_add_up() {
-        let rows_of = |group| {
-            let rows = rows(&talkers(), group, Metric::Bytes);
-            rows.into_iter().map(|row| (row.who, row.sent, row.received, row.sums.packets)).collect::<Vec<_>>()
-        };
-        assert_eq!(rows_of(Group::Namespace), [("shop".into(), 1_050, 1_050, 3)]);
-        assert_eq!(rows_of(Group::Node), [("n2".into(), 950, 150, 3), ("n1".into(), 100, 900, 2)]);
-        assert_eq!(rows_of(Group::Pod)[0], ("shop/pod-2".into(), 900, 150, 3));
-        assert!(rows(&talkers(), Group::Pod, Metric::Drops).is_empty());
+        assert_eq!(seen(Group::Namespace), [("shop".into(), 1_051, 1_051, 4)]);
+        assert_eq!(seen(Group::Node), [("n2".into(), 950, 151, 4), ("n1".into(), 101, 900, 3)]);
+        assert_eq!(seen(Group::Pod)[0], ("shop/pod-2".into(), 900, 151, 4));
+        assert_eq!(seen(Group::Port), [("TCP 80 http".into(), 151, 900, 4)]);
+        assert_eq!(seen(Group::Service), [("http".into(), 151, 900, 4)]);
+        assert_eq!(seen(Group::Zone), [(OUTSIDE.into(), 1_051, 1_051, 4)]);
+    }
+
+    #[test]
+    fn drops_count_for_the_end_whose_packets_were_lost() {
+        let rows = rows(&connections(), Group::Pod, Metric::Drops, Duration::ZERO);
+        let drops: Vec<_> = rows.iter().map(|row| (row.who.as_str(), row.sums.drops)).collect();
+        assert_eq!(drops, [("shop/pod-3", 7)]);
     }
 }

@@ -1,5 +1,7 @@
 //! The views, the enrichments, what Top is grouped by and sorted by: names, and what comes after what.
 
+use netobserv_wire::Flow;
+
 use super::columns::{self, Column};
 
 /// Makes an enum with a list of all, titles, and a circle through them.
@@ -28,15 +30,16 @@ macro_rules! choices {
 choices! {
     /// What fills the screen.
     View {
-        #[default] Standard "Standard",
-        Drops "Packet drops",
+        #[default] Connections "Connections",
+        Problems "Problems",
+        Drops "Drops",
         Dns "DNS",
         Rtt "RTT",
+        Top "Top",
+        Graph "Graph",
+        Records "Records",
         All "All",
         Raw "Raw",
-        Top "Top",
-        Problems "Problems",
-        Graph "Graph",
     }
 }
 
@@ -59,11 +62,17 @@ choices! {
 choices! {
     /// By what Top groups.
     Group {
-        #[default] Flow "Flow",
+        #[default] Server "Client → server",
+        Conversation "Conversation",
+        Process "Process",
+        Service "Service",
+        Port "Port",
+        Address "Address",
         Pod "Pod",
         Owner "Owner",
         Namespace "Namespace",
         Node "Node",
+        Zone "Zone",
     }
 }
 
@@ -71,16 +80,78 @@ choices! {
     /// By what Top sorts.
     Metric {
         #[default] Bytes "Bytes",
+        Rate "Rate",
         Packets "Packets",
         Drops "Drops",
         DnsErrors "DNS errors",
     }
 }
 
+choices! {
+    /// By what Connections are ordered.
+    Order {
+        #[default] Rate "Rate",
+        Total "Total",
+        Rtt "RTT",
+        Drops "Drops",
+        Newest "Newest",
+    }
+}
+
+impl Group {
+    /// The one that is `steps` further, of those that there is something for.
+    pub(super) fn next(self, steps: isize, has_names: bool, has_processes: bool) -> Self {
+        let mut next = self.step(steps);
+        while !next.is_offered(has_names, has_processes) && next != self {
+            next = next.step(steps.signum());
+        }
+        next
+    }
+
+    fn is_offered(self, has_names: bool, has_processes: bool) -> bool {
+        match self {
+            Self::Process => has_processes,
+            Self::Pod | Self::Owner | Self::Namespace | Self::Node | Self::Zone => has_names,
+            _ => true,
+        }
+    }
+}
+
 impl View {
     /// Whether it is a table of flows.
     pub(super) fn is_table(self) -> bool {
-        !matches!(self, View::Top | View::Problems | View::Graph)
+        !matches!(self, View::Connections | View::Top | View::Problems | View::Graph)
+    }
+
+    /// Whether it sums records up, so that Enter on a row leads to the records.
+    pub(super) fn is_summary(self) -> bool {
+        matches!(self, View::Connections | View::Top | View::Problems)
+    }
+
+    /// Whether it shows some records only.
+    pub(super) fn is_selective(self) -> bool {
+        matches!(self, View::Drops | View::Dns | View::Rtt)
+    }
+
+    /// Whether it shows this record.
+    pub(super) fn shows(self, flow: &Flow) -> bool {
+        match self {
+            View::Drops => flow.drops.as_ref().is_some_and(|drops| drops.packets > 0),
+            View::Dns => flow.dns.is_some(),
+            View::Rtt => flow.rtt_ns > 0,
+            _ => true,
+        }
+    }
+
+    /// The digit that leads here.
+    pub(super) fn digit(self) -> usize {
+        (Self::ALL.iter().position(|view| *view == self).unwrap_or(0) + 1) % 10
+    }
+
+    /// The view of a digit.
+    pub(super) fn of_digit(digit: char) -> Option<Self> {
+        let number = digit.to_digit(10)? as usize;
+        Self::ALL.get((number + 9) % 10).copied()
     }
 }
 
@@ -180,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_default_table_has_the_columns_of_the_contract() {
-        let titles: Vec<_> = columns(View::Standard, Names::Resource).iter().map(|column| column.title).collect();
+        let titles: Vec<_> = columns(View::Records, Names::Resource).iter().map(|column| column.title).collect();
         assert_eq!(
             titles,
             [
@@ -204,10 +275,16 @@ mod tests {
 
     #[test]
     fn choices_go_around() {
-        assert_eq!((View::Standard.step(-1), View::Graph.step(1)), (View::Graph, View::Standard));
+        assert_eq!((View::Connections.step(-1), View::Raw.step(1)), (View::Raw, View::Connections));
+        assert_eq!(
+            (View::of_digit('1'), View::of_digit('0'), View::Raw.digit()),
+            (Some(View::Connections), Some(View::Raw), 0)
+        );
         assert_eq!(Names::Resource.step(1), Names::Subnet);
         assert_eq!([true, false].map(|has| Names::Ports.next(1, has)), [Names::Process, Names::Zone]);
         assert_eq!(Names::Zone.next(-1, false), Names::Ports);
         assert!(View::Raw.is_table() && !View::Top.is_table());
+        assert_eq!(Group::Conversation.next(1, false, false), Group::Service);
+        assert_eq!(Group::Server.next(-1, false, true), Group::Address);
     }
 }

@@ -3,39 +3,49 @@
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::{Canvas, Pieces};
+use super::{Canvas, Pieces, fit_middle};
 use crate::human;
 use crate::tui::app::App;
 use crate::tui::mouse::Act;
+use crate::tui::problems::ProblemRow;
 use crate::tui::theme::{bold, dim, reversed};
 use crate::tui::views::View;
 
 /// The views as tabs.
 pub(super) fn views(canvas: &mut Canvas, app: &App, area: Rect) {
     let mut pieces = Pieces::new();
-    let gap = if area.width >= 100 { "   " } else { " " };
-    for (index, view) in View::ALL.iter().enumerate() {
-        let style = if *view == app.view { reversed().patch(bold()) } else { Style::new() };
-        let style = if view == &View::Problems && has_problems(app) { style.patch(app.theme.alarm()) } else { style };
-        pieces.button(canvas, area, format!("{} {}", index + 1, view.title()), style, Act::View(*view));
+    let (gap, behind) = if area.width >= 120 { ("   ", " ") } else { (" ", "") };
+    for view in View::ALL {
+        let style = match () {
+            () if *view == app.view => reversed().patch(bold()),
+            () if app.facts.lacks(*view).is_some() && !app.shown.present.contains(view) => dim(),
+            () => Style::new(),
+        };
+        let red = *view == View::Problems && app.shown.problems.iter().any(ProblemRow::is_alarm);
+        let style = if red { style.patch(app.theme.alarm()) } else { style };
+        let number = if *view == View::Problems && !app.shown.problems.is_empty() {
+            format!("{behind}({})", app.shown.problems.len())
+        } else {
+            String::new()
+        };
+        let text = format!("{}{behind}{}{number}", view.digit(), view.title());
+        pieces.button(canvas, area, text, style, Act::View(*view));
         pieces.plain(gap);
     }
     pieces.draw(canvas, area);
 }
 
-fn has_problems(app: &App) -> bool {
-    !app.shown.problems.is_empty()
-}
-
 /// What there is to choose in this view.
 pub(super) fn choices(canvas: &mut Canvas, app: &App, area: Rect) {
     let mut pieces = Pieces::new();
+    path(&mut pieces, canvas, app, area);
     match app.view {
+        View::Connections => pieces.plain(connections(app)),
         View::Top => {
             circle(&mut pieces, canvas, area, "By:", app.group.title());
             pieces.plain(format!("  Sorted by: {}", app.metric.title()));
         }
-        View::Problems => pieces.plain("Problems, worst first"),
+        View::Problems => pieces.plain(format!("{} problems, gravest first", app.shown.problems_shown.len())),
         View::Graph => pieces.plain("The last minutes, the present at the right"),
         View::Raw => pieces.push("Enrichment: n/a", dim()),
         _ => circle(&mut pieces, canvas, area, "Enrichment:", app.names().title()),
@@ -50,6 +60,25 @@ pub(super) fn choices(canvas: &mut Canvas, app: &App, area: Rect) {
         pieces.push(format!("  views show {seen:.1}% of the flows"), app.theme.alarm());
     }
     pieces.draw(canvas, area);
+}
+
+/// The rows that were entered: `Connections › curl → 10.0.0.1:80`.
+fn path(pieces: &mut Pieces, canvas: &mut Canvas, app: &App, area: Rect) {
+    let Some(first) = app.path.first() else { return };
+    let rows: Vec<_> = app.path.iter().map(|step| step.filter.text.as_str()).collect();
+    let text = format!("{} › {}", first.view.title(), rows.join(" › "));
+    let room = usize::from(area.width / 2);
+    pieces.button(canvas, area, fit_middle(&text, room.min(text.chars().count())), app.theme.accent(), Act::Back);
+    pieces.plain("  ");
+}
+
+fn connections(app: &App) -> String {
+    let shown = human::count(app.shown.all_connections as u64);
+    let let_go = match app.shown.let_go {
+        0 => String::new(),
+        gone => format!(", {} had no room", human::count(gone)),
+    };
+    format!("{shown} connections{let_go}, sorted by: {}", app.order.title())
 }
 
 fn circle(pieces: &mut Pieces, canvas: &mut Canvas, area: Rect, name: &str, value: &str) {
@@ -94,7 +123,7 @@ fn hidden(pieces: &mut Pieces, app: &App, area: Rect) {
 
 fn pause(pieces: &mut Pieces, canvas: &mut Canvas, app: &App, area: Rect) {
     pieces.plain("  ");
-    if app.paused.is_some() {
+    if app.paused.is_some() || app.pinned {
         let text = format!("PAUSED, {} new", human::count(app.shown.news));
         pieces.button(canvas, area, text, app.theme.second().patch(bold()), Act::Pause);
     } else {

@@ -12,6 +12,8 @@ use crate::tui::views::View;
 /// What is typed, and the filters.
 pub(in crate::tui) struct Filters<'a> {
     pub(in crate::tui) input: &'a str,
+    /// What it means.
+    pub(in crate::tui) typed: Option<Filter>,
     pub(in crate::tui) filters: &'a [Filter],
     /// What more `F` could do, if there is something.
     pub(in crate::tui) kernel: Option<&'static str>,
@@ -25,21 +27,21 @@ impl<'a> Filters<'a> {
             () if can_be_pushed(app) => Some("F: in the kernel too; "),
             () => None,
         };
-        Self { input: &app.input, filters: &app.filters, kernel, theme: app.theme }
+        Self { input: &app.input, typed: app.typed(), filters: &app.filters, kernel, theme: app.theme }
     }
 }
 
 pub(in crate::tui) fn filters(canvas: &mut Canvas, line: &Filters, area: Rect) {
-    let Filters { input, filters, kernel, theme } = *line;
+    let Filters { input, filters, kernel, theme, .. } = *line;
     let mut pieces = Pieces::new();
     pieces.push("Filter: ", bold());
-    let typed = Filter::parse(input);
-    let style = if typed.error().is_some() { theme.alarm().patch(reversed()) } else { theme.accent() };
+    let error = line.typed.as_ref().and_then(Filter::error);
+    let style = if error.is_some() { theme.alarm().patch(reversed()) } else { theme.accent() };
     let room = usize::from(area.width / 2);
     let from = input.chars().count().saturating_sub(room);
     pieces.push(input.chars().skip(from).collect::<String>(), style);
     pieces.push(" ", reversed());
-    if let Some(why) = typed.error() {
+    if let Some(why) = error {
         pieces.push(format!(" not valid: {why}"), theme.alarm());
     }
     for (index, filter) in filters.iter().enumerate() {
@@ -47,7 +49,7 @@ pub(in crate::tui) fn filters(canvas: &mut Canvas, line: &Filters, area: Rect) {
         pieces.button(canvas, area, format!("[{} ×]", filter.text), theme.accent(), Act::RemoveFilter(index));
     }
     let hint = match (input.is_empty(), filters.is_empty()) {
-        (true, true) => "  Type anything to filter: word  field:value  !not  /regex/".to_owned(),
+        (true, true) => "  Type to filter: word  field:value  bytes>1M  !not  /regex/".to_owned(),
         (true, false) => format!("  {}Backspace removes the last one", kernel.unwrap_or_default()),
         (false, _) => "  Enter keeps it and begins another".to_owned(),
     };
@@ -66,11 +68,13 @@ pub(in crate::tui) struct Keys<'a> {
     pub(in crate::tui) theme: Theme,
 }
 
+const ASKS: &str = "End the capture and write its files? Enter or y ends it, any other key goes on";
+
 impl<'a> Keys<'a> {
     pub(super) fn of(app: &'a App) -> Self {
         Self {
             keys: shown_keys(app),
-            notice: app.notice.as_deref(),
+            notice: app.notice.as_deref().or(app.asks.then_some(ASKS)),
             log: app.shown.log.as_deref(),
             files: &app.facts.files,
             theme: app.theme,
@@ -78,15 +82,14 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// The last log line, or else keys and files.
+/// Fewest characters of a log line, or of the files, that say something.
+const LEAST_LOG: usize = 16;
+
+/// The keys, and where there is room the last log line, else the files.
 pub(in crate::tui) fn keys(canvas: &mut Canvas, line: &Keys, area: Rect) {
     let mut pieces = Pieces::new();
     if let Some(notice) = line.notice {
         pieces.push(fit(notice, usize::from(area.width), false), line.theme.alarm());
-        return pieces.draw(canvas, area);
-    }
-    if let Some(log) = line.log {
-        pieces.push(fit(log, usize::from(area.width), false), line.theme.second());
         return pieces.draw(canvas, area);
     }
     canvas.button(area, 0, 6, Act::Help);
@@ -100,8 +103,10 @@ pub(in crate::tui) fn keys(canvas: &mut Canvas, line: &Keys, area: Rect) {
         }
     }
     let room = usize::from(area.width).saturating_sub(pieces.at);
-    if room >= 24 {
-        pieces.push(fit(line.files, room, false), dim());
+    match line.log {
+        Some(log) if room >= LEAST_LOG => pieces.push(fit(log, room, false), line.theme.second()),
+        None if room >= LEAST_LOG => pieces.push(fit(line.files, room, false), dim()),
+        _ => {}
     }
     pieces.draw(canvas, area);
 }
@@ -118,21 +123,45 @@ fn can_be_pushed(app: &App) -> bool {
 fn shown_keys(app: &App) -> &'static [(&'static str, &'static str)] {
     match app.view {
         _ if app.over == Over::Detail => &[("Enter", "back"), ("Up/Down", "scroll"), ("Ctrl-C", "end")],
-        View::Top => {
-            &[("Left/Right", "view"), ("PgUp/PgDn", "by"), ("< >", "sort"), ("Enter", "flows"), ("Ctrl-C", "end")]
-        }
-        View::Problems => &[("Left/Right", "view"), ("Up/Down", "select"), ("Enter", "flows"), ("Ctrl-C", "end")],
-        View::Graph => &[("Left/Right", "view"), ("Space", "pause"), ("Ctrl-C", "end")],
+        View::Connections => &[
+            ("1-0", "view"),
+            ("Up/Down", "select"),
+            ("Enter", "records"),
+            ("< >", "sort"),
+            ("/", "filter"),
+            ("q", "end"),
+        ],
+        View::Top => &[
+            ("1-0", "view"),
+            ("PgUp/PgDn", "by"),
+            ("< >", "sort"),
+            ("Enter", "records"),
+            ("Esc", "back"),
+            ("/", "filter"),
+            ("q", "end"),
+        ],
+        View::Problems => &[
+            ("1-0", "view"),
+            ("Up/Down", "select"),
+            ("Enter", "records"),
+            ("Esc", "back"),
+            ("/", "filter"),
+            ("q", "end"),
+        ],
+        View::Graph => &[("1-0", "view"), ("Space", "pause"), ("q", "end")],
         _ if app.cursor.is_some() => {
-            &[("Up/Down", "select"), ("Enter", "detail"), ("Esc", "live"), ("< >", "sort"), ("Ctrl-C", "end")]
+            &[("Up/Down", "select"), ("Enter", "detail"), ("Esc", "live"), ("< >", "sort"), ("q", "end")]
+        }
+        _ if !app.path.is_empty() => {
+            &[("Esc", "back"), ("1-0", "view"), ("PgUp/PgDn", "names"), ("Enter", "detail"), ("q", "end")]
         }
         _ => &[
-            ("Left/Right", "view"),
+            ("1-0", "view"),
             ("PgUp/PgDn", "names"),
             ("Up/Down", "select"),
             ("< >", "sort"),
             ("Space", "pause"),
-            ("Ctrl-C", "end"),
+            ("q", "end"),
         ],
     }
 }

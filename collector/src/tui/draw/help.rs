@@ -9,25 +9,26 @@ use crate::tui::theme::{bold, dim};
 
 /// Those of flows.
 pub(super) const KEYS: &[(&str, &str)] = &[
-    ("Left Right, Tab, 1-9", "view (a number of several digits is a filter)"),
+    ("1-9 0, Left Right, Tab", "view"),
     ("PgUp PgDn", "names of both ends; in Top: group by"),
-    ("Up Down Home End", "select a flow: the table holds still, nothing is lost"),
-    ("Enter", "detail of the flow; in Top, Problems: their flows"),
-    ("Esc", "back, then to the newest flows"),
+    ("Up Down Home End", "select a row: it holds still, nothing is lost"),
+    ("Enter", "the records of exactly this row; of a record, all of it"),
+    ("Esc", "back to where the row was entered; else to live"),
     ("Space", "pause and resume"),
     ("< >, click on a title", "sort by another column; Ctrl-R the other way round"),
     ("Shift-Left Shift-Right", "columns that have no room"),
     ("+ -", "number of rows"),
     ("", ""),
-    ("any text", "filter by what is shown, at once; no case"),
-    ("field:value", "such as port:443, ns:shop, rcode:nx, cause:netfilter"),
+    ("/ or any letter", "filter by what is shown, at once; no case"),
+    ("field:value", "such as port:443, ns:shop, proc:curl, cause:netfilter"),
+    ("bytes>1M   rtt>5ms", "more or less than a number"),
     ("!text   /text/", "not this; a regular expression"),
     ("Enter, Backspace", "keep the filter and begin another; remove the last"),
     ("Ctrl-U, Delete", "clear what is typed; remove all filters"),
     ("F (typing: Ctrl-F)", "ip:, port:, proto: filters into all nodes' kernels:"),
     ("", "the files get nothing else; F again takes them back"),
     ("", ""),
-    ("Ctrl-C, Ctrl-Q", "end the capture; the files are kept"),
+    ("q, Ctrl-C", "end the capture; the files are kept"),
     ("Ctrl-Z, Ctrl-L", "suspend; redraw. Times are UTC"),
 ];
 

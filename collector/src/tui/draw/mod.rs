@@ -13,6 +13,7 @@
 
 mod bars;
 mod choices;
+mod connections;
 mod detail;
 pub(in crate::tui) mod footer;
 mod graph;
@@ -23,7 +24,8 @@ mod problems;
 mod table;
 mod top;
 
-pub(in crate::tui) use problems::lines;
+pub(in crate::tui) use connections::{banner_lines, telling};
+pub(in crate::tui) use problems::{explanation_lines, lines};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
@@ -54,6 +56,7 @@ pub(super) fn draw(frame: &mut Frame, app: &App) -> Buttons {
     choices::choices(&mut canvas, app, choices);
     match app.view {
         _ if app.over == Over::Detail && app.shown.detail.is_some() => detail::draw(&mut canvas, app, body),
+        View::Connections => connections::draw(&mut canvas, app, body),
         View::Top => top::draw(&mut canvas, app, body),
         View::Problems => problems::draw(&mut canvas, app, body),
         View::Graph => graph::draw(&mut canvas, app, body),
@@ -96,6 +99,24 @@ impl<'a, 'b> Canvas<'a, 'b> {
 pub(in crate::tui) fn row(area: Rect, index: usize) -> Option<Rect> {
     let index = u16::try_from(index).ok().filter(|index| *index < area.height)?;
     Some(Rect { y: area.y + index, height: 1, ..area })
+}
+
+/// A time in three characters.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        _ => format!("{}h", seconds / 3_600),
+    }
+}
+
+/// The unit of one: `packet` of `packets`.
+fn one(unit: &'static str) -> &'static str {
+    match unit {
+        "tries" => "try",
+        "queries" => "query",
+        unit => unit.strip_suffix('s').unwrap_or(unit),
+    }
 }
 
 /// Pieces of a line that are buttons or not, put side by side.

@@ -6,6 +6,7 @@ use ratatui::style::Style;
 
 use super::layout::{Place, lay_out};
 use super::{Canvas, Pieces, fit, row};
+use crate::human;
 use crate::tui::app::App;
 use crate::tui::columns::shown;
 use crate::tui::mouse::Act;
@@ -32,18 +33,33 @@ pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
     }
 }
 
-/// Says why the table is empty.
+/// Explains why the table is empty.
 fn nothing(canvas: &mut Canvas, app: &App, area: Rect) {
+    let filtered = !app.active_filters().is_empty();
     let why = match (app.shown.kept, app.shown.totals.agents) {
-        (0, 0) => "Waiting for the agents...",
-        (0, _) => "Waiting for flows...",
-        _ if app.shown.searching => "Searching...",
-        _ => "No flow passes the filters; Backspace removes one",
+        _ if app.facts.lacks(app.view).is_some() && !app.shown.present.contains(&app.view) => {
+            let option = app.facts.lacks(app.view).unwrap_or_default();
+            format!("{} not captured: start with --{option}", of(app.view))
+        }
+        (0, 0) => "Waiting for the agents...".into(),
+        (0, _) => "Waiting for flows...".into(),
+        _ if app.shown.searching => "Searching...".into(),
+        _ if !filtered => format!("None of the {} latest records has one", human::count(app.shown.kept as u64)),
+        _ => "No flow passes the filters; Backspace removes one".into(),
     };
     if let Some(area) = row(area, 2) {
         let mut pieces = Pieces::new();
         pieces.push(format!("  {why}"), dim());
         pieces.draw(canvas, area);
+    }
+}
+
+/// What a view of a feature is of.
+fn of(view: View) -> &'static str {
+    match view {
+        View::Drops => "Drops are",
+        View::Dns => "DNS is",
+        _ => "Round-trip times are",
     }
 }
 

@@ -16,7 +16,8 @@ use crate::tui::views::{Group, Metric};
 /// A column of numbers: its title, its width, what it sorts by.
 type Number = (&'static str, usize, Metric);
 
-const NUMBERS: [Number; 5] = [
+const NUMBERS: [Number; 6] = [
+    ("Now/s", 7, Metric::Rate),
     ("Sent", 7, Metric::Bytes),
     ("Received", 9, Metric::Bytes),
     ("Packets", 8, Metric::Packets),
@@ -24,7 +25,8 @@ const NUMBERS: [Number; 5] = [
     ("DNS errors", 11, Metric::DnsErrors),
 ];
 /// The same where names need the room.
-const NARROW: [Number; 5] = [
+const NARROW: [Number; 6] = [
+    ("Now/s", 6, Metric::Rate),
     ("Sent", 6, Metric::Bytes),
     ("Recv", 6, Metric::Bytes),
     ("Pkts", 5, Metric::Packets),
@@ -91,7 +93,7 @@ pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
 fn titles(canvas: &mut Canvas, app: &App, places: &Places, area: Rect) {
     let mut pieces = Pieces::new();
     let title = match app.group {
-        Group::Flow => "Client → server, both directions",
+        Group::Server | Group::Conversation => "Client → server, both directions",
         group => group.title(),
     };
     pieces.push(fit(title, places.who, false), reversed());
@@ -107,7 +109,9 @@ fn titles(canvas: &mut Canvas, app: &App, places: &Places, area: Rect) {
 fn line(app: &App, top: &TopRow, places: &Places, selected: bool) -> Pieces {
     let base = if selected { reversed() } else { Style::new() };
     let alarm = |number: u64| if number > 0 && !selected { app.theme.alarm() } else { base };
+    let rate = if top.rate == 0 { "·".into() } else { human::bytes(top.rate) };
     let texts = [
+        (rate, base),
         (human::bytes(top.sent), base),
         (human::bytes(top.received), base),
         (short(top.sums.packets), base),
@@ -115,7 +119,11 @@ fn line(app: &App, top: &TopRow, places: &Places, selected: bool) -> Pieces {
         (short(top.sums.dns_errors), alarm(top.sums.dns_errors)),
     ];
     let mut pieces = Pieces::new();
-    let who = if app.group == Group::Flow { pair(&top.who, places.who) } else { fit_middle(&top.who, places.who) };
+    let who = if matches!(app.group, Group::Server | Group::Conversation) {
+        pair(&top.who, places.who)
+    } else {
+        fit_middle(&top.who, places.who)
+    };
     pieces.push(who, base);
     for (index, (_, width, _)) in &places.numbers {
         let (text, style) = &texts[*index];
@@ -129,7 +137,9 @@ fn notes(canvas: &mut Canvas, app: &App, area: Rect) {
     let note = match (app.shown.top.is_empty(), app.shown.let_go) {
         (true, _) => format!("  Nothing yet ({})", app.metric.title()),
         (false, 0) => return,
-        (false, gone) => format!("{} small flows had no room here; their bytes are in no row", human::count(gone)),
+        (false, gone) => {
+            format!("{} small conversations had no room here; their bytes are in no row", human::count(gone))
+        }
     };
     let at = if app.shown.top.is_empty() { 2 } else { usize::from(area.height.saturating_sub(1)) };
     if let Some(area) = row(area, at) {

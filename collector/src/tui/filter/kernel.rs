@@ -40,6 +40,8 @@ impl Filter {
         let word = match &self.what {
             What::Invalid(why) => return Err(format!("{text} is not valid: {why}")),
             What::Regex(_) => return Err(format!("{text} is a regular expression: {CAN}")),
+            What::Compare(_) => return Err(format!("{text} is a comparison: {CAN}")),
+            What::Exact(_) => return Err(format!("{text} is a row: {CAN}")),
             What::Network(network) => network.to_string(),
             What::Word(word) => word.clone(),
         };

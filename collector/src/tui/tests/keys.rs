@@ -8,14 +8,14 @@ use crate::tui::app::Over;
 use crate::tui::keys::{self, Effect};
 use crate::tui::mouse::{self, Act};
 use crate::tui::push::Kernel;
-use crate::tui::views::{Metric, View};
+use crate::tui::views::{Metric, Order, View};
 
 /// Presses keys by name: `a`, `Up`, `C-c`, `S-Right`, `A-3`; `text` in quotes is typed.
 fn press(world: &mut World, keys: &str) -> Effect {
     let mut effect = Effect::None;
     for word in keys.split(' ').filter(|word| !word.is_empty()) {
         for key in events(word) {
-            effect = keys::press(&mut world.app, key, &world.data.kept);
+            effect = keys::press(&mut world.app, key, &world.data);
             world.advance(0);
         }
     }
@@ -35,6 +35,7 @@ fn state(world: &World) -> String {
     }
     parts.extend(app.cursor.map(|cursor| format!("at {cursor}")));
     parts.extend(app.paused.is_some().then(|| "paused".into()));
+    parts.extend(app.path.iter().map(|step| format!("in {}", step.filter.text)));
     parts.extend((app.over != Over::Nothing).then(|| format!("{:?}", app.over)));
     parts.extend(app.most_rows.map(|rows| format!("{rows} rows")));
     parts.join(", ")
@@ -43,57 +44,75 @@ fn state(world: &World) -> String {
 #[test]
 fn each_key_does_what_the_help_says() {
     for (before, keys, after) in [
-        ("", "Right", "Packet drops, Resource"),
-        ("", "Left", "Graph, Resource"),
-        ("", "Tab Tab", "DNS, Resource"),
-        ("", "BackTab BackTab", "Problems, Resource"),
-        ("", "C-d", "Packet drops, Resource"),
-        ("", "4", "RTT, Resource"),
-        ("", "A-5", "All, Resource"),
-        ("", "PgDn", "Standard, Subnet"),
-        ("", "PgUp", "Standard, Owner"),
-        ("", "C-e C-e C-e", "Standard, None"),
-        ("", "nodejs", "Standard, Resource, nodejs[]"),
-        ("", "nodejs Enter tcp", "Standard, Resource, tcp[nodejs]"),
-        ("nodejs Enter tcp", "Back Back", "Standard, Resource, t[nodejs]"),
-        ("nodejs Enter tcp", "C-u Back", "Standard, Resource"),
-        ("nodejs Enter tcp Enter", "Del", "Standard, Resource"),
-        ("", "/a( Enter", "Standard, Resource, /a([]"),
-        ("", "10.128", "Standard, Resource, 10.128[]"),
-        ("3", "443", "DNS, Resource, 443[]"),
-        ("nodejs", "3?<", "Standard, Resource, nodejs3?<[]"),
-        ("nodejs", "Esc", "Standard, Resource"),
-        ("", "Up", "Standard, Resource, at 0, paused"),
-        ("", "Up Up Up Down", "Standard, Resource, at 1, paused"),
-        ("", "Home", "Standard, Resource, at 333, paused"),
-        ("Home", "End Down", "Standard, Resource, at 0, paused"),
-        ("Up Up", "Esc", "Standard, Resource"),
-        ("Up", "Enter", "Standard, Resource, at 0, paused, Detail"),
-        ("", "Enter", "Standard, Resource, at 0, paused, Detail"),
-        ("Up Enter", "Enter", "Standard, Resource, at 0, paused"),
-        ("Up Enter", "Esc Esc", "Standard, Resource"),
-        ("", "Space", "Standard, Resource, paused"),
-        ("Space", "Space", "Standard, Resource"),
-        ("", "C-Space", "Standard, Resource, paused"),
-        ("", ">", "Standard, Resource, by End Time down"),
-        ("", "> >", "Standard, Resource, by Src Kind down"),
-        ("", "<", "Standard, Resource, by Packets down"),
-        ("<", ">", "Standard, Resource"),
-        ("<", "C-r", "Standard, Resource, by Packets up"),
-        ("<", "Right", "Packet drops, Resource"),
-        ("", "-", "Standard, Resource, 32 rows"),
-        ("-", "+", "Standard, Resource"),
-        ("", "?", "Standard, Resource, Help"),
-        ("", "F1", "Standard, Resource, Help"),
-        ("?", "x", "Standard, Resource"),
-        ("7", "PgDn Down Down", "Top, Resource, at 1"),
-        ("8", "Down Enter", "Standard, Resource, [cause:OVS_DROP_EXPLICIT]"),
-        ("9", "Up Enter", "Graph, Resource"),
+        ("", "Right", "Problems, Resource"),
+        ("", "Left", "Raw, Resource"),
+        ("", "Tab Tab", "Drops, Resource"),
+        ("", "BackTab BackTab", "All, Resource"),
+        ("", "C-d", "Problems, Resource"),
+        ("", "4", "DNS, Resource"),
+        ("", "A-9", "All, Resource"),
+        ("", "0", "Raw, Resource"),
+        ("4", "3", "Drops, Resource"),
+        ("8", "PgDn", "Records, Subnet"),
+        ("8", "PgUp", "Records, Owner"),
+        ("8", "C-e C-e C-e", "Records, None"),
+        ("", "PgDn", "Connections, Resource"),
+        ("", "nodejs", "Connections, Resource, nodejs[]"),
+        ("", "/nodejs", "Connections, Resource, nodejs[]"),
+        ("", "/10.128", "Connections, Resource, 10.128[]"),
+        ("", "/443 Enter", "Connections, Resource, [443]"),
+        ("", "/ Esc 3", "Drops, Resource"),
+        ("", "/ Back 3", "Drops, Resource"),
+        ("", "nodejs Enter tcp", "Connections, Resource, tcp[nodejs]"),
+        ("nodejs Enter tcp", "Back Back", "Connections, Resource, t[nodejs]"),
+        ("nodejs Enter tcp", "C-u Back", "Connections, Resource"),
+        ("nodejs Enter tcp Enter", "Del", "Connections, Resource"),
+        ("", "//a(/ Enter", "Connections, Resource, /a(/[]"),
+        ("", "/node.*/ Enter", "Connections, Resource, [/node.*/]"),
+        ("nodejs", "3?<", "Connections, Resource, nodejs3?<[]"),
+        ("nodejs", "Esc", "Connections, Resource"),
+        ("8", "Up", "Records, Resource, at 0, paused"),
+        ("8", "Up Up Up Down", "Records, Resource, at 1, paused"),
+        ("8", "Home", "Records, Resource, at 333, paused"),
+        ("8 Home", "End Down", "Records, Resource, at 0, paused"),
+        ("8 Up Up", "Esc", "Records, Resource"),
+        ("8 Up Up", "1", "Connections, Resource"),
+        ("8 Up", "Enter", "Records, Resource, at 0, paused, Detail"),
+        ("8", "Enter", "Records, Resource, at 0, paused, Detail"),
+        ("8 Up Enter", "Enter", "Records, Resource, at 0, paused"),
+        ("8 Up Enter", "Esc Esc", "Records, Resource"),
+        ("8", "Space", "Records, Resource, paused"),
+        ("8 Space", "Space", "Records, Resource"),
+        ("8 Space", "3", "Drops, Resource, paused"),
+        ("8", "C-Space", "Records, Resource, paused"),
+        ("8", ">", "Records, Resource, by End Time down"),
+        ("8", "> >", "Records, Resource, by Src Kind down"),
+        ("8", "<", "Records, Resource, by Packets down"),
+        ("8 <", ">", "Records, Resource"),
+        ("8 <", "C-r", "Records, Resource, by Packets up"),
+        ("8 <", "9", "All, Resource, by Packets down"),
+        ("8", "-", "Records, Resource, 32 rows"),
+        ("8 -", "+", "Records, Resource"),
+        ("", "?", "Connections, Resource, Help"),
+        ("", "F1", "Connections, Resource, Help"),
+        ("?", "x", "Connections, Resource"),
+        ("6", "PgDn Down Down", "Top, Resource, at 1"),
+        ("7", "Up Enter", "Graph, Resource"),
+        (
+            "",
+            "Down Down Enter",
+            "Records, Resource, in sample-app/nodejs-7c9f6d5b8-x2x4p → sample-app/postgresql-0:5432",
+        ),
+        ("Down Down Enter", "Esc", "Connections, Resource, at 1"),
+        (
+            "Down Down Enter",
+            "Up Esc",
+            "Records, Resource, in sample-app/nodejs-7c9f6d5b8-x2x4p → sample-app/postgresql-0:5432",
+        ),
+        ("", "q x", "Connections, Resource, x[]"),
     ] {
         let mut world = World::new(120, 40);
         press(&mut world, before);
-        // Time for a digit to be a view, not the beginning of a number.
-        world.advance(2_000);
         press(&mut world, keys);
         assert_eq!(state(&world), after, "{before}, then {keys}");
     }
@@ -106,22 +125,15 @@ fn some_keys_reach_beyond_the_state() {
     assert_eq!(press(&mut world, "C-c"), Effect::Quit);
     assert_eq!(press(&mut world, "C-l"), Effect::Redraw);
     assert_eq!(press(&mut world, "q"), Effect::None);
-}
-
-#[test]
-fn a_digit_becomes_a_number_only_when_more_follow_soon() {
-    let mut world = World::new(80, 24);
-    press(&mut world, "4");
-    world.advance(5_000);
-    press(&mut world, "3");
-    assert_eq!(state(&world), "DNS, Resource");
-    press(&mut world, "1");
-    assert_eq!(state(&world), "RTT, Resource, 31[]", "the view that was there before the number");
+    assert!(world.text().contains("End the capture"));
+    assert_eq!(press(&mut world, "x C-u q Enter"), Effect::Quit);
+    assert_eq!(press(&mut world, "q Esc y"), Effect::None, "another key goes on");
 }
 
 #[test]
 fn a_filter_shows_its_rows_at_once() {
     let mut world = World::new(120, 40);
+    press(&mut world, "8");
     press(&mut world, "!nodejs");
     assert_eq!((world.app.shown.rows.len(), world.app.shown.matching), (33, 86));
     assert!(!world.text().contains("nodejs-7c9f6d5b8-x2x4p"));
@@ -135,6 +147,7 @@ fn a_filter_shows_its_rows_at_once() {
 #[test]
 fn the_table_is_sorted_and_scrolls_with_the_selection() {
     let mut world = World::new(80, 24);
+    press(&mut world, "8");
     press(&mut world, "<");
     let packets: Vec<_> = world.app.shown.rows.iter().map(|flow| flow.packets).collect();
     assert!(packets.is_sorted_by(|a, b| a >= b) && packets[0] == 71, "{packets:?}");
@@ -169,6 +182,7 @@ fn f_is_for_the_kernel_while_nothing_is_typed() {
 #[test]
 fn a_pause_loses_nothing() {
     let mut world = World::new(120, 40);
+    press(&mut world, "8");
     press(&mut world, "Space");
     let before = world.app.shown.rows.clone();
     world.add((0..2_000).map(|port| between(0, 1, (port, 80), 70)).collect(), 70);
@@ -192,13 +206,14 @@ fn every_button_does_something() {
             keys::switch_view(&mut world.app, *view);
             press(&mut world, "tcp Enter -");
             world.draw();
-            let before = state(&world) + &format!("{:?} {:?}", world.app.group, world.app.metric);
+            let before = state(&world) + &format!("{:?} {:?} {:?}", world.app.group, world.app.metric, world.app.order);
             let place = MouseEventKind::Down(MouseButton::Left);
             let click = MouseEvent { kind: place, column: area.x, row: area.y, modifiers: KeyModifiers::NONE };
-            mouse::apply(&mut world.app, click, &buttons, &world.data.kept);
-            let after = state(&world) + &format!("{:?} {:?}", world.app.group, world.app.metric);
+            mouse::apply(&mut world.app, click, &buttons, &world.data);
+            let after = state(&world) + &format!("{:?} {:?} {:?}", world.app.group, world.app.metric, world.app.order);
             let stays = act == Act::View(*view)
                 || act == Act::Metric(Metric::Bytes)
+                || act == Act::Order(Order::Rate)
                 || matches!(act, Act::Names(_) if *view == View::Raw);
             assert_eq!(before == after, stays, "{view:?} {act:?}: {before} -> {after}");
         }
@@ -208,14 +223,15 @@ fn every_button_does_something() {
 #[test]
 fn a_second_click_opens_and_the_wheel_scrolls() {
     let mut world = World::new(120, 40);
+    press(&mut world, "8");
     let event = |kind, row| MouseEvent { kind, column: 3, row, modifiers: KeyModifiers::NONE };
     let down = MouseEventKind::Down(MouseButton::Left);
-    for expected in ["Standard, Resource, at 28, paused", "Standard, Resource, at 28, paused, Detail"] {
+    for expected in ["Records, Resource, at 28, paused", "Records, Resource, at 28, paused, Detail"] {
         let (_, buttons) = world.draw();
-        mouse::apply(&mut world.app, event(down, 9), &buttons, &world.data.kept);
+        mouse::apply(&mut world.app, event(down, 9), &buttons, &world.data);
         assert_eq!(state(&world), expected);
     }
     press(&mut world, "Esc");
-    mouse::apply(&mut world.app, event(MouseEventKind::ScrollUp, 9), &Vec::new(), &world.data.kept);
-    assert_eq!(state(&world), "Standard, Resource, at 31, paused");
+    mouse::apply(&mut world.app, event(MouseEventKind::ScrollUp, 9), &Vec::new(), &world.data);
+    assert_eq!(state(&world), "Records, Resource, at 31, paused");
 }

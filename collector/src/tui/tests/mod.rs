@@ -2,6 +2,7 @@
 
 mod keys;
 mod pictures;
+mod rows;
 mod world;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};

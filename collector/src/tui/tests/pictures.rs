@@ -26,7 +26,7 @@ fn snapshot(name: &str, draw: impl Fn(&mut World)) {
 }
 
 fn press(world: &mut World, code: KeyCode) {
-    keys::press(&mut world.app, KeyEvent::from(code), &world.data.kept);
+    keys::press(&mut world.app, KeyEvent::from(code), &world.data);
     world.advance(0);
 }
 

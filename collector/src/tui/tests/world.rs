@@ -9,12 +9,14 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use crate::counts::{Losses, Totals};
+use crate::once::Once;
 use crate::tui::app::{App, Facts};
 use crate::tui::data::Data;
 use crate::tui::draw::draw;
 use crate::tui::mouse::Buttons;
 use crate::tui::refresh::Refresh;
 use crate::tui::theme::Theme;
+use crate::why::Watcher;
 
 /// When the capture began, ms since 1970.
 const START: u64 = 1_709_741_900_000;
@@ -26,6 +28,8 @@ pub(super) struct World {
     pub(super) app: App,
     pub(super) data: Data,
     refresh: Refresh,
+    watcher: Watcher,
+    once: Once,
     totals: Totals,
     now: Duration,
 }
@@ -62,6 +66,8 @@ impl World {
             app: App::new(facts, theme, (width, height)),
             data: Data::new(1_000),
             refresh: Refresh::default(),
+            watcher: Watcher::new(Default::default()),
+            once: Once::new(Default::default(), false),
             totals: Totals::default(),
             now: Duration::ZERO,
         };
@@ -69,9 +75,17 @@ impl World {
         world
     }
 
+    /// Says which conversation each is of, as the pipeline does.
+    pub(super) fn identify(&self, flows: &mut [Flow]) {
+        self.once.identify(flows);
+    }
+
     /// Flows come in the second `at` of the capture.
     pub(super) fn add(&mut self, flows: Vec<Flow>, at: u64) {
+        self.watcher.look(&flows);
         self.data.add(flows.into(), Duration::from_secs(at));
+        self.app.shown.elapsed = Duration::from_secs(at);
+        self.refresh.findings(&mut self.app, || self.watcher.report().findings);
     }
 
     pub(super) fn lose(&mut self, losses: Losses) {
@@ -83,10 +97,11 @@ impl World {
         self.now += Duration::from_millis(ms);
         self.data.idle(self.now);
         self.refresh.counts(&mut self.app, self.now, self.totals);
-        self.refresh.data(&mut self.app, &self.data);
+        self.refresh.findings(&mut self.app, || self.watcher.report().findings);
+        self.refresh.data(&mut self.app, &mut self.data);
         // A slice of time may not be enough, on a machine that is busy.
         while self.app.shown.searching {
-            self.refresh.data(&mut self.app, &self.data);
+            self.refresh.data(&mut self.app, &mut self.data);
         }
     }
 

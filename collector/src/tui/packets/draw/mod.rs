@@ -25,6 +25,7 @@ use crate::summary::attaching;
 use crate::tui::draw::footer::{Filters, Keys};
 use crate::tui::draw::header::Head;
 use crate::tui::draw::{Canvas, Pieces, fit, footer, header, help, row};
+use crate::tui::filter::Filter;
 use crate::tui::mouse::{Act, Buttons};
 use crate::tui::theme::{bold, dim};
 
@@ -65,7 +66,9 @@ pub(super) fn draw(frame: &mut Frame, app: &App) -> Buttons {
         Level::Packets(_) => packets::draw(&mut canvas, app, body),
         Level::Packet(_, kept, offset) => packet::draw(&mut canvas, app, (kept, *offset), body),
     }
-    let typed = Filters { input: &app.input, filters: app.kept_filters(), kernel: None, theme: app.theme };
+    let filter = (!app.input.is_empty()).then(|| Filter::parse(&app.input));
+    let typed =
+        Filters { input: &app.input, typed: filter, filters: app.kept_filters(), kernel: None, theme: app.theme };
     footer::filters(&mut canvas, &typed, filters);
     let (log, files) = (app.shown.log.as_deref(), app.facts.files.as_str());
     let line = Keys { keys: keys_of(app), notice: None, log, files, theme: app.theme };
