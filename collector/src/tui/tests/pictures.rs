@@ -40,7 +40,10 @@ fn every_view() {
 #[test]
 fn every_enrichment() {
     for names in Names::ALL {
-        snapshot(&format!("names_{}", slug(names.title())), |world| world.app.names = Some(*names));
+        snapshot(&format!("names_{}", slug(names.title())), |world| {
+            keys::switch_view(&mut world.app, View::Records);
+            world.app.names = Some(*names);
+        });
     }
 }
 
@@ -57,6 +60,7 @@ fn every_grouping_of_top() {
 #[test]
 fn the_detail_of_a_flow() {
     snapshot("detail", |world| {
+        keys::switch_view(&mut world.app, View::Records);
         (0..5).for_each(|_| press(world, KeyCode::Up));
         press(world, KeyCode::Enter);
     });
@@ -70,6 +74,7 @@ fn help_lies_over_the_view() {
 #[test]
 fn filters_order_pause_and_losses() {
     snapshot("busy", |world| {
+        keys::switch_view(&mut world.app, View::Records);
         world.lose(Losses { kernel_packets: 1_234, export_flows: 5, ..Losses::default() });
         world.app.filters.push(crate::tui::filter::Filter::parse("port:5432"));
         world.app.input = "!/drop(".into();
