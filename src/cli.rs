@@ -8,6 +8,7 @@ use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 
 use crate::completion;
 
+mod after;
 mod called;
 mod capture;
 mod cluster;
@@ -19,6 +20,7 @@ mod pages;
 mod processes;
 mod why;
 
+pub use after::{DiffArgs, QueryArgs, SummaryArgs};
 pub(crate) use called::called;
 pub use capture::FlowsArgs;
 pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
@@ -57,6 +59,12 @@ pub enum Request {
     Why(WhyArgs),
     /// Propose or check policies by a finished capture.
     Policy(PolicyArgs),
+    /// Summarize a finished capture.
+    Summary(SummaryArgs),
+    /// Answer a question about a finished capture.
+    Query(QueryArgs),
+    /// Compare two captures.
+    Diff(DiffArgs),
 }
 
 /// Words that make no command line.
@@ -151,6 +159,15 @@ enum CommandWords {
     /// Propose the least NetworkPolicies that allow what was captured, or check some against it
     #[command(after_help = examples::POLICY)]
     Policy(PolicyArgs),
+    /// Summarize a finished capture: what it is, what was lost, what went wrong, who talked most
+    #[command(after_help = examples::SUMMARY)]
+    Summary(SummaryArgs),
+    /// Answer a question about a finished capture: largest conversations, drops, DNS, round trips, or any SQL
+    #[command(after_help = examples::QUERY)]
+    Query(QueryArgs),
+    /// Compare two captures: new and gone peers, changed rates, drops, DNS errors, round trips
+    #[command(after_help = examples::DIFF)]
+    Diff(DiffArgs),
     /// List the images to mirror for an air-gapped cluster
     Images(ImagesArgs),
     /// Print the version; with -v also the images of a capture
@@ -215,6 +232,9 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
         CommandWords::Doctor(doctor) => Ok(Request::Doctor(doctor)),
         CommandWords::Why(why) => Ok(Request::Why(why)),
         CommandWords::Policy(policy) => Ok(Request::Policy(policy)),
+        CommandWords::Summary(summary) => Ok(Request::Summary(summary)),
+        CommandWords::Query(query) => Ok(Request::Query(query)),
+        CommandWords::Diff(diff) => Ok(Request::Diff(diff)),
         CommandWords::Images(images) => Ok(Request::Images(images)),
         CommandWords::Version(version) => Ok(Request::Version(version)),
         CommandWords::Help { command } => help(command.as_deref()),
@@ -302,6 +322,13 @@ fn explain(error: &clap::Error) -> WordsError {
         ErrorKind::UnknownArgument => WordsError::UnexpectedWord(argument),
         ErrorKind::InvalidValue if context(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) => {
             WordsError::NoValue(option_name(&argument).to_owned())
+        }
+        ErrorKind::MissingRequiredArgument => {
+            let missing = match error.get(ContextKind::InvalidArg) {
+                Some(ContextValue::Strings(names)) => names.join(" and "),
+                _ => argument,
+            };
+            WordsError::Malformed(format!("{missing} is missing{}", hint(None)))
         }
         _ => WordsError::Malformed(first_line(&error.to_string())),
     }

@@ -80,6 +80,9 @@ fn act(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Request::Cleanup(words) => cleanup::cleanup(&options::command(&words)?.0, &called_as)?,
         Request::Why(words) => local::read(&options::why(&words)?)?,
         Request::Policy(words) => local::read(&options::policy(&words)?)?,
+        Request::Summary(words) => local::read(&options::after::summary(&words))?,
+        Request::Query(words) => local::read(&options::after::query(&words))?,
+        Request::Diff(words) => local::read(&options::after::diff(&words))?,
         Request::Doctor(words) => {
             options::check_doctor(&words)?;
             local::doctor(words.verbose)?;

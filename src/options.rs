@@ -9,6 +9,7 @@ use netobserv_contract::duration;
 
 use crate::cli::{ClusterArgs, DoctorArgs, FlowsArgs};
 
+pub mod after;
 mod cluster;
 mod error;
 mod filter;

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use netobserv_testkit::link::neighbours;
-use netobserv_testkit::{Files, Frame, LocalCapture, Netns, Sender, Veth, require_privileged};
+use netobserv_testkit::proc::binaries;
+use netobserv_testkit::{Files, Frame, LocalCapture, Netns, Run, Sender, Veth, require_privileged};
 use rusqlite::types::ValueRef;
 use serde_json::{Value, json};
 
@@ -175,6 +176,39 @@ fn the_ten_questions_have_the_right_answers() {
     assert_eq!(ask(&files, 8), zones);
     assert_eq!(zones[0][..2], [json!("10.61.2."), json!("10.61.1.")]);
     course(&files, &flows);
+    named(&files);
+}
+
+/// What `query` answers is what the page's SQL answers.
+#[track_caller]
+fn named(files: &Files) {
+    let rows = |question: &str| -> Vec<serde_json::Map<String, Value>> {
+        let words = [
+            "query".as_ref(),
+            files.db.as_os_str(),
+            question.as_ref(),
+            "--output=json".as_ref(),
+            "--limit=10".as_ref(),
+        ];
+        let programs = binaries().plugin.parent().expect("a folder");
+        let text = Run::new(&binaries().plugin).args(words).env("NETOBSERV_BIN_DIR", programs).output();
+        serde_json::from_str(&text).expect("an array of objects")
+    };
+    let written = |number: u8, at: usize| -> Vec<u64> {
+        ask(files, number).iter().take(10).map(|row| row[at].as_u64().expect("a number")).collect()
+    };
+    let values = |question: &str, name: &str| -> Vec<u64> {
+        rows(question).iter().map(|row| row[name].as_u64().expect("a number")).collect()
+    };
+    assert_eq!(values("zones", "bytes"), written(8, 2));
+    assert_eq!(values("time", "bytes"), written(9, 3));
+    assert_eq!(values("slow-dns", "answers"), written(6, 2));
+    assert_eq!(values("dns", "times"), written(5, 4));
+    assert_eq!(values("drops", "packets"), written(3, 4));
+    let both: Vec<u64> = written(11, 5).into_iter().zip(written(11, 6)).map(|(there, back)| there + back).collect();
+    assert_eq!(values("top", "bytes"), both);
+    let unanswered = rows("unanswered");
+    assert_eq!((unanswered.len(), &unanswered[0]["server"]), (1, &json!(NOBODY)), "{unanswered:?}");
 }
 
 /// Questions 1 and 2.

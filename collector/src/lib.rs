@@ -1,6 +1,7 @@
 //! `netobserv-collector`: receives flows from agents, shows them and writes them to files.
 
 pub mod absence;
+pub mod after;
 mod ahead;
 pub mod begin;
 pub mod capture;

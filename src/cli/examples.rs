@@ -67,6 +67,33 @@ Examples:
 
 Exit codes: 0; 1 when a file cannot be read; 2 for wrong words; 3 when --check finds something.";
 
+pub(super) const SUMMARY: &str = "\
+Examples:
+  oc netobserv summary                                  the newest capture in ./output/flow
+  oc netobserv summary output/flow/TIME.db
+  oc netobserv summary output/flow/TIME.json -o json
+
+Captures of the Go program are read too. Exit codes: 0; 1 when the file cannot be read; 2 for wrong words.";
+
+pub(super) const QUERY: &str = "\
+Examples:
+  oc netobserv query                                    list the questions
+  oc netobserv query top                                the largest conversations of the newest capture
+  oc netobserv query output/flow/TIME.db drops --limit=5
+  oc netobserv query output/flow/TIME.db dns -o csv > dns.csv
+  oc netobserv query output/flow/TIME.db --sql='SELECT client, drops FROM conversation WHERE drops > 0' -o json
+
+Exit codes: 0; 1 when the file cannot be read or the query is wrong; 2 for wrong words.";
+
+pub(super) const DIFF: &str = "\
+Examples:
+  oc netobserv diff before.db after.db
+  oc netobserv diff before.db after.db --fail-on=new-peers,drops
+  oc netobserv diff before.db after.db -o json
+
+Clients and servers are compared by workload and port, because pods and their addresses change.
+Exit codes: 0; 1 when a file cannot be read; 2 for wrong words; 3 when --fail-on finds something.";
+
 /// What stands below the options of the commands that have no longer text of their own.
 pub(super) const OTHERS: [(&str, &str); 9] = [
     (

@@ -32,6 +32,9 @@ fn by_name(word: &OsString) -> Option<Applet> {
         "keeper" => Some(session::keeper),
         "why" => Some(crate::why::command::run),
         "policy" => Some(crate::why::policy::run),
+        "summary" => Some(crate::after::command::summary),
+        "query" => Some(crate::after::command::query),
+        "diff" => Some(crate::after::command::diff),
         _ => None,
     }
 }

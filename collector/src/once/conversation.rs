@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use foldhash::quality::FixedState;
 use netobserv_wire::Flow;
-use netobserv_wire::flow::Xlat;
+use netobserv_wire::flow::{Conversation, Xlat};
 
 /// Bits of a number that are exact in JSON (IEEE 754 doubles).
 const ID_BITS: u32 = 53;
@@ -53,6 +53,17 @@ pub(super) fn shown(flow: &Flow) -> Option<Shown> {
     })
 }
 
+/// Gives a record its conversation, if it has none: records of other programs have not.
+pub(crate) fn name(flow: &mut Flow) {
+    let known = flow.conversation.unwrap_or_default();
+    if known.id == 0
+        && let Some(shown) = shown(flow)
+    {
+        let from_client = known.from_client.or(shown.seen).or(shown.guessed);
+        flow.conversation = Some(Conversation { id: shown.id, from_client });
+    }
+}
+
 fn icmp(flow: &Flow, proto: u8, (src, dst): (End, End)) -> Shown {
     let kind = flow.icmp_type.unwrap_or(u8::MAX);
     let seen = ECHO.iter().find_map(|[request, reply]| match kind {
@@ -90,7 +101,6 @@ fn id(one: End, other: End, proto: u8) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netobserv_wire::flow::Conversation;
 
     fn flow(src: &str, dst: &str, flags: u32) -> Flow {
         let [src, dst] = [src, dst].map(|end| end.parse::<std::net::SocketAddr>().unwrap());

@@ -13,7 +13,7 @@
 //! The difference between what both nodes counted is the loss between them, see [`between`].
 
 pub mod between;
-mod conversation;
+pub(crate) mod conversation;
 mod nodes;
 
 use std::collections::{HashMap, HashSet, VecDeque};

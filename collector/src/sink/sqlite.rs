@@ -11,10 +11,11 @@
 //! has the pages; only a machine that loses power could spoil it, and waiting for the disk at every commit is not worth that here.
 
 mod endpoints;
+pub(crate) mod import;
 mod insert;
 mod late;
 mod schema;
-mod views;
+pub(crate) mod views;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

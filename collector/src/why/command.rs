@@ -99,7 +99,7 @@ pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
 }
 
 /// Prints why words are wrong, or the help that they ask for.
-pub(super) fn usage(error: &clap::Error) -> ExitCode {
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         print(error.render().to_string().trim_end());
         return end(Ok(()));
@@ -112,7 +112,7 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// What could not be written is an error too.
-pub(super) fn end(result: anyhow::Result<()>) -> ExitCode {
+pub(crate) fn end(result: anyhow::Result<()>) -> ExitCode {
     let written = netobserv_stdio::finish().context("cannot write standard output");
     let code = match result.and(written) {
         Ok(()) => ExitCode::SUCCESS,

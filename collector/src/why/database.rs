@@ -53,7 +53,7 @@ const COLUMNS: [&str; 34] = [
 ///
 /// # Errors
 /// When the file is no capture of flows, or cannot be read.
-pub(super) fn read(path: &Path, mut each: impl FnMut(&Observation<'_>)) -> anyhow::Result<u64> {
+pub(super) fn read(path: &Path, each: impl FnMut(&Observation<'_>)) -> anyhow::Result<u64> {
     let cannot = || format!("cannot read {}", path.display());
     // SQLite would say only that it cannot open it.
     std::fs::File::open(path).with_context(cannot)?;
@@ -62,6 +62,15 @@ pub(super) fn read(path: &Path, mut each: impl FnMut(&Observation<'_>)) -> anyho
     if !there.contains("SrcAddr") {
         bail!("{} is no capture of flows: it has no table flow", path.display());
     }
+    read_from(&db, each).with_context(cannot)
+}
+
+/// The same, of an open database with table or view `flow`.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn read_from(db: &Connection, mut each: impl FnMut(&Observation<'_>)) -> anyhow::Result<u64> {
+    let there = columns(db)?;
     let is_there = |column: &str| {
         let names = column.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         names.filter(|name| name.starts_with(char::is_uppercase)).all(|name| there.contains(name))
@@ -69,13 +78,12 @@ pub(super) fn read(path: &Path, mut each: impl FnMut(&Observation<'_>)) -> anyho
     // Captures of earlier versions lack some.
     let columns = COLUMNS.map(|column| if is_there(column) { column } else { "NULL" });
     let sql = format!("SELECT {} FROM flow ORDER BY TimeFlowStartMs", columns.join(", "));
-    let mut statement = db.prepare(&sql).with_context(cannot)?;
-    let mut rows = statement.query([]).with_context(cannot)?;
-    while let Some(row) = rows.next().with_context(cannot)? {
-        let values = RowValues::read(row).with_context(cannot)?;
-        each(&values.observation());
+    let mut statement = db.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        each(&RowValues::read(row)?.observation());
     }
-    Ok(end(&db))
+    Ok(end(db))
 }
 
 /// When the capture ended, milliseconds since 1970; 0 when that is not known.

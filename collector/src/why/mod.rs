@@ -2,7 +2,7 @@
 //! finished file.
 
 pub mod command;
-mod database;
+pub(crate) mod database;
 pub mod objects;
 pub mod policy;
 

@@ -14,7 +14,11 @@ impl Flow {
     /// # Errors
     /// When `json` is not one JSON object.
     pub fn from_generic(json: &[u8], now_s: u64) -> Result<Flow, serde_json::Error> {
-        let record: Map<String, Json> = serde_json::from_slice(json)?;
+        Ok(Self::from_map(serde_json::from_slice(json)?, now_s))
+    }
+
+    /// The same, of an object that is read already.
+    pub fn from_map(record: Map<String, Json>, now_s: u64) -> Flow {
         let mut flow = Flow::default();
         let mut other = Map::new();
         for (key, value) in record {
@@ -28,7 +32,7 @@ impl Flow {
         if flow.received_s == 0 {
             flow.received_s = now_s;
         }
-        Ok(flow)
+        flow
     }
 }
 

@@ -1,5 +1,8 @@
 //! The views that count each packet once: `flow_once` and `conversation`.
 
+/// Name of the IP protocol of a record (IANA numbers).
+pub(crate) const PROTOCOL: &str = "CASE Proto WHEN 1 THEN 'ICMP' WHEN 6 THEN 'TCP' WHEN 17 THEN 'UDP' WHEN 58 THEN 'ICMPv6' WHEN 132 THEN 'SCTP' ELSE Proto END";
+
 /// Names an end: pod, service or node by what it is called, else a process, else its address.
 fn named(names: &str, process: &str, address: &str) -> String {
     format!(
@@ -70,8 +73,7 @@ pub(super) fn statements() -> String {
          CREATE VIEW conversation AS SELECT
             ConversationId AS id,
             {client_name} AS client, {server_name} AS server, {service} AS service,
-            CASE Proto WHEN 1 THEN 'ICMP' WHEN 6 THEN 'TCP' WHEN 17 THEN 'UDP' WHEN 58 THEN 'ICMPv6' WHEN 132 THEN 'SCTP'
-                ELSE Proto END AS protocol,
+            {PROTOCOL} AS protocol,
             {} AS port, {} AS client_addr, {} AS client_port, {} AS asked_addr, {} AS server_addr, {} AS server_port,
             strftime('%Y-%m-%dT%H:%M:%fZ', min(TimeFlowStartMs) / 1000.0, 'unixepoch') AS start,
             (max(TimeFlowEndMs) - min(TimeFlowStartMs)) / 1000.0 AS duration_s,

@@ -1,0 +1,62 @@
+//! The words of the commands that read a finished capture: `summary`, `query` and `diff`. The collector checks what they mean.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Options of `summary`, as typed.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct SummaryArgs {
+    /// The database or JSON file of a capture [default: the newest in ./output/flow]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// How to print: text, or json (one object) [default: text]
+    #[arg(short = 'o', long, value_name = "FORMAT")]
+    pub output: Option<String>,
+    /// Print the program as it is started
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+}
+
+/// Options of `query`, as typed.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct QueryArgs {
+    /// The database or JSON file of a capture [default: the newest in ./output/flow], and the question; without one, all are listed
+    #[arg(value_name = "FILE QUESTION", num_args = 0..=2)]
+    pub words: Vec<String>,
+    /// Ask this instead of a question; it can only read
+    #[arg(long, value_name = "SELECT")]
+    pub sql: Option<String>,
+    /// How to print: table, json or csv [default: table]
+    #[arg(short = 'o', long, value_name = "FORMAT")]
+    pub output: Option<String>,
+    /// Print at most so many rows, 0: all [default: 20; with --sql all]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Print the program as it is started
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+}
+
+/// Options of `diff`, as typed.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct DiffArgs {
+    /// The database or JSON file of the earlier capture
+    #[arg(value_name = "BEFORE")]
+    pub before: PathBuf,
+    /// That of the later one
+    #[arg(value_name = "AFTER")]
+    pub after: PathBuf,
+    /// How to print: text, or json (an array) [default: text]
+    #[arg(short = 'o', long, value_name = "FORMAT")]
+    pub output: Option<String>,
+    /// Exit with code 3 when there are differences of these kinds: new-peers, gone-peers, rates, drops, dns-errors, rtt
+    #[arg(long = "fail-on", alias = "fail_on", value_name = "KINDS", action = clap::ArgAction::Append)]
+    pub fail_on: Vec<String>,
+    /// Print the program as it is started
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+}

@@ -1,0 +1,46 @@
+//! The words that the collector gets for `summary`, `query` and `diff`.
+
+use std::ffi::OsString;
+
+use super::Reading;
+use crate::cli::{DiffArgs, QueryArgs, SummaryArgs};
+
+/// The words of a program of the collector: options first; what follows `--` may begin with a dash.
+fn reading(
+    name: &str,
+    options: impl IntoIterator<Item = String>,
+    words: impl IntoIterator<Item = OsString>,
+    verbose: bool,
+) -> Reading {
+    let mut args: Vec<OsString> = vec![name.into()];
+    args.extend(options.into_iter().map(OsString::from));
+    args.push("--".into());
+    args.extend(words);
+    Reading { args, verbose }
+}
+
+fn option(name: &str, value: Option<impl ToString>) -> Option<String> {
+    value.map(|value| format!("--{name}={}", value.to_string()))
+}
+
+/// The words of `summary`.
+#[must_use]
+pub fn summary(words: &SummaryArgs) -> Reading {
+    reading("summary", option("output", words.output.as_ref()), words.file.iter().map(OsString::from), words.verbose)
+}
+
+/// The words of `query`.
+#[must_use]
+pub fn query(words: &QueryArgs) -> Reading {
+    let options =
+        [option("sql", words.sql.as_ref()), option("output", words.output.as_ref()), option("limit", words.limit)];
+    reading("query", options.into_iter().flatten(), words.words.iter().map(OsString::from), words.verbose)
+}
+
+/// The words of `diff`.
+#[must_use]
+pub fn diff(words: &DiffArgs) -> Reading {
+    let kinds = words.fail_on.iter().map(|kinds| format!("--fail-on={kinds}"));
+    let options = kinds.chain(option("output", words.output.as_ref()));
+    reading("diff", options, [&words.before, &words.after].map(OsString::from), words.verbose)
+}

@@ -1,0 +1,228 @@
+//! `summary`, `query` and `diff` on captures of this program and of the Go program, and on files that are none.
+
+use std::fs;
+use std::path::Path;
+
+use netobserv_testkit::proc::binaries;
+use netobserv_testkit::{Finished, Run};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+/// A record as the Go program writes it.
+fn record(from: (&str, u16), to: (&str, u16), bytes: u64, more: &Value) -> Value {
+    let name = |address: &str| address.replace("10.0.0.", "pod-");
+    let mut record = json!({
+        "SrcAddr": from.0, "SrcPort": from.1, "DstAddr": to.0, "DstPort": to.1, "Proto": 6, "Bytes": bytes, "Packets": bytes / 100,
+        "SrcK8S_Namespace": "shop", "SrcK8S_Name": name(from.0), "SrcK8S_OwnerName": name(from.0), "SrcK8S_Type": "Pod",
+        "DstK8S_Namespace": "shop", "DstK8S_Name": name(to.0), "DstK8S_OwnerName": name(to.0), "DstK8S_Type": "Pod",
+        "Duplicate": false, "Interfaces": ["eth0"], "IfDirections": [1], "TimeFlowStartMs": 1_700_000_000_000_u64,
+        "TimeFlowEndMs": 1_700_000_010_000_u64, "AgentIP": "10.0.0.250"
+    });
+    record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    record
+}
+
+/// One client with two servers; the larger conversation is the one with 10.0.0.3.
+fn records() -> Vec<Value> {
+    let nothing = json!({});
+    vec![
+        record(("10.0.0.1", 40_000), ("10.0.0.2", 5432), 1_000, &nothing),
+        record(("10.0.0.2", 5432), ("10.0.0.1", 40_000), 3_000, &json!({"TimeFlowRttNs": 2_000_000})),
+        record(
+            ("10.0.0.1", 40_001),
+            ("10.0.0.3", 80),
+            50_000,
+            &json!({
+            "PktDropPackets": 4, "PktDropBytes": 400, "PktDropLatestDropCause": "SKB_DROP_REASON_NETFILTER_DROP"}),
+        ),
+    ]
+}
+
+fn run(dir: &Path, words: &[&str]) -> Finished {
+    Run::new(&binaries().plugin)
+        .args(words)
+        .dir(dir)
+        .env("NETOBSERV_BIN_DIR", binaries().plugin.parent().unwrap())
+        .finish()
+}
+
+/// The lines of the only error, and the exit code.
+#[track_caller]
+fn assert_error(dir: &Path, words: &[&str], code: i32, text: &str) {
+    let done = run(dir, words);
+    assert_eq!(done.code(), code, "{done}");
+    assert!(done.stderr.contains(text), "{text}\n{done}");
+    assert_eq!(done.stderr.trim().lines().count(), 1, "{done}");
+    assert!(!done.stderr.contains("panicked"), "{done}");
+}
+
+fn write_json(path: &Path, records: &[Value]) {
+    fs::write(path, serde_json::to_vec(records).unwrap()).unwrap();
+}
+
+/// A database with the columns of the Go program.
+fn write_database(path: &Path, records: &[Value]) {
+    let db = Connection::open(path).unwrap();
+    db.execute_batch("CREATE TABLE flow (DnsErrno INTEGER, Dscp INTEGER, DstAddr TEXT, DstPort INTEGER, Interface TEXT, Proto INTEGER,
+        SrcAddr TEXT, SrcPort INTEGER, Bytes INTEGER, Packets INTEGER, PktDropLatestDropCause TEXT, PktDropBytes INTEGER,
+        PktDropPackets INTEGER, DnsId INTEGER, DnsName TEXT, DnsFlagsResponseCode TEXT, DnsLatencyMs TIMESTAMP, TimeFlowRTTNs TIMESTAMP)")
+        .unwrap();
+    for record in records {
+        db.execute(
+            "INSERT INTO flow (SrcAddr, SrcPort, DstAddr, DstPort, Proto, Bytes, Packets, PktDropPackets, PktDropBytes, PktDropLatestDropCause)
+                SELECT ?1 ->> 'SrcAddr', ?1 ->> 'SrcPort', ?1 ->> 'DstAddr', ?1 ->> 'DstPort', ?1 ->> 'Proto', ?1 ->> 'Bytes',
+                    ?1 ->> 'Packets', ?1 ->> 'PktDropPackets', ?1 ->> 'PktDropBytes', ?1 ->> 'PktDropLatestDropCause'",
+            [record.to_string()],
+        )
+        .unwrap();
+    }
+}
+
+#[test]
+fn json_of_the_go_program_is_summarized() {
+    let dir = tempfile::tempdir().unwrap();
+    write_json(&dir.path().join("a.json"), &records());
+    let done = run(dir.path(), &["summary", "a.json"]);
+    assert!(done.success(), "{done}");
+    for text in [
+        "a.json: 2023-11-14T22:13:20Z to 2023-11-14T22:13:30Z",
+        "2 conversations, 540 packets, 54KB in 3 flows",
+        "lost: not recorded in this file",
+        "shop/pod-1  shop/pod-3",
+        "NETFILTER_DROP",
+        "Next: oc netobserv query a.json top",
+    ] {
+        assert!(done.stdout.contains(text), "{text}\n{done}");
+    }
+    let json: Value = serde_json::from_str(&run(dir.path(), &["summary", "a.json", "-o", "json"]).stdout).unwrap();
+    assert_eq!((&json["conversations"], &json["drops"][0]["packets"]), (&json!(2), &json!(4)));
+    assert_eq!(json["top"][1]["port"], 5432, "of the server, in both directions");
+    // Objects line by line are read as an array is.
+    let lines: String = records().iter().map(|record| format!("{record}\n")).collect();
+    fs::write(dir.path().join("lines.json"), lines).unwrap();
+    let top = |file: &str| run(dir.path(), &["query", file, "top", "-o", "csv"]).stdout;
+    assert_eq!(top("lines.json"), top("a.json"));
+    assert_eq!(top("a.json").lines().count(), 3);
+}
+
+#[test]
+fn a_database_of_the_go_program_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    write_database(&dir.path().join("a.db"), &records());
+    let done = run(dir.path(), &["query", "a.db", "drops", "-o", "json"]);
+    let rows: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done}"));
+    let cause = "SKB_DROP_REASON_NETFILTER_DROP";
+    assert_eq!(
+        rows,
+        json!([{"sender": "10.0.0.1", "receiver": "10.0.0.3", "port": 80, "cause": cause, "packets": 4, "bytes": 400}])
+    );
+    let done = run(dir.path(), &["summary", "a.db"]);
+    assert!(done.stdout.contains("times are not recorded") && done.stdout.contains("10.0.0.1"), "{done}");
+}
+
+#[test]
+fn what_is_no_capture_is_refused_in_one_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
+    file("empty.db", b"");
+    file("text.db", b"hello");
+    file("packets.pcapng", &[0x0a, 0x0d, 0x0d, 0x0a, 0, 0, 0, 0]);
+    let whole = serde_json::to_vec(&records()).unwrap();
+    file("cut.json", &whole[..whole.len() - 30]);
+    file("number.json", b"[1]");
+    write_database(&dir.path().join("whole.db"), &records());
+    let database = fs::read(dir.path().join("whole.db")).unwrap();
+    file("cut.db", &database[..database.len() / 2]);
+    Connection::open(dir.path().join("other.db")).unwrap().execute_batch("CREATE TABLE x (y)").unwrap();
+    for (name, text) in [
+        ("empty.db", "empty.db is empty"),
+        ("text.db", "text.db is not a capture: it is neither a database nor JSON"),
+        ("packets.pcapng", "packets.pcapng holds packets, not flows: open it with Wireshark or tshark"),
+        ("cut.json", "cannot read cut.json after 2 flows: EOF"),
+        ("number.json", "cannot read number.json after 0 flows: invalid type: integer"),
+        ("cut.db", "cannot read cut.db: database disk image is malformed"),
+        ("other.db", "cannot read other.db: it has no table flow"),
+        (".", ". is a directory: name a file in it"),
+        ("gone.db", "cannot read gone.db: No such file or directory"),
+    ] {
+        for words in [&["summary", name][..], &["query", name, "top"]] {
+            assert_error(dir.path(), words, 1, text);
+        }
+    }
+    assert_error(dir.path(), &["summary"], 1, "no FILE is given, and ./output/flow has no capture");
+}
+
+#[test]
+fn questions_are_listed_and_misspelled_ones_corrected() {
+    let dir = tempfile::tempdir().unwrap();
+    let listed = run(dir.path(), &["query"]);
+    assert!(listed.success() && listed.stdout.contains("  drops       what was dropped, and why"), "{listed}");
+    write_json(&dir.path().join("a.json"), &records());
+    assert_error(
+        dir.path(),
+        &["query", "a.json", "drps"],
+        1,
+        "no question is called drps; did you mean drops? Use one of: top,",
+    );
+    assert_error(dir.path(), &["query", "a.json"], 1, "what is the question to a.json? Use one of: top,");
+    let sql = "SELECT sum(Bytes) AS bytes FROM flow";
+    let done = run(dir.path(), &["query", "a.json", "--sql", sql, "-o", "csv"]);
+    assert_eq!(done.stdout, "bytes\n54000\n", "{done}");
+    for wrong in ["DELETE FROM flow_data", "DROP TABLE flow_data", "PRAGMA user_version = 7"] {
+        assert_error(dir.path(), &["query", "a.json", "--sql", wrong], 1, "only queries are allowed");
+    }
+    assert_error(dir.path(), &["query", "a.json", "--sql", "SELECT color FROM flow"], 1, "no such column: color");
+    let empty = run(dir.path(), &["query", "a.json", "dns"]);
+    assert_eq!(empty.stdout, "a.json has none of this: names that do not resolve, and those that ask for them\n");
+}
+
+#[test]
+fn the_newest_capture_is_meant_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("output/flow")).unwrap();
+    for (name, records) in [("2026-01-01T000000Z.db", &records()[..1]), ("2026-01-02T000000Z.db", &records()[..2])] {
+        write_database(&dir.path().join("output/flow").join(name), records);
+    }
+    let done = run(dir.path(), &["query", "top", "-o", "csv"]);
+    assert_eq!(done.stderr, "./output/flow/2026-01-02T000000Z.db is the newest capture\n");
+    assert!(done.stdout.contains("4000"), "both directions: {done}");
+}
+
+#[test]
+fn differences_are_by_workload_and_end_a_script_with_code_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = records();
+    let mut after = records();
+    // Another port of the client is the same pair; more is sent, and another server is asked.
+    after[0]["SrcPort"] = json!(41_000);
+    after[1]["DstPort"] = json!(41_000);
+    after[0]["Bytes"] = json!(90_000);
+    after[1]["TimeFlowRttNs"] = json!(50_000_000);
+    after[2]["DstAddr"] = json!("10.0.0.4");
+    after[2]["DstK8S_OwnerName"] = json!("pod-4");
+    write_json(&dir.path().join("before.json"), &before);
+    write_json(&dir.path().join("after.json"), &after);
+    let done = run(dir.path(), &["diff", "before.json", "after.json"]);
+    assert!(done.success(), "{done}");
+    let wanted = "New:
+  shop/pod-1 -> shop/pod-4:80 TCP: 50KB in all
+Gone:
+  shop/pod-1 -> shop/pod-3:80 TCP: 50KB before
+Changed rates:
+  shop/pod-1 -> shop/pod-2:5432 TCP: 400B/s -> 9.3KB/s
+Slower:
+  shop/pod-1 -> shop/pod-2:5432 TCP: RTT p50 2.0 -> 50.0 ms, p95 2.0 -> 50.0 ms
+";
+    assert_eq!(done.stdout, wanted);
+    let same = run(
+        dir.path(),
+        &["diff", "before.json", "before.json", "--fail-on=new-peers,gone-peers,rates,drops,dns-errors,rtt"],
+    );
+    assert_eq!((same.code(), same.stdout.as_str()), (0, "No difference.\n"), "{same}");
+    let failed = run(dir.path(), &["diff", "before.json", "after.json", "--fail-on=drops,new-peers", "-o", "json"]);
+    assert_eq!((failed.code(), failed.stderr.trim()), (3, "error: the captures differ: new-peers"), "{failed}");
+    let kinds: Value = serde_json::from_str(&failed.stdout).unwrap();
+    assert_eq!((kinds[0]["kind"].as_str(), kinds[0]["server"].as_str()), (Some("new-peers"), Some("shop/pod-4")));
+    assert_error(dir.path(), &["diff", "before.json"], 2, "<AFTER> is missing");
+    assert_error(dir.path(), &["diff", "before.json", "after.json", "--fail-on=news"], 2, "invalid value 'news'");
+}
