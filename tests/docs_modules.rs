@@ -115,6 +115,7 @@ fn lines(modules: &Modules) -> String {
         let is_ready = |name: &&String| modules.0[*name].iter().all(|used| placed.contains(used));
         let ready: Vec<String> =
             modules.0.keys().filter(|name| !placed.contains(*name)).filter(is_ready).cloned().collect();
+        assert!(!ready.is_empty(), "in a circle, or not a module: {:?}", modules.0);
         for name in ready.iter().rev() {
             let used: Vec<&str> = modules.0[name].iter().map(String::as_str).collect();
             lines.push(format!("{:<16}{}", name, used.join(" ")).trim_end().to_owned() + "\n");
