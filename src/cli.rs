@@ -56,7 +56,7 @@ pub enum Request {
     /// Say what this machine can do.
     Doctor(DoctorArgs),
     /// Say what went wrong in a finished capture.
-    Why(WhyArgs),
+    Why(Box<WhyArgs>),
     /// Propose or check policies by a finished capture.
     Policy(PolicyArgs),
     /// Summarize a finished capture.
@@ -153,9 +153,9 @@ enum CommandWords {
     Cleanup(CommandArgs),
     /// Check which features this machine's kernel supports, and what is missing
     Doctor(DoctorArgs),
-    /// Report what went wrong in a finished capture, the causes, and what to do; check it for a script
+    /// Report why a connection fails, or what went wrong in a finished capture: the causes, and what to do
     #[command(after_help = examples::WHY)]
-    Why(WhyArgs),
+    Why(Box<WhyArgs>),
     /// Propose the least NetworkPolicies that allow what was captured, or check some against it
     #[command(after_help = examples::POLICY)]
     Policy(PolicyArgs),

@@ -1,6 +1,6 @@
 //! Every way the program can fail, and the exit code of each: 2 when the words were wrong, 1 for the rest.
 
-use crate::{background, cleanup, cli, local, options, session};
+use crate::{background, cleanup, cli, local, options, session, why};
 
 /// Why the program ends without success.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum Error {
     /// The capture in a cluster failed.
     #[error(transparent)]
     Session(#[from] session::SessionError),
+    /// A capture without a result.
+    #[error(transparent)]
+    Why(#[from] why::NoDatabase),
     /// A command about a capture failed.
     #[error(transparent)]
     Background(#[from] background::BackgroundError),
@@ -36,7 +39,7 @@ impl Error {
             Self::Words(_) | Self::Option(_) => 2,
             Self::Local(error) => error.exit_code(),
             Self::Session(error) => error.exit_code(),
-            Self::Background(_) | Self::Cleanup(_) | Self::Output(_) => 1,
+            Self::Why(_) | Self::Background(_) | Self::Cleanup(_) | Self::Output(_) => 1,
         }
     }
 

@@ -32,13 +32,14 @@ pub mod session;
 pub mod signal;
 pub mod template;
 mod terminal;
+pub mod why;
 
 use std::ffi::OsString;
 
 pub use error::Error;
 
 use cli::{Request, VersionArgs};
-use options::{Capture, OptionError, Settings};
+use options::{Capture, OptionError, Settings, Why};
 use plan::Kind;
 use progress::print;
 
@@ -78,7 +79,10 @@ fn act(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             background::copy(&access, &output_dir, &called_as)?;
         }
         Request::Cleanup(words) => cleanup::cleanup(&options::command(&words)?.0, &called_as)?,
-        Request::Why(words) => local::read(&options::why(&words)?)?,
+        Request::Why(words) => match options::why(&words)? {
+            Why::Finished(reading) => local::read(&reading)?,
+            Why::Live(live) => why::run(*live, &called_as)?,
+        },
         Request::Policy(words) => local::read(&options::policy(&words)?)?,
         Request::Summary(words) => local::read(&options::after::summary(&words))?,
         Request::Query(words) => local::read(&options::after::query(&words))?,

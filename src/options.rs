@@ -19,13 +19,15 @@ mod packets;
 mod processes;
 mod selectors;
 mod why;
+mod why_live;
 
 pub use cluster::{Access, CopyChoice, Settings, YamlTarget, command};
 pub use error::OptionError;
 pub use filter::Rules;
 pub use images::{ImageList, images_to_list, sources};
 pub use packets::{Keylog, PacketSettings};
-pub use why::{Reading, policy, why};
+pub use why::{Reading, Why, policy, why};
+pub use why_live::{Connect, Live, PodName, Server};
 
 const DEFAULT_MAX_TIME: &str = "5m";
 /// Bytes of JSON; scripts of the original rely on this figure.

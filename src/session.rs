@@ -23,6 +23,7 @@ use crate::terminal::{ask, user_and_host};
 
 mod again;
 mod capture;
+mod connect;
 mod keylog;
 mod look;
 mod setup;

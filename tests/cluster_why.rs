@@ -165,3 +165,44 @@ fn the_policy_is_named_and_proposed_policies_allow_what_was_captured() {
     let empty = check("kind: List\nitems: []\n");
     assert_eq!(empty.code(), 1, "{empty}");
 }
+
+#[test]
+fn a_capture_for_two_ends_opens_the_connection_and_names_the_policy() {
+    require_privileged!("a_capture_for_two_ends_opens_the_connection_and_names_the_policy");
+    let shop = Shop::open(2);
+    shop.cluster.api().put(deny());
+    let drop = format!(
+        "add table inet t; add chain inet t input {{ type filter hook input priority 0; }}; add rule inet t input tcp dport {CLOSED} drop"
+    );
+    shop.server.netns.run("nft").arg(drop).output();
+    let in_pod = shop.client.netns.run("sleep").arg("600").start();
+    shop.cluster.let_in("shop", "client-1", in_pod.pid());
+    let binaries = netobserv_testkit::proc::binaries();
+    let server = format!("shop/server:{CLOSED}");
+    let words = ["why", "shop/client", &server, "--connect", "--for=5m", "-o", "json"];
+    let plugin = shop.cluster.plugin(&words).env("NETOBSERV_COLLECTOR_BIN", &binaries.collector).own_group().start();
+    let is_dropped = || {
+        let flows = cluster_world::inside::flows(&shop);
+        flows.iter().any(|flow| flow["DstPort"] == CLOSED && flow["PktDropPackets"].as_u64() > Some(0))
+    };
+    assert!(wait_for(A_MINUTE, is_dropped), "{}\n{}", plugin.stdout(), plugin.stderr());
+    plugin.signal_group(Signal::SIGINT);
+    let done = plugin.wait(A_MINUTE);
+    assert_eq!(done.code(), 0, "{done}");
+    let report: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done}"));
+    let finding = &report["findings"][0];
+    assert_eq!((&finding["kind"], &finding["certainty"]), (&json!("policy"), &json!("follows-from-objects")), "{done}");
+    let sentence = finding["sentence"].as_str().expect("a sentence");
+    assert!(
+        sentence.starts_with(&format!("NetworkPolicy shop/deny (ingress) denies TCP port {CLOSED} from ")),
+        "{done}"
+    );
+    let remedy = finding["remedy"].as_str().expect("a remedy");
+    assert!(remedy.contains("apply the change") && !policies(finding["change"].as_str().expect("YAML")).is_empty());
+    assert_eq!(report["unknown"], json!([]), "{done}");
+    let opened = format!("connections from pod shop/client-1 to {}:{CLOSED} were opened", shop.server.address);
+    assert!(done.stderr.contains(&opened), "{done}");
+    // What else the client asked for does not belong to the question.
+    assert!(files(&shop).rows() > 0);
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use netobserv_testkit::link::neighbours;
 use netobserv_testkit::proc::binaries;
-use netobserv_testkit::{Ended, Finished, LocalCapture, Netns, Run, Veth, require_privileged};
+use netobserv_testkit::{Ended, Files, Finished, LocalCapture, Netns, Run, Signal, Veth, require_privileged, wait_for};
 use serde_json::Value;
 
 const CLIENT: &str = "10.62.1.1";
@@ -231,6 +231,34 @@ fn healthy_traffic_has_no_finding() {
     assert_eq!(findings(&ended, &[]), Vec::<Value>::new());
 }
 
+/// `why --local` opens the connection itself, captures it, and reports at the end, here on Ctrl-C.
+#[test]
+fn a_connection_from_this_machine_is_tried_and_explained() {
+    require_privileged!("a_connection_from_this_machine_is_tried_and_explained");
+    let world = World::new();
+    let dir = tempfile::tempdir().expect("a folder");
+    let binaries = binaries();
+    let interfaces = format!("--interfaces={}", world.veth.a.name);
+    let to = format!("{SERVER}:7002");
+    let words = ["why", "--local", &to, &interfaces, "--for=5m", "-o", "json"];
+    let why = world.client.run(&binaries.plugin.display().to_string()).args(words).dir(dir.path());
+    let why =
+        why.env("NETOBSERV_COLLECTOR_BIN", &binaries.collector).env("NETOBSERV_AGENT_BIN", &binaries.agent).start();
+    let is_there = || {
+        let output = dir.path().join("output");
+        output.join("flow").is_dir() && Files::of(&output).flows().iter().any(|flow| flow["SrcPort"] == 7002)
+    };
+    assert!(wait_for(Duration::from_secs(60), is_there), "{}\n{}", why.stdout(), why.stderr());
+    why.signal(Signal::SIGINT);
+    let done = why.wait(Duration::from_secs(60));
+    assert_eq!(done.code(), 0, "{done}");
+    let report: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done}"));
+    let finding = &report["findings"][0];
+    assert_eq!((&finding["kind"], &finding["port"]), (&"refused".into(), &7002.into()), "{done}");
+    assert!(finding["remedy"].as_str().is_some_and(|remedy| remedy.contains("ss -ltn")), "{done}");
+    assert!(done.stderr.contains(&format!("connections from this machine to {to} were opened")), "{done}");
+}
+
 #[test]
 fn a_script_reads_the_exit_code() {
     require_privileged!("a_script_reads_the_exit_code");
@@ -274,6 +302,12 @@ fn a_script_reads_the_exit_code() {
     assert!(xml.contains("tests=\"2\" failures=\"1\""), "{xml}");
     for (words, code) in [
         (vec!["why"], 2),
+        (vec!["why", "--local"], 2),
+        (vec!["why", "--local", "10.62.2.1"], 2),
+        (vec!["why", "shop/web"], 2),
+        (vec!["why", "any", "outside"], 2),
+        (vec!["why", "shop/web", "shop/db:5432", "--for=never"], 2),
+        (vec!["why", &from, "--for=10s"], 2),
         (vec!["why", "--from=absent.db"], 1),
         (vec!["policy", &from], 2),
         (vec!["policy", &from, "--objects=absent.json", "--ns=shop"], 1),

@@ -50,14 +50,18 @@ Examples:
 
 pub(super) const WHY: &str = "\
 Examples:
-  oc netobserv why --from=output/flow/TIME.db
+  oc netobserv why shop/web shop/db:5432            captures for 30 seconds, then reports
+  oc netobserv why shop/web svc:shop/db:5432 --connect
+  oc-netobserv why --local db.example.com:5432      from this machine, without a cluster
+  oc netobserv why --from=output/flow/TIME.db       a finished capture
   oc netobserv why --from=output/flow/TIME.db shop/web shop/db:5432
   oc get pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json > objects.json
   oc netobserv why --from=output/flow/TIME.db --objects=objects.json
   oc netobserv why --from=output/flow/TIME.db --fail-on='drops>0, dns-errors>1%' \\
       --expect='shop/web -> shop/db:5432' --forbid='ns:shop -> outside' --report=junit:report.xml
 
-Exit codes: 0; 1 when the file cannot be read; 2 for wrong words; 3 when a demand is not met.";
+Exit codes: 0; 1 when the capture fails or the file cannot be read; 2 for wrong words; 3 when a
+demand is not met.";
 
 pub(super) const POLICY: &str = "\
 Examples:

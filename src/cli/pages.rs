@@ -19,6 +19,10 @@ const HEADINGS: [(&str, &[&str]); 7] = [
     (
         CAPTURED,
         &[
+            "from",
+            "for",
+            "connect",
+            "objects",
             "interfaces",
             "exclude_interfaces",
             "enable_dns",
@@ -71,7 +75,8 @@ const ONLY_OF_PACKETS: [&str; 9] =
     ["all", "comments", "sightings", "format", "write", "tls-keylog", "max-file-size", "max-files", "snaplen"];
 
 /// Options that other commands take and do nothing with: they are not shown there.
-const WITHOUT_EFFECT: [(&str, &[&str]); 6] = [
+const WITHOUT_EFFECT: [(&str, &[&str]); 7] = [
+    ("why", &NOT_OF_WHY),
     ("flows", &["force"]),
     ("packets", &["output", "force"]),
     ("follow", &["output-dir", "force"]),
@@ -79,6 +84,8 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 6] = [
     ("copy", &["force"]),
     ("cleanup", &["output-dir"]),
 ];
+/// Options of a capture that `why` decides itself.
+const NOT_OF_WHY: [&str; 7] = ["background", "copy", "yaml", "wait", "own-traffic", "get-subnets", "keep"];
 /// What an option does there, where that is not what it does for flows.
 const OF_PACKETS: [(&str, &str); 3] = [
     ("enable_all", "All features of packets: --enable_pkt_drop"),
@@ -87,7 +94,7 @@ const OF_PACKETS: [(&str, &str); 3] = [
 ];
 
 /// Commands with the options of a cluster.
-const GROUPED: [&str; 6] = ["flows", "packets", "follow", "stop", "copy", "cleanup"];
+const GROUPED: [&str; 7] = ["flows", "packets", "follow", "stop", "copy", "cleanup", "why"];
 
 /// Every command as it is shown.
 pub(super) fn arranged(mut main: Command) -> Command {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::ClusterArgs;
+
 /// What scripts demand of a capture.
 #[derive(Debug, Default, Clone, Args)]
 pub struct DemandArgs {
@@ -32,12 +34,30 @@ impl DemandArgs {
 }
 
 /// Options of `why`, as typed.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 #[command(args_override_self = true)]
 pub struct WhyArgs {
-    /// The database of a finished capture
+    /// The database of a finished capture, instead of a new capture
     #[arg(long, value_name = "FILE.db")]
     pub from: Option<PathBuf>,
+    /// How long to capture [default: 30s, with --local 10s]
+    #[arg(long = "for", value_name = "DURATION", allow_negative_numbers = true)]
+    pub duration: Option<String>,
+    /// Open the connection during the capture, from a pod of the client or from this machine [default: only with --local]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub connect: Option<String>,
+    /// Capture on this machine, without a cluster: why --local HOST:PORT
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub local: Option<String>,
+    /// Interfaces to capture, separated by commas: names or /regular expressions/ [default: all]
+    #[arg(short = 'i', long, value_name = "LIST", allow_hyphen_values = true)]
+    pub interfaces: Option<String>,
+    /// Folder for the files of the capture, created if missing [default: ./output]
+    #[arg(long = "output-dir", alias = "output_dir", value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+    /// In a cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// Objects of the cluster, for the policies and services behind the findings: what
     /// 'oc get pods,services,endpointslices,networkpolicies,namespaces,nodes -A -o json' prints
     #[arg(long, value_name = "FILE", action = clap::ArgAction::Append)]
@@ -51,10 +71,10 @@ pub struct WhyArgs {
     /// Print the program as it is started
     #[arg(short = 'v', long)]
     pub verbose: bool,
-    /// Only connections of this client: NAMESPACE/NAME, a process, an address or a network
+    /// The client: NAMESPACE/NAME of a workload or pod, svc:NAMESPACE/NAME, ns:NAMESPACE, an address, a network, or any
     #[arg(value_name = "CLIENT")]
     pub client: Option<String>,
-    /// Only connections to this server, written as the client, with :PORT or without
+    /// The server, written as the client or as a host name, with :PORT or without
     #[arg(value_name = "SERVER")]
     pub server: Option<String>,
 }

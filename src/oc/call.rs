@@ -285,6 +285,25 @@ impl Call {
         Self::new(format!("look for pod {namespace}/{pod}"), args).canned(format!("pod/{pod}"))
     }
 
+    /// The pods of a namespace, or of that of the context.
+    pub(crate) fn pods(namespace: Option<&str>) -> Self {
+        let place = namespace.into_iter().flat_map(|namespace| ["-n", namespace]);
+        Self::new("find a pod of the client", ["get", "pods", "-o", "json"].into_iter().chain(place))
+    }
+
+    /// A service, if there is one.
+    pub(crate) fn service(namespace: &str, service: &str) -> Self {
+        let args = ["get", "service", service, "-n", namespace, "--ignore-not-found=true", "-o", "name"];
+        Self::new(format!("look for service {namespace}/{service}"), args)
+    }
+
+    /// Opens a connection from a pod.
+    pub(crate) fn connect((namespace, pod): (&str, &str), script: &str, host: &str, port: u16) -> Self {
+        let port = port.to_string();
+        let words = ["exec", "-n", namespace, pod, "--", "sh", "-c", script, "sh", host, &port];
+        Self::new(format!("connect from pod {namespace}/{pod}"), words).limit(Duration::from_secs(10))
+    }
+
     /// Asks the capture to write what it has and to end, and waits for that.
     pub(crate) fn finish(namespace: &str, time: Duration) -> Self {
         Self::collector("finish the capture", namespace, &["finish"]).limit(time).canned("{}")

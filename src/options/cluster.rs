@@ -102,6 +102,8 @@ pub struct Settings {
     pub max_bytes: u64,
     /// Where secrets of TLS connections are to be read.
     pub keylog: Option<Keylog>,
+    /// A connection to be opened while it is captured.
+    pub connect: Option<super::Connect>,
     /// Both limits as typed, for a message.
     pub limits: (String, String),
     /// How long files wait.
@@ -178,6 +180,7 @@ impl Settings {
             max_bytes: capture.max_bytes.get(),
             limits: (capture.max_time, capture.max_bytes.to_string()),
             keep,
+            connect: None,
             keylog,
             lease,
             typed: words.typed.join(" "),

@@ -67,6 +67,23 @@ pub enum OptionError {
         "--report goes with --local only: in a cluster use 'why --from=FILE.db --report=...' on the files of the capture"
     )]
     ReportInCluster,
+    /// `why` without anything to look for.
+    #[error(
+        "why needs a client and a server, such as 'why shop/web shop/db:5432', or --from=FILE.db with the database of a finished capture"
+    )]
+    NoEnds,
+    /// `why` with ends that mean everything.
+    #[error("why captures the client or the server by name or address: 'any' and 'outside' cannot be both of them")]
+    NoSelection,
+    /// A connection without a port.
+    #[error("--connect needs the server's port: SERVER:PORT")]
+    NoPort,
+    /// A connection from something that has no pods.
+    #[error("--connect needs a pod or a workload as the client, such as shop/web")]
+    NoPod,
+    /// A word that is no end of a connection.
+    #[error("{0}")]
+    End(String),
     /// A command that reads a finished capture, without one.
     #[error("{0} reads a finished capture: use --from=FILE.db with the database of one, such as ./output/flow/TIME.db")]
     NoCaptureFile(&'static str),

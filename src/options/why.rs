@@ -1,10 +1,11 @@
 //! What `why`, `policy` and the demands of scripts may be, and the words that the collector gets for them.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use netobserv_explain::demand::Demands;
 
-use super::{OptionError, not_allowed};
+use super::{Live, OptionError, not_allowed};
 use crate::cli::{DemandArgs, PolicyArgs, WhyArgs};
 
 /// A command of the collector that reads a finished capture.
@@ -47,16 +48,46 @@ fn check_report(form: &str) -> Result<(), OptionError> {
     if is_known { Ok(()) } else { Err(not_allowed("report", form, "junit:FILE or github")) }
 }
 
+/// What `why` is to read.
+#[derive(Debug)]
+pub enum Why {
+    /// A finished capture.
+    Finished(Reading),
+    /// A capture that is still to be made.
+    Live(Box<Live>),
+}
+
 /// Checks the words of `why`.
 ///
 /// # Errors
 ///
-/// A value is not allowed, or there is no file.
-pub fn why(words: &WhyArgs) -> Result<Reading, OptionError> {
-    let from = words.from.as_ref().ok_or(OptionError::NoCaptureFile("why"))?;
+/// A value is not allowed, or there is nothing to look for.
+pub fn why(words: &WhyArgs) -> Result<Why, OptionError> {
     if let Some(other) = words.output.as_deref().filter(|form| !["text", "json"].contains(form)) {
         return Err(not_allowed("output", other, "text or json"));
     }
+    demands(&words.demands)?;
+    let Some(from) = &words.from else { return Ok(Why::Live(Box::new(Live::new(words)?))) };
+    let live = [
+        ("for", words.duration.is_some()),
+        ("connect", words.connect.is_some()),
+        ("local", words.local.is_some()),
+        ("interfaces", words.interfaces.is_some()),
+        ("output-dir", words.output_dir.is_some()),
+    ];
+    let typed = live.into_iter().find(|(_, typed)| *typed).map(|(option, _)| option);
+    match typed.or(words.cluster.typed().first().copied()) {
+        Some(option) => Err(OptionError::Excludes { option, other: "from" }),
+        None => Ok(Why::Finished(reading(words, from, [&words.client, &words.server].into_iter().flatten())?)),
+    }
+}
+
+/// The words of the program that reads the database of a capture.
+pub(super) fn reading<'a>(
+    words: &WhyArgs,
+    from: &Path,
+    ends: impl Iterator<Item = &'a String>,
+) -> Result<Reading, OptionError> {
     let mut args: Vec<OsString> = vec!["why".into(), "--from".into(), from.into()];
     for objects in &words.objects {
         args.extend(["--objects".into(), objects.into()]);
@@ -65,7 +96,7 @@ pub fn why(words: &WhyArgs) -> Result<Reading, OptionError> {
     args.extend(demands(&words.demands)?.into_iter().map(OsString::from));
     // A name may begin with a dash; what follows these two does not begin an option.
     args.push("--".into());
-    args.extend([&words.client, &words.server].into_iter().flatten().map(OsString::from));
+    args.extend(ends.map(OsString::from));
     Ok(Reading { args, verbose: words.verbose })
 }
 

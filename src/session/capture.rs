@@ -38,12 +38,15 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
     let renewals = Renewals::new(session.renewal(), session.settings.lease);
     let (end_renewals, over) = channel::<()>();
     let (end_secrets, no_more) = channel::<()>();
-    let mut secrets_missing = None;
+    let (end_connections, no_connections) = channel::<()>();
+    let (mut secrets_missing, mut connections) = (None, None);
+    let to_connect = session.settings.connect.as_ref();
     let mut watch = Watch::new(session, &renewals, !terminal);
     let done = thread::scope(|scope| {
         let (quiet, steady, namespace, renewals) = (&quiet, &steady, namespace.as_str(), &renewals);
         scope.spawn(move || renewals.run(quiet, namespace, &over, report));
         let secrets = keylog.map(|keylog| scope.spawn(move || Reader::new(keylog).run(steady, namespace, &no_more)));
+        let connecting = to_connect.map(|to| scope.spawn(move || super::connect::run(to, quiet, &no_connections)));
         let mut kills = 0;
         let done = loop {
             let done = session.oc.attend(&call, streams, &mut || watch.is_over());
@@ -57,11 +60,13 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
         };
         ended.store(true, Relaxed);
         lost.store(watch.has_lost_it(), Relaxed);
-        drop((end_renewals, end_secrets));
+        drop((end_renewals, end_secrets, end_connections));
+        connections = connecting.and_then(|thread| thread.join().ok());
         secrets_missing = secrets.and_then(|reader| reader.join().ok().flatten());
         done
     })?;
     let finished = watch.finished();
+    connections.iter().for_each(|line: &String| warn(line));
     if let Some(why) = secrets_missing {
         warn(&format!("warning: secrets of TLS connections may be missing: {why}"));
     }

@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -272,18 +273,17 @@ impl Running {
         self.child.wait().expect("waiting works");
     }
 
-    /// Waits for its end.
+    /// Waits for its end. What it prints is read meanwhile: a pipe holds 64 KiB.
+    #[allow(clippy::disallowed_methods, reason = "the door of these tests to the program under test")]
     #[track_caller]
-    pub(crate) fn outcome(mut self) -> Outcome {
-        let deadline = Instant::now() + PATIENCE;
-        while self.child.try_wait().expect("waiting works").is_none() {
-            if Instant::now() > deadline {
-                self.child.kill().expect("killing works");
-                panic!("the plugin did not end");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let Output { status, stdout, stderr } = self.child.wait_with_output().expect("waiting works");
+    pub(crate) fn outcome(self) -> Outcome {
+        let (id, (done, ended)) = (self.child.id().to_string(), channel());
+        std::thread::spawn(move || done.send(self.child.wait_with_output()));
+        let Ok(output) = ended.recv_timeout(PATIENCE) else {
+            let _ = Command::new("kill").args(["-9", &id]).status();
+            panic!("the plugin did not end");
+        };
+        let Output { status, stdout, stderr } = output.expect("waiting works");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         Outcome { stdout: text(stdout), stderr: text(stderr), code: status.code() }
     }

@@ -1,5 +1,6 @@
 //! What a script demands of a capture: limits (`drops>0` fails), connections that have to be there, and connections that must not.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -60,6 +61,8 @@ enum Measure {
 }
 
 /// The names of the measures.
+/// What an end may begin with.
+const KINDS: [&str; 3] = ["ns:", "svc:", "pod:"];
 const MEASURES: [(&str, Measure); 15] = [
     ("drops", Measure::Drops),
     ("resets", Measure::Resets),
@@ -169,7 +172,11 @@ impl Demands {
 
 /// The two ends that a question is about.
 #[derive(Clone, Debug)]
-pub struct Pair(Connection);
+pub struct Pair {
+    connection: Connection,
+    /// The conversations between them: a service's have records of its pods.
+    conversations: HashSet<u64>,
+}
 
 impl Pair {
     /// Reads them: `shop/web` and `shop/db:5432`.
@@ -177,17 +184,35 @@ impl Pair {
     /// # Errors
     /// When one cannot be read.
     pub fn read(client: &str, server: &str) -> Result<Self, DemandError> {
-        connection(&format!("{client} -> {server}"), true).map(Self)
+        let connection = connection(&format!("{client} -> {server}"), true)?;
+        Ok(Self { connection, conversations: HashSet::new() })
     }
 
-    /// Whether a record is between them, in any direction, or shows a DNS look-up of the client.
-    pub fn concerns(&self, seen: &Observation<'_>) -> bool {
-        let Connection { client, server, port, .. } = &self.0;
-        let is_between = |from: &Seen<'_>, to: &Seen<'_>| {
+    /// Notes the conversation of a record that is between them. Without it only records that show both ends concern them.
+    pub fn note(&mut self, seen: &Observation<'_>) {
+        if seen.conversation > 0 && self.is_between(seen) {
+            self.conversations.insert(seen.conversation);
+        }
+    }
+
+    fn is_between(&self, seen: &Observation<'_>) -> bool {
+        let Connection { client, server, port, .. } = &self.connection;
+        let is = |from: &Seen<'_>, to: &Seen<'_>| {
             client.is(from) && server.is(to) && port.is_none_or(|port| to.port == Some(port))
         };
+        is(&seen.src, &seen.dst) || is(&seen.dst, &seen.src)
+    }
+
+    /// Whether a record is between them, in any direction, shows a DNS look-up of the client, or what a router answers it.
+    pub fn concerns(&self, seen: &Observation<'_>) -> bool {
+        let client = &self.connection.client;
         let looks_up = seen.dns.is_some() && (client.is(&seen.src) || client.is(&seen.dst));
-        is_between(&seen.src, &seen.dst) || is_between(&seen.dst, &seen.src) || looks_up
+        let is_answer =
+            matches!((seen.protocol, seen.icmp), (Some(1), Some((3 | 11 | 12, _))) | (Some(58), Some((1..=4, _))));
+        self.is_between(seen)
+            || self.conversations.contains(&seen.conversation)
+            || looks_up
+            || is_answer && client.is(&seen.dst)
     }
 }
 
@@ -254,9 +279,10 @@ fn connection(text: &str, wanted: bool) -> Result<Connection, DemandError> {
         _ => (server.trim(), None),
     };
     let (server, port) = match server.rsplit_once(':') {
-        // `ns:` and the colons of IPv6 belong to no port.
+        // The colons of `ns:` and of IPv6 belong to no port.
         Some((name, port))
-            if name != "ns" && (!name.contains(':') || name.starts_with("ns:") || name.ends_with(']')) =>
+            if !["ns", "svc", "pod"].contains(&name)
+                && (!name.contains(':') || KINDS.iter().any(|kind| name.starts_with(kind)) || name.ends_with(']')) =>
         {
             let port = port.parse().map_err(|_| wrong(&format!("{port} is no port")))?;
             (name, Some(port))
@@ -283,6 +309,8 @@ fn side(word: &str) -> Option<Side> {
     if let Some(namespace) = word.strip_prefix("ns:") {
         return (!namespace.is_empty()).then(|| Side::Namespace(namespace.to_owned()));
     }
+    // Which of them it is makes a difference to what is captured only.
+    let word = ["svc:", "pod:"].into_iter().find_map(|prefix| word.strip_prefix(prefix)).unwrap_or(word);
     if let Ok(net) = word.parse::<IpNet>() {
         return Some(Side::Addresses(net));
     }

@@ -16,17 +16,7 @@ pub fn explain(findings: &mut [Finding], cluster: &Cluster) {
         for party in [&mut finding.client, &mut finding.server] {
             name(party, cluster);
         }
-        let may_have_cause = matches!(
-            finding.kind,
-            Kind::DroppedByFilter
-                | Kind::NoRoute
-                | Kind::Unanswered
-                | Kind::Refused
-                | Kind::Dropped
-                | Kind::NoListener
-                | Kind::DnsTimeout
-        );
-        if may_have_cause {
+        if finding.kind.may_have_objects() {
             explain_one(finding, cluster);
         }
     }

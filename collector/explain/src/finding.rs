@@ -1,11 +1,11 @@
 //! A finding: one thing that went wrong, in a sentence, with the evidence for it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::observe::Party;
 
 /// One thing that went wrong.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// What kind of thing.
     pub kind: Kind,
@@ -18,17 +18,17 @@ pub struct Finding {
     /// What to do.
     pub remedy: String,
     /// What to apply, as YAML.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub change: String,
     /// The end that opened the connection.
     pub client: Party,
     /// The end that accepted it.
     pub server: Party,
     /// IP protocol number.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<u8>,
     /// The server's port.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// How often: packets, connections, queries or records, by its kind.
     pub count: u64,
@@ -41,7 +41,7 @@ pub struct Finding {
 }
 
 /// Kinds of findings, worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A policy of the cluster denies the connection.
@@ -81,7 +81,7 @@ pub enum Kind {
 }
 
 /// How sure a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Certainty {
     /// The records show it.
@@ -104,10 +104,33 @@ impl Certainty {
 }
 
 impl Kind {
+    /// Whether objects of the cluster show it.
+    pub fn is_of_objects(self) -> bool {
+        matches!(self, Self::Policy | Self::Service)
+    }
+
+    /// Whether objects of the cluster may show why.
+    pub fn may_have_objects(self) -> bool {
+        use Kind::{DnsTimeout, Dropped, DroppedByFilter, NoListener, NoRoute, Refused, Unanswered};
+        matches!(self, DroppedByFilter | NoRoute | Unanswered | Refused | Dropped | NoListener | DnsTimeout)
+    }
+
     /// As files have it.
     pub fn name(self) -> String {
         serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
     }
+}
+
+/// Takes from findings of the same capture what the objects of its cluster explained.
+pub fn adopt(findings: &mut [Finding], explained: &[Finding]) {
+    let ends = |one: &Finding| (one.client.address, one.server.address, one.protocol, one.port);
+    for finding in findings.iter_mut() {
+        let same = explained.iter().find(|one| ends(one) == ends(finding) && one.kind.is_of_objects());
+        if let Some(same) = same.filter(|_| finding.kind.may_have_objects()) {
+            *finding = same.clone();
+        }
+    }
+    sort(findings);
 }
 
 /// Worst first, then the most frequent.

@@ -1,6 +1,6 @@
 //! Demands of scripts: what they are met by, what is refused, and the forms of the report.
 
-use netobserv_explain::demand::Demands;
+use netobserv_explain::demand::{Demands, Pair};
 use netobserv_explain::observe::{Dns, Drops, Observation, Seen};
 use netobserv_explain::report::Report;
 use netobserv_explain::traffic::Watch;
@@ -143,4 +143,21 @@ fn reports_have_their_forms() {
     assert_eq!(report.summary()[0], "What went wrong:");
     let text = report.text();
     assert!(text.contains("NOT MET: --fail-on='drops>0' (3)\nmet: --fail-on='resets>0' (0)"), "{text}");
+}
+
+#[test]
+fn two_ends_have_the_records_of_their_conversations_and_what_routers_answer() {
+    let service = Seen { kind: "Service", name: "db", owner: "db", ..end("172.30.0.9", 5432, "shop", "db") };
+    let pod = end("10.1.0.9", 15_432, "shop", "postgres");
+    let of = |number, src, dst| Observation { conversation: number, ..seen(src, dst, 0x02) };
+    let mut pair = Pair::read("pod:shop/web", "svc:shop/db:5432").expect("two ends");
+    let behind = of(7, web(), pod);
+    assert!(!pair.concerns(&behind));
+    pair.note(&of(7, web(), service));
+    assert!(pair.concerns(&of(7, service, web())) && pair.concerns(&behind) && !pair.concerns(&of(8, web(), pod)));
+    let router = end("10.1.0.254", 0, "", "");
+    let message = |dst| Observation { protocol: Some(1), icmp: Some((3, 4)), ..seen(router, dst, 0) };
+    assert!(pair.concerns(&message(web())) && !pair.concerns(&message(pod)));
+    let looks_up = |src| Observation { dns: Some(Dns { name: "db.shop", ..Dns::default() }), ..seen(src, router, 0) };
+    assert!(pair.concerns(&looks_up(web())) && !pair.concerns(&looks_up(pod)));
 }

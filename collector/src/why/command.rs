@@ -10,6 +10,7 @@ use netobserv_contract::plain;
 use netobserv_explain::cluster::Cluster;
 use netobserv_explain::demand::{Demands, Pair};
 use netobserv_explain::explain::explain;
+use netobserv_explain::finding::adopt;
 use netobserv_explain::report::Report;
 use netobserv_explain::traffic::Watch;
 
@@ -139,7 +140,10 @@ impl Why {
     fn run(&self) -> anyhow::Result<()> {
         let cluster = cluster(&self.objects)?;
         let pair = self.client.as_deref().map(|client| Pair::read(client, self.server.as_deref().unwrap_or("any")));
-        let pair = pair.transpose()?;
+        let mut pair = pair.transpose()?;
+        if let Some(pair) = &mut pair {
+            database::read(&self.from, |seen| pair.note(seen))?;
+        }
         let asked = self.demands.asked();
         let (mut watch, mut demands) = (Watch::default(), asked.demands);
         let end = database::read(&self.from, |seen| {
@@ -150,10 +154,16 @@ impl Why {
         })?;
         watch.until(end);
         let mut findings = watch.findings();
-        if let Some(cluster) = &cluster {
-            explain(&mut findings, cluster);
+        let (reported, unknown) = database::reported(&self.from);
+        match &cluster {
+            Some(cluster) => explain(&mut findings, cluster),
+            None => adopt(&mut findings, &reported),
         }
         let mut report = report(&watch, &demands, findings);
+        let unknown = unknown.filter(|_| cluster.is_none()).unwrap_or_default();
+        let new = unknown.split("; ").filter(|gap| !gap.is_empty() && !report.unknown.iter().any(|known| known == gap));
+        let new: Vec<_> = new.map(str::to_owned).collect();
+        report.unknown.extend(new);
         if watch.records() == 0 {
             report.unknown.push("the capture has no record of this".into());
         }

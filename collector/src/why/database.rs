@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use chrono::DateTime;
+use netobserv_explain::finding::Finding;
 use netobserv_explain::observe::{Dns, Drops, Observation, Seen};
 use netobserv_explain::report::Report;
 use rusqlite::{Connection, OpenFlags, Row, params};
@@ -172,6 +173,19 @@ impl RowValues {
     }
 }
 
+/// The findings as the capture itself reported them, and what it did not know; nothing where it reported none.
+pub(super) fn reported(path: &Path) -> (Vec<Finding>, Option<String>) {
+    let read = || -> rusqlite::Result<(Vec<Finding>, Option<String>)> {
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut statement = db.prepare("SELECT whole FROM finding ORDER BY number")?;
+        let texts = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let unknown = db.query_row("SELECT value FROM capture WHERE name = 'not_known'", [], |row| row.get(0)).ok();
+        Ok((texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect(), unknown))
+    };
+    // Captures of earlier versions have no such table.
+    read().unwrap_or_default()
+}
+
 /// Writes table `finding`.
 ///
 /// # Errors
@@ -183,14 +197,14 @@ pub(super) fn save(path: &Path, report: &Report) -> anyhow::Result<()> {
         transaction.execute_batch(
             "CREATE TABLE IF NOT EXISTS finding (number INTEGER PRIMARY KEY, kind TEXT, sentence TEXT, evidence TEXT, certainty TEXT,
                 remedy TEXT, change TEXT, client TEXT, server TEXT, protocol INTEGER, port INTEGER, count INTEGER, first_ms INTEGER,
-                last_ms INTEGER, records TEXT);
+                last_ms INTEGER, records TEXT, whole TEXT);
              DELETE FROM finding;",
         )?;
         for (number, one) in (1_i64..).zip(&report.findings) {
             let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
             let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
             transaction
-                .prepare_cached("INSERT INTO finding VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
+                .prepare_cached("INSERT INTO finding VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
                 .execute(params![
                     number,
                     one.kind.name(),
@@ -207,7 +221,12 @@ pub(super) fn save(path: &Path, report: &Report) -> anyhow::Result<()> {
                     whole(one.first_ms),
                     whole(one.last_ms),
                     text(&one.records),
+                    serde_json::to_string(one).unwrap_or_default(),
                 ])?;
+        }
+        if !report.unknown.is_empty() {
+            let value = report.unknown.join("; ");
+            transaction.execute("INSERT INTO capture (name, value) VALUES ('not_known', ?)", [value])?;
         }
         transaction.commit()
     };
