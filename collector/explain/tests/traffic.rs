@@ -213,6 +213,19 @@ fn a_dropped_request_is_one_finding_with_both_proofs() {
 }
 
 #[test]
+fn many_refused_connections_are_refused_though_one_answer_was_missed() {
+    let from = |port: u16, seen: Observation<'static>| Observation { src: end(CLIENT, port), ..seen };
+    let to = |port: u16, seen: Observation<'static>| Observation { dst: end(CLIENT, port), ..seen };
+    let mut seen = vec![from(41_000, tcp(SYN, 1))];
+    for port in 41_001..41_004 {
+        seen.extend([from(port, tcp(SYN, 1)), to(port, back(RST_ACK))]);
+    }
+    let finding = only(&seen);
+    assert_eq!((finding.kind, finding.count), (Kind::Refused, 3));
+    assert!(finding.evidence.iter().any(|one| one == "1 request (SYN) and no packet back"), "{:?}", finding.evidence);
+}
+
+#[test]
 fn several_causes_of_one_record_are_told_apart() {
     let causes = r#"[{"Cause":"SKB_DROP_REASON_NETFILTER_DROP","Packets":2,"Bytes":9},{"Cause":"SKB_DROP_REASON_TCP_OLD_DATA","Packets":5,"Bytes":9}]"#;
     let drops = Drops { packets: 7, cause: "SKB_DROP_REASON_TCP_OLD_DATA", causes, ..Drops::default() };

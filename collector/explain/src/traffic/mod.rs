@@ -118,7 +118,8 @@ impl Watch {
     }
 }
 
-/// A connection without an answer whose packets were dropped is one finding, not two.
+/// A connection without an answer whose packets were dropped is one finding, not two. So are many that were refused and the one whose
+/// answer the capture missed, because it began in between.
 fn join(findings: &mut Vec<Finding>, new: Finding) {
     use finding::Kind::{NoListener, Refused, Unanswered};
     let ends = |one: &Finding| (one.client.address, one.server.address, one.port);
@@ -126,10 +127,12 @@ fn join(findings: &mut Vec<Finding>, new: Finding) {
         ends(one) == ends(&new) && one.protocol == new.protocol && matches!(new.kind, Unanswered | Refused)
     });
     match same {
-        Some(drop) if new.kind == Refused && drop.kind == NoListener => {
-            let evidence = std::mem::take(&mut drop.evidence);
-            *drop = new;
-            drop.evidence.extend(evidence);
+        Some(one)
+            if new.kind == Refused && (one.kind == NoListener || one.kind == Unanswered && one.count < new.count) =>
+        {
+            let evidence = std::mem::take(&mut one.evidence);
+            *one = new;
+            one.evidence.extend(evidence);
         }
         Some(drop) => drop.evidence.extend(new.evidence),
         None => findings.push(new),
