@@ -20,7 +20,7 @@ mod pages;
 mod processes;
 mod why;
 
-pub use after::{DiffArgs, QueryArgs, SummaryArgs};
+pub use after::{DiffArgs, McpArgs, QueryArgs, SummaryArgs};
 pub(crate) use called::called;
 pub use capture::FlowsArgs;
 pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
@@ -65,6 +65,8 @@ pub enum Request {
     Query(QueryArgs),
     /// Compare two captures.
     Diff(DiffArgs),
+    /// Answer an assistant.
+    Mcp(McpArgs),
 }
 
 /// Words that make no command line.
@@ -168,6 +170,9 @@ enum CommandWords {
     /// Compare two captures: new and gone peers, changed rates, drops, DNS errors, round trips
     #[command(after_help = examples::DIFF)]
     Diff(DiffArgs),
+    /// Let an AI assistant read finished captures: a Model Context Protocol server on standard input and output
+    #[command(after_help = examples::MCP)]
+    Mcp(McpArgs),
     /// List the images to mirror for an air-gapped cluster
     Images(ImagesArgs),
     /// Print the version; with -v also the images of a capture
@@ -235,6 +240,7 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
         CommandWords::Summary(summary) => Ok(Request::Summary(summary)),
         CommandWords::Query(query) => Ok(Request::Query(query)),
         CommandWords::Diff(diff) => Ok(Request::Diff(diff)),
+        CommandWords::Mcp(mcp) => Ok(Request::Mcp(mcp)),
         CommandWords::Images(images) => Ok(Request::Images(images)),
         CommandWords::Version(version) => Ok(Request::Version(version)),
         CommandWords::Help { command } => help(command.as_deref()),

@@ -1,4 +1,4 @@
-//! `summary`, `query` and `diff` on captures of this program and of the Go program, and on files that are none.
+//! `summary`, `query`, `diff` and `mcp` on captures of this program and of the Go program, and on files that are none.
 
 use std::fs;
 use std::path::Path;
@@ -225,4 +225,63 @@ Slower:
     assert_eq!((kinds[0]["kind"].as_str(), kinds[0]["server"].as_str()), (Some("new-peers"), Some("shop/pod-4")));
     assert_error(dir.path(), &["diff", "before.json"], 2, "<AFTER> is missing");
     assert_error(dir.path(), &["diff", "before.json", "after.json", "--fail-on=news"], 2, "invalid value 'news'");
+}
+
+/// What the server answers to these lines, by the number of the request.
+fn converse(dir: &Path, lines: &[&str]) -> Vec<Value> {
+    fs::write(dir.join("requests"), lines.join("\n")).unwrap();
+    let plugin = &binaries().plugin;
+    let script = format!("exec {} mcp < requests", plugin.display());
+    let done =
+        Run::new("sh").args(["-c", &script]).dir(dir).env("NETOBSERV_BIN_DIR", plugin.parent().unwrap()).finish();
+    assert!(done.success(), "{done}");
+    done.stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+#[test]
+fn an_assistant_asks_and_can_only_read() {
+    let dir = tempfile::tempdir().unwrap();
+    write_json(&dir.path().join("a.json"), &records());
+    let call = |id: u8, name: &str, words: Value| {
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": name, "arguments": words}})
+            .to_string()
+    };
+    let answers = converse(
+        dir.path(),
+        &[
+            r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-03-26","capabilities":{}}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+            r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#,
+            &call(3, "question", json!({"name": "drops", "file": "a.json"})),
+            &call(4, "sql", json!({"select": "DELETE FROM flow_data", "file": "a.json"})),
+            &call(5, "summary", json!({})),
+            &call(6, "nothing", json!({})),
+            r#"{"jsonrpc":"2.0","id":7,"method":"resources/list"}"#,
+            "{",
+            &call(8, "summary", json!({"file": "a.json"})),
+        ],
+    );
+    let numbers: Vec<&Value> = answers.iter().map(|answer| &answer["id"]).collect();
+    let wanted = [json!(1), json!(2), json!(3), json!(4), json!(5), json!(6), json!(7), Value::Null, json!(8)];
+    assert_eq!(numbers, wanted.iter().collect::<Vec<_>>(), "a notification has no answer");
+    assert_eq!(answers[0]["result"]["protocolVersion"], "2025-03-26");
+    let tools = answers[1]["result"]["tools"].as_array().unwrap();
+    assert!(
+        tools.iter().all(|tool| tool["inputSchema"]["type"] == "object" && tool["annotations"]["readOnlyHint"] == true)
+    );
+    let text = |at: usize| answers[at]["result"]["content"][0]["text"].as_str().unwrap();
+    let rows: Value = serde_json::from_str(text(2)).unwrap();
+    assert_eq!((&rows[0]["port"], &rows[0]["packets"]), (&json!(80), &json!(4)));
+    for (at, words) in [(3, "only queries are allowed"), (4, "no FILE is given, and ./output/flow has no capture")] {
+        assert!(answers[at]["result"]["isError"] == true && text(at).contains(words), "{}", answers[at]);
+    }
+    assert_eq!(
+        [5, 6, 7].map(|at| answers[at]["error"]["code"].as_i64()),
+        [Some(-32_602), Some(-32_601), Some(-32_700)]
+    );
+    let summary: Value = serde_json::from_str(text(8)).unwrap();
+    assert_eq!(summary["conversations"], 2);
 }

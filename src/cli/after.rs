@@ -1,4 +1,4 @@
-//! The words of the commands that read a finished capture: `summary`, `query` and `diff`. The collector checks what they mean.
+//! The words of the commands that read a finished capture: `summary`, `query`, `diff` and `mcp`. The collector checks what they mean.
 
 use std::path::PathBuf;
 
@@ -56,6 +56,15 @@ pub struct DiffArgs {
     /// Exit with code 3 when there are differences of these kinds: new-peers, gone-peers, rates, drops, dns-errors, rtt
     #[arg(long = "fail-on", alias = "fail_on", value_name = "KINDS", action = clap::ArgAction::Append)]
     pub fail_on: Vec<String>,
+    /// Print the program as it is started
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+}
+
+/// Options of `mcp`, as typed.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct McpArgs {
     /// Print the program as it is started
     #[arg(short = 'v', long)]
     pub verbose: bool,

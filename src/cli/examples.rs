@@ -98,6 +98,13 @@ Examples:
 Clients and servers are compared by workload and port, because pods and their addresses change.
 Exit codes: 0; 1 when a file cannot be read; 2 for wrong words; 3 when --fail-on finds something.";
 
+pub(super) const MCP: &str = "\
+Examples:
+  oc-netobserv mcp                                  the command to configure in the assistant
+  oc-netobserv mcp < requests                       one JSON-RPC message on each line, as tests send them
+
+It reads captures in ./output/flow and files that are named, changes nothing, and opens no connection.";
+
 /// What stands below the options of the commands that have no longer text of their own.
 pub(super) const OTHERS: [(&str, &str); 9] = [
     (

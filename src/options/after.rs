@@ -1,9 +1,9 @@
-//! The words that the collector gets for `summary`, `query` and `diff`.
+//! The words that the collector gets for `summary`, `query`, `diff` and `mcp`.
 
 use std::ffi::OsString;
 
 use super::Reading;
-use crate::cli::{DiffArgs, QueryArgs, SummaryArgs};
+use crate::cli::{DiffArgs, McpArgs, QueryArgs, SummaryArgs};
 
 /// The words of a program of the collector: options first; what follows `--` may begin with a dash.
 fn reading(
@@ -43,4 +43,10 @@ pub fn diff(words: &DiffArgs) -> Reading {
     let kinds = words.fail_on.iter().map(|kinds| format!("--fail-on={kinds}"));
     let options = kinds.chain(option("output", words.output.as_ref()));
     reading("diff", options, [&words.before, &words.after].map(OsString::from), words.verbose)
+}
+
+/// The words of `mcp`.
+#[must_use]
+pub fn mcp(words: &McpArgs) -> Reading {
+    reading("mcp", None, None, words.verbose)
 }

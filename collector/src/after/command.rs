@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Parser;
 use netobserv_contract::plain;
+use netobserv_stdio::Broken;
 
 use super::table::{Answer, Form};
-use super::{diff, file, questions, summary};
+use super::{diff, file, mcp, questions, summary};
 use crate::why::NotMet;
 use crate::why::command::{end, usage};
 
@@ -61,6 +62,16 @@ struct Diff {
     fail_on: Vec<diff::Kind>,
 }
 
+/// Answers an assistant that speaks the Model Context Protocol on standard input.
+#[derive(Debug, Parser)]
+#[command(name = "mcp")]
+struct Mcp {}
+
+/// The program `mcp`.
+pub(crate) fn mcp(words: Vec<OsString>) -> ExitCode {
+    run("mcp", words, |_: &Mcp| mcp::serve(std::io::stdin().lock()))
+}
+
 /// The program `summary`.
 pub(crate) fn summary(words: Vec<OsString>) -> ExitCode {
     run("summary", words, |words: &Summary| {
@@ -99,8 +110,12 @@ fn run<W: Parser>(name: &str, words: Vec<OsString>, work: impl FnOnce(&W) -> any
     }
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
-    netobserv_stdio::stdout().write(format!("{}\n", text.trim_end_matches('\n'))).map_err(anyhow::Error::msg)
+/// Prints an answer, however long its reader takes. One that has gone wants no more.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    match netobserv_stdio::stdout().write_patiently(format!("{}\n", text.trim_end_matches('\n'))) {
+        Ok(()) | Err(Broken::Gone) => Ok(()),
+        Err(error) => Err(anyhow::Error::msg(error)),
+    }
 }
 
 impl Query {

@@ -15,7 +15,7 @@ use crate::once::conversation;
 use crate::sink::sqlite::import::Import;
 
 /// Where captures of flows are, unless `--output-dir` named another folder.
-const FOLDER: &str = "./output/flow";
+pub(super) const FOLDER: &str = "./output/flow";
 /// First bytes of a database (SQLite's file format, 1.3).
 const SQLITE: &[u8] = b"SQLite format 3\0";
 /// First bytes of pcapng, and of pcap in both byte orders and resolutions.
@@ -47,11 +47,16 @@ pub(super) fn open(path: Option<&Path>) -> anyhow::Result<Capture> {
     Ok(Capture { db, path })
 }
 
-fn newest() -> anyhow::Result<PathBuf> {
+/// The captures in the usual folder, oldest first: they are named after the time of their start.
+pub(super) fn all() -> Vec<PathBuf> {
     let files = std::fs::read_dir(FOLDER).into_iter().flatten().flatten().map(|entry| entry.path());
-    let databases = files.filter(|path| path.extension().is_some_and(|end| end == "db"));
-    // They are named after the time of their start.
-    let newest = databases.max().with_context(|| format!("no FILE is given, and {FOLDER} has no capture"))?;
+    let mut databases: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "db")).collect();
+    databases.sort();
+    databases
+}
+
+fn newest() -> anyhow::Result<PathBuf> {
+    let newest = all().pop().with_context(|| format!("no FILE is given, and {FOLDER} has no capture"))?;
     let _ = netobserv_stdio::stderr().write(format!("{} is the newest capture\n", newest.display()));
     Ok(newest)
 }

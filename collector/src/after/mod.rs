@@ -7,6 +7,7 @@
 pub mod command;
 mod diff;
 mod file;
+mod mcp;
 mod questions;
 mod summary;
 mod table;
