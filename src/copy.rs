@@ -23,8 +23,6 @@ const LONGEST_NAME: usize = 200;
 
 /// Tries for one file. One that brings new bytes does not count.
 const TRIES: u32 = 5;
-/// Longest time of one transfer: a gigabyte over a slow line.
-const LONGEST_TRANSFER: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Why files did not arrive.
 #[derive(Debug, thiserror::Error)]
@@ -63,16 +61,6 @@ struct Listed {
     sha256: String,
 }
 
-/// The call that fetches one file from a place on.
-fn fetch_call(namespace: &str, path: &str, offset: u64) -> Call {
-    let mut call = Call::collector(&format!("fetch {path}"), namespace, &["fetch", path]);
-    if offset > 0 {
-        call.args.push(format!("--offset={offset}").into());
-    }
-    call.limit = Some(LONGEST_TRANSFER);
-    call
-}
-
 /// Tries the folder out, or, where it does not exist yet, the one that it will be made in.
 ///
 /// # Errors
@@ -99,10 +87,6 @@ pub fn run(oc: &Oc, namespace: &str, dir: &Path, progress: Progress) -> Result<(
     }
     output::foreign_owner(dir).iter().for_each(|warning| warn(warning));
     for file in &files {
-        if oc.is_dry() {
-            oc.run(&fetch_call(namespace, &file.path, 0))?;
-            continue;
-        }
         let place = place(dir, file)?;
         let folder = place.parent().unwrap_or(dir);
         create_folder(folder).map_err(|source| CopyError::Write { path: folder.to_owned(), source })?;
@@ -184,7 +168,7 @@ fn transfer(oc: &Oc, namespace: &str, file: &Listed, part: &mut Part) -> Result<
 
 /// One transfer, from `offset` on, to the end of `part`. Gives the bytes that came, or why the call failed.
 fn fetch(oc: &Oc, namespace: &str, file: &Listed, offset: u64, part: &mut File) -> io::Result<Result<u64, OcError>> {
-    let call = fetch_call(namespace, &file.path, offset);
+    let call = Call::fetch(namespace, &file.path, offset);
     let bar = progress::spinner(&format!("{} ({} bytes)", file.path, file.size - offset));
     let done = match oc.fetch(&call, &mut |bytes| bar.set_message(format!("{}: {bytes} bytes, compressed", file.path)))
     {

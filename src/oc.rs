@@ -376,6 +376,7 @@ impl Oc {
     /// In a dry run a call is printed, and its canned answer is taken for the cluster's.
     fn printed(&self, call: &Call) -> Result<Done, OcError> {
         call.print(&self.line(call));
+        call.implied.iter().for_each(|call| call.print(&self.line(call)));
         let refused = |source| ProcessError::Refused { path: std::env::temp_dir(), source };
         let mut output = tempfile::tempfile().map_err(refused)?;
         output.write_all(call.canned.as_bytes()).and_then(|()| output.rewind()).map_err(refused)?;

@@ -254,7 +254,6 @@ impl Session<'_> {
         let wanted = match self.settings.copy {
             CopyChoice::Yes => true,
             CopyChoice::No => false,
-            CopyChoice::Ask if self.oc.is_dry() => true,
             CopyChoice::Ask => {
                 let yes = ask("Copy the capture output locally? [yes/no] ", true, self.oc.interrupts());
                 // A Ctrl-C here is an answer.

@@ -16,6 +16,8 @@ pub(crate) const PROGRAM: &str = "/network-observability-cli";
 const SEE_POD: &str = "'oc describe pod collector' in that namespace has details";
 const TRY_AGAIN: &str = "run 'cleanup' again when the cluster responds";
 const NEEDS_SHELL: &str = "the image of --no-registry needs sh, cat, chmod, mv, sleep, uname and wc";
+/// Longest time of one transfer: a gigabyte over a slow line.
+const LONGEST_TRANSFER: std::time::Duration = std::time::Duration::from_secs(3600);
 /// Some 20 MB over a slow line.
 const LONGEST_HANDOVER: Duration = Duration::from_secs(300);
 const MAY_YOU: &str = "nothing was created after it";
@@ -33,6 +35,8 @@ pub struct Call {
     pub note: String,
     /// What a dry run takes for the answer.
     pub canned: String,
+    /// Calls that follow from this one: while it runs, or for what it answers. A dry run prints each once.
+    pub implied: Vec<Call>,
     /// What to do when it fails.
     pub advice: &'static str,
     /// Longest time, where the usual one does not fit.
@@ -42,8 +46,16 @@ pub struct Call {
 impl Call {
     fn new<I: Into<OsString>>(what: impl Into<String>, args: impl IntoIterator<Item = I>) -> Self {
         let args = args.into_iter().map(Into::into).collect();
-        let (note, canned) = (String::new(), String::new());
-        Self { what: what.into(), args, input: None, note, canned, advice: "", limit: None }
+        Self {
+            what: what.into(),
+            args,
+            input: None,
+            note: String::new(),
+            canned: String::new(),
+            implied: Vec::new(),
+            advice: "",
+            limit: None,
+        }
     }
 
     /// What a dry run adds to the line.
@@ -54,6 +66,11 @@ impl Call {
     /// The answer of a cluster on which the capture succeeds.
     pub(crate) fn canned(self, answer: impl Into<String>) -> Self {
         Self { canned: answer.into(), ..self }
+    }
+
+    /// The calls that follow from this one.
+    pub(crate) fn implied(self, calls: Vec<Self>) -> Self {
+        Self { implied: calls, ..self }
     }
 
     fn advice(self, advice: &'static str) -> Self {
@@ -262,7 +279,15 @@ impl Call {
 
     /// Lists the files of the capture.
     pub(crate) fn files(namespace: &str) -> Self {
-        Self::collector("list the files of the capture", namespace, &["files"]).canned(canned::FILES)
+        let list = Self::collector("list the files of the capture", namespace, &["files"]);
+        list.canned("[]").implied(vec![Self::fetch(namespace, "PATH", 0)])
+    }
+
+    /// Reads a file of the capture, from this byte on.
+    pub(crate) fn fetch(namespace: &str, path: &str, offset: u64) -> Self {
+        let from = (offset > 0).then(|| format!("--offset={offset}"));
+        let args: Vec<&str> = ["fetch", path].into_iter().chain(from.as_deref()).collect();
+        Self::collector(&format!("fetch {path}"), namespace, &args).limit(LONGEST_TRANSFER)
     }
 
     /// Hands whole lines of a key log to the capture.

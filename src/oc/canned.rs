@@ -22,8 +22,6 @@ pub(super) const READY: &str = r#"{"items":[
     {"kind":"Pod","metadata":{"name":"collector","uid":"2"},"status":{"phase":"Running",
      "conditions":[{"type":"Ready","status":"True"}],
      "initContainerStatuses":[{"name":"programs","state":{"running":{}}}]}}]}"#;
-/// A file of the capture.
-pub(super) const FILES: &str = r#"[{"path":"PATH","size":0,"sha256":""}]"#;
 
 /// A namespace with a capture of this person.
 pub(super) fn held(namespace: &str, by: &str) -> String {

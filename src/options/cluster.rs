@@ -143,6 +143,7 @@ impl Settings {
         let to_stdout = capture.packets.as_ref().is_some_and(|packets| packets.to_stdout);
         let cluster = &words.cluster;
         let access = access(&cluster.access, words.verbose, words.quiet)?;
+        let is_dry = access.dry_run;
         let keep = time("keep", cluster.keep.as_deref().unwrap_or(DEFAULT_KEEP))?;
         let lease = lease(cluster.lease.as_deref().unwrap_or(DEFAULT_LEASE))?;
         let keylog = capture.packets.as_ref().and_then(|packets| packets.keylog.clone());
@@ -166,7 +167,7 @@ impl Settings {
             kind,
             background,
             has_demands: !capture.demands.is_empty(),
-            copy: copy(cluster.copy.as_deref())?,
+            copy: copy(cluster.copy.as_deref(), is_dry)?,
             yaml: yaml(cluster.yaml.as_deref())?,
             programs: images::programs(cluster)?,
             images: images::images(cluster)?,
@@ -248,8 +249,10 @@ fn lease(text: &str) -> Result<Duration, OptionError> {
     lease.ok_or_else(|| not_allowed("lease", text, "a duration of at least 4s such as 30s or 10m"))
 }
 
-fn copy(text: Option<&str>) -> Result<CopyChoice, OptionError> {
+/// A dry run asks no question.
+fn copy(text: Option<&str>, is_dry: bool) -> Result<CopyChoice, OptionError> {
     match text {
+        None | Some("prompt") if is_dry => Ok(CopyChoice::Yes),
         None | Some("prompt") => Ok(CopyChoice::Ask),
         Some("true") => Ok(CopyChoice::Yes),
         Some("false") => Ok(CopyChoice::No),

@@ -22,9 +22,6 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
     session.progress.print("Executing collector command... ");
     let terminal = progress::has_terminal() && !session.settings.data_on_stdout;
     let call = session.capture_call(terminal, nodes);
-    if session.oc.is_dry() {
-        return rehearse(session, &call);
-    }
     let streams = if terminal { Streams::Terminal } else { Streams::Heard };
     let before = if terminal { Terminal::look() } else { Terminal::default() };
     let report: &(dyn Fn(&str) + Sync) = if terminal { &terminal::note } else { &warn };
@@ -71,21 +68,6 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
         warn(&format!("warning: secrets of TLS connections may be missing: {why}"));
     }
     judge(session, &call, &done, finished)
-}
-
-/// In a dry run no time passes: what is called in the course of a capture, and when it is interrupted, is called once.
-fn rehearse(session: &Session<'_>, call: &Call) -> Result<(), SessionError> {
-    let (oc, namespace) = (&session.oc, session.plan.namespace.as_str());
-    oc.run(call)?;
-    oc.run(&Call::renew(namespace, session.renewal(), ANSWER))?;
-    if let Some(keylog) = &session.settings.keylog {
-        if let Keylog::Pod { namespace, pod, path } = keylog {
-            oc.run(&Call::read_secrets(namespace, pod, path, 0))?;
-        }
-        oc.run(&Call::add_secrets(namespace, Vec::new()))?;
-    }
-    oc.run(&Call::finish(namespace, FINISH).note("when it is interrupted"))?;
-    Ok(())
 }
 
 /// What the capture comes to. One that broke off is asked to finish its files first.
@@ -136,6 +118,20 @@ impl Session<'_> {
         let mut args: Vec<String> = self.plan.collector_command().into_iter().skip(1).collect();
         args.push(format!("--expect-nodes={nodes}"));
         args.extend(terminal.then(look::words).into_iter().flatten());
-        Call::capture(&self.plan.namespace, terminal, &args)
+        Call::capture(&self.plan.namespace, terminal, &args).implied(self.calls_meanwhile())
+    }
+
+    /// What is called while the capture runs, and when it is interrupted.
+    fn calls_meanwhile(&self) -> Vec<Call> {
+        let namespace = self.plan.namespace.as_str();
+        let mut calls = vec![Call::renew(namespace, self.renewal(), ANSWER)];
+        if let Some(keylog) = &self.settings.keylog {
+            if let Keylog::Pod { namespace, pod, path } = keylog {
+                calls.push(Call::read_secrets(namespace, pod, path, 0));
+            }
+            calls.push(Call::add_secrets(namespace, Vec::new()));
+        }
+        calls.push(Call::finish(namespace, FINISH).note("when it is interrupted"));
+        calls
     }
 }
