@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::copy::{self, CopyError};
 use crate::oc::{COLLECTOR, Call, Oc, OcError, exit_code};
 use crate::options::Access;
-use crate::preflight::Holder;
+use crate::preflight::NamespaceOwner;
 use crate::process::job::Streams;
 use crate::progress::{Progress, warn};
 use crate::signal::Interrupts;
@@ -73,7 +73,7 @@ pub fn follow(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError>
 pub fn stop(access: &Access, called_as: &OsStr) -> Result<(), BackgroundError> {
     let oc = Oc::find(called_as, access, Interrupts::listen()?)?;
     let (progress, session) = (Progress::new(access, false), holder(&oc, access)?.session);
-    // Agents of a capture that cannot be asked to end go all the same.
+    // Agents of a capture that cannot be asked to end are removed anyway.
     let finished = oc.run(&Call::finish(&access.namespace, FINISH.min(access.timeout)));
     match finished {
         Err(error @ OcError::Interrupted { .. }) => return Err(error.into()),
@@ -110,9 +110,9 @@ pub fn copy(access: &Access, output_dir: &Path, called_as: &OsStr) -> Result<(),
 
 /// After a call that failed: whether that is because there is no capture, or no collector.
 fn missing(oc: &Oc, access: &Access) -> Result<(), BackgroundError> {
-    // A cluster that does not answer is no sign of either: the failed call says more.
+    // A cluster that does not answer is no sign of either: the failed call's error has more.
     let Ok(found) = oc.json::<Value>(&Call::namespace(&access.namespace)) else { return Ok(()) };
-    if found.as_ref().and_then(Holder::of).is_none() {
+    if found.as_ref().and_then(NamespaceOwner::of).is_none() {
         return Err(BackgroundError::NoCapture(access.namespace.clone()));
     }
     let Ok(Some(workload)) = oc.json::<Value>(&Call::workload(&access.namespace)) else { return Ok(()) };
@@ -123,8 +123,8 @@ fn missing(oc: &Oc, access: &Access) -> Result<(), BackgroundError> {
     Err(BackgroundError::NoCollector { namespace: access.namespace.clone(), cli: oc.name() })
 }
 
-fn holder(oc: &Oc, access: &Access) -> Result<Holder, BackgroundError> {
+fn holder(oc: &Oc, access: &Access) -> Result<NamespaceOwner, BackgroundError> {
     let found: Option<Value> = oc.json(&Call::held_namespace(&access.namespace, &user_and_host()))?;
-    let holder = found.as_ref().and_then(Holder::of);
+    let holder = found.as_ref().and_then(NamespaceOwner::of);
     holder.ok_or_else(|| BackgroundError::NoCapture(access.namespace.clone()))
 }

@@ -1,7 +1,7 @@
-//! The certificates of one capture: whoever has none of them can neither feed nor read it.
+//! The certificates of one capture: without one of them, no program can send to it or read it.
 //!
 //! A certificate authority is made for the capture, signs one certificate for the collector and one for the agents, and
-//! is thrown away: nothing can be signed with it later, by nobody. Keys leave this program on the standard input of
+//! is thrown away: nothing can be signed with it later. Keys leave this program on the standard input of
 //! `oc apply`, in a `--yaml` file, or, for a capture of this machine, in a folder that only this user can enter.
 
 use std::net::Ipv4Addr;
@@ -18,7 +18,7 @@ use crate::plan::Plan;
 /// Clocks of nodes and of the user's machine differ.
 const BEFORE: Duration = Duration::from_secs(60 * 60);
 const AFTER: Duration = Duration::from_secs(24 * 60 * 60);
-/// Nobody waits longer, and dates have their limits.
+/// No user waits longer, and dates have their limits.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// A certificate and its key, as PEM.
@@ -59,7 +59,7 @@ impl Certificates {
         Self::make(&plan.session, collector_names(&plan.namespace), lasts, now)
     }
 
-    /// The same for a collector and an agent of one machine, whose capture lasts so long: they meet at 127.0.0.1.
+    /// The same for a collector and an agent of one machine, whose capture lasts this long: they meet at 127.0.0.1.
     ///
     /// # Errors
     ///

@@ -45,7 +45,7 @@ pub enum Request {
     Packets(Box<FlowsArgs>),
     /// Capture metrics.
     Metrics,
-    /// Show what the collector says.
+    /// Show the collector's log.
     Follow(CommandArgs),
     /// End a capture that runs in the background.
     Stop(CommandArgs),
@@ -53,9 +53,9 @@ pub enum Request {
     Copy(CommandArgs),
     /// Remove what a capture has made.
     Cleanup(CommandArgs),
-    /// Say what this machine can do.
+    /// Report what this machine can do.
     Doctor(DoctorArgs),
-    /// Say what went wrong in a finished capture.
+    /// Report what went wrong in a finished capture.
     Why(Box<WhyArgs>),
     /// Propose or check policies by a finished capture.
     Policy(PolicyArgs),
@@ -83,7 +83,7 @@ pub enum WordsError {
     UnknownOption {
         /// As typed, without a value.
         word: String,
-        /// An option that is spelt nearly like it.
+        /// An option that is spelled nearly like it.
         similar: Option<String>,
     },
     /// A word that is neither an option nor the value of one.
@@ -110,7 +110,7 @@ fn hint(similar: Option<&str>) -> String {
     }
 }
 
-/// The command that is spelt nearly like `word`.
+/// The command that is spelled nearly like `word`.
 fn similar_command(word: &str) -> Option<String> {
     let commands = Words::command();
     let distance = |name: &str| strsim::damerau_levenshtein(word, name);
@@ -273,7 +273,7 @@ fn capture_words(mut words: Box<FlowsArgs>, typed: Vec<String>, short: bool) -> 
     Ok(words)
 }
 
-/// `--help` is help wherever it stands, also behind options that are wrong: nobody who typed it wants a capture.
+/// `--help` is help wherever it stands, also behind options that are wrong: a user who typed it wants no capture.
 fn asks_for_help(rest: &[OsString]) -> bool {
     let flag = |word: &OsString| word == "--help" || word == "-h";
     let word_after_command = rest.first().and_then(|w| w.to_str()).is_some_and(is_command)

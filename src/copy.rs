@@ -35,14 +35,14 @@ pub enum CopyError {
     Write {
         /// File or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The name leads elsewhere.
     #[error(
         "the collector names a file {0:?}, which is not a file of a capture (flow/NAME.json, flow/NAME.db, pcap/NAME.pcapng)"
     )]
-    Place(String),
+    ForeignPath(String),
     /// It arrives damaged again and again.
     #[error("{path} did not arrive complete in {TRIES} attempts: {reason}")]
     Damaged {
@@ -98,7 +98,7 @@ pub fn run(oc: &Oc, namespace: &str, dir: &Path, progress: Progress) -> Result<(
 
 /// Where a file belongs: a capture has files of flows and of packets, each kind in its folder, and no others.
 fn place(dir: &Path, file: &Listed) -> Result<PathBuf, CopyError> {
-    let foreign = || CopyError::Place(file.path.clone());
+    let foreign = || CopyError::ForeignPath(file.path.clone());
     let (folder, name) = file.path.split_once('/').ok_or_else(foreign)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+@".contains(c);
     let (stem, ending) = name.rsplit_once('.').ok_or_else(foreign)?;
@@ -237,7 +237,7 @@ mod tests {
             "FLOW/a.json",
             "flow/a\u{202e}b.json",
         ] {
-            assert!(matches!(place(dir, &listed(path)), Err(CopyError::Place(_))), "{path:?}");
+            assert!(matches!(place(dir, &listed(path)), Err(CopyError::ForeignPath(_))), "{path:?}");
         }
         assert!(place(dir, &listed(&format!("flow/{}.json", "a".repeat(300)))).is_err());
     }

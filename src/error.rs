@@ -26,7 +26,7 @@ pub enum Error {
     /// The cluster is not clean.
     #[error(transparent)]
     Cleanup(#[from] cleanup::CommandError),
-    /// What there was to say could not be written.
+    /// The output could not be written.
     #[error("cannot write standard output: {0}")]
     Output(#[source] std::io::Error),
 }
@@ -43,7 +43,7 @@ impl Error {
         }
     }
 
-    /// The line to print; `None` when the program that failed has said it on the same terminal already.
+    /// The line to print; `None` when the program that failed has printed it on the same terminal already.
     #[must_use]
     pub fn line(&self) -> Option<String> {
         match self {

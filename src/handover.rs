@@ -25,7 +25,7 @@ const AT_ONCE: usize = 8;
 const ATTEMPTS: u32 = 3;
 /// The first process of a container hears SIGTERM only when it asks to.
 const WAIT: &str = r#"trap 'exit 143' TERM; until [ -x "/programs/$1" ]; do sleep 1; done"#;
-/// A connection that breaks off looks like the end of the file: the size tells.
+/// A connection that breaks off looks like the end of the file: the size shows the difference.
 const RECEIVE: &str = r#"cat >"/programs/.$1" && [ $(wc -c <"/programs/.$1") -eq "$2" ] && chmod 755 "/programs/.$1" && mv "/programs/.$1" "/programs/$1""#;
 
 /// Why a pod has no program.

@@ -13,7 +13,7 @@ pub mod copy;
 mod digest;
 mod error;
 #[doc(hidden)]
-pub mod foreign;
+pub mod fuzz_targets;
 mod handover;
 pub mod images;
 pub mod local;

@@ -1,7 +1,7 @@
 //! A session without a cluster: the collector and the agent as two children of this program on this machine.
 //!
 //! The order is what makes it safe: the collector listens before the agent attaches anything to the kernel, and the agent
-//! has sent its last flows before the collector is told to end. All waiting is waiting for one channel of events.
+//! has sent its last flows before the collector is asked to end. All waiting is waiting for one channel of events.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -21,7 +21,7 @@ mod session;
 
 use endpoint::Endpoint;
 pub use endpoint::EndpointError;
-use session::{Session, Who};
+use session::{Role, Session};
 
 /// Why a local capture failed.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ pub enum LocalError {
     /// Ctrl-C could not be caught.
     #[error("cannot catch signals: {0}")]
     Signals(#[from] ctrlc::Error),
-    /// The collector runs, and nobody can reach it.
+    /// The collector runs, and nothing can reach it.
     #[error("the collector did not listen within {} s", .0.as_secs())]
     Silent(Duration),
     /// A program ended with an error that it put into words itself.
@@ -52,7 +52,7 @@ pub enum LocalError {
         /// 2 for wrong settings, else 1.
         code: u8,
     },
-    /// The collector ended with an error and said so on our terminal.
+    /// The collector ended with an error and printed it on our terminal.
     #[error("the collector ended with exit code {0}")]
     AlreadyPrinted(u8),
     /// A program died.
@@ -86,7 +86,7 @@ impl LocalError {
         }
     }
 
-    /// The reason stands on the terminal already.
+    /// The terminal shows the reason already.
     #[must_use]
     pub fn is_said(&self) -> bool {
         matches!(self, Self::AlreadyPrinted(_))
@@ -95,7 +95,7 @@ impl LocalError {
 
 /// Names this process to a child, which ends when this program is gone, also by `kill -9`.
 const DIE_WITH_PARENT: &str = "NETOBSERV_DIE_WITH_PARENT";
-/// Flows that are still going on are reported this often.
+/// Long flows are reported this often.
 const WINDOW: &str = "1s";
 
 /// Runs one capture to its end: a limit, a signal, or a program that fails.
@@ -118,8 +118,8 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
     output::foreign_owner(&capture.output_dir).iter().for_each(|warning| report(warning));
     let mut session = Session::new()?;
 
-    let terminal = Terminal::look();
-    session.start(Who::Collector, Child::start(&collector, &collector_invocation(capture, &endpoint, &output))?);
+    let terminal = Terminal::probe();
+    session.start(Role::Collector, Child::start(&collector, &collector_invocation(capture, &endpoint, &output))?);
     let started = capture_with(&agent, &agent_invocation(capture, &endpoint), &endpoint, &mut session);
     session.finish();
     if !session.collector_ended_well() {
@@ -130,7 +130,7 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
     result
 }
 
-/// Says what this machine's kernel can do: the agent looks and speaks.
+/// Reports what this machine's kernel can do: the agent checks and prints.
 ///
 /// # Errors
 ///
@@ -171,7 +171,7 @@ fn capture_with(
     session: &mut Session,
 ) -> Result<(), LocalError> {
     if session.wait_until_listening(endpoint)? {
-        session.start(Who::Agent, Child::start(agent, invocation)?);
+        session.start(Role::Agent, Child::start(agent, invocation)?);
         session.wait_for_a_reason_to_end();
     }
     Ok(())
@@ -185,7 +185,7 @@ fn collector_invocation(capture: &Capture, endpoint: &Endpoint, output: &Output)
         args.extend(["--output-dir".into(), output.root().into(), "--filename".into(), base.into()]);
     }
     args.push("--child".into());
-    // Also in a pod the flows of this machine are nobody else's: no cluster is asked for names.
+    // Also in a pod the flows of this machine belong to no cluster: none is asked for names.
     args.push("--kube=off".into());
     args.extend(capture.collector_args().into_iter().map(OsString::from));
     if let Some(Keylog::File(path)) = capture.packets.as_ref().and_then(|packets| packets.keylog.as_ref()) {
@@ -227,7 +227,7 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
     Invocation { args: Vec::new(), env, quiet: !capture.verbose, verbose: capture.verbose }
 }
 
-/// Leaves whole files, or none when the capture could not begin, and says where they are.
+/// Leaves whole files, or none when the capture could not begin, and prints their paths.
 fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError>, quiet: bool) {
     if output.exists() && !session.collector_ended_well() && !output.is_of_packets() {
         match output::repair(&output.json()) {

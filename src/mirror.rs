@@ -1,4 +1,4 @@
-//! What has to be in a registry before a capture can run in a cluster without a way out, in the forms that the tools for
+//! What has to be in a registry before a capture can run in an air-gapped cluster, in the forms that the tools for
 //! mirroring read. No cluster is asked.
 
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! The cluster, by the one program that knows the way to it: `oc` or `kubectl`. Each call says what it is for, has a limit
+//! The cluster, by the one program that knows the way to it: `oc` or `kubectl`. Each call has a purpose, a limit
 //! of time, and quotes itself when it fails.
 
 use std::ffi::{OsStr, OsString};
@@ -109,7 +109,7 @@ pub struct Oc {
     dry_run: bool,
     limit: Duration,
     interrupts: Interrupts,
-    /// Interrupts that have been heard: calls made from now on go on in spite of them, out of reach of Ctrl-C.
+    /// Interrupts that have been heard: calls made from now on continue in spite of them, out of reach of Ctrl-C.
     heard: Option<u32>,
     /// Set when what the calls are for is over.
     over: Option<Arc<AtomicBool>>,
@@ -157,7 +157,7 @@ impl Oc {
         self.dry_run
     }
 
-    /// From now on only another wish to stop is one.
+    /// From now on only another interrupt counts.
     pub fn shield(&mut self) {
         self.heard = Some(self.interrupts.number());
     }
@@ -175,13 +175,13 @@ impl Oc {
         Self { over: Some(over.clone()), ..self }
     }
 
-    /// The interrupts themselves, for whoever waits for something else than a call.
+    /// The interrupts themselves, for waiting for something else than a call.
     #[must_use]
     pub fn interrupts(&self) -> &Interrupts {
         &self.interrupts
     }
 
-    /// The same way, saying nothing: for calls beside a screen.
+    /// The same way, without output: for calls during a screen.
     #[must_use]
     pub fn quiet(&self) -> Self {
         Self { verbose: false, ..self.clone() }
@@ -241,7 +241,7 @@ impl Oc {
     }
 
     /// Ctrl-C reaches a program that is not shielded at the same time as us: when it dies of it, our own handler has run
-    /// or will do so in a moment. A program that somebody else killed costs that moment.
+    /// or will do so in a moment. A program that was killed for another reason costs that moment.
     fn settle(&self, ending: Ending) {
         if !matches!(ending, Ending::Signal(1 | 2 | 15) | Ending::Code(129 | 130 | 143)) {
             return;
@@ -268,7 +268,7 @@ impl Oc {
         Ok(())
     }
 
-    /// Makes a call whose output is kept in a file; `progress` is told how many bytes there are.
+    /// Makes a call whose output is kept in a file; `progress` gets the number of bytes so far.
     ///
     /// # Errors
     ///

@@ -43,7 +43,7 @@ pub struct Capture {
     pub interfaces: String,
     /// The same for interfaces to leave out.
     pub exclude_interfaces: String,
-    /// One packet in this many is looked at.
+    /// One packet in this many is counted.
     pub sampling: NonZeroU32,
     /// DNS transactions.
     pub dns: bool,
@@ -81,9 +81,9 @@ pub struct Capture {
     pub lines: Option<&'static str>,
     /// What was typed, as the collector shows it.
     pub typed: String,
-    /// Say what is started.
+    /// Print what is started.
     pub verbose: bool,
-    /// Say nothing but what was asked for, warnings and errors.
+    /// Print only what was asked for, warnings and errors.
     pub quiet: bool,
     /// What is special about packets; `None` for flows.
     pub packets: Option<PacketSettings>,
@@ -175,7 +175,7 @@ impl Capture {
         Self::new(words)
     }
 
-    /// What the collector is told in a cluster and on this machine.
+    /// The collector's options, in a cluster and on this machine.
     #[must_use]
     pub fn collector_args(&self) -> Vec<String> {
         let mut args = vec![
@@ -277,7 +277,7 @@ pub fn is_local(words: &FlowsArgs) -> Result<bool, OptionError> {
     }
 }
 
-/// `; did you mean X?` when `text` is spelt nearly like one of `words`; X in small letters when `text` is.
+/// `; did you mean X?` when `text` is spelled nearly like one of `words`; X in small letters when `text` is.
 fn did_you_mean(text: &str, words: &[&str]) -> String {
     let distance = |word: &str| strsim::damerau_levenshtein(&text.to_lowercase(), &word.to_lowercase());
     let nearest = words.iter().map(|word| (distance(word), *word)).min_by_key(|(distance, _)| *distance);

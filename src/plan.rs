@@ -86,7 +86,7 @@ pub struct Plan {
     pub keep: Duration,
     /// Agents and collector prove who they are to each other.
     pub tls: bool,
-    /// The pod captures by itself, with nobody connected.
+    /// The pod captures by itself, with no user connected.
     pub background: bool,
 }
 

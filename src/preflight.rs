@@ -1,4 +1,4 @@
-//! Everything that can be known before anything is made: the cluster answers, it is new enough, the user may, nobody else
+//! Everything that can be known before anything is made: the cluster answers, it is new enough, the user may, no one else
 //! captures there, and there are nodes to capture on. The questions are asked all at once, as each costs a round trip.
 
 use std::thread;
@@ -9,12 +9,12 @@ use crate::oc::{Call, Oc, OcError};
 use crate::options::{Keylog, Settings};
 use crate::progress::Progress;
 
-mod holder;
+mod owner;
 mod permissions;
 mod subnets;
 mod version;
 
-pub use holder::Holder;
+pub use owner::NamespaceOwner;
 pub use permissions::Missing;
 
 /// Why there can be no capture.
@@ -26,7 +26,7 @@ pub enum PreflightError {
     /// A question failed.
     #[error(transparent)]
     Oc(#[from] OcError),
-    /// Somebody else captures there.
+    /// Another user captures there.
     #[error(
         "{namespace} namespace already exists. Ensure someone else is not running another capture on this cluster. \
          Else use '{cli} netobserv cleanup' to remove the namespace first. {holder}; use -n for another namespace"
@@ -74,7 +74,7 @@ pub struct Cluster {
     /// `NAME=CIDR,CIDR` items for the collector.
     pub subnets: Vec<String>,
     /// What is to be removed first: what an interrupted session has left.
-    pub left: Option<Holder>,
+    pub left: Option<NamespaceOwner>,
 }
 
 /// Looks at the cluster.
@@ -82,7 +82,7 @@ pub struct Cluster {
 /// # Errors
 ///
 /// There can be no capture.
-pub fn look(oc: &Oc, settings: &Settings, progress: Progress) -> Result<Cluster, PreflightError> {
+pub fn probe(oc: &Oc, settings: &Settings, progress: Progress) -> Result<Cluster, PreflightError> {
     let answers = ask(oc, settings);
     let groups = groups(oc, answers.groups).map_err(PreflightError::NotConnected)?;
     let openshift = groups.iter().any(|group| group == "config.openshift.io");
@@ -90,7 +90,7 @@ pub fn look(oc: &Oc, settings: &Settings, progress: Progress) -> Result<Cluster,
     if let Some(user) = answers.user {
         progress.answer(&user);
     }
-    let left = holder::judge(oc, settings, answers.namespace?, progress)?;
+    let left = owner::judge(oc, settings, answers.namespace?, progress)?;
     version::check(oc, settings, openshift, answers.version, progress)?;
     permissions::check(oc, settings, scc, &answers.permissions.unwrap_or_default())?;
     if let Some((label, nodes)) = answers.nodes {
@@ -124,7 +124,7 @@ fn ask(oc: &Oc, settings: &Settings) -> Answers {
         let nodes = beside(scope, oc, || {
             selector.map(|(key, value)| (format!("{key}={value}"), oc.run(&Call::nodes(key, value))))
         });
-        // kubectl has no such command; a certificate may stand for nobody.
+        // kubectl has no such command; a certificate may belong to no user.
         let user = beside(scope, oc, || (oc.name() == "oc").then(|| oc.run(&Call::whoami()).ok()).flatten());
         Answers {
             groups: oc.run(&Call::api_groups()),

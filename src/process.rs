@@ -42,7 +42,7 @@ pub enum ProcessError {
         name: &'static str,
         /// The variable that may name it.
         variable: &'static str,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The variable names something that is not there.
@@ -52,7 +52,7 @@ pub enum ProcessError {
         variable: &'static str,
         /// Its value.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: which::Error,
     },
     /// The system refuses to start it.
@@ -60,7 +60,7 @@ pub enum ProcessError {
     Refused {
         /// The program.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -86,7 +86,7 @@ impl Program {
         which::which(name).ok().map(|path| Self { title, path })
     }
 
-    /// Looks at the environment variable, then beside this very program, then along PATH.
+    /// Looks at the environment variable, then next to this very program, then along PATH.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ pub struct Invocation {
     pub env: Vec<(&'static str, OsString)>,
     /// It has neither the keyboard nor a voice: no standard input, and its standard error is kept for [`Child::last_error`].
     pub quiet: bool,
-    /// Say on standard error what is started.
+    /// Print on standard error what is started.
     pub verbose: bool,
 }
 
@@ -161,7 +161,7 @@ impl Child {
             let _ = writeln!(io::stderr(), "+ {}", netobserv_contract::plain::line(&line));
         }
         let refused = |source| ProcessError::Refused { path: program.path.clone(), source };
-        // An unnamed file, not a pipe: nobody has to read it, and a child that outlives us can go on writing.
+        // An unnamed file, not a pipe: it need not be read, and a child that outlives us can keep writing.
         let voice = invocation.quiet.then(tempfile::tempfile).transpose().map_err(refused)?;
         let handle = expression(program, invocation, voice.as_ref()).and_then(|e| e.start()).map_err(refused)?;
         Ok(Self { title: program.title, handle: Arc::new(handle), voice })
@@ -179,7 +179,7 @@ impl Child {
         std::thread::spawn(move || note(Ending::of(handle.wait().map(|output| output.status))));
     }
 
-    /// Asks it to end in good order. Nothing happens when it has ended already.
+    /// Asks it to end cleanly. Nothing happens when it has ended already.
     pub fn terminate(&self) {
         #[cfg(unix)]
         let _ = duct::unix::HandleExt::send_signal(self.handle.as_ref(), TERMINATE);

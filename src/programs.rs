@@ -53,7 +53,7 @@ impl fmt::Debug for Programs {
 }
 
 impl Programs {
-    /// Where the file is when nobody names it: in the folder of this program.
+    /// Where the file is by default: in the folder of this program.
     #[must_use]
     pub fn beside_us() -> PathBuf {
         let name = format!("netobserv-cli-{}.oci.tar", env!("CARGO_PKG_VERSION"));
@@ -77,7 +77,7 @@ impl Programs {
 
     fn read(archive: impl Read) -> Result<Self, ProgramsError> {
         let files = Files::read(archive).map_err(|error| match error {
-            // What else is said of it is about the file's first bytes.
+            // The other checks are about the file's first bytes.
             ProgramsError::Unreadable(_) => ProgramsError::Foreign("it is not a tar archive".to_owned()),
             other => other,
         })?;
@@ -206,7 +206,7 @@ mod tests {
         json!({ "digest": format!("sha256:{digest}") })
     }
 
-    /// An image whose programs say what they are for.
+    /// An image whose programs have a known architecture.
     fn image(archs: &[&str]) -> Vec<(String, Vec<u8>)> {
         let mut files = Vec::new();
         let mut manifests = Vec::new();

@@ -1,4 +1,4 @@
-//! What the plugin says while it works. The lines that scripts match go to standard output, as they always have, unless
+//! What the plugin prints while it works. The lines that scripts match go to standard output, as they always have, unless
 //! the capture itself is written there. Nothing that others wrote reaches the terminal as it is: see [`plain`].
 
 use std::io::{self, IsTerminal as _};
@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(120);
 /// What `oc delete` prints where there is nothing to delete: the very thing that was wanted.
 const NOTHING_THERE: &str = "No resources found";
 
-/// What is said, and where the lines go.
+/// How much is printed, and where.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
     /// Standard output carries data.

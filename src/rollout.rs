@@ -1,4 +1,4 @@
-//! Waits until every agent runs, and says why one does not as soon as the cluster knows.
+//! Waits until every agent runs, and reports why one does not as soon as the cluster knows.
 
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,7 @@ fn words(lines: &[String]) -> String {
     if lines.is_empty() { String::new() } else { format!("; end of its log: {}", lines.join(" / ")) }
 }
 
-/// Gives the number of agents, all of them ready. Nodes that are not ready themselves are left out, and told.
+/// Gives the number of agents, all of them ready. Nodes that are not ready themselves are left out, and reported.
 ///
 /// # Errors
 ///
@@ -76,7 +76,7 @@ pub(crate) fn wait(
     let (mut pause, mut printed, mut without_pods, mut silent) = (FIRST_PAUSE, String::new(), 0, 0);
     let call = Call::rollout(namespace, session);
     loop {
-        let items = look(oc, &call, start + timeout)?;
+        let items = probe(oc, &call, start + timeout)?;
         if let Some(handover) = &mut handover {
             bar.suspend(|| handover.give(&items))?;
         }
@@ -113,7 +113,7 @@ pub(crate) fn wait(
 }
 
 /// DaemonSet and pods.
-fn look(oc: &Oc, call: &Call, end: Instant) -> Result<Vec<Value>, OcError> {
+fn probe(oc: &Oc, call: &Call, end: Instant) -> Result<Vec<Value>, OcError> {
     let mut tries = 1;
     let answer = loop {
         match oc.json::<Value>(call) {
@@ -178,7 +178,7 @@ fn last_words(oc: &Oc, namespace: &str, trouble: &Trouble) -> Vec<String> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// There is no pod at all: the cluster refuses to make them, and says so in events only.
+/// There is no pod at all: the cluster refuses to make them, and reports that in events only.
 fn refused_by_cluster(oc: &Oc, namespace: &str, state: &State) -> Result<(), RolloutError> {
     let events: Value = match oc.json(&Call::events(namespace)) {
         Ok(events) => events.unwrap_or_default(),

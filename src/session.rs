@@ -21,18 +21,18 @@ use crate::rollout::RolloutError;
 use crate::signal::Interrupts;
 use crate::terminal::{ask, user_and_host};
 
-mod again;
+mod appearance;
 mod capture;
 mod connect;
 mod keylog;
-mod look;
+mod restart;
 mod setup;
 mod watch;
 mod yaml;
 
 pub use yaml::YamlError;
 
-/// So long the news of a pod's end may be on its way from its node, and how often the cluster is asked for them.
+/// How long the API server may lag behind a pod's end, and how often the cluster is asked about it.
 const NEWS_OF_A_POD: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(500);
 /// Longest wait for pods when the collector's node does not answer.
@@ -107,11 +107,11 @@ impl SessionError {
     }
 }
 
-/// Runs a capture in a cluster. `called_as` is the name of this program, which tells `oc` from `kubectl`.
+/// Runs a capture in a cluster. `called_as` is the name of this program, which distinguishes `oc` from `kubectl`.
 ///
 /// # Errors
 ///
-/// See [`SessionError`]. Nothing is left in the cluster, unless the error says so.
+/// See [`SessionError`]. Nothing is left in the cluster, unless the error reports it.
 pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
     let progress = Progress::new(&settings.access, settings.data_on_stdout);
     settings.printed.iter().for_each(|line| progress.print(line));
@@ -123,7 +123,7 @@ pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
     }
     let oc = Oc::find(called_as, &settings.access, Interrupts::listen()?)?;
     progress.print("Setting up... ");
-    let cluster = preflight::look(&oc, settings, progress)?;
+    let cluster = preflight::probe(&oc, settings, progress)?;
     let plan = plan(settings, &cluster);
     let certificates = Certificates::new(&plan, SystemTime::now())?;
     clear_the_way(&oc, settings, &cluster, progress)?;
@@ -233,7 +233,7 @@ impl Session<'_> {
         Err(error)
     }
 
-    /// The cluster says so; when it says nothing, the collector may be there. Of a pod that has just ended nobody could be reached, and
+    /// As the cluster reports; when it does not, the collector may be there. A pod that has just ended cannot be reached, and
     /// the cluster hears of it from the node a moment later.
     fn collector_is_gone(&self, error: &SessionError) -> bool {
         let start = Instant::now();

@@ -59,7 +59,7 @@ impl Interrupts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).number
     }
 
-    /// A wish after this moment shows as a greater [`Interrupts::number`]: a step that nobody should interrupt by the wish
+    /// An interrupt after this moment shows as a greater [`Interrupts::number`]: a step that must not be interrupted by the same one
     /// that led to it compares with that.
     #[must_use]
     pub fn beyond(&self, number: u32) -> bool {

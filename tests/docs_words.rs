@@ -5,6 +5,7 @@ mod modules_world;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use modules_world::{Identifiers, sources};
 use regex::Regex;
@@ -36,8 +37,10 @@ const WORDS: [(&str, &str); 20] = [
     (r"\bin good order\b", "cleanly, in order"),
 ];
 /// Folders whose messages are covered: whatever is in quotes. The others follow.
-const MESSAGES: [&str; 11] = [
+const MESSAGES: [&str; 13] = [
     "src",
+    "ebpf/agent/src",
+    "ebpf/common/src",
     "ebpf/kernel/src",
     "collector/contract/src",
     "collector/query/src",
@@ -50,7 +53,7 @@ const MESSAGES: [&str; 11] = [
     "collector/src/packets",
 ];
 /// Names that had to be learned, and what they are called now.
-const NAMES: [(&str, &str); 8] = [
+const NAMES: [(&str, &str); 34] = [
     ("Wishes", "Interrupts"),
     ("wishes", "interrupts"),
     ("Steps", "Progress"),
@@ -59,9 +62,35 @@ const NAMES: [(&str, &str); 8] = [
     ("Story", "CaptureInfo"),
     ("Desk", "Inbox"),
     ("Porter", "Acceptor"),
+    ("Who", "Role, ProcessIdentity"),
+    ("who", "role, process"),
+    ("Place", "InterfaceId, CacheSlot, Target"),
+    ("Voice", "OutputStream"),
+    ("Door", "Admission"),
+    ("Book", "PacketFile"),
+    ("Chapter", "InterfaceEntry"),
+    ("Volume", "OutputFile"),
+    ("Shield", "AtomicWriter"),
+    ("Only", "FastAddressTable"),
+    ("Seat", "Assignment"),
+    ("Tenure", "AddressOwner"),
+    ("Holder", "NamespaceOwner"),
+    ("Lives", "SocketOwners"),
+    ("Life", "SocketHistory"),
+    ("Span", "Ownership"),
+    ("Namer", "ProcessAttribution"),
+    ("Naming", "AttributionThread"),
+    ("Shower", "RenderLoop"),
+    ("Spot", "SeenAt"),
+    ("Told", "StopSources, Stamp"),
+    ("Work", "DrainTask"),
+    ("wish", "request"),
+    ("tell", "report"),
+    ("hear", "receive"),
+    ("anew", "again"),
 ];
-/// Folders whose names are covered.
-const NAMED: [&str; 2] = ["src", "ebpf/kernel/src"];
+/// Folders whose names and comments are covered.
+const NAMED: [&str; 4] = ["src", "ebpf/agent/src", "ebpf/common/src", "ebpf/kernel/src"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -69,13 +98,16 @@ fn root() -> PathBuf {
 
 /// Every retired word of a text, with its line.
 fn retired(text: &str) -> Vec<String> {
-    let patterns = WORDS.map(|(pattern, instead)| {
-        let regex = Regex::new(&format!("(?i){pattern}")).unwrap_or_else(|error| panic!("{pattern}: {error}"));
-        (regex, instead)
+    static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+        let pattern = |(pattern, instead): (&str, _)| {
+            let regex = Regex::new(&format!("(?i){pattern}")).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            (regex, instead)
+        };
+        WORDS.map(pattern).into()
     });
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        for (regex, instead) in &patterns {
+        for (regex, instead) in &*PATTERNS {
             let words = regex.find_iter(line).map(|word| word.as_str());
             found.extend(words.map(|word| format!("{}: '{word}': use {instead}\n    {line}", number + 1)));
         }
@@ -122,6 +154,21 @@ fn messages_are_written_in_plain_words() {
                 wrong.extend(retired(text).into_iter().map(|word| format!("{name}: {word}")));
             }
         }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn comments_are_written_in_plain_words() {
+    let comment = Regex::new(r"(?m)(?:^|\s)//.*$").expect("a pattern");
+    let mut wrong = Vec::new();
+    for file in NAMED.iter().flat_map(|folder| sources(&root().join(folder))) {
+        let name = file.strip_prefix(root()).expect("below").display().to_string();
+        let text = fs::read_to_string(&file).expect("a source file");
+        // Line numbers stay those of the file.
+        let comments: Vec<&str> =
+            text.lines().map(|line| comment.find(line).map_or("", |found| found.as_str())).collect();
+        wrong.extend(retired(&comments.join("\n")).into_iter().map(|word| format!("{name}:{word}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

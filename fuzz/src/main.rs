@@ -12,9 +12,9 @@ static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| {
     let here: [(&str, fn(&[u8])); 1] = [("options", options)];
     let all = here
         .into_iter()
-        .chain(netobserv_agent::foreign::ALL)
+        .chain(netobserv_agent::fuzz_targets::ALL)
         .chain(netobserv_collector::foreign::ALL)
-        .chain(oc_netobserv::foreign::ALL);
+        .chain(oc_netobserv::fuzz_targets::ALL);
     let found = all.into_iter().find(|(other, _)| *other == name);
     found.unwrap_or_else(|| panic!("FUZZ_TARGET={name} is no target")).1
 });
@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| TARGET(bytes));
 
 /// What the plugin makes of a command line, the agents understand.
 fn options(bytes: &[u8]) {
-    if let Some(mut env) = oc_netobserv::foreign::settings(bytes) {
+    if let Some(mut env) = oc_netobserv::fuzz_targets::settings(bytes) {
         let fixed = [("TARGET_HOST", "127.0.0.1"), ("TARGET_PORT", "9999")];
         for (name, value) in fixed {
             env.retain(|(other, _)| other != name);

@@ -10,7 +10,7 @@ use super::{CLUSTER_ROLES, CleanupError, SCC, session};
 use crate::oc::{Call, Oc, OcError, SESSION};
 use crate::options::Access;
 use crate::plan::DEFAULT_NAMESPACE;
-use crate::preflight::Holder;
+use crate::preflight::NamespaceOwner;
 use crate::progress::{Progress, warn};
 use crate::signal::Interrupts;
 use crate::terminal::{ask, user_and_host};
@@ -47,7 +47,7 @@ pub fn cleanup(access: &Access, called_as: &OsStr) -> Result<(), CommandError> {
     let (progress, namespace) = (Progress::new(access, false), access.namespace.as_str());
     let scc = has_scc(&oc)?;
     let found: Option<Value> = oc.json(&Call::held_namespace(namespace, &user_and_host()))?;
-    let holder = found.as_ref().and_then(Holder::of);
+    let holder = found.as_ref().and_then(NamespaceOwner::of);
     match (&found, &holder) {
         (Some(_), None) => {
             warn(&format!("namespace {namespace} was not created by this program and is left unchanged"))
@@ -76,8 +76,8 @@ fn has_scc(oc: &Oc) -> Result<bool, OcError> {
     Ok(groups.iter().any(|group| group["name"] == "security.openshift.io"))
 }
 
-/// Sessions of other people are removed only when somebody says so.
-fn may_go(oc: &Oc, access: &Access, holder: &Holder) -> Result<(), CommandError> {
+/// Sessions of other people are removed only on request.
+fn may_go(oc: &Oc, access: &Access, holder: &NamespaceOwner) -> Result<(), CommandError> {
     let namespace = access.namespace.as_str();
     if access.force || holder.going || holder.by == user_and_host() {
         return Ok(());

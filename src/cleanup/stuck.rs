@@ -1,4 +1,4 @@
-//! Pods that do not end: their node has stopped, and the cluster keeps them until somebody says that they are not coming back.
+//! Pods that do not end: their node has stopped, and the cluster keeps them until a user confirms that they are not coming back.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ pub(super) enum Pods {
     Freed,
     /// They stay; which, and why.
     Stuck(String),
-    /// The cluster does not say.
+    /// The cluster does not report it.
     Unknown,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn free(oc: &Oc, namespace: &str, session: &str, progress: Progress) 
     }
 }
 
-/// Names and nodes of the pods that were told to end.
+/// Names and nodes of the pods that were asked to end.
 fn stuck_pods(list: &Value) -> Vec<(String, String)> {
     let items = list["items"].as_array().into_iter().flatten();
     let stuck = items.filter(|item| item["kind"] == "Pod" && item["metadata"]["deletionTimestamp"].is_string());

@@ -14,7 +14,7 @@ use crate::digest::hexadecimal;
 const BLOCK: usize = 1 << 16;
 const ENDING: &str = ".part";
 
-/// A file until it is whole: hidden, in the folder where it belongs, under a name that nobody can know before, locked and
+/// A file until it is whole: hidden, in the folder where it belongs, under a name that cannot be known before, locked and
 /// readable by this user alone. It stays when it is dropped, for another try.
 #[derive(Debug)]
 pub(super) struct Part(NamedTempFile);
@@ -37,12 +37,12 @@ impl Part {
         let part = options.prefix(&prefix).suffix(ENDING).append(true).disable_cleanup(true).tempfile_in(folder)?;
         #[cfg(unix)]
         part.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-        // Where the file system knows no locks, two copies at the same moment have two parts all the same.
+        // Where the file system knows no locks, two copies at the same moment have two parts anyway.
         let _ = part.as_file().try_lock();
         Ok(Self(part))
     }
 
-    /// A file of this user that nobody else can change, and that no other copy is filling.
+    /// A file of this user that no other user can change, and that no other copy is filling.
     fn of_earlier_try(path: &Path) -> Option<Self> {
         let file = open_own(path).ok()?;
         file.try_lock().ok()?;

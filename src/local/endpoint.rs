@@ -15,7 +15,7 @@ use crate::certificates::Certificates;
 
 const SOCKET: &str = "collector.sock";
 const CA: &str = "ca.crt";
-/// Certificate and key, as the collector looks for them in its `--tls-dir`.
+/// Certificate and key, by the names that the collector expects in its `--tls-dir`.
 const COLLECTOR: (&str, &str) = ("tls.crt", "tls.key");
 /// The same of the agent.
 const AGENT: (&str, &str) = ("agent.crt", "agent.key");
@@ -36,7 +36,7 @@ pub enum EndpointError {
     Port {
         /// The port.
         port: NonZeroU16,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// There is no place for the socket.
@@ -44,7 +44,7 @@ pub enum EndpointError {
     Folder {
         /// Where it was tried.
         parent: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// There are no certificates.
@@ -70,7 +70,7 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
-    /// Checks that `port` is free and makes certificates for a capture that lasts so long, or makes a folder for a socket.
+    /// Checks that `port` is free and makes certificates for a capture of this length, or makes a folder for a socket.
     pub(super) fn open(port: Option<NonZeroU16>, lasts: Duration) -> Result<Self, EndpointError> {
         let parent = std::env::temp_dir();
         match port {

@@ -10,9 +10,9 @@ use netobserv_contract::files::create;
 use tempfile::TempDir;
 
 const PREFIX: &str = "oc-netobserv-";
-/// A file that says that the folder was locked: one without is being made.
+/// A file that marks a folder as locked: one without is being made.
 const LOCKED: &str = "locked";
-/// A folder that is still empty after so long is not being made.
+/// A folder that is still empty after this time is not being made.
 const BEING_MADE: Duration = Duration::from_secs(60);
 
 /// A locked folder, removed when this is dropped.

@@ -1,4 +1,4 @@
-//! The two children and what happens to them: who runs, who ended how, how often the user asked to stop.
+//! The two children and what happens to them: role runs, role ended how, how often the user asked to stop.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ const LISTEN_TIME: Duration = Duration::from_secs(10);
 const LISTEN_TICK: Duration = Duration::from_millis(20);
 /// Longest time for the agent to end: it may have a million flows to send.
 const GRACE: Duration = Duration::from_secs(60);
-/// Longest time for the collector to end: it may have a large database to index. Whoever cannot wait has Ctrl-C.
+/// Longest time for the collector to end: it may have a large database to index. A user role cannot wait has Ctrl-C.
 const INDEXING: Duration = Duration::from_secs(300);
-/// Longest time for an agent whose collector is gone: it has nobody to send to.
+/// Longest time for an agent whose collector is gone: it has nowhere to send to.
 const LONELY_GRACE: Duration = Duration::from_secs(10);
 /// Longest time for a collector to end by itself that has let its agent go.
 const LAST_WRITE: Duration = Duration::from_secs(3);
@@ -27,7 +27,7 @@ const HURRY: Duration = Duration::from_secs(3);
 
 /// The children, in the order in which they are to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Who {
+pub(super) enum Role {
     Agent,
     Collector,
 }
@@ -35,7 +35,7 @@ pub(super) enum Who {
 #[derive(Debug)]
 enum Event {
     Signal,
-    Ended(Who, Ending),
+    Ended(Role, Ending),
 }
 
 /// A child and how it ended.
@@ -55,9 +55,9 @@ pub(super) struct Session {
     agent: Option<Member>,
     collector: Option<Member>,
     /// The first child that failed, and how.
-    failed: Option<(Who, Ending)>,
+    failed: Option<(Role, Ending)>,
     /// The child that did not end in its time, and that time.
-    stuck: Option<(Who, Duration)>,
+    stuck: Option<(Role, Duration)>,
     first_signal: Option<Instant>,
     second_signal: bool,
 }
@@ -82,10 +82,10 @@ impl Session {
     }
 
     /// Takes a child in.
-    pub(super) fn start(&mut self, who: Who, child: Child) {
+    pub(super) fn start(&mut self, role: Role, child: Child) {
         let note = self.sender.clone();
-        child.when_ended(move |ending| drop(note.send(Event::Ended(who, ending))));
-        *self.slot(who) = Some(Member { child, ending: None, asked: false });
+        child.when_ended(move |ending| drop(note.send(Event::Ended(role, ending))));
+        *self.slot(role) = Some(Member { child, ending: None, asked: false });
     }
 
     /// True when the collector listens; false when the session is to end before it does.
@@ -115,15 +115,15 @@ impl Session {
 
     /// Ends what still runs: first the agent, so that the collector gets its last flows.
     pub(super) fn finish(&mut self) {
-        let grace = if self.running(Who::Collector).is_some() { GRACE } else { LONELY_GRACE };
-        self.stop(Who::Agent, grace);
-        if self.slot(Who::Agent).as_ref().is_some_and(|m| m.ending.is_some_and(Ending::is_good)) {
+        let grace = if self.running(Role::Collector).is_some() { GRACE } else { LONELY_GRACE };
+        self.stop(Role::Agent, grace);
+        if self.slot(Role::Agent).as_ref().is_some_and(|m| m.ending.is_some_and(Ending::is_good)) {
             // A collector that ends the capture, because of a limit or a Ctrl-C of its own, is writing now. A signal
-            // from here would be one too many: it would hurry.
+            // from here would be one too many: it would end_soon.
             let time = if self.first_signal.is_some() { LAST_WRITE_AFTER_SIGNAL } else { LAST_WRITE };
-            self.wait_for(Who::Collector, time);
+            self.wait_for(Role::Collector, time);
         }
-        self.stop(Who::Collector, INDEXING);
+        self.stop(Role::Collector, INDEXING);
     }
 
     /// What the session comes to.
@@ -131,11 +131,11 @@ impl Session {
         if self.second_signal {
             return Err(LocalError::Hurried);
         }
-        if let Some((who, ending)) = self.failed {
-            return Err(self.failure(who, ending));
+        if let Some((role, ending)) = self.failed {
+            return Err(self.failure(role, ending));
         }
         match self.stuck {
-            Some((who, after)) => Err(LocalError::Stuck { title: self.title(who), after }),
+            Some((role, after)) => Err(LocalError::Stuck { title: self.title(role), after }),
             None => Ok(()),
         }
     }
@@ -145,12 +145,12 @@ impl Session {
         self.collector.as_ref().is_some_and(|member| member.ending.is_some_and(Ending::is_good))
     }
 
-    fn failure(&mut self, who: Who, ending: Ending) -> LocalError {
-        let title = self.title(who);
-        let last_error = self.slot(who).as_mut().and_then(|member| member.child.last_error());
-        match (who, ending) {
-            (Who::Collector, Ending::Code(code @ (1..=3))) => LocalError::AlreadyPrinted(code as u8),
-            (Who::Agent, Ending::Code(code)) => LocalError::Reported {
+    fn failure(&mut self, role: Role, ending: Ending) -> LocalError {
+        let title = self.title(role);
+        let last_error = self.slot(role).as_mut().and_then(|member| member.child.last_error());
+        match (role, ending) {
+            (Role::Collector, Ending::Code(code @ (1..=3))) => LocalError::AlreadyPrinted(code as u8),
+            (Role::Agent, Ending::Code(code)) => LocalError::Reported {
                 text: last_error.unwrap_or_else(|| format!("{title} {ending}")),
                 code: if code == 2 { 2 } else { 1 },
             },
@@ -158,19 +158,19 @@ impl Session {
         }
     }
 
-    fn title(&mut self, who: Who) -> &'static str {
-        self.slot(who).as_ref().map_or("a program", |member| member.child.title)
+    fn title(&mut self, role: Role) -> &'static str {
+        self.slot(role).as_ref().map_or("a program", |member| member.child.title)
     }
 
-    fn slot(&mut self, who: Who) -> &mut Option<Member> {
-        match who {
-            Who::Agent => &mut self.agent,
-            Who::Collector => &mut self.collector,
+    fn slot(&mut self, role: Role) -> &mut Option<Member> {
+        match role {
+            Role::Agent => &mut self.agent,
+            Role::Collector => &mut self.collector,
         }
     }
 
-    fn running(&mut self, who: Who) -> Option<&mut Member> {
-        self.slot(who).as_mut().filter(|member| member.ending.is_none())
+    fn running(&mut self, role: Role) -> Option<&mut Member> {
+        self.slot(role).as_mut().filter(|member| member.ending.is_none())
     }
 
     fn is_over(&self) -> bool {
@@ -182,7 +182,7 @@ impl Session {
     fn next(&mut self, time: Duration) {
         match self.events.recv_timeout(time) {
             Ok(Event::Signal) => self.note_signal(),
-            Ok(Event::Ended(who, ending)) => self.note_ending(who, ending),
+            Ok(Event::Ended(role, ending)) => self.note_ending(role, ending),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => unreachable!("the session holds a sender"),
         }
@@ -195,40 +195,40 @@ impl Session {
         }
     }
 
-    fn note_ending(&mut self, who: Who, ending: Ending) {
+    fn note_ending(&mut self, role: Role, ending: Ending) {
         let stopping = self.first_signal.is_some();
-        let Some(member) = self.slot(who) else { return };
+        let Some(member) = self.slot(role) else { return };
         member.ending = Some(ending);
         // A child that is asked to end before it can catch signals dies of the request, which is no failure.
         let of_the_request = matches!(ending, Ending::Signal(1 | 2 | 15)) && (member.asked || stopping);
-        if !ending.is_good() && !of_the_request && self.stuck.is_none_or(|(stuck, _)| stuck != who) {
-            self.failed.get_or_insert((who, ending));
+        if !ending.is_good() && !of_the_request && self.stuck.is_none_or(|(stuck, _)| stuck != role) {
+            self.failed.get_or_insert((role, ending));
         }
     }
 
     /// Asks a child to end, and kills it when it does not.
-    fn stop(&mut self, who: Who, grace: Duration) {
-        let no_agent = who == Who::Collector && matches!(self.failed, Some((Who::Agent, Ending::Code(_))));
-        let Some(member) = self.running(who) else { return };
+    fn stop(&mut self, role: Role, grace: Duration) {
+        let no_agent = role == Role::Collector && matches!(self.failed, Some((Role::Agent, Ending::Code(_))));
+        let Some(member) = self.running(role) else { return };
         if no_agent {
             member.child.end_without_agent();
         } else {
             member.child.terminate();
         }
         member.asked = true;
-        self.wait_for(who, grace);
-        if let Some(member) = self.running(who) {
+        self.wait_for(role, grace);
+        if let Some(member) = self.running(role) {
             member.child.kill();
-            self.stuck.get_or_insert((who, grace));
-            self.wait_for(who, Duration::MAX);
+            self.stuck.get_or_insert((role, grace));
+            self.wait_for(role, Duration::MAX);
         }
     }
 
     /// Waits for the end of a child, at most `time`. A second signal ends all children.
-    fn wait_for(&mut self, who: Who, time: Duration) {
+    fn wait_for(&mut self, role: Role, time: Duration) {
         let start = Instant::now();
         let mut hurried = self.second_signal;
-        while self.running(who).is_some() {
+        while self.running(role).is_some() {
             let left = time.saturating_sub(start.elapsed());
             if left.is_zero() {
                 return;
@@ -236,27 +236,27 @@ impl Session {
             self.next(left);
             if self.second_signal && !hurried {
                 hurried = true;
-                self.hurry();
+                self.end_soon();
             }
         }
     }
 
-    /// Tells the children once more, which makes the collector write and end at once; then kills what is left.
-    fn hurry(&mut self) {
+    /// Asks the children once more, which makes the collector write and end at once; then kills what is left.
+    fn end_soon(&mut self) {
         report("stopping at once, without the flows that the agent has not sent yet");
-        let all = [Who::Agent, Who::Collector];
-        for who in all {
-            if let Some(member) = self.running(who) {
+        let all = [Role::Agent, Role::Collector];
+        for role in all {
+            if let Some(member) = self.running(role) {
                 member.child.terminate();
                 member.asked = true;
             }
         }
         let deadline = Instant::now() + HURRY;
-        while all.iter().any(|who| self.running(*who).is_some()) && Instant::now() < deadline {
+        while all.iter().any(|role| self.running(*role).is_some()) && Instant::now() < deadline {
             self.next(deadline.saturating_duration_since(Instant::now()));
         }
-        for who in all {
-            if let Some(member) = self.running(who) {
+        for role in all {
+            if let Some(member) = self.running(role) {
                 member.child.kill();
             }
         }

@@ -1,4 +1,4 @@
-//! The calls that are made: one function for each, so that what goes over the line stands in one file.
+//! The calls that are made: one function for each, so that all that is sent is in one file.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -224,7 +224,7 @@ impl Call {
             .canned(canned::READY)
     }
 
-    /// What Kubernetes says about the DaemonSet: why it makes no pods.
+    /// What Kubernetes reports about the DaemonSet: why it makes no pods.
     pub(crate) fn events(namespace: &str) -> Self {
         let selector = "--field-selector=involvedObject.kind=DaemonSet,type=Warning";
         Self::new("read the events of the agents", ["get", "events", "-n", namespace, selector, "-o", "json"])
@@ -271,7 +271,7 @@ impl Call {
         Self::new(what, words)
     }
 
-    /// Says that somebody is still there.
+    /// Reports that the user is still there.
     pub(crate) fn renew(namespace: &str, pause: Duration, time: Duration) -> Self {
         let note = format!("every {} while it captures", super::seconds(pause));
         Self::collector("renew the session", namespace, &["renew"]).note(note).limit(time)
@@ -297,7 +297,7 @@ impl Call {
         Self { input: Some(lines), ..call }
     }
 
-    /// Reads what stands in a file of a pod behind so many bytes.
+    /// Reads a file of a pod from after so many bytes.
     pub(crate) fn read_secrets(namespace: &str, pod: &str, path: &str, behind: u64) -> Self {
         let from = format!("+{}", behind + 1);
         let words = ["exec", "-n", namespace, pod, "--", "tail", "-c", &from, path];

@@ -17,7 +17,7 @@ mod printed;
 const NAMESPACE: &str = "NETOBSERV_NAMESPACE";
 const DEFAULT_TIMEOUT: &str = "10m";
 const DEFAULT_KEEP: &str = "1h";
-/// How long a capture goes on without its user, and an agent without the collector.
+/// How long a capture continues without its user, and an agent without the collector.
 const DEFAULT_LEASE: &str = "60s";
 /// Renewals get lost, and a reconnection takes its time.
 const SHORTEST_LEASE: Duration = Duration::from_secs(4);
@@ -50,7 +50,7 @@ pub enum CopyChoice {
     Yes,
     /// Lost with the pod.
     No,
-    /// As the user answers; copied when nobody can.
+    /// As the user answers; copied when there is no terminal.
     Ask,
 }
 
@@ -108,7 +108,7 @@ pub struct Settings {
     pub limits: (String, String),
     /// How long files wait.
     pub keep: Duration,
-    /// How long the capture goes on without its user.
+    /// How long the capture continues without its user.
     pub lease: Duration,
     /// What was typed, for the record.
     pub typed: String,

@@ -142,7 +142,7 @@ pub enum OptionError {
         option: &'static str,
         /// As typed.
         value: String,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
 }

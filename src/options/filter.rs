@@ -29,7 +29,7 @@ const WITH_ICMP: [&str; 2] = ["ICMP", "ICMPv6"];
 const PROTOCOLS: [&str; 5] = ["TCP", "UDP", "SCTP", "ICMP", "ICMPv6"];
 const FLAGS: [&str; 12] =
     ["SYN", "SYN-ACK", "ACK", "FIN", "FIN-ACK", "RST", "RST-ACK", "PSH", "URG", "ECE", "CWR", "PUSH"];
-/// The three ways to say ports, for each end; only one of a row may be used.
+/// The three ways to write ports, for each end; only one of a row may be used.
 const PORTS: [[&str; 3]; 3] =
     [["port", "port_range", "ports"], ["sport", "sport_range", "sports"], ["dport", "dport_range", "dports"]];
 

@@ -1,4 +1,4 @@
-//! Which images a capture runs: as typed, as the environment says, or those of this version.
+//! Which images a capture runs: as typed, as set in the environment, or those of this version.
 
 use super::cluster::environment;
 use super::{OptionError, did_you_mean, not_allowed};
@@ -44,7 +44,7 @@ fn format(text: &str) -> Result<Format, OptionError> {
         .ok_or_else(|| not_allowed("output", text, format!("text, json, mirror or idms{}", did_you_mean(text, &names))))
 }
 
-/// The images of a capture. What the user names is taken as it is; the registry is that of the images that nobody names.
+/// The images of a capture. What the user names is taken as it is; the registry is that of the other images.
 ///
 /// # Errors
 ///

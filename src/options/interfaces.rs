@@ -1,4 +1,4 @@
-//! Lists of interfaces: names and `/regex/` items between commas. Checked here so that a typing error is told before
+//! Lists of interfaces: names and `/regex/` items between commas. Checked here so that a typing error is reported before
 //! anything is attached to the kernel; the agent reads the same text.
 
 use regex::Regex;
@@ -9,7 +9,7 @@ const ALLOWED: &str = "interface names and /regular expressions/ separated by co
 
 const LOOPBACK: &str = "lo";
 
-/// What is left out of these interfaces if nothing is said: whoever names `lo` wants it.
+/// What is left out of these interfaces by default: a user who names `lo` wants it.
 pub(super) fn left_out(interfaces: &str) -> &'static str {
     if interfaces.split(',').any(|name| name == LOOPBACK) { "" } else { LOOPBACK }
 }
@@ -47,7 +47,7 @@ fn check_pattern(item: &str, pattern: &str) -> Result<(), String> {
     }
 }
 
-/// The last line of the explanation, which is the one that says what is wrong.
+/// The last line of the explanation, which names the mistake.
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let line = text.lines().last().unwrap_or_default().trim();

@@ -55,7 +55,7 @@ impl PacketSettings {
     ///
     /// # Errors
     ///
-    /// A value is not allowed, or there is no filter and `--all` does not say that this is meant.
+    /// A value is not allowed, or there is no filter and no `--all`.
     pub fn new(words: &FlowsArgs, capture: &Capture) -> Result<Self, OptionError> {
         let (packets, local) = (&words.packets, super::is_local(words)?);
         let settings = Self {

@@ -1,4 +1,4 @@
-//! What the user must be allowed to do for a capture, told in one go: what is missing, and the role that would give it.
+//! What the user must be allowed to do for a capture, reported at once: what is missing, and the role that would give it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -31,7 +31,7 @@ const APPLY_AND_FIND: &[&str] = &["get", "list", "create", "patch", "delete"];
 const POLICIES: &str = "policy.networking.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// What the calls of this program need, and everything that the roles in `yaml/` grant: Kubernetes lets nobody grant what
+/// What the calls of this program need, and everything that the roles in `yaml/` grant: Kubernetes lets no user grant what
 /// he may not do himself. `tests/yaml_rights.rs` compares the two.
 const NEEDS: [Need; 20] = [
     need("", "namespaces", &["get", "list", "watch", "create", "delete"]),

@@ -1,4 +1,4 @@
-//! Standard error of a program that runs for long: said again line by line, with its end kept for the message of a failure.
+//! Standard error of a program that runs for long: repeated line by line, with its end kept for the message of a failure.
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, PipeReader};
@@ -13,7 +13,7 @@ use crate::progress;
 
 /// Lines that are kept: the last words of the program, and of those who ran it.
 const KEPT: usize = 4;
-/// From the end of the program until its last line was read. Whoever it left behind may hold the pipe open.
+/// From the end of the program until its last line was read. A process that it left behind may hold the pipe open.
 const LAST_LINE: Duration = Duration::from_millis(500);
 
 /// The reader at work.

@@ -131,7 +131,7 @@ impl Errors {
     fn of(expression: duct::Expression, streams: Streams) -> io::Result<(duct::Expression, Self)> {
         Ok(match streams {
             Streams::Terminal => (expression, Self::Ours),
-            // Unnamed files, not pipes: whoever the program leaves behind cannot hold us up.
+            // Unnamed files, not pipes: a process that the program leaves behind cannot hold us up.
             Streams::Kept | Streams::Shown => {
                 let file = tempfile::tempfile()?;
                 (expression.stderr_file(file.try_clone()?), Self::Kept(file))

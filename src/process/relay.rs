@@ -10,20 +10,20 @@ use netobserv_stdio as stdio;
 
 /// Read at once: what a pipe holds.
 const PIECE: usize = 64 << 10;
-/// From the end of the program until its last bytes were read. Whoever it left behind may hold the pipe open.
+/// From the end of the program until its last bytes were read. A process that it left behind may hold the pipe open.
 const LAST_BYTES: Duration = Duration::from_millis(500);
 
 /// The reader at work.
 pub(super) struct Relay(Receiver<()>);
 
 impl Relay {
-    /// Reads until the last writer is gone. What cannot be written is read all the same.
+    /// Reads until the last writer is gone. What cannot be written is read anyway.
     pub(super) fn start(mut from: PipeReader) -> Self {
         let (done, over) = channel();
         thread::spawn(move || {
             let mut piece = vec![0; PIECE];
             while let Ok(count @ 1..) = from.read(&mut piece) {
-                // Whoever waits for the program asks the stream how it is.
+                // The part that waits for the program checks the stream.
                 let _ = stdio::stdout().write_patiently(&piece[..count]);
             }
             drop(done);
@@ -31,7 +31,7 @@ impl Relay {
         Self(over)
     }
 
-    /// Waits until all is written, once the program has ended; for a reader that stands still only a while.
+    /// Waits until all is written, once the program has ended; for a reader that pauses only briefly.
     pub(super) fn finish(self) {
         stdio::stdout().hurry();
         // The other end is dropped when the thread ends.

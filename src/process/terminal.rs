@@ -18,7 +18,7 @@ pub struct Terminal {
 impl Terminal {
     /// Looks at the terminal as it is now.
     #[must_use]
-    pub fn look() -> Self {
+    pub fn probe() -> Self {
         Self { modes: if stdout().is_terminal() { modes() } else { None } }
     }
 

@@ -1,4 +1,4 @@
-//! What the objects of a session say about how far they are.
+//! How far the objects of a session are, read from their status.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ pub(super) struct State {
     pods: usize,
     /// The collector works.
     collector: bool,
-    /// Nodes whose agent neither works nor says why not.
+    /// Nodes whose agent neither works nor reports why not.
     pub(super) silent: Vec<String>,
     /// What keeps the others.
     pub(super) troubles: Vec<Trouble>,
@@ -48,7 +48,7 @@ pub(super) struct Trouble {
     message: String,
     /// Waiting does not help.
     pub(super) hopeless: bool,
-    /// Its log may tell more.
+    /// Its log may have more.
     pub(super) crashed: bool,
 }
 

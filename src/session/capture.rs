@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::keylog::Reader;
 use super::watch::{ANSWER, FINISH, Finished, RENEWAL, Renewals, Watch, finish};
-use super::{NOT_MET, Session, SessionError, again, look};
+use super::{NOT_MET, Session, SessionError, appearance, restart};
 use crate::oc::{Call, OcError, exit_code};
 use crate::options::Keylog;
 use crate::process::Ending;
@@ -23,7 +23,7 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
     let terminal = progress::has_terminal() && !session.settings.data_on_stdout;
     let call = session.capture_call(terminal, nodes);
     let streams = if terminal { Streams::Terminal } else { Streams::Heard };
-    let before = if terminal { Terminal::look() } else { Terminal::default() };
+    let before = if terminal { Terminal::probe() } else { Terminal::default() };
     let report: &(dyn Fn(&str) + Sync) = if terminal { &terminal::note } else { &warn };
     let namespace = session.plan.namespace.clone();
     let keylog = session.settings.keylog.as_ref();
@@ -51,7 +51,7 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
             if terminal {
                 before.give_back();
             }
-            if watch.has_asked() || !again::again(session, broken, &mut kills) {
+            if watch.has_asked() || !restart::restart(session, broken, &mut kills) {
                 break done;
             }
         };
@@ -101,7 +101,7 @@ fn judge(session: &mut Session<'_>, call: &Call, done: &Done, finished: Option<F
     };
     let tail = if finished == Finished::Yes { "; what it had captured until then was kept" } else { "" };
     let how = match done.ending {
-        Ending::Code(137) => format!("ended with exit code 137 ({})", again::why(session)),
+        Ending::Code(137) => format!("ended with exit code 137 ({})", restart::why(session)),
         ending => ending.to_string(),
     };
     Err(SessionError::Capture { how, output: format!("{output}{tail}"), code: exit_code(done.ending) })
@@ -117,7 +117,7 @@ impl Session<'_> {
     fn capture_call(&self, terminal: bool, nodes: u64) -> Call {
         let mut args: Vec<String> = self.plan.collector_command().into_iter().skip(1).collect();
         args.push(format!("--expect-nodes={nodes}"));
-        args.extend(terminal.then(look::words).into_iter().flatten());
+        args.extend(terminal.then(appearance::words).into_iter().flatten());
         Call::capture(&self.plan.namespace, terminal, &args).implied(self.calls_meanwhile())
     }
 

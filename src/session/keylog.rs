@@ -56,10 +56,10 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// What stands behind the bytes that were handed over. A file that became shorter is another one.
+    /// What follows the bytes that were handed over. A file that became shorter is another one.
     fn news(&mut self, oc: &Oc) -> Result<Vec<u8>, OcError> {
         match self.keylog {
-            // Not there yet, or no more: there may be one later.
+            // Missing for now: there may be one later.
             Keylog::File(path) => Ok(news_of(path, &mut self.passed_on).unwrap_or_default()),
             Keylog::Pod { namespace, pod, path } => {
                 let news = oc.run_up_to(&Call::read_secrets(namespace, pod, path, self.passed_on), MOST)?;

@@ -1,4 +1,4 @@
-//! Makes everything a capture needs, in the order in which each thing finds what it stands on.
+//! Makes everything a capture needs, in the order in which each thing finds what it needs.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) fn run(session: &mut Session<'_>, certificates: &Certificates) -> Res
     session.progress.print(title);
     session.settings.options_printed.iter().for_each(|line| session.progress.detail(line));
     session.progress.answer(&session.oc.run(&Call::apply("the agents", &of(&documents, Stage::Agents)))?);
-    // It starts while the agents do; what is said of it comes in the usual order.
+    // It starts while the agents do; its lines come in the usual order.
     let started = session.oc.run(&collector_call(session)?)?;
     let timeout = session.settings.access.timeout;
     let (oc, namespace, progress) = (&session.oc, session.plan.namespace.as_str(), session.progress);
@@ -63,7 +63,7 @@ fn make_namespace(session: &mut Session<'_>, certificates: &Certificates) -> Res
     session.progress.print(&format!("creating {name} namespace"));
     let call = Call::create_namespace(&of(&documents, Stage::Namespace));
     let uid = session.oc.run(&call).map_err(|reason| {
-        // It exists, and somebody else made it a moment ago.
+        // It exists, and another user made it a moment ago.
         let made_nothing = matches!(&reason, OcError::Failed(call) if call.text.contains("AlreadyExists"));
         Failure { reason: reason.into(), made_nothing }
     })?;

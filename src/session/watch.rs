@@ -1,4 +1,4 @@
-//! Looks after a capture while it runs: renews the session, ends it when the user wants that or nobody reads it any more, and
+//! Looks after a capture while it runs: renews the session, ends it when the user wants that or its output is no longer read, and
 //! notices a collector that does not answer, which no `oc exec` reports: a node that stops leaves its connections hanging.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -18,7 +18,7 @@ pub(super) const RENEWAL: Duration = Duration::from_secs(15);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Longest time to finish the files: a large database is indexed at the end.
 pub(super) const FINISH: Duration = Duration::from_secs(300);
-/// A capture that goes on for this long after its end is asked whether it is still there.
+/// A capture that continues for this long after its end is asked whether it is still there.
 const OVERDUE: Duration = Duration::from_secs(15);
 /// Longest time for an answer of a collector that has nothing to do for it.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ const FINISHING: Duration = Duration::from_secs(5);
 /// Longest wait for a collector that does not answer on a node that is called ready: the cluster hears of a node that has
 /// stopped within a minute.
 const SEARCH: Duration = Duration::from_secs(60);
-/// Between two looks for it.
+/// Between two searches for it.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// How the collector stands when the capture is to end.
@@ -37,7 +37,7 @@ pub(super) enum Finished {
     Yes,
     /// The capture never began.
     NeverBegan,
-    /// Nobody knows.
+    /// Not known.
     Unknown,
     /// It is out of reach, and its files with it; why.
     Lost(String),
@@ -55,7 +55,7 @@ impl Renewals {
         Self { pause, lease, answered: Mutex::new(Instant::now()) }
     }
 
-    /// Tells the collector that somebody is still there, until `over` is closed. A renewal that fails is reported and tried again
+    /// Renews the session at the collector, until `over` is closed. A renewal that fails is reported and tried again
     /// next time: when they all do, the collector ends the capture by itself, as it should.
     pub(super) fn run(&self, oc: &Oc, namespace: &str, over: &Receiver<()>, report: &dyn Fn(&str)) {
         let call = Call::renew(namespace, self.pause, ANSWER.min((self.lease / 2).max(LOOK)));
@@ -82,7 +82,7 @@ impl Renewals {
         *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// The collector has not answered for longer than it goes on without a renewal.
+    /// The collector has not answered for longer than it continues without a renewal.
     fn are_overdue(&self) -> bool {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > self.lease.saturating_add(OVERDUE)
     }
@@ -95,7 +95,7 @@ pub(super) struct Watch<'a, 'b> {
     /// What is captured goes to standard output, through this program.
     relayed: bool,
     start: Instant,
-    /// When a capture that goes on is asked whether it is still there.
+    /// When a capture that continues is asked whether it is still there.
     due: Instant,
     finished: Option<(Finished, Instant)>,
 }
@@ -122,10 +122,10 @@ impl<'a, 'b> Watch<'a, 'b> {
         self.finished.map(|(finished, _)| finished)
     }
 
-    /// True when the call is to be ended: its files are written, or nobody can wait for them.
+    /// True when the call is to be ended: its files are written, or waiting for them is useless.
     pub(super) fn is_over(&mut self) -> bool {
         if self.finished.is_none() {
-            self.finished = self.look().map(|finished| (finished, Instant::now()));
+            self.finished = self.probe().map(|finished| (finished, Instant::now()));
         }
         match &self.finished {
             None => false,
@@ -134,7 +134,7 @@ impl<'a, 'b> Watch<'a, 'b> {
         }
     }
 
-    fn look(&mut self) -> Option<Finished> {
+    fn probe(&mut self) -> Option<Finished> {
         if self.session.oc.is_interrupted() {
             warn("stopping: waiting for the last records, Ctrl-C again ends at once");
             return Some(finish(self.session));
@@ -163,7 +163,7 @@ impl<'a, 'b> Watch<'a, 'b> {
         self.renewals.answered();
         self.due = self.due.max(Instant::now() + RENEWAL);
         if state == "finished" {
-            // It has nobody to give its last words to.
+            // There is no reader for its last lines.
             stdio::stdout().hurry();
             return Some(Finished::Yes);
         }
@@ -171,7 +171,7 @@ impl<'a, 'b> Watch<'a, 'b> {
         too_long.then(|| finish(self.session))
     }
 
-    /// Waits until the collector answers again, or the cluster says why it does not.
+    /// Waits until the collector answers again, or the cluster reports why it does not.
     fn search(&mut self) -> Option<Finished> {
         let (oc, namespace, start) = (self.session.oc.quiet(), &self.session.plan.namespace, Instant::now());
         loop {
@@ -181,7 +181,7 @@ impl<'a, 'b> Watch<'a, 'b> {
                 Whereabouts::Silent(_) => {}
                 Whereabouts::Unknown => return Some(Finished::Unknown),
             }
-            // Somebody who does not want to wait is heard by the next look.
+            // The next check hears a user who does not want to wait.
             oc.rest(LOOK, "look for the collector").ok()?;
             match state(&oc, namespace) {
                 Ok(state) => return self.heard(&state),
@@ -192,7 +192,7 @@ impl<'a, 'b> Watch<'a, 'b> {
     }
 }
 
-/// Asks the capture to end in good order, in spite of a wish to stop.
+/// Asks the capture to end cleanly, also after an interrupt.
 pub(super) fn finish(session: &Session<'_>) -> Finished {
     stdio::stdout().hurry();
     let (namespace, timeout) = (session.plan.namespace.as_str(), session.settings.access.timeout);
@@ -221,7 +221,7 @@ pub(super) fn finish(session: &Session<'_>) -> Finished {
     Finished::Unknown
 }
 
-/// What a collector that answers says of its capture.
+/// The state that a collector reports of its capture.
 fn state(oc: &Oc, namespace: &str) -> Result<String, OcError> {
     let answer: Option<Value> = oc.json(&Call::renew(namespace, RENEWAL, ANSWER))?;
     Ok(answer.unwrap_or_default()["state"].as_str().unwrap_or_default().to_owned())
@@ -233,7 +233,7 @@ enum Whereabouts {
     Lost(String),
     /// On a node that is called ready, or of which nothing is known.
     Silent(String),
-    /// The cluster does not say, or there is no pod.
+    /// The cluster does not report it, or there is no pod.
     Unknown,
 }
 

@@ -23,7 +23,7 @@ pub struct YamlError {
     source: io::Error,
 }
 
-/// Writes the documents, and says what to do with them. No call is made, so nobody knows what the cluster is: for `oc` it is
+/// Writes the documents, and prints what to do with them. No call is made, so the kind of cluster is not known: for `oc` it is
 /// taken for OpenShift, whose objects another cluster refuses without harm to the rest.
 pub(super) fn write(
     settings: &Settings,

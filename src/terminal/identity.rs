@@ -1,6 +1,6 @@
 //! Who is at the keyboard, for the notes on the namespace: others read them to know whom to ask.
 
-/// `user@host`, each `unknown` where the system does not tell.
+/// `user@host`, each `unknown` where the system does not know.
 pub(crate) fn user_and_host() -> String {
     let user = first_variable(&["USER", "LOGNAME", "USERNAME"]);
     let host = first_variable(&["HOSTNAME", "COMPUTERNAME"]).or_else(host_name);

@@ -1,4 +1,4 @@
-//! A question to the person at the terminal. Nobody there, or no answer, is the answer that loses nothing.
+//! A question to the person at the terminal. No user there, or no answer, counts as the answer that loses nothing.
 
 use std::io::{self, BufRead as _, Write as _};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -9,7 +9,7 @@ use netobserv_contract::plain;
 use crate::progress;
 use crate::signal::Interrupts;
 
-/// Between two looks for a signal.
+/// Between two checks for a signal.
 const TICK: Duration = Duration::from_millis(50);
 
 /// True for yes. `otherwise` without a terminal, at the end of the input, and when a signal comes instead of an answer.

@@ -1,5 +1,5 @@
-//! What the features cost: the hooks for round-trip times and drops, each beside an empty program on the same
-//! tracepoint, and the flow program with everything switched on beside the plain one.
+//! What the features cost: the hooks for round-trip times and drops, each next to an empty program on the same
+//! tracepoint, and the flow program with everything switched on next to the plain one.
 //!
 //! Run by scripts/bench.sh. Needs root; sends on the loopback interface only.
 
@@ -75,7 +75,7 @@ fn everything_on() -> Result<()> {
     Ok(())
 }
 
-/// A hook in use, beside an empty program on the same tracepoint.
+/// A hook in use, next to an empty program on the same tracepoint.
 fn hook(
     title: &str,
     switches: Switches,
@@ -124,7 +124,7 @@ fn talk() -> io::Result<()> {
     Ok(())
 }
 
-/// Datagrams to a port where nobody listens.
+/// Datagrams to a closed port.
 fn knock() -> io::Result<()> {
     let nobody = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;

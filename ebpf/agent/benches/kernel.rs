@@ -1,6 +1,6 @@
 //! What a packet costs in the kernel, and what draining costs the agent.
 //!
-//! Run by scripts/bench.sh. Each figure stands beside a baseline of the same run: an empty program, on the same
+//! Run by scripts/bench.sh. Each figure is next to a baseline of the same run: an empty program, on the same
 //! frames, through the same system call. Needs root; sends nothing anywhere.
 
 mod support;
@@ -146,7 +146,7 @@ fn addresses(count: u32, turn: u32) -> Result<Sets> {
     Ok(Sets::read(&[AddressSet { number: 1, ipv4, ..AddressSet::default() }])?)
 }
 
-/// What the maps of this process take, in bytes, as the kernel says it of each of their descriptors.
+/// What the maps of this process take, in bytes, as the kernel reports it for each of their descriptors.
 fn map_memory() -> io::Result<u64> {
     let mut all = 0;
     for entry in std::fs::read_dir("/proc/self/fdinfo")? {

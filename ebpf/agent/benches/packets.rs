@@ -1,6 +1,6 @@
-//! What copying a packet costs in the kernel, beside counting it, with the same rule.
+//! What copying a packet costs in the kernel, next to counting it, with the same rule.
 //!
-//! Run by scripts/bench.sh. The rings are emptied between runs, outside the measured time, and each run goes on where the
+//! Run by scripts/bench.sh. The rings are emptied between runs, outside the measured time, and each run continues where the
 //! one before ended: so all of their memory is written again and again, as in use. Needs root; sends nothing anywhere.
 
 #[allow(dead_code, reason = "each benchmark uses its part")]

@@ -25,10 +25,11 @@ use crate::{
     error::AgentError,
     features::{self, Switches},
     filter::Filter,
-    job::{self, Job, NO_NAMES, Signals, Work},
     kernel::{self, KernelError},
     manager::Manager,
-    memory, netns,
+    memory,
+    mode::{self, CaptureMode, DrainTask, NO_NAMES, Signals},
+    netns,
     pushed::{self, Pushed},
     rules::{Rule, sets::Sets},
     scope::Scope,
@@ -68,9 +69,9 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let shared = Arc::new(Shared::new(scope, follow_netns, switches.sockets, translations));
     // Before the collector hears of this agent: its time begins when all is watched.
     shared.watching.begin();
-    let (job, hooks) = match settings.snaplen {
-        Some(snaplen) => job::packets(&settings, &mut ebpf, &shared, snaplen)?,
-        None => job::flows(&settings, &mut ebpf, &shared)?,
+    let (mode, hooks) = match settings.snaplen {
+        Some(snaplen) => mode::packets(&settings, &mut ebpf, &shared, snaplen)?,
+        None => mode::flows(&settings, &mut ebpf, &shared)?,
     };
     let mut filter = Filter::take(&mut ebpf, settings.sampling)?;
     let first = pushed::until_sets_come(&settings.rules);
@@ -83,14 +84,14 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let (lost, is_lost) = watch::channel(false);
     let (stop_asked, stop_wanted) = watch::channel(false);
     let (ending, is_ending) = watch::channel(false);
-    let Job { work, send } = job;
+    let CaptureMode { work, send } = mode;
     let exporting = tokio::spawn(send(Signals { known, lost, stop_asked, ending: is_ending, pushed }));
     // What is counted before the collector knows of this agent could be missed if the capture ended right then. But
     // a collector that is late is no reason to miss the traffic.
     let _ = timeout(INTRODUCTION, is_known.wait_for(|known| *known)).await;
 
-    let told = Told { end: &mut end, stop: stop_wanted };
-    let result = capture(&settings, (probes, hooks, end_switch), work, &shared, told, is_lost).await;
+    let sources = StopSources { end: &mut end, stop: stop_wanted };
+    let result = capture(&settings, (probes, hooks, end_switch), work, &shared, sources, is_lost).await;
     ending.send_replace(true);
     let _ = exporting.await;
     let (why, attached) = result?;
@@ -117,7 +118,7 @@ fn check_memory(settings: &Settings) -> Result<(), AgentError> {
     }
 }
 
-/// Loads the kernel programs. Where the machine does not tell whose its sockets are, there are no names of processes, and all
+/// Loads the kernel programs. Where the machine does not show which processes own its sockets, there are no names of processes, and all
 /// else is as it would be.
 fn load(switches: &mut Switches) -> Result<Ebpf, KernelError> {
     let loaded = features::load(*switches);
@@ -145,8 +146,8 @@ enum Why {
     Lost,
 }
 
-/// From where a capture is told to end.
-struct Told<'a> {
+/// From where a capture is ended.
+struct StopSources<'a> {
     end: &'a mut EndSignals,
     /// By the collector.
     stop: watch::Receiver<bool>,
@@ -160,9 +161,9 @@ type Attached = (Probes, Hooks);
 async fn capture(
     settings: &Settings,
     (mut probes, mut hooks, mut end_switch): (Probes, Hooks, EndSwitch),
-    mut work: Work,
+    mut work: DrainTask,
     shared: &Shared,
-    mut told: Told<'_>,
+    mut sources: StopSources<'_>,
     mut lost: watch::Receiver<bool>,
 ) -> Result<(Why, Attached), AgentError> {
     let mut required = settings.require_interfaces;
@@ -172,7 +173,7 @@ async fn capture(
         shared.unwatched_since(off.take());
         let (draining, mut drained) = Draining::start(work);
         let why = tokio::select! {
-            why = told.wait() => why,
+            why = sources.wait() => why,
             // The thread has failed; its error comes with the join below.
             _ = &mut drained => Why::Signal,
             _ = lost.wait_for(|lost| *lost) => Why::Lost,
@@ -195,7 +196,7 @@ async fn capture(
         shared.watching.set(0);
         warn!("no collector for {:?}: off all interfaces until it answers", settings.lost_timeout);
         tokio::select! {
-            why = told.wait() => {
+            why = sources.wait() => {
                 shared.unwatched_since(Some(since));
                 return Ok((why, (probes, hooks)));
             }
@@ -224,7 +225,7 @@ impl EndSignals {
     }
 }
 
-impl Told<'_> {
+impl StopSources<'_> {
     async fn wait(&mut self) -> Why {
         tokio::select! {
             () = self.end.wait() => Why::Signal,
@@ -236,12 +237,12 @@ impl Told<'_> {
 /// The thread that empties the maps, or the ring buffer.
 struct Draining {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<(Work, io::Result<()>)>,
+    thread: JoinHandle<(DrainTask, io::Result<()>)>,
 }
 
 impl Draining {
     /// The receiver resolves when the thread ends, asked or not.
-    fn start(mut work: Work) -> (Self, oneshot::Receiver<()>) {
+    fn start(mut work: DrainTask) -> (Self, oneshot::Receiver<()>) {
         let stop = Arc::new(AtomicBool::new(false));
         let (ended, receiver) = oneshot::channel::<()>();
         let flag = stop.clone();
@@ -253,7 +254,7 @@ impl Draining {
         (Self { stop, thread }, receiver)
     }
 
-    fn stop(self) -> Result<Work, AgentError> {
+    fn stop(self) -> Result<DrainTask, AgentError> {
         self.stop.store(true, Relaxed);
         let (work, result) = self.thread.join().expect("the draining thread does not panic");
         result.map(|()| work).map_err(AgentError::Drain)

@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use crate::{
     descriptors,
-    interfaces::{Link, Place},
+    interfaces::{InterfaceId, Link},
     kernel::{self, KernelError, Programs},
     netns::Netns,
     settings::{AttachMode, Direction},
@@ -105,7 +105,7 @@ struct Watched {
 pub struct Probes {
     ebpf: Ebpf,
     gear: Gear,
-    watched: HashMap<Place, Watched>,
+    watched: HashMap<InterfaceId, Watched>,
     shared: SharedIndexes,
 }
 
@@ -131,7 +131,7 @@ impl Probes {
     }
 
     /// Whether an interface is watched.
-    pub fn is_watched(&self, place: Place) -> bool {
+    pub fn is_watched(&self, place: InterfaceId) -> bool {
         self.watched.contains_key(&place)
     }
 
@@ -201,10 +201,10 @@ impl Probes {
         self.watched.values().filter(|watched| matches!(watched.held, Held::Links(_))).count()
     }
 
-    /// Looks whether our programs are still where they were put, at the head, and puts them back. `each` hears of every interface where
+    /// Checks that our programs are still where they were put, at the head, and puts them back. `each` hears of every interface where
     /// they were not.
-    pub fn look(&mut self, mut each: impl FnMut(Place, Seen)) {
-        let mut by_netns: HashMap<u32, Vec<(Place, &mut Watched)>> = HashMap::new();
+    pub fn check(&mut self, mut each: impl FnMut(InterfaceId, Seen)) {
+        let mut by_netns: HashMap<u32, Vec<(InterfaceId, &mut Watched)>> = HashMap::new();
         for (place, watched) in &mut self.watched {
             by_netns.entry(watched.netns.inode).or_default().push((*place, watched));
         }
@@ -214,7 +214,7 @@ impl Probes {
             let seen = netns.run(|| {
                 let mut at_work = gear.at_work();
                 let looked = group.iter_mut().map(|(place, watched)| {
-                    (*place, at_work.look((place.ifindex, watched.bare), &mut watched.held, &mut watched.retaken))
+                    (*place, at_work.check((place.ifindex, watched.bare), &mut watched.held, &mut watched.retaken))
                 });
                 looked.filter(|(_, seen)| *seen != Seen::Fine).collect::<Vec<_>>()
             });
@@ -226,19 +226,19 @@ impl Probes {
     }
 
     /// Stops watching an interface. Nothing happens if it was not watched.
-    pub fn detach(&mut self, place: Place) {
+    pub fn detach(&mut self, place: InterfaceId) {
         let removed = self.watched.remove(&place).map(|watched| (place, watched));
         self.remove(removed.into_iter().collect());
     }
 
     /// Watched interfaces of a namespace whose index is not among those `present`.
-    pub fn missing(&self, netns: u32, present: &HashSet<u32>) -> Vec<Place> {
-        let gone = |place: &Place| place.netns == netns && !present.contains(&place.ifindex);
+    pub fn missing(&self, netns: u32, present: &HashSet<u32>) -> Vec<InterfaceId> {
+        let gone = |place: &InterfaceId| place.netns == netns && !present.contains(&place.ifindex);
         self.watched.keys().copied().filter(gone).collect()
     }
 
     /// Stops watching all interfaces of a namespace, and lets go of the namespace. Returns which they were.
-    pub fn detach_netns(&mut self, inode: u32) -> Vec<Place> {
+    pub fn detach_netns(&mut self, inode: u32) -> Vec<InterfaceId> {
         let (gone, kept) = self.watched.drain().partition(|(_, watched)| watched.netns.inode == inode);
         self.watched = kept;
         let gone: HashMap<_, Watched> = gone;
@@ -250,7 +250,7 @@ impl Probes {
     /// Switches on what sits at no interface.
     ///
     /// # Errors
-    /// What the kernel said.
+    /// The kernel's error.
     pub fn hook(&mut self, hooks: &mut Hooks) -> Result<(), KernelError> {
         hooks.attach(&mut self.ebpf)
     }
@@ -261,8 +261,8 @@ impl Probes {
         self.remove(all);
     }
 
-    fn remove(&self, watched: Vec<(Place, Watched)>) {
-        let mut by_netns: HashMap<u32, Vec<(Place, Watched)>> = HashMap::new();
+    fn remove(&self, watched: Vec<(InterfaceId, Watched)>) {
+        let mut by_netns: HashMap<u32, Vec<(InterfaceId, Watched)>> = HashMap::new();
         for (place, watched) in watched {
             by_netns.entry(watched.netns.inode).or_default().push((place, watched));
         }
@@ -299,7 +299,7 @@ impl EndSwitch {
     }
 }
 
-/// Tells the programs which interface indexes are used in several namespaces. Once shared, an index stays so.
+/// Shows the programs which interface indexes are used in several namespaces. Once shared, an index stays so.
 struct SharedIndexes {
     /// By index: the namespaces that have it, as far as needed.
     users: HashMap<u32, Vec<u32>>,
@@ -307,7 +307,7 @@ struct SharedIndexes {
 }
 
 impl SharedIndexes {
-    fn add(&mut self, Place { netns, ifindex }: Place) {
+    fn add(&mut self, InterfaceId { netns, ifindex }: InterfaceId) {
         let users = self.users.entry(ifindex).or_default();
         if users.len() == 2 || users.contains(&netns) {
             return;
@@ -318,7 +318,7 @@ impl SharedIndexes {
             && let Ok(word) = self.map.get(&(ifindex / 64), 0)
             && let Err(error) = self.map.set(ifindex / 64, word | 1 << (ifindex % 64), 0)
         {
-            warn!("interfaces with index {ifindex} cannot be told apart: {error}");
+            warn!("interfaces with index {ifindex} cannot be distinguished: {error}");
         }
     }
 }

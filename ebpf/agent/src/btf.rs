@@ -215,7 +215,7 @@ pub fn function_stub(name: &str, id: u32) -> Vec<u8> {
     lone(FUNC, name, id)
 }
 
-/// Types that are told by a name, a kind and the number of another type.
+/// Types that are distinguished by a name, a kind and the number of another type.
 fn lone(kind: u32, name: &str, id: u32) -> Vec<u8> {
     let strings = [b"\0", name.as_bytes(), b"\0"].concat();
     // A forward declaration is the shortest type: name, kind, nothing.

@@ -80,7 +80,7 @@ impl Translations {
         }
     }
 
-    /// Goes on with what [`Translations::open`] returned, or opens it as soon as the kernel begins to track connections.
+    /// Continues with what [`Translations::open`] returned, or opens it as soon as the kernel begins to track connections.
     pub(crate) async fn follow(&self, netns: &Netns, mut source: Option<Arc<Source>>) {
         let mut tracking = source.is_some() || source::is_tracking();
         while !tracking {
@@ -121,7 +121,7 @@ enum Message {
 pub struct Translator(SyncSender<Message>);
 
 impl Translator {
-    /// Starts it; records go on to `next`, in their order but for those of packets that were on their way when a window ended.
+    /// Starts it; records are passed on to `next`, in their order but for those of packets that were on their way when a window ended.
     pub fn start(translations: Translations, next: impl FnMut(Vec<FlowRecord>) + Send + 'static) -> Self {
         let (sender, messages) = sync_channel(WAITING);
         std::thread::spawn(move || run(&messages, translations, next));

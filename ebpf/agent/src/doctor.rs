@@ -1,7 +1,7 @@
 //! `netobserv-agent doctor`: what this kernel can do, feature by feature, and why not.
 //!
 //! Nothing is guessed from version numbers that can be tried: the programs are loaded, and attached to the loopback
-//! interface of a network namespace made for that and gone afterwards. Without the rights to try, it says so.
+//! interface of a network namespace made for that and gone afterwards. Without the rights to try, it reports that.
 
 use std::{
     fmt::Write as _,
@@ -18,7 +18,7 @@ use crate::{
     drain::Maps,
     drops::{self, Causes},
     features::{self, Switches},
-    interfaces::{Link, Place},
+    interfaces::{InterfaceId, Link},
     kernel::{self, KernelError, OLDEST},
     netns::{self, Netns},
     process::sockets::Sockets,
@@ -41,7 +41,7 @@ enum Answer {
     Unknown,
 }
 
-/// A question with its answer and what there is to say about it.
+/// A question with its answer and the details.
 #[derive(Debug)]
 struct Finding {
     answer: Answer,
@@ -59,7 +59,7 @@ impl Finding {
         Self { answer, about, says }
     }
 
-    /// The same for a feature, which nobody asks of who may not load programs at all.
+    /// The same for a feature, which is not tried without the rights to load programs at all.
     fn of_feature(about: &'static str, tried: Result<String, KernelError>) -> Self {
         match tried {
             Err(KernelError::NotAllowed(_)) => {
@@ -157,7 +157,7 @@ fn capabilities() -> Finding {
     Finding { answer: if enough { Answer::Yes } else { Answer::No }, about: "capabilities", says }
 }
 
-/// Kernel memory of the maps that this process holds, as the kernel tells it.
+/// Kernel memory of the maps that this process holds, as the kernel reports it.
 fn memory() -> String {
     let files = fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
     let bytes: u64 = files.filter_map(|file| map_memory(&file.path())).sum();
@@ -174,7 +174,7 @@ fn read_maps(maps: &mut Maps) -> Result<String, String> {
     maps.drain_active(|_| {}).map(|_| "lookup and delete in one call".to_owned()).map_err(text)
 }
 
-/// Loads the programs with one feature, and does what belongs to it. Says what memory that takes, flows included.
+/// Loads the programs with one feature, and does what belongs to it. Returns what memory that takes, flows included.
 fn try_load(
     switches: Switches,
     then: impl FnOnce(&mut aya::Ebpf) -> Result<(), KernelError>,
@@ -219,7 +219,7 @@ fn namespaces() -> Finding {
     )
 }
 
-/// Both ways to attach, tried where nobody else is.
+/// Both ways to attach, tried where nothing else is.
 fn attach() -> [Finding; 2] {
     let ways = [("attach by TCX", AttachMode::Tcx), ("attach by clsact", AttachMode::Tc)];
     let lab = throw_away_namespace().map(Arc::new);
@@ -249,7 +249,7 @@ fn attach_in(lab: &Arc<Netns>, mode: AttachMode) -> Result<String, String> {
     let ebpf = features::load(switches).map_err(text)?;
     let mut probes = Probes::new(ebpf, features::programs(&switches), mode, Direction::Both).map_err(text)?;
     // The loopback interface is the first one of every namespace.
-    let place = Place { netns: lab.inode, ifindex: 1 };
+    let place = InterfaceId { netns: lab.inode, ifindex: 1 };
     let mut attached = Ok(());
     probes.attach(
         vec![Interface { place, name: "lo".into(), link: Link::Ethernet, up: true, netns: lab.clone() }],
@@ -261,7 +261,7 @@ fn attach_in(lab: &Arc<Netns>, mode: AttachMode) -> Result<String, String> {
     probes.detach_all();
     attached.map_err(text)?;
     Ok(match mode {
-        AttachMode::Tc => "filters on a qdisc; they are removed when the agent ends in good order".into(),
+        AttachMode::Tc => "filters on a qdisc; they are removed when the agent ends cleanly".into(),
         AttachMode::Tcx | AttachMode::Any => "links that go when the agent ends, whatever ends it".into(),
     })
 }

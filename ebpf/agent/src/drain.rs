@@ -117,7 +117,7 @@ impl Maps {
     /// Returns how many flows there were.
     ///
     /// # Errors
-    /// What the kernel said to reading or writing a map; the capture cannot go on then.
+    /// The kernel's error; the capture cannot continue then.
     pub fn drain_active(&mut self, mut each: impl FnMut(Counted<'_>)) -> io::Result<usize> {
         let full = self.active;
         self.active = 1 - full;
@@ -186,7 +186,7 @@ impl Drainer {
         }
     }
 
-    /// Works until `stop`, handing the records of each window to `emit`, which says how long the next one is; then drains once
+    /// Works until `stop`, handing the records of each window to `emit`, which returns how long the next one is; then drains once
     /// more.
     pub fn run(
         &mut self,

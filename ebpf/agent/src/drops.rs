@@ -34,7 +34,7 @@ pub const TRACEPOINT: &str = "kfree_skb";
 /// Entries read by one system call.
 const CHUNK: usize = 512;
 
-/// The last of the reasons that say nothing: the kernel gives it to packets that end well, too.
+/// The last of the reasons without a meaning: the kernel gives it to packets that end well, too.
 const NOT_SPECIFIED: &str = "SKB_DROP_REASON_NOT_SPECIFIED";
 /// Packets that had reached their socket, which was then closed; and copies for packet sockets, such as tcpdump's.
 const NOT_OF_FLOW: [&str; 2] = ["SKB_DROP_REASON_QUEUE_PURGE", "SKB_DROP_REASON_PACKET_SOCK_ERROR"];
@@ -63,7 +63,7 @@ const OPEN_VSWITCH_NAMES: [&str; 11] = [
 pub struct Causes(HashMap<u32, Arc<str>>);
 
 impl Causes {
-    /// The running kernel's; None if it does not say why it drops packets (before 5.17).
+    /// The running kernel's; None if it does not report why it drops packets (before 5.17).
     pub fn find(btf: &Btf) -> Result<Option<Self>, BtfError> {
         let Some(names) = btf.enum_names("skb_drop_reason")? else { return Ok(None) };
         let reasons = names.into_iter().filter(|(_, name)| !NOT_REASONS.contains(&name.as_str()));
@@ -71,7 +71,7 @@ impl Causes {
         Ok(Some(Self(reasons.chain(of_ovs).map(|(number, name)| (number, name.into())).collect())))
     }
 
-    /// The name, or the number of a reason that nobody named.
+    /// The name, or the number of a reason without one.
     pub fn name(&self, reason: u32) -> Arc<str> {
         self.0.get(&reason).cloned().unwrap_or_else(|| reason.to_string().into())
     }
@@ -137,7 +137,7 @@ impl DropMaps {
         let unavailable = |why| KernelError::Unavailable { setting: "ENABLE_PKT_DROPS", why };
         let found = Constants::find(btf).map_err(|error| unavailable(error.to_string()))?;
         let constants =
-            found.ok_or_else(|| unavailable("it does not say why it drops packets (5.17 or newer does)".into()))?;
+            found.ok_or_else(|| unavailable("it does not report why it drops packets (5.17 or newer does)".into()))?;
         Ok(Self(Some(Loading { constants, entries, program })))
     }
 }
@@ -187,7 +187,7 @@ fn offsets(btf: &Btf) -> Result<DropOffsets, BtfError> {
     })
 }
 
-/// Adds to the drops of a flow; each reason stands there once.
+/// Adds to the drops of a flow; each reason is there once.
 fn add(drops: &mut Vec<Dropped>, new: Dropped) {
     let Some(old) = drops.iter_mut().find(|old| old.reason == new.reason) else { return drops.push(new) };
     let (packets, bytes) = (old.count.packets + new.count.packets, old.count.bytes + new.count.bytes);
@@ -267,7 +267,7 @@ mod tests {
     fn a_kernel_without_reasons_is_refused_with_the_setting() {
         let btf = Btf::parse(crate::btf::stub("btf_trace_other", 3)).unwrap();
         let error = DropMaps::prepare(Some((1, PROGRAM)), &btf).err().unwrap().to_string();
-        let why = "it does not say why it drops packets (5.17 or newer does)";
+        let why = "it does not report why it drops packets (5.17 or newer does)";
         assert_eq!(error, format!("ENABLE_PKT_DROPS=true is not available on this kernel: {why}"));
     }
 
@@ -277,7 +277,7 @@ mod tests {
         let (Some(causes), Some(Constants { least, .. })) =
             (Causes::find(&btf).unwrap(), Constants::find(&btf).unwrap())
         else {
-            return println!("SKIPPED: this kernel does not say why it drops packets");
+            return println!("SKIPPED: this kernel does not report why it drops packets");
         };
         let no_socket = causes.number("SKB_DROP_REASON_NO_SOCKET").unwrap();
         assert!(no_socket >= least);

@@ -1,4 +1,4 @@
-//! Sends what is captured to the collector, one message after the other, with retries. What is sent stands behind
+//! Sends what is captured to the collector, one message after the other, with retries. What is sent is given by
 //! [`Outbox`]: records of flows ([`flows`]) or packets ([`crate::packets::outbox`]).
 
 use std::{
@@ -52,7 +52,7 @@ pub trait Outbox: Send + 'static {
     fn take(&mut self) -> (Self::Message, bool);
 
     /// Writes into a status what found no room here.
-    fn tell(&self, status: &mut AgentStatus);
+    fn report(&self, status: &mut AgentStatus);
 
     /// Puts the sender and its number on a message.
     fn sign(message: &mut Self::Message, agent: AgentStatus, sequence: u64);
@@ -68,7 +68,7 @@ pub trait Outbox: Send + 'static {
     fn give_up(&mut self, message: Self::Message) -> Option<Lost>;
 }
 
-/// The words at the bottom: what is around them says "transport error".
+/// The innermost cause: those around it are "transport error".
 fn reason(status: &Status) -> String {
     let mut cause: &dyn Error = status;
     while let Some(deeper) = cause.source() {
@@ -146,7 +146,7 @@ impl<O: Outbox> Exporter<O> {
         // A sign of life at once: the collector waits at its end for the agents that it knows.
         self.send_waiting(&mut line, false).await;
         while !*line.ending.borrow_and_update() {
-            // Whatever comes first: something to send or to say, the time for a sign of life, or the end.
+            // Whatever comes first: something to send or to report, the time for a sign of life, or the end.
             tokio::select! {
                 () = self.outbox.changed() => {}
                 () = self.pushed.changed() => {}
@@ -181,7 +181,7 @@ impl<O: Outbox> Exporter<O> {
     /// Sends one message, again and again. False if the end came first.
     async fn send(&mut self, line: &mut Line, message: &O::Message) -> bool {
         let mut pause = FIRST_RETRY;
-        let mut told = false;
+        let mut reported = false;
         loop {
             let error = match timeout_at(line.deadline(), O::post(line.channel.clone(), message.clone())).await {
                 Ok(Ok(reply)) => {
@@ -189,7 +189,7 @@ impl<O: Outbox> Exporter<O> {
                     self.found();
                     self.known.send_replace(true);
                     let reply = reply.into_inner();
-                    self.pushed.hear(reply.filter);
+                    self.pushed.receive(reply.filter);
                     if reply.stop {
                         self.stop_asked.send_replace(true);
                     }
@@ -209,12 +209,12 @@ impl<O: Outbox> Exporter<O> {
                 warn!("collector not reached: {error}");
                 return false;
             }
-            if told {
+            if reported {
                 debug!("collector not reached: {error}");
             } else {
                 warn!("collector not reached, trying on: {error}");
             }
-            told = true;
+            reported = true;
             let slowest = if self.is_lost(line) { IDLE_RETRY } else { SLOWEST_RETRY };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -224,7 +224,7 @@ impl<O: Outbox> Exporter<O> {
         }
     }
 
-    /// Says so once, and again when the collector was back in between.
+    /// Reports it once, and again when the collector was back in between.
     fn is_lost(&self, line: &Line) -> bool {
         let lost = line.heard.elapsed() >= self.patience;
         self.lost.send_if_modified(|known| lost && !std::mem::replace(known, true));
@@ -251,9 +251,9 @@ impl<O: Outbox> Exporter<O> {
             node_addresses: self.addresses.get(),
             ..Default::default()
         };
-        self.outbox.tell(&mut status);
+        self.outbox.report(&mut status);
         self.watching.report(&mut status);
-        self.pushed.tell(&mut status);
+        self.pushed.report(&mut status);
         status
     }
 }
@@ -283,7 +283,7 @@ async fn open_tls(address: String, tls: Tls) -> io::Result<TokioIo<TlsStream<Tcp
     TlsConnector::from(tls.config).connect(tls.name, stream).await.map(TokioIo::new)
 }
 
-/// A channel that connects when first used, and anew after each failure.
+/// A channel that connects when first used, and again after each failure.
 fn connect(target: &Target) -> Channel {
     match target {
         Target::Tcp(address) => {

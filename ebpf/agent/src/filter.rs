@@ -87,7 +87,7 @@ impl Filter {
     /// rules name sets, each packet is.
     ///
     /// # Errors
-    /// What the kernel said to writing a map, or that the sets are too large; the old rules are still in force then.
+    /// The kernel's error at writing a map, or that the sets are too large; the old rules are still in force then.
     pub fn replace(&mut self, rules: &[Rule], sets: &Sets) -> io::Result<()> {
         if rules.is_empty() {
             return self.change_over(NO_RULES);
@@ -105,7 +105,7 @@ impl Filter {
     fn change_over(&mut self, bank: u32) -> io::Result<()> {
         self.switch.set(0, bank, 0).map_err(io::Error::other)?;
         self.bank = bank;
-        // From here on nobody reads the other bank: the next call may write to it.
+        // From here on no program reads the other bank: the next call may write to it.
         sys::wait_for_running_programs();
         Ok(())
     }

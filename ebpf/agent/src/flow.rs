@@ -5,7 +5,7 @@ use std::sync::Arc;
 use netobserv_ebpf_common::{DropCount, FlowCount, Key6, Point};
 use smallvec::SmallVec;
 
-use crate::{interfaces::Place, translated::Translated};
+use crate::{interfaces::InterfaceId, translated::Translated};
 
 /// A flow: the five-tuple, the same at all places. IPv4 addresses are mapped. For frames without IP see
 /// [`netobserv_ebpf_common::Key6`].
@@ -47,7 +47,7 @@ impl FlowId {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sighting {
     /// The interface.
-    pub place: Place,
+    pub place: InterfaceId,
     /// [`netobserv_ebpf_common::INGRESS`] or EGRESS.
     pub direction: u8,
 }
@@ -116,7 +116,7 @@ pub struct Transaction {
     pub flags: u16,
     /// From the query to the answer; None if not both were seen.
     pub latency: Option<Latency>,
-    /// How often it was asked; 0 = nobody saw the query.
+    /// How often it was asked; 0 = the query was not seen.
     pub queries: u32,
     /// 0 = answered, or none was to be expected.
     pub errno: u32,
@@ -140,7 +140,7 @@ pub struct Latency {
 impl Transaction {
     /// A count for the flow in case no interface has counted it in this window: no packets.
     pub fn count(&self) -> FlowCount {
-        let Place { netns, ifindex } = self.at.place;
+        let InterfaceId { netns, ifindex } = self.at.place;
         let (first_ns, last_ns) = (self.time_ns, self.time_ns);
         FlowCount { first_ns, last_ns, ifindex, netns, sampling: 1, ..FlowCount::default() }
     }

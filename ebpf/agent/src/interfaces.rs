@@ -9,7 +9,7 @@ use regex::Regex;
 
 /// An interface of a namespace. `netns` is 0 where only one namespace is followed, as in the kernel's records.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Place {
+pub struct InterfaceId {
     /// Inode number of the network namespace, or 0.
     pub netns: u32,
     /// Interface index inside it.
@@ -61,7 +61,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// From two comma lists. An error says which item is wrong.
+    /// From two comma lists. An error names the wrong item.
     pub fn parse(wanted: &str, excluded: &str) -> Result<Self, String> {
         Ok(Self { wanted: patterns(wanted)?, excluded: patterns(excluded)? })
     }
@@ -97,14 +97,14 @@ pub struct Names(Arc<RwLock<Known>>);
 
 #[derive(Default)]
 struct Known {
-    names: HashMap<Place, Arc<str>>,
+    names: HashMap<InterfaceId, Arc<str>>,
     /// The namespaces that a name was seen in, each once.
     namespaces: HashMap<Arc<str>, Vec<u32>>,
 }
 
 impl Names {
     /// Learns a name, or that the interface was renamed.
-    pub fn set(&self, place: Place, name: &str) {
+    pub fn set(&self, place: InterfaceId, name: &str) {
         let mut known = self.0.write().expect("no panic under the lock");
         let name: Arc<str> = name.into();
         let namespaces = known.namespaces.entry(name.clone()).or_default();
@@ -115,8 +115,8 @@ impl Names {
     }
 
     /// The name for a reader: `NAME@NAMESPACE` where another namespace had an interface of this name as well, and `if<index>` for
-    /// an interface that nobody named.
-    pub fn label(&self, place: Place) -> String {
+    /// an interface without a known name.
+    pub fn label(&self, place: InterfaceId) -> String {
         let known = self.0.read().expect("no panic under the lock");
         let Some(name) = known.names.get(&place) else { return format!("if{}", place.ifindex) };
         match known.namespaces.get(name) {
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn names_fall_back_to_the_index() {
         let names = Names::default();
-        let place = Place { netns: 1, ifindex: 7 };
+        let place = InterfaceId { netns: 1, ifindex: 7 };
         assert_eq!(names.label(place), "if7");
         names.set(place, "eth0");
         assert_eq!(names.label(place), "eth0");
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_name_of_two_namespaces_is_qualified_and_no_other() {
         let names = Names::default();
-        let at = |netns, ifindex| Place { netns, ifindex };
+        let at = |netns, ifindex| InterfaceId { netns, ifindex };
         for (place, name) in [(at(1, 2), "eth0"), (at(1, 3), "eth1"), (at(1, 4), "eth1"), (at(9, 2), "eth0")] {
             names.set(place, name);
         }

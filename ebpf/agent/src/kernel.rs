@@ -26,7 +26,7 @@ pub enum KernelError {
     /// Struct offsets are not to be had.
     #[error(transparent)]
     Btf(#[from] BtfError),
-    /// What the kernel says of processes is nowhere.
+    /// What the kernel reports of processes is missing.
     #[error("/proc is not mounted here, and the agent needs it: mount it with 'mount -t proc proc /proc'")]
     NoProc,
     /// Too old.
@@ -123,7 +123,7 @@ pub fn classifier<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut 
 /// Has the kernel verify a tc program of the object, unless it has done so.
 ///
 /// # Errors
-/// What the kernel said.
+/// The kernel's error.
 pub fn load_classifier<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, KernelError> {
     let program = classifier(ebpf, name)?;
     if program.fd().is_err() {
@@ -165,7 +165,7 @@ pub(crate) fn check_version(release: &str) -> Result<(), KernelError> {
     }
 }
 
-/// The whole chain of causes as one line; a refusal for want of rights is told apart, because it is the common one.
+/// The whole chain of causes as one line; a refusal for want of rights is distinguished, because it is the common one.
 pub(crate) fn classify(error: &dyn std::error::Error) -> KernelError {
     let mut text = error.to_string();
     let mut denied = false;

@@ -17,14 +17,14 @@ pub mod features;
 pub mod filter;
 pub mod flow;
 #[doc(hidden)]
-pub mod foreign;
+pub mod fuzz_targets;
 pub mod interfaces;
-mod job;
 pub mod kernel;
 pub mod losses;
 mod manager;
 mod memory;
 pub mod merge;
+mod mode;
 pub mod netns;
 pub mod pace;
 pub mod packets;

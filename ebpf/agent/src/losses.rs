@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-/// Running totals of what the kernel side could not keep; read by whoever reports.
+/// Running totals of what the kernel side could not keep; read where they are reported.
 #[derive(Default, Debug)]
 pub struct KernelLosses {
     /// Packets that found no room anywhere.

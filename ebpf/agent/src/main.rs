@@ -65,7 +65,7 @@ fn help() -> String {
     let settings = settings::list();
     format!(
         "Captures flows or packets on this machine with eBPF, and sends them to a collector\n\n\
-         Usage: netobserv-agent            capture until SIGTERM, as the environment says\n       \
+         Usage: netobserv-agent            capture until SIGTERM, as set in the environment\n       \
          netobserv-agent doctor     report what this kernel can do\n       \
          netobserv-agent --help     print this text\n       \
          netobserv-agent --version  print the version\n\n\

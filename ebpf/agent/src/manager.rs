@@ -18,7 +18,7 @@ use crate::{
     attach::{AttachError, Probes, Seen},
     descriptors,
     error::AgentError,
-    interfaces::{Link, Names, Place, Selection},
+    interfaces::{InterfaceId, Link, Names, Selection},
     netns,
     scope::Scope,
     settings::Settings,
@@ -111,9 +111,9 @@ struct State {
     /// Those of them whose frames cannot be read, and why.
     unreadable: BTreeMap<String, String>,
     /// What watched interfaces are called in reports.
-    labels: HashMap<Place, String>,
+    labels: HashMap<InterfaceId, String>,
     /// Since when an interface could not be watched, and why.
-    failed: HashMap<Place, (Instant, String)>,
+    failed: HashMap<InterfaceId, (Instant, String)>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -121,7 +121,7 @@ impl State {
     fn run(mut self, runtime: &Handle, first: Vec<Event>, mut events: UnboundedReceiver<Event>) -> Probes {
         self.apply(first);
         if !*self.stopped.borrow() {
-            self.tell();
+            self.report();
             self.watching.begun();
         }
         let mut next_look = Instant::now() + LOOK;
@@ -136,7 +136,7 @@ impl State {
                 }
             });
             match batch {
-                Some(batch) if batch.is_empty() => next_look = self.look(),
+                Some(batch) if batch.is_empty() => next_look = self.check(),
                 Some(batch) => self.apply(batch),
                 None => return self.probes,
             }
@@ -200,7 +200,7 @@ impl State {
         self.watching.set(self.probes.count());
     }
 
-    fn leave(&mut self, place: Place) {
+    fn leave(&mut self, place: InterfaceId) {
         self.scope.unwatch(place);
         self.probes.detach(place);
         self.labels.remove(&place);
@@ -232,7 +232,7 @@ impl State {
             watching.set(count);
             if reported.elapsed() >= PROGRESS {
                 reported = Instant::now();
-                watching.hurry();
+                watching.report_now();
             }
             match went {
                 Ok(()) => late(watching, failed.remove(&interface.place), interface),
@@ -259,10 +259,10 @@ impl State {
     }
 
     /// Returns when to look again.
-    fn look(&mut self) -> Instant {
+    fn check(&mut self) -> Instant {
         let start = Instant::now();
         let Self { probes, watching, labels, .. } = self;
-        probes.look(|place, seen| {
+        probes.check(|place, seen| {
             let Some(label) = labels.get(&place) else { return };
             let reason = match seen {
                 Seen::Fine => return,
@@ -293,7 +293,7 @@ impl State {
         self.present.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 
-    fn tell(&self) {
+    fn report(&self) {
         match self.probes.count() {
             0 => warn!("no interface to watch yet; there are: {}", self.present()),
             count => info!("watching {count} interfaces"),

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use crate::{
     flow::{Extra, FlowId, FlowRecord, SEVERAL, Sighting},
-    interfaces::Place,
+    interfaces::InterfaceId,
 };
 
 /// A place that joins later than this after the flow's first packet was not on its path from the beginning.
@@ -100,7 +100,7 @@ impl Merger {
     }
 
     fn add_to(&mut self, id: FlowId, direction: u8, count: &FlowCount) {
-        let at = Sighting { place: Place { netns: count.netns, ifindex: count.ifindex }, direction };
+        let at = Sighting { place: InterfaceId { netns: count.netns, ifindex: count.ifindex }, direction };
         let flow = self.flows.entry(id).or_insert_with(|| Flow::new(count));
         if flow.first_ns == 0 {
             flow.begin_window(count);
@@ -224,7 +224,7 @@ impl Flow {
         seen.sampling = count.sampling;
     }
 
-    /// A place that saw its first packet well after another had seen its last is the flow's new way: it goes on from
+    /// A place that saw its first packet well after another had seen its last is the flow's new way: it continues from
     /// the other's total.
     fn follow_moves(&mut self) {
         let mut order: SmallVec<[usize; 2]> = (0..self.seen.len()).filter(|i| self.seen[*i].first_ns != 0).collect();

@@ -77,7 +77,7 @@ impl Netns {
     }
 }
 
-/// Whether a program runs in the namespace with this number: then it goes on without a name. Those of another PID namespace are not
+/// Whether a program runs in the namespace with this number: then it continues without a name. Those of another PID namespace are not
 /// seen.
 pub fn is_inhabited(inode: u32) -> bool {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -86,7 +86,7 @@ pub fn is_inhabited(inode: u32) -> bool {
     processes.filter(|process| process.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit)).any(inside)
 }
 
-/// The namespaces that have a name, as paths. Empty where nobody names any.
+/// The namespaces that have a name, as paths. Empty where none is named.
 pub fn named() -> Vec<PathBuf> {
     let entries = fs::read_dir(NAMED).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::info;
 
-/// Longest window. Longer ones would tell too late that something happened.
+/// Longest window. Longer ones would report events too late.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Part of a queue that is taken: waiting, and room for.

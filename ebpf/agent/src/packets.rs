@@ -9,9 +9,9 @@ pub mod clock;
 pub mod frame;
 pub mod hot;
 pub mod outbox;
-pub mod places;
 pub mod queue;
 pub mod reader;
+pub mod table;
 
 use aya::{Ebpf, EbpfLoader};
 

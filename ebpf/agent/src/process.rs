@@ -1,9 +1,9 @@
 //! Which processes talk: names for both ends of a flow, as far as they are on this machine. Only for a lone host
 //! (ENABLE_PROCESS); in a cluster the pods have better names.
 //!
-//! The kernel says which socket sends a flow, once a flow and window, and whose a socket is when it is made, comes in and is
-//! closed (`sockets.rs`). A walk over all open files at the end of each window says who has it in between. A name is given if all
-//! of that agrees (`lives.rs`), else none.
+//! The kernel reports which socket sends a flow, once a flow and window, and which process owns a socket when it is made, comes in and is
+//! closed (`sockets.rs`). A walk over all open files at the end of each window shows which has it in between. A name is given if all
+//! of that agrees (`owners.rs`), else none.
 //!
 //! All this is done on a thread of its own, between the draining of the maps and the queue to the collector.
 
@@ -15,45 +15,45 @@ use std::{
 
 use crate::flow::{FlowRecord, Process};
 
+mod attribution;
 mod cgroup;
-mod lives;
-mod namer;
+mod owners;
 pub mod sockets;
 
+use attribution::ProcessAttribution;
 use cgroup::Cgroups;
-use lives::Who;
-use namer::Namer;
+use owners::ProcessIdentity;
 use sockets::Sockets;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-/// Windows that wait for names; further ones go on without.
+/// Windows that wait for names; further ones are passed on without.
 const WAITING: usize = 2;
 /// How often events are read.
 const LISTEN: Duration = Duration::from_millis(100);
-/// Nanoseconds of the unit in which /proc tells when a process started: USER_HZ is 100 on every machine that Linux runs on
+/// Nanoseconds of the unit in which /proc has the start of a process: USER_HZ is 100 on every machine that Linux runs on
 /// but Alpha and IA-64.
 const TICK_NS: u64 = 10_000_000;
 
 /// What the kernel reported of a process, and what can still be read of it.
-fn describe(who: &Who, cgroups: &Cgroups) -> Process {
-    let length = who.name.iter().position(|byte| *byte == 0).unwrap_or(who.name.len());
-    let cgroup = cgroups.path(who.cgroup).filter(|path| !path.is_empty() || who.pid == 0);
-    let cgroup = cgroup.or_else(|| cgroup_now(who)).unwrap_or_default();
+fn describe(process: &ProcessIdentity, cgroups: &Cgroups) -> Process {
+    let length = process.name.iter().position(|byte| *byte == 0).unwrap_or(process.name.len());
+    let cgroup = cgroups.path(process.cgroup).filter(|path| !path.is_empty() || process.pid == 0);
+    let cgroup = cgroup.or_else(|| cgroup_now(process)).unwrap_or_default();
     Process {
-        pid: who.pid,
-        name: String::from_utf8_lossy(&who.name[..length]).into_owned(),
+        pid: process.pid,
+        name: String::from_utf8_lossy(&process.name[..length]).into_owned(),
         container: cgroup::container(&cgroup).to_owned(),
         cgroup,
     }
 }
 
-/// The control group that /proc tells of a process, which may be one of a hierarchy that is not unified.
-fn cgroup_now(who: &Who) -> Option<String> {
-    let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", who.pid)).ok();
+/// The control group of a process by /proc, which may be one of a hierarchy that is not unified.
+fn cgroup_now(process: &ProcessIdentity) -> Option<String> {
+    let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", process.pid)).ok();
     let group = read("cgroup")?;
     // After the group was read it is still the same process, so it was before.
-    (started(&read("stat")?)? == who.started_boot_ns / TICK_NS).then(|| cgroup::path(&group))
+    (started(&read("stat")?)? == process.started_boot_ns / TICK_NS).then(|| cgroup::path(&group))
 }
 
 /// When a process started, from /proc/PID/stat (proc_pid_stat(5), field 22). Its name, before that, may hold parentheses.
@@ -68,22 +68,22 @@ enum Message {
 }
 
 /// The thread that gives names. It ends when this is dropped.
-pub struct Naming(SyncSender<Message>);
+pub struct AttributionThread(SyncSender<Message>);
 
-impl Naming {
-    /// Starts it; records go on to `next`, in their order. When this returns, it knows the sockets that there are.
+impl AttributionThread {
+    /// Starts it; records are passed on to `next`, in their order. When this returns, it knows the sockets that there are.
     pub fn start(sockets: Sockets, mut next: impl FnMut(Vec<FlowRecord>) + Send + 'static) -> Self {
         let (sender, messages): (_, Receiver<Message>) = sync_channel(WAITING);
-        let mut namer = Namer::new(sockets);
+        let mut attribution = ProcessAttribution::new(sockets);
         std::thread::spawn(move || {
             loop {
                 match messages.recv_timeout(LISTEN) {
                     Ok(Message::Window(mut records)) => {
-                        namer.name(&mut records);
+                        attribution.name(&mut records);
                         next(records);
                     }
                     Ok(Message::Flush(done)) => drop(done),
-                    Err(RecvTimeoutError::Timeout) => namer.listen(),
+                    Err(RecvTimeoutError::Timeout) => attribution.listen(),
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
             }
@@ -119,16 +119,16 @@ impl Naming {
 mod tests {
     use super::*;
 
-    fn who(name: &str) -> Who {
-        let mut who = Who { pid: std::process::id(), ..Who::default() };
-        who.name[..name.len()].copy_from_slice(name.as_bytes());
-        who
+    fn identity(name: &str) -> ProcessIdentity {
+        let mut process = ProcessIdentity { pid: std::process::id(), ..ProcessIdentity::default() };
+        process.name[..name.len()].copy_from_slice(name.as_bytes());
+        process
     }
 
     #[test]
     fn a_process_that_has_gone_keeps_what_the_kernel_said() {
         // No process and no group has the largest number.
-        let gone = Who { pid: u32::MAX, cgroup: u64::MAX, ..who("curl") };
+        let gone = ProcessIdentity { pid: u32::MAX, cgroup: u64::MAX, ..identity("curl") };
         let wanted = Process { pid: u32::MAX, name: "curl".into(), ..Process::default() };
         assert_eq!(describe(&gone, &Cgroups::find()), wanted);
     }
@@ -137,8 +137,10 @@ mod tests {
     fn a_number_that_another_process_has_now_is_not_mistaken() {
         let own = fs::read_to_string("/proc/self/stat").unwrap();
         let started_boot_ns = started(&own).unwrap() * TICK_NS + 7;
-        assert!(started_boot_ns > TICK_NS && cgroup_now(&Who { started_boot_ns, ..who("x") }).is_some());
-        assert_eq!(cgroup_now(&Who { started_boot_ns: 1, ..who("x") }), None);
+        assert!(
+            started_boot_ns > TICK_NS && cgroup_now(&ProcessIdentity { started_boot_ns, ..identity("x") }).is_some()
+        );
+        assert_eq!(cgroup_now(&ProcessIdentity { started_boot_ns: 1, ..identity("x") }), None);
     }
 
     #[test]

@@ -32,7 +32,7 @@ const LATER: Duration = Duration::from_secs(10);
 /// What was wanted last, and what came of it.
 pub struct Pushed {
     wanted: Sender<KernelFilter>,
-    /// The collector says itself when there is something new: what the answers to messages say may be older.
+    /// The collector reports changes itself: what the answers to messages contain may be older.
     waits: Arc<AtomicBool>,
     answer: Receiver<Answer>,
 }
@@ -46,19 +46,19 @@ struct Answer {
 impl Pushed {
     /// Looks after a filter in which the agent's `own` rules are in force; ends when what is returned is dropped.
     pub fn start(mut filter: Filter, own: Vec<Rule>) -> Self {
-        let (wanted, mut wishes) = watch::channel(KernelFilter::default());
+        let (wanted, mut requests) = watch::channel(KernelFilter::default());
         let (answers, answer) = watch::channel(Answer::default());
         tokio::spawn(async move {
-            while wishes.changed().await.is_ok() {
-                let wish = wishes.borrow_and_update().clone();
-                answers.send_replace(block_in_place(|| apply(&mut filter, &own, &wish)));
+            while requests.changed().await.is_ok() {
+                let request = requests.borrow_and_update().clone();
+                answers.send_replace(block_in_place(|| apply(&mut filter, &own, &request)));
             }
         });
         Self { wanted, waits: Arc::default(), answer }
     }
 
-    /// Takes what the answer to a message says.
-    pub fn hear(&self, filter: Option<KernelFilter>) {
+    /// Takes the filter of the answer to a message.
+    pub fn receive(&self, filter: Option<KernelFilter>) {
         if !self.waits.load(Relaxed) {
             take(&self.wanted, filter);
         }
@@ -102,7 +102,7 @@ impl Pushed {
     }
 
     /// Writes into a status which filter is in force, or why it is not.
-    pub fn tell(&self, status: &mut AgentStatus) {
+    pub fn report(&self, status: &mut AgentStatus) {
         let Answer { number, error } = self.answer.borrow().clone();
         (status.filter, status.filter_error) = (number, error);
     }
@@ -119,20 +119,20 @@ fn take(wanted: &Sender<KernelFilter>, filter: Option<KernelFilter>) {
     });
 }
 
-fn apply(filter: &mut Filter, own: &[Rule], wish: &KernelFilter) -> Answer {
-    let result = rules(own, wish).and_then(|(rules, sets)| {
+fn apply(filter: &mut Filter, own: &[Rule], request: &KernelFilter) -> Answer {
+    let result = rules(own, request).and_then(|(rules, sets)| {
         filter.replace(&rules, &sets).map_err(|error| format!("the kernel does not take the rules: {error}"))
     });
     match &result {
-        Ok(()) if wish.number == 0 => info!("only the agent's own filter is in force again"),
-        Ok(()) if wish.lists.is_empty() => debug!("{}", Members(wish)),
-        Ok(()) => info!("filter from the collector in force: {}", wish.lists.join(" and ")),
+        Ok(()) if request.number == 0 => info!("only the agent's own filter is in force again"),
+        Ok(()) if request.lists.is_empty() => debug!("{}", Members(request)),
+        Ok(()) => info!("filter from the collector in force: {}", request.lists.join(" and ")),
         Err(error) => warn!("filter from the collector refused: {error}"),
     }
-    Answer { number: wish.number, error: result.err().unwrap_or_default() }
+    Answer { number: request.number, error: result.err().unwrap_or_default() }
 }
 
-/// Says how many elements each set has.
+/// Prints how many elements each set has.
 struct Members<'a>(&'a KernelFilter);
 
 impl std::fmt::Display for Members<'_> {
@@ -145,12 +145,12 @@ impl std::fmt::Display for Members<'_> {
     }
 }
 
-fn rules(own: &[Rule], wish: &KernelFilter) -> Result<(Vec<Rule>, Sets), String> {
-    let lists: Result<Vec<_>, _> = wish.lists.iter().map(|text| parse(text)).collect();
+fn rules(own: &[Rule], request: &KernelFilter) -> Result<(Vec<Rule>, Sets), String> {
+    let lists: Result<Vec<_>, _> = request.lists.iter().map(|text| parse(text)).collect();
     let lists = lists.map_err(|error| error.to_string())?;
-    let sets = Sets::read(&wish.sets).map_err(|error| error.to_string())?;
+    let sets = Sets::read(&request.sets).map_err(|error| error.to_string())?;
     let rules = narrow(&[&[own.to_vec()], lists.as_slice()].concat()).map_err(|error| error.to_string())?;
-    let waiting = wish.sets.is_empty() && rules.iter().any(Rule::has_sets);
+    let waiting = request.sets.is_empty() && rules.iter().any(Rule::has_sets);
     Ok((if waiting { nothing() } else { rules }, sets))
 }
 

@@ -28,7 +28,7 @@ pub struct Recorder {
     agent_ip: Option<Ip>,
 }
 
-/// The wall-clock time, in ns since 1970, of CLOCK_MONOTONIC's zero. Taken anew for each window, because the wall
+/// The wall-clock time, in ns since 1970, of CLOCK_MONOTONIC's zero. Taken again for each window, because the wall
 /// clock may be set.
 #[derive(Clone, Copy)]
 pub struct BootTime(i128);
@@ -213,7 +213,7 @@ mod tests {
 
     use crate::{
         flow::{Extra, Latency},
-        interfaces::Place,
+        interfaces::InterfaceId,
     };
 
     fn flow(proto: u8, src_port: u16, dst_port: u16, eth_proto: u16) -> FlowRecord {
@@ -232,8 +232,8 @@ mod tests {
             dst_mac: [2, 0, 0, 0, 0, 2],
             dscp: 46,
             sightings: smallvec![
-                Sighting { place: Place { netns: 0, ifindex: 2 }, direction: 0 },
-                Sighting { place: Place { netns: 0, ifindex: 3 }, direction: 1 },
+                Sighting { place: InterfaceId { netns: 0, ifindex: 2 }, direction: 0 },
+                Sighting { place: InterfaceId { netns: 0, ifindex: 3 }, direction: 1 },
             ],
             extra: None,
             translated: None,
@@ -242,7 +242,7 @@ mod tests {
 
     fn record(flow: &FlowRecord) -> Record {
         let names = Names::default();
-        names.set(Place { netns: 0, ifindex: 2 }, "eth0");
+        names.set(InterfaceId { netns: 0, ifindex: 2 }, "eth0");
         Recorder::new(names, Some("10.0.0.9".parse().unwrap())).record(flow, BootTime(1_000_000_000_000))
     }
 

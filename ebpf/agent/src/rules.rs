@@ -166,7 +166,7 @@ fn mask128(length: u8) -> u128 {
 /// A condition on the flags byte of the TCP header (RFC 9293, 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TcpFlags {
-    /// The flags that are looked at.
+    /// The flags that are compared.
     pub mask: u8,
     /// Those of them that have to be set.
     pub set: u8,
@@ -178,8 +178,8 @@ impl TcpFlags {
         flags & self.mask == self.set
     }
 
-    /// Of the words of `tcp_flags`; None for others. The connection's own flags are told apart by whether ACK
-    /// goes with them; the rest says only that the bit is set.
+    /// Of the words of `tcp_flags`; None for others. The connection's own flags are distinguished by whether ACK
+    /// goes with them; the rest means only that the bit is set.
     pub fn of(word: &str) -> Option<Self> {
         const FIN: u8 = 0x01;
         const SYN: u8 = 0x02;

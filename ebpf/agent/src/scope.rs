@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use crate::interfaces::Place;
+use crate::interfaces::InterfaceId;
 
 /// The watched interfaces and the followed namespaces; shared by the threads that watch and that report.
 #[derive(Clone)]
@@ -19,11 +19,11 @@ pub struct Scope {
 
 #[derive(Default)]
 struct Inside {
-    watched: HashSet<Place>,
+    watched: HashSet<InterfaceId>,
     /// Inode numbers.
     namespaces: HashSet<u32>,
     /// The first watched interface with each index, gone or not.
-    first: HashMap<u32, Place>,
+    first: HashMap<u32, InterfaceId>,
 }
 
 impl Scope {
@@ -34,7 +34,7 @@ impl Scope {
     }
 
     /// An interface is watched now.
-    pub fn watch(&self, place: Place) {
+    pub fn watch(&self, place: InterfaceId) {
         self.change(|inside| {
             inside.first.entry(place.ifindex).or_insert(place);
             inside.watched.insert(place)
@@ -42,12 +42,12 @@ impl Scope {
     }
 
     /// It is not any more.
-    pub fn unwatch(&self, place: Place) {
+    pub fn unwatch(&self, place: InterfaceId) {
         self.change(|inside| inside.watched.remove(&place));
     }
 
     /// It could not be watched at all.
-    pub fn give_up(&self, place: Place) {
+    pub fn give_up(&self, place: InterfaceId) {
         self.change(|inside| {
             if inside.first.get(&place.ifindex) == Some(&place) {
                 inside.first.remove(&place.ifindex);
@@ -74,18 +74,18 @@ impl Scope {
     }
 
     /// The watched interface with this index in the namespace with this number.
-    pub fn watched(&self, netns: u32, ifindex: u32) -> Option<Place> {
+    pub fn watched(&self, netns: u32, ifindex: u32) -> Option<InterfaceId> {
         let place = match self.only {
-            None => Place { netns, ifindex },
-            Some(only) if only == netns => Place { netns: 0, ifindex },
+            None => InterfaceId { netns, ifindex },
+            Some(only) if only == netns => InterfaceId { netns: 0, ifindex },
             Some(_) => return None,
         };
         self.read(|inside| inside.watched.contains(&place)).then_some(place)
     }
 
-    /// The first interface with this index that was watched: the only one, as long as the kernel programs do not tell its
+    /// The first interface with this index that was watched: the only one, as long as the kernel programs do not report its
     /// namespace.
-    pub fn first(&self, ifindex: u32) -> Option<Place> {
+    pub fn first(&self, ifindex: u32) -> Option<InterfaceId> {
         let inside = self.inside.read().expect("no panic under the lock");
         inside.first.get(&ifindex).copied()
     }
@@ -107,8 +107,8 @@ mod tests {
     #[test]
     fn one_namespace_is_told_by_its_number_though_its_places_have_none() {
         let scope = Scope::new(Some(77), true);
-        scope.watch(Place { netns: 0, ifindex: 2 });
-        assert_eq!(scope.watched(77, 2), Some(Place { netns: 0, ifindex: 2 }));
+        scope.watch(InterfaceId { netns: 0, ifindex: 2 });
+        assert_eq!(scope.watched(77, 2), Some(InterfaceId { netns: 0, ifindex: 2 }));
         assert_eq!(scope.watched(78, 2), None);
         assert_eq!(scope.watched(77, 3), None);
         assert!(scope.wants_all_of(77) && !scope.wants_all_of(78));
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_namespace_that_goes_takes_its_interfaces_along() {
         let scope = Scope::new(None, true);
-        let place = Place { netns: 5, ifindex: 2 };
+        let place = InterfaceId { netns: 5, ifindex: 2 };
         scope.follow(5);
         scope.watch(place);
         assert_eq!(scope.watched(5, 2), Some(place));

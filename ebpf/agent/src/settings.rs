@@ -74,7 +74,7 @@ pub struct Settings {
     pub selection: Selection,
     /// REQUIRE_INTERFACES: each interface named in INTERFACES must exist at the start.
     pub require_interfaces: bool,
-    /// CACHE_ACTIVE_TIMEOUT: a record is sent for each flow once in so long.
+    /// CACHE_ACTIVE_TIMEOUT: a record is sent for each flow once in this time.
     pub window: Duration,
     /// CACHE_MAX_FLOWS: entries of each flow map in the kernel.
     pub max_flows: u32,
@@ -96,9 +96,9 @@ pub struct Settings {
     pub message_max_flows: usize,
     /// FLOW_FILTER_RULES: first match decides; empty keeps everything.
     pub rules: Vec<Rule>,
-    /// ENABLE_DNS_TRACKING and DNS_TRACKING_PORT: the port beside 53; 0 = off.
+    /// ENABLE_DNS_TRACKING and DNS_TRACKING_PORT: the port in addition to 53; 0 = off.
     pub dns_port: u16,
-    /// COLLECTOR_LOST_TIMEOUT: without the collector for so long, nothing is captured until it is back.
+    /// COLLECTOR_LOST_TIMEOUT: without the collector for this time, nothing is captured until it is back.
     pub lost_timeout: Duration,
     /// ENABLE_RTT: round-trip times of TCP.
     pub rtt: bool,
@@ -110,7 +110,7 @@ pub struct Settings {
     pub process: bool,
     /// ENABLE_PKT_TRANSLATION: address translation is followed.
     pub translations: bool,
-    /// STALE_ENTRIES_EVICT_TIMEOUT: a DNS query without an answer for so long is reported as such.
+    /// STALE_ENTRIES_EVICT_TIMEOUT: a DNS query without an answer for this time is reported as such.
     pub dns_patience: Duration,
 }
 

@@ -113,7 +113,7 @@ impl<K: Pod, V: Pod> BatchReader<K, V> {
                 self.values.reserve(2 * more);
                 continue;
             }
-            // ENOENT: the end is reached; count is valid all the same.
+            // ENOENT: the end is reached; count is valid anyway.
             if errno != Some(libc::ENOENT) {
                 result?;
             }
@@ -193,7 +193,7 @@ pub fn dropped_messages(socket: BorrowedFd<'_>) -> io::Result<u64> {
 /// Waits until every program that was running when this was called has ended.
 ///
 /// MEMBARRIER_CMD_GLOBAL is the kernel's synchronize_rcu(), and BPF programs run inside RCU read sections.
-/// Kernels with nohz_full CPUs refuse it: then a pause far longer than any program takes stands in.
+/// Kernels with nohz_full CPUs refuse it: then a pause far longer than any program takes replaces it.
 pub fn wait_for_running_programs() {
     const MEMBARRIER_CMD_GLOBAL: i64 = 1;
     // SAFETY: takes three integers, touches no memory of ours.
@@ -209,7 +209,7 @@ pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Resul
     test_run_offloaded(program, frame, repeat, Offload::default())
 }
 
-/// What segmentation offload says of a packet: bytes of payload in each segment, and number of segments.
+/// What segmentation offload has on a packet: bytes of payload in each segment, and number of segments.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Offload {
     /// 0 = it is no super-packet.

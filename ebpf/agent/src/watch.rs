@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 
 use crate::{
     conntrack::Translations,
-    interfaces::{Link, Place},
+    interfaces::{InterfaceId, Link},
     netns::{self, Netns},
 };
 
@@ -32,8 +32,8 @@ pub enum Event {
     /// An interface is there, or has a new name.
     Added(Interface),
     /// It has gone.
-    Removed(Place),
-    /// All interfaces that the namespace had at first have been told.
+    Removed(InterfaceId),
+    /// All interfaces that the namespace had at first have been reported.
     Listed,
     /// The name of a namespace has gone, and with it, most often, the namespace.
     NetnsGone(u32),
@@ -41,7 +41,7 @@ pub enum Event {
     NetnsRefused(PathBuf, io::Error),
     /// They are now.
     NetnsFound(PathBuf),
-    /// Messages were lost: these are all the interfaces of a namespace (as in [`Place::netns`]) now.
+    /// Messages were lost: these are all the interfaces of a namespace (as in [`InterfaceId::netns`]) now.
     Present(u32, HashSet<u32>),
 }
 
@@ -49,7 +49,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Interface {
     /// Where it is.
-    pub place: Place,
+    pub place: InterfaceId,
     /// Its name there.
     pub name: String,
     /// How its frames begin.
@@ -97,7 +97,7 @@ fn watch_folder() -> io::Result<Option<Inotify>> {
     let inotify = Inotify::init()?;
     match inotify.watches().add(netns::NAMED, CHANGES) {
         Ok(_) => Ok(Some(inotify)),
-        // No folder: nobody has named a namespace since the machine started. Made later, it is not followed.
+        // No folder: no namespace has been named since the machine started. Made later, it is not followed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => make_folder_and_retry(inotify),
         Err(error) => Err(error),
     }
@@ -195,7 +195,7 @@ impl Watcher {
         }
     }
 
-    /// To be tried again. What setns(2) says of a file that no namespace is mounted on yet is no refusal.
+    /// To be tried again. The error of setns(2) for a file that no namespace is mounted on yet is no refusal.
     fn refused(&mut self, path: PathBuf, error: io::Error) -> bool {
         if error.raw_os_error() != Some(libc::EINVAL) {
             let _ = self.sender.send(Event::NetnsRefused(path.clone(), error));
@@ -270,13 +270,13 @@ impl Follower {
         while let Some((message, _)) = messages.next().await {
             match message.payload {
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => self.added(&link),
-                // With the bridge family it only says that a port has left its bridge.
+                // With the bridge family it only means that a port has left its bridge.
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))
                     if link.header.interface_family == AddressFamily::Unspec =>
                 {
                     let _ = self.sender.send(Event::Removed(self.place(&link)));
                 }
-                // The kernel had more to tell than the socket could hold.
+                // The kernel had more to report than the socket could hold.
                 NetlinkPayload::Overrun(_) => {
                     let present = self.list(&handle).await;
                     let _ = self.sender.send(Event::Present(self.netns_number, present));
@@ -286,7 +286,7 @@ impl Follower {
         }
     }
 
-    /// Tells all interfaces that there are. Returns their indexes.
+    /// Reports all interfaces that there are. Returns their indexes.
     async fn list(&self, handle: &rtnetlink::Handle) -> HashSet<u32> {
         let mut present = HashSet::new();
         for try_number in 1.. {
@@ -309,8 +309,8 @@ impl Follower {
         present
     }
 
-    fn place(&self, link: &LinkMessage) -> Place {
-        Place { netns: self.netns_number, ifindex: link.header.index }
+    fn place(&self, link: &LinkMessage) -> InterfaceId {
+        InterfaceId { netns: self.netns_number, ifindex: link.header.index }
     }
 
     fn added(&self, link: &LinkMessage) {

@@ -50,7 +50,7 @@ impl Watching {
     }
 
     /// The collector should hear of it.
-    pub fn hurry(&self) {
+    pub fn report_now(&self) {
         self.0.changed.notify_one();
     }
 

@@ -121,7 +121,7 @@ fn addresses_and_peers() {
         // Another rule's peer is no help.
         b.leaves(r#"[{"ip_cidr":"10.0.0.0/8","peer_ip":"192.0.2.8"},{"port":99,"peer_ip":"192.0.2.9"}]"#, packet);
     }
-    // One family's prefixes say nothing of the other, not even where the bytes are the same.
+    // One family's prefixes mean nothing for the other, not even where the bytes are the same.
     let six = v6("a00::1", "a00::2").udp(1, 2);
     let mapped = v6("::ffff:10.0.0.1", "::ffff:10.0.0.2").udp(1, 2);
     b.leaves(r#"[{"ip_cidr":"10.0.0.0/8"}]"#, &six);
@@ -162,7 +162,7 @@ fn ports_and_directions() {
     b.keeps(r#"[{"ports":"443,8080,80"}]"#, &packet);
     b.leaves(r#"[{"source_ports":"443,80"}]"#, &packet);
     b.keeps(r#"[{"destination_ports":"1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,80"}]"#, &packet);
-    // Two conditions, one for each end: `port` is another one beside them.
+    // Two conditions, one for each end: `port` is another one in addition to them.
     b.keeps(r#"[{"port":40000,"destination_port":80}]"#, &packet);
     b.leaves(r#"[{"port":443,"destination_port":80}]"#, &packet);
     // What has no ports is not let in by a condition on them.
@@ -325,7 +325,7 @@ fn the_kernel_and_a_plain_evaluator_agree() {
         let rules = lab.rules(&json);
         let mut expected = BTreeMap::new();
         let packets: Vec<Packet> = (0..PACKETS).map(|_| Packet::random(&mut random)).collect();
-        // Once more, when the program remembers what the rules said.
+        // Once more, when the program remembers the verdict.
         for packet in packets.iter().chain(&packets) {
             lab.run(packet.direction, &packet.frame().build(), 1);
             if plain_rules::keeps(&rules, packet) {

@@ -249,7 +249,7 @@ fn super_packets_count_as_they_are_on_the_wire() {
     let tagged = v4().vlan(0x8100, 5).tcp(1, 2, 0x10).payload(3000).build();
     let expected = (3, (tagged.len() + 2 * 58) as u64);
     assert_eq!(lab.wire(&tagged, Offload { size: 1000, segments: 3 })[0], expected, "tcp behind a tag");
-    // Where nothing says how long the headers are, there is no more than what is there.
+    // Where the length of the headers is not known, only what is there counts.
     let unknown = v4().protocol(47).payload(3000).build();
     let whole = unknown.len() as u64;
     assert_eq!(lab.wire(&unknown, Offload { size: 1000, segments: 3 }), [(3, whole), (3, whole - 14)]);
@@ -263,7 +263,7 @@ fn ip4(text: &str) -> u32 {
 fn frames_that_end_early_are_counted_all_the_same() {
     require_privileged!("frames_that_end_early_are_counted_all_the_same");
     let mut lab = Lab::new(64);
-    // The kernel makes no test run on a frame that says IP and has not even the header of it.
+    // The kernel makes no test run on a frame with the EtherType of IP and less than its header.
     for (shortest, frame) in [(34, v4().tcp(1, 2, 0x10)), (54, v6().extension(0, &[0; 6]).udp(1, 2))] {
         let frame = frame.build();
         for length in shortest..frame.len() {
@@ -287,7 +287,7 @@ fn later_fragments_belong_to_the_first() {
         assert_eq!(flows.len(), 1, "{flows:?}");
         assert_eq!((flows[0].0.at.src_port, flows[0].0.at.dst_port, flows[0].1.packets), (1000, 53, 3));
         let before = lab.maps.counter(Counter::PortlessFragments);
-        // Nobody has seen the beginning of this one.
+        // The beginning of this one was not seen.
         lab.run(&base().fragment(78, 72, false).protocol(17).payload(64).build());
         let flows = lab.flows();
         assert_eq!((flows[0].0.at.src_port, flows[0].0.at.dst_port), (0, 0));

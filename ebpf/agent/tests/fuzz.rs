@@ -82,7 +82,7 @@ fn compare(lab: &mut Lab, mut expected: HashMap<Key6, Tally>, seed: u64) {
     assert!(expected.is_empty(), "seed {seed:#x}: not counted: {expected:?}");
 }
 
-/// The kernel makes no test run of a frame that says IP and has not even the header of it.
+/// The kernel makes no test run of a frame with the EtherType of IP and less than its header.
 fn is_too_short(frame: &[u8]) -> bool {
     let header = match (frame[12], frame[13]) {
         (0x08, 0x00) => 20,

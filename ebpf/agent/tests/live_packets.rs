@@ -1,4 +1,4 @@
-//! Packets on real interfaces: the same frames as tcpdump sees, and none that nobody accounts for.
+//! Packets on real interfaces: the same frames as tcpdump sees, and none that is unaccounted for.
 
 mod live;
 
@@ -35,7 +35,7 @@ impl World {
     fn new() -> Self {
         let (left, right) = (Netns::new("left"), Netns::new("right"));
         let veth = Veth::with_neighbours(&left, &LEFT, &right, &RIGHT);
-        // On the way out packets are seen before the kernel cuts super-packets and fills in checksums, if it has to do that
+        // At the egress packets are seen before the kernel cuts super-packets and fills in checksums, if it has to do that
         // itself; tcpdump sees them after it. So the end that is captured leaves it to the interface, as interfaces are.
         set_offloads(&right, &veth.b.name, true);
         set_gro(&right, &veth.b.name, false);
@@ -48,7 +48,7 @@ impl World {
         let name = &self.veth.b.name;
         let agent = Agent::start(Receiver::start(), &self.right, name, &[ALL]);
         let tcpdump = Tcpdump::start(&self.right, name);
-        // The interfaces have a few words of their own to say, and one of the two has begun before the other.
+        // The interfaces send a few packets of their own, and one of the two has begun before the other.
         let start = now_ns();
         traffic();
         let between = start..=now_ns();
@@ -232,7 +232,7 @@ fn dropped_packets_have_a_place_and_a_cause() {
     let agent = Agent::start(Receiver::start(), &world.right, &world.veth.b.name, &settings);
     let socket = world.left.enter(|| UdpSocket::bind("10.8.0.1:4000")).expect("a socket");
     for length in [1, 100, 1400] {
-        // The second one is told that nobody listens there; what it sends goes out all the same.
+        // The second one is refused, as no socket is there; what it sends goes out anyway.
         let _ = socket.send_to(&vec![length as u8; length], "10.8.0.2:6666");
     }
     let captured = agent.stop();

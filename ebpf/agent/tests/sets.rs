@@ -95,7 +95,7 @@ fn members_are_kept_at_their_end() {
         (r#"[{"set":1}]"#, &Frame::new([2; 6], [4; 6]).other(0x0806, &[10; 28]), false),
     ] {
         lab.put_sets(&rules(json), &sets(&members));
-        // Once more, when the program remembers what the rules said.
+        // Once more, when the program remembers the verdict.
         lab.run(INGRESS, &packet.build(), 2);
         assert_eq!(lab.packets(), if kept { 2 } else { 0 }, "{json}");
     }
@@ -145,7 +145,7 @@ fn the_kernel_and_a_plain_evaluator_agree_on_sets() {
             let packet = Packet::random(&mut random);
             let wanted = plain_rules::keeps_with(&list, &members, &packet)
                 && (narrowed.is_none() || plain_rules::keeps(&other, &packet));
-            // The second time the program remembers what the rules said.
+            // The second time the program remembers the verdict.
             lab.run(packet.direction, &packet.frame().build(), 2);
             if wanted {
                 *expected.entry(packet.name()).or_insert(0) += 2;

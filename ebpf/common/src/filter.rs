@@ -10,10 +10,10 @@ pub const MAX_RULES: usize = 64;
 /// Longest lists of prefixes: `ip_cidr` and a peer for each rule.
 pub const MAX_PREFIXES: usize = 2 * MAX_RULES;
 
-/// In the place of a bank: there are no rules, and every packet is kept as SAMPLING says.
+/// In the place of a bank: there are no rules, and every packet is kept by SAMPLING.
 pub const NO_RULES: u32 = 2;
 
-/// Stands in `Point::direction` of packets that were seen at no interface, such as dropped ones: conditions on the
+/// `Point::direction` of packets that were seen at no interface, such as dropped ones: conditions on the
 /// direction are passed.
 pub const DIRECTION_UNKNOWN: u8 = 2;
 
@@ -64,7 +64,7 @@ pub struct Tables {
     pub set_ports: u32,
 }
 
-/// What a list of rules said of a packet.
+/// The verdict of a list of rules on a packet.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Verdict {
@@ -112,7 +112,7 @@ pub const ADDRESS_BITS: u32 = 32;
 
 /// Most elements of all sets together, in each of the two lists of rules.
 pub const MAX_SET_ELEMENTS: usize = 100_000;
-/// Entries of the table of elements, which serves both banks: an element that is in both stands there once.
+/// Entries of the table of elements, which serves both banks: an element that is in both has one entry.
 pub const SET_ENTRIES: u32 = 2 * MAX_SET_ELEMENTS as u32;
 /// Most different answers to "which rules does an element fit?", of each bank. The first is that of addresses in no set.
 pub const SET_CLASSES: u32 = 1024;

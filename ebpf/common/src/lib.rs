@@ -17,7 +17,7 @@ pub const ETH_IPV4: u16 = 0x0800;
 /// EtherType of IPv6 (RFC 2464).
 pub const ETH_IPV6: u16 = 0x86dd;
 
-/// Stands in `Point::src_port` of frames that carry no readable IP header: no ICMP type is that large, and a
+/// `Point::src_port` of frames that carry no readable IP header: no ICMP type is that large, and a
 /// protocol with ports never has protocol number 0.
 pub const NO_IP: u16 = 0xffff;
 
@@ -281,7 +281,7 @@ pub struct SocketSeen {
     pub started_boot_ns: u64,
     /// Number of the process's control group in the unified hierarchy: the inode of the folder.
     pub cgroup: u64,
-    /// Number of the process, as the whole machine counts; 0 = nobody, or the kernel.
+    /// Number of the process, as the whole machine counts; 0 = none, or the kernel.
     pub pid: u32,
     /// [`MADE`], [`CAME_IN`], [`FAILED`], [`HELD`] or [`CLOSED`].
     pub what: u32,
@@ -297,7 +297,7 @@ pub struct FragmentKey {
     pub src: [u8; 16],
     /// Network order; IPv4 mapped.
     pub dst: [u8; 16],
-    /// Identification, as it stands in the packet.
+    /// Identification, as in the packet.
     pub id: u32,
     /// IP protocol number.
     pub proto: u32,

@@ -18,13 +18,13 @@ pub struct PacketHead {
     pub ifindex: u32,
     /// Inode number of the network namespace, if interfaces of several have this index, or the packet was dropped; else 0.
     pub netns: u32,
-    /// Length of the frame, without what `tag` and `bare` say.
+    /// Length of the frame, without what `tag` and `bare` describe.
     pub length: u32,
     /// Bytes of it that follow.
     pub captured: u32,
     /// 1 in `sampling` packets was kept.
     pub sampling: u32,
-    /// The outer VLAN tag, which the kernel keeps beside the frame: protocol in the upper half, control information in the
+    /// The outer VLAN tag, which the kernel keeps next to the frame: protocol in the upper half, control information in the
     /// lower; 0 = none.
     pub tag: u32,
     /// Number in the running kernel's `enum skb_drop_reason`; 0 = was not dropped.
@@ -58,7 +58,7 @@ pub struct Hot {
     /// As above.
     pub _pad2: [u64; 15],
     /// An entry is a [`PacketHead`] and the captured bytes, at the number of bytes before it modulo [`HOT`]. The last one may
-    /// go on behind the end, up to the largest frame.
+    /// continue after the end, up to the largest frame.
     pub data: [u8; HOT + size_of::<PacketHead>() + MOST],
 }
 

@@ -1,4 +1,4 @@
-//! Which interface a packet is seen at, told apart across network namespaces.
+//! Which interface a packet is seen at, distinguished across network namespaces.
 
 use aya_ebpf::{EbpfContext, macros::map, maps::Array, programs::TcContext};
 use netobserv_ebpf_common::INDEX_WORDS;

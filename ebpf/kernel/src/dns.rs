@@ -17,7 +17,7 @@ use crate::{
     packet::{Header, Key, TCP, UDP, load},
 };
 
-/// Port to watch beside 53; 0 = DNS is not watched at all.
+/// Port to watch in addition to 53; 0 = DNS is not watched at all.
 #[unsafe(no_mangle)]
 pub(crate) static DNS_PORT: Global<u32> = Global::new(0);
 

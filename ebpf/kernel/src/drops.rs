@@ -4,7 +4,7 @@
 //! packet may have lost its link-layer header or its interface by then, or never have had them. What names its flow is
 //! its network header, to which the kernel keeps an offset all the way.
 //!
-//! Not every packet that ends here was dropped: reasons below `DROP_LEAST` say "no drop" or nothing at all, and the
+//! Not every packet that ends here was dropped: reasons below `DROP_LEAST` mean "no drop" or nothing at all, and the
 //! two of `DROP_NOT_OF_FLOW` are about what was delivered already.
 
 use core::{ffi::c_void, mem::offset_of};
@@ -31,7 +31,7 @@ use crate::{
 /// Where members stand in the running kernel's structs.
 #[unsafe(no_mangle)]
 pub(crate) static DROP_OFFSETS: Global<DropOffsets> = Global::new(DropOffsets::ZERO);
-/// The least reason that says "dropped, because".
+/// The least reason that means a drop.
 #[unsafe(no_mangle)]
 pub(crate) static DROP_LEAST: Global<u32> = Global::new(0);
 /// Reasons that take no packet from its flow; u32::MAX where the kernel has no such reason.
@@ -64,7 +64,7 @@ const ETH: u64 = 14;
 const LEAST_ETHERTYPE: u16 = 0x0600;
 /// Ethernet header and two tags.
 const LONGEST_LINK: u32 = 22;
-/// Stands in `sk_buff.mac_header` of packets without one.
+/// `sk_buff.mac_header` of packets without one.
 const NO_MAC: u16 = 0xffff;
 
 /// The part of a packet that lies in one piece.
@@ -99,7 +99,7 @@ pub(crate) struct Wanted {
     l4: u32,
 }
 
-/// The packet at hand, unless it was not really dropped, or nobody wants it.
+/// The packet at hand, unless it was not really dropped, or the rules reject it.
 #[inline(always)]
 pub(crate) fn wanted(ctx: &BtfTracePointContext) -> Option<Wanted> {
     let reason: u32 = ctx.arg(2);
@@ -156,7 +156,7 @@ pub(crate) fn bytes(skb: *const u8) -> Bytes {
     let tail: u32 = member(skb, offset!(tail));
     let network = u32::from(member::<u16>(skb, offset!(network_header)));
     let mac = u32::from(member::<u16>(skb, offset!(mac_header)));
-    // Before its way out, and in some tunnels, a packet has none, or one of another life.
+    // Before the egress, and in some tunnels, a packet has none, or one of another life.
     let bare = mac >= network || network - mac < ETH as u32 || network - mac > LONGEST_LINK;
     let start = if bare { network } else { mac };
     let from = head + u64::from(start);

@@ -1,7 +1,7 @@
 //! Which packets are wanted: the first rule that matches decides.
 //!
 //! There are two banks of tables. The agent fills the one that is not in use and then changes over, so that
-//! each packet is judged by one list of rules, whole. How the tables work stands in the common crate.
+//! each packet is judged by one list of rules, whole. The common crate describes the tables.
 
 use core::hint::black_box;
 
@@ -26,7 +26,7 @@ use crate::{
     bpf,
     packet::{ICMP, ICMPV6, SCTP, TCP, UDP},
     settings::SAMPLING,
-    verdicts::{Place, Words},
+    verdicts::{CacheSlot, Words},
 };
 
 /// Whether there are rules, or may be.
@@ -71,7 +71,7 @@ impl Rules {
     }
 
     /// Whether packets of one flow can get different answers. Otherwise the answer for the first holds for all. Sets change while
-    /// flows go on: an address that was taken out is not counted one packet longer.
+    /// flows last: an address that was taken out is not counted one packet longer.
     #[inline(always)]
     pub(crate) fn look_at_each_packet(&self) -> bool {
         self.tables.with_flags | self.tables.with_sets != 0
@@ -79,9 +79,9 @@ impl Rules {
 
     /// Where the verdict on a packet is remembered.
     #[inline(always)]
-    pub(crate) fn place<K: Words>(&self, key: &K, tcp_flags: u32) -> Place {
+    pub(crate) fn place<K: Words>(&self, key: &K, tcp_flags: u32) -> CacheSlot {
         let tcp_flags = if self.tables.with_flags != 0 { tcp_flags } else { 0 };
-        Place::of(key, tcp_flags, self.tables.number)
+        CacheSlot::of(key, tcp_flags, self.tables.number)
     }
 
     /// Whether some rule has a sample of its own: then chance is asked after the rules.

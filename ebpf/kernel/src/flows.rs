@@ -21,7 +21,7 @@ use crate::{
     segments::{self, Wire},
     settings::SAMPLING,
     sockets,
-    verdicts::{Place, Words},
+    verdicts::{CacheSlot, Words},
 };
 
 // The agent sets the sizes (CACHE_MAX_FLOWS).
@@ -98,7 +98,7 @@ pub(crate) fn account<const BARE: bool>(ctx: &TcContext, direction: u8) {
 #[inline(always)]
 fn count<K: FlowKey>(flows: &HashMap<K, FlowCount>, key: &K, packet: &Packet) -> bool {
     let place = packet.rules.map(|rules| rules.place(key, packet.tcp_flags));
-    let mut verdict = place.as_ref().and_then(Place::recall);
+    let mut verdict = place.as_ref().and_then(CacheSlot::recall);
     if verdict.is_none() && packet.rules.is_some_and(|rules| rules.look_at_each_packet()) {
         verdict = Some(judge(key, packet, place.as_ref()));
     }
@@ -106,7 +106,7 @@ fn count<K: FlowKey>(flows: &HashMap<K, FlowCount>, key: &K, packet: &Packet) ->
         return false;
     }
     if let Some(flow) = flows.get_ptr_mut(key) {
-        // What the rules said of the flow's first packet holds for this one.
+        // The verdict on the flow's first packet holds for this one.
         return add(flow, packet);
     }
     let sampling = verdict.unwrap_or_else(|| judge(key, packet, place.as_ref()));
@@ -126,9 +126,9 @@ fn count<K: FlowKey>(flows: &HashMap<K, FlowCount>, key: &K, packet: &Packet) ->
     true
 }
 
-/// Asks the rules, and remembers what they say.
+/// Asks the rules, and remembers their verdict.
 #[inline(always)]
-fn judge<K: FlowKey>(key: &K, packet: &Packet, place: Option<&Place>) -> u32 {
+fn judge<K: FlowKey>(key: &K, packet: &Packet, place: Option<&CacheSlot>) -> u32 {
     let sampling = filter::sampling(&key.wide(), packet.tcp_flags, false);
     if let Some(place) = place {
         place.remember(sampling);
@@ -165,7 +165,7 @@ fn add_to(flow: *mut FlowCount, packet: &Packet) {
 #[inline(always)]
 fn first(packet: &Packet, sampling: u32) -> FlowCount {
     let (dst_mac, src_mac) = if packet.bare { ([0; 6], [0; 6]) } else { packet::macs(packet.ctx) };
-    // The exact clock, once a flow: it tells which interface saw the flow first, even within one tick.
+    // The exact clock, once a flow: it shows which interface saw the flow first, even within one tick.
     let now = bpf::now_ns();
     FlowCount {
         first_ns: now,

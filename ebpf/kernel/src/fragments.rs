@@ -18,7 +18,7 @@ pub(crate) fn remember(key: &FragmentKey, ports: [u16; 2]) {
 /// The ports of the first fragment; 0 if it was not seen, which is counted.
 #[inline(always)]
 pub(crate) fn ports(key: &FragmentKey) -> [u16; 2] {
-    // SAFETY: the kernel may overwrite the ports meanwhile with those of another packet; they are numbers all the same.
+    // SAFETY: the kernel may overwrite the ports meanwhile with those of another packet; any bits are valid numbers.
     let known = unsafe { FRAGMENTS.get(key) };
     if known.is_none() {
         counter(Counter::PortlessFragments, 1);

@@ -4,7 +4,7 @@
 //! pointers at constant offsets. Everything else goes through `bpf_skb_load_bytes`, which copes with
 //! variable offsets and with headers outside the linear part of the buffer.
 //!
-//! Links without an Ethernet header (tun, WireGuard, GRE, PPP and others) have programs of their own, so that telling the two
+//! Links without an Ethernet header (tun, WireGuard, GRE, PPP and others) have programs of their own, so that distinguishing the two
 //! apart costs a packet nothing.
 
 use core::ffi::c_void;
@@ -61,7 +61,7 @@ pub(crate) enum Key {
     V6(Key6),
 }
 
-/// What a frame says of itself.
+/// What the headers of a frame hold.
 pub(crate) struct Header {
     pub(crate) key: Key,
     pub(crate) dscp: u8,
@@ -154,7 +154,7 @@ fn flags(bits: u8) -> u32 {
 }
 
 /// The first N bytes if they lie in the linear part. Constant offsets behind ONE check: with a variable offset
-/// the compiler makes two pointers, and the verifier cannot tell that the check on one covers the other.
+/// the compiler makes two pointers, and the verifier cannot see that the check on one covers the other.
 #[inline(always)]
 fn head<const N: usize>(ctx: &TcContext) -> Option<*const u8> {
     let p = ctx.data();
@@ -311,7 +311,7 @@ fn bare_link(skb: *mut __sk_buff, start: u32, found: &mut Found) -> u64 {
     u64::from(found.eth_proto) << 32 | unwrap(skb, start as usize, found) as u64
 }
 
-/// Reads the packet that `begin` says of.
+/// Reads the packet at `begin`.
 #[inline(always)]
 fn rest(ctx: &TcContext, begin: u64, found: &mut Found) {
     if begin != 0 && ip(ctx.skb.skb, begin as u32, found) == 0 {
@@ -344,7 +344,7 @@ fn unwrap(skb: impl Source, offset: usize, found: &mut Found) -> usize {
     if matches!(found.eth_proto, MPLS | MPLS_MULTICAST) { mpls(skb, offset, found) } else { offset }
 }
 
-/// Goes behind the headers of PPPoE and PPP; says what is there in `found.eth_proto`, if that is known.
+/// Goes behind the headers of PPPoE and PPP; sets `found.eth_proto` to what is there, if that is known.
 #[inline(always)]
 fn pppoe(skb: impl Source, offset: usize, found: &mut Found) -> usize {
     // Version and type 1, code 0, session, length; then PPP's protocol.
@@ -358,7 +358,7 @@ fn pppoe(skb: impl Source, offset: usize, found: &mut Found) -> usize {
     offset + 8
 }
 
-/// Goes behind the labels. Nothing says what follows the last one, but IP has its version there, and what else there is keeps
+/// Goes behind the labels. No field names what follows the last one, but IP has its version there, and what else there is keeps
 /// clear of these two numbers (RFC 4928, 3).
 #[inline(always)]
 fn mpls(skb: impl Source, mut offset: usize, found: &mut Found) -> usize {

@@ -1,7 +1,7 @@
 //! Copies whole frames to the agent.
 //!
-//! The rules are those of the flows, and what they said is remembered in the same way. A frame is copied once, from the packet
-//! into a ring of this CPU alone or, if that is full, into the ring buffer; the reader looks there all the time, so nobody is
+//! The rules are those of the flows, and their verdict is remembered in the same way. A frame is copied once, from the packet
+//! into a ring of this CPU alone or, if that is full, into the ring buffer; the reader looks there all the time, so no thread is
 //! woken up for it.
 
 use core::{arch::asm, ffi::c_void, hint::black_box};
@@ -143,7 +143,7 @@ fn hand_on<const BARE: bool>(skb: *mut __sk_buff, direction: u8, sampling: u32) 
     }
 }
 
-/// The protocol stands in network order in the kernel.
+/// The kernel has the protocol in network order.
 #[inline(always)]
 fn tag(proto: u32, control: u32) -> u32 {
     u32::from(u16::from_be(proto as u16)) << 16 | control & 0xffff

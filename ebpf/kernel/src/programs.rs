@@ -9,7 +9,7 @@ use netobserv_ebpf_common::{EGRESS, INGRESS};
 
 use crate::{drops, ended, flows, packets, rtt, sockets};
 
-/// Accounts what an interface receives. The verdict says "carry on" to TCX (TCX_NEXT) and to clsact alike.
+/// Accounts what an interface receives. The verdict means "carry on" to TCX (TCX_NEXT) and to clsact alike.
 #[classifier]
 fn flow_ingress(ctx: TcContext) -> i32 {
     if !ended::capture() {
@@ -121,7 +121,7 @@ fn socket_changed(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Sees each socket that a process makes. The verdict says "go on".
+/// Sees each socket that a process makes. The verdict allows it.
 #[cgroup_sock(sock_create)]
 fn socket_made(ctx: SockContext) -> i32 {
     sockets::made(&ctx);

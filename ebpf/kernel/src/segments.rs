@@ -13,7 +13,7 @@ use crate::{
 
 /// `skb_shared_info.gso_size` of packets whose segments have different sizes (SCTP).
 const BY_FRAGMENTS: u32 = 0xffff;
-/// Where the checksum stands in a header (RFC 9293, 3.1; RFC 768).
+/// Where the checksum is in a header (RFC 9293, 3.1; RFC 768).
 const TCP_CHECKSUM: u16 = 16;
 const UDP_CHECKSUM: u16 = 6;
 
@@ -27,7 +27,7 @@ pub(crate) struct Wire {
 #[inline(always)]
 pub(crate) fn wire(ctx: &TcContext, header: &Header) -> Wire {
     let (size, tagged) = (skb::gso_size(ctx.skb.skb), skb::vlan_present(ctx.skb.skb) != 0);
-    // The outer VLAN tag is often kept beside the frame: by the driver, or by the kernel itself before programs at the
+    // The outer VLAN tag is often kept next to the frame: by the driver, or by the kernel itself before programs at the
     // ingress run.
     let tag = if tagged { 4 } else { 0 };
     let length = ctx.len() - header.start;
@@ -62,7 +62,7 @@ fn split(skb: *mut __sk_buff, l4: u32, proto: u32) -> u64 {
     u64::from(whole.count(headers)) << 32 | u64::from(headers)
 }
 
-/// What the kernel says of a super-packet.
+/// What the kernel knows of a super-packet.
 struct Super {
     length: u32,
     /// Payload of each segment but the last.

@@ -1,9 +1,9 @@
 //! Whose a socket is, noted at the few moments of its life at which the kernel knows: a process makes it, a connection comes
 //! in for a process that listens, the last process that has it closes it. And a walk over all open files, at the agent's
-//! wish, says who has which socket at that moment. None of this happens for a packet.
+//! request, shows which process has which socket at that moment. None of this happens for a packet.
 //!
 //! The socket's cookie ties all of that together, and a flow to its socket: see `flows.rs`. No two sockets have the same one
-//! until the machine starts anew.
+//! until the machine starts again.
 
 use core::{ffi::c_void, mem::size_of};
 
@@ -26,7 +26,7 @@ use crate::{
     settings::NET_INUM,
 };
 
-/// Whether flows are told with the cookies of their sockets.
+/// Whether flows have the cookies of their sockets.
 #[unsafe(no_mangle)]
 pub(crate) static COOKIES: Global<u32> = Global::new(0);
 /// Byte offset of `socket.sk`.
@@ -86,7 +86,7 @@ const CLOSE: u32 = 7;
 const TCP: u16 = 6;
 const UDP: u16 = 17;
 const MPTCP: u16 = 262;
-/// A thread of the kernel itself (include/linux/sched.h): nobody knows for whom it works.
+/// A thread of the kernel itself (include/linux/sched.h): it is not known which process it works for.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// `struct bpf_iter__task_file`: each member begins at eight bytes.
@@ -108,16 +108,16 @@ pub(crate) fn cookie(skb: *mut __sk_buff) -> u64 {
 /// The running process makes a socket.
 #[inline(always)]
 pub(crate) fn made(ctx: &SockContext) {
-    tell(ctx.as_ptr(), MADE, bpf::task());
+    report(ctx.as_ptr(), MADE, bpf::task());
 }
 
 /// The running process, the last that has it, closes a socket.
 #[inline(always)]
 pub(crate) fn closed(ctx: &SockContext) {
-    tell(ctx.as_ptr(), CLOSED, bpf::task());
+    report(ctx.as_ptr(), CLOSED, bpf::task());
 }
 
-/// A connection came in, or came to nothing; whoever runs just now has nothing to do with it.
+/// A connection came in, or came to nothing; the process that runs just now has nothing to do with it.
 #[inline(always)]
 pub(crate) fn changed(ctx: &BtfTracePointContext) {
     let what = match (ctx.arg::<u32>(1), ctx.arg::<u32>(2)) {
@@ -125,7 +125,7 @@ pub(crate) fn changed(ctx: &BtfTracePointContext) {
         (SYN_SENT, CLOSE) => FAILED,
         _ => return,
     };
-    tell(ctx.arg(0), what, 0);
+    report(ctx.arg(0), what, 0);
 }
 
 /// A process has a file open, perhaps a socket.
@@ -154,7 +154,7 @@ pub(crate) fn open(at: &OpenFile) {
 }
 
 #[inline(always)]
-fn tell(sk: *mut c_void, what: u32, task: u64) {
+fn report(sk: *mut c_void, what: u32, task: u64) {
     if let Some(seen) = see(sk, what, task)
         && SOCKETS.output::<SocketSeen>(&seen, 0).is_err()
         && let Some(lost) = SOCKETS_LOST.get_ptr_mut(0)

@@ -1,4 +1,4 @@
-//! Remembers what the filter rules said of recent packets: to look it up costs a tenth of asking the rules again.
+//! Remembers the verdicts of the filter rules on recent packets: to look it up costs a tenth of asking the rules again.
 //!
 //! Each CPU has a table of its own, in which the key's hash names the one place where an entry can stand; the
 //! last one there wins. The whole key is compared. Entries carry the number of their list of rules: a new list makes
@@ -60,14 +60,14 @@ impl Words for Key6 {
 }
 
 /// Where the verdict on a packet is remembered.
-pub(crate) struct Place {
+pub(crate) struct CacheSlot {
     words: [u64; 5],
     wide: bool,
     rules: u32,
     entry: Option<*mut Verdict>,
 }
 
-impl Place {
+impl CacheSlot {
     /// The place of a packet under the list of rules with this number. `tcp_flags` are 0 where the rules do not ask.
     #[inline(always)]
     pub(crate) fn of<K: Words>(key: &K, tcp_flags: u32, rules: u32) -> Self {
@@ -92,7 +92,7 @@ impl Place {
         Self { words, wide: K::WIDE, rules, entry: FILTER_VERDICTS.get_ptr_mut(index) }
     }
 
-    /// What the rules said.
+    /// The verdict of the rules.
     #[inline(always)]
     pub(crate) fn recall(&self) -> Option<u32> {
         // SAFETY: this CPU's own entry of the map, which nothing else writes while the program runs.
@@ -103,7 +103,7 @@ impl Place {
         same.then_some(entry.sampling)
     }
 
-    /// Notes what the rules said.
+    /// Records the verdict of the rules.
     #[inline(always)]
     pub(crate) fn remember(&self, sampling: u32) {
         if let Some(entry) = self.entry {

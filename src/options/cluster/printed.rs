@@ -1,4 +1,4 @@
-//! What is said of the options, in the words that scripts of the original match.
+//! What is printed about the options, in the words that scripts of the original match.
 
 use super::super::images::{AGENT_IMAGE, COLLECTOR_IMAGE, REGISTRY};
 use super::{Access, NAMESPACE, environment};

@@ -8,7 +8,7 @@ use std::{
 const BPF_PROG_LOAD: i64 = 5;
 const LONGEST_NAME: usize = 15;
 
-/// Whether to measure; says why not.
+/// Whether to measure; prints why not.
 pub(crate) fn wanted() -> bool {
     // `cargo test --benches` starts a benchmark too, without --bench: but it is no test.
     if !std::env::args().any(|arg| arg == "--bench") {
@@ -57,7 +57,7 @@ pub(crate) fn bpf<A>(command: i64, attr: &A) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new descriptor that nobody else has.
+    // SAFETY: a new descriptor that nothing else has.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 

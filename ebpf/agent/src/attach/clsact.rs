@@ -28,7 +28,7 @@ const FIRST: u32 = 1;
 pub(super) struct Filter {
     priority: u32,
     handle: u32,
-    /// Of a BPF program, as who put it there says.
+    /// Of a BPF program, as its owner named it.
     name: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl Filter {
         self.name.as_deref().is_some_and(super::is_of_a_capture)
     }
 
-    /// The handle of a capture's filter, which tells whose it is.
+    /// The handle of a capture's filter, which shows the capture it belongs to.
     pub(super) fn handle_of_a_capture(&self) -> Option<u32> {
         (self.is_of_a_capture() && self.priority == FIRST).then_some(self.handle)
     }

@@ -27,7 +27,7 @@ pub(super) enum Held {
     /// clsact.
     Filters {
         hooks: Vec<(Hook, u32)>,
-        /// The qdisc is ours: it goes when we go, if nobody else put a filter there since.
+        /// The qdisc is ours: it goes when we go, if no other program put a filter there since.
         made_qdisc: bool,
     },
 }
@@ -219,7 +219,7 @@ impl AtWork<'_> {
     }
 
     /// Looks at an interface, and puts the programs back to the head if they are not there.
-    pub(super) fn look(&mut self, at: At, held: &mut Held, retaken: &mut u32) -> Seen {
+    pub(super) fn check(&mut self, at: At, held: &mut Held, retaken: &mut u32) -> Seen {
         match held {
             Held::Links(links) => self.look_at_links(at, links, retaken),
             Held::Filters { .. } => self.look_at_filters(at, held, retaken),
@@ -358,7 +358,7 @@ fn sweep(clsact: &mut Clsact, ifindex: u32) -> io::Result<()> {
 }
 
 fn take_off(clsact: &mut Clsact, ifindex: u32, hooks: &[(Hook, u32)], made_qdisc: bool) {
-    // What is gone already, with its interface or by somebody else's hand, is as good as removed.
+    // What is gone already, with its interface or by another program, counts as removed.
     let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT | libc::EINVAL));
     for (hook, handle) in hooks {
         if let Err(error) = clsact.remove(ifindex, *hook, *handle)

@@ -13,7 +13,7 @@ use std::{
 
 use crate::netns::Netns;
 
-/// Bits of a handle that tell filters of one agent apart.
+/// Bits of a handle that distinguish the filters of one agent.
 const TRIES_BITS: u32 = 4;
 /// Bits above those that are the agent's number.
 const NUMBER_BITS: u32 = 20;
@@ -51,7 +51,7 @@ pub(super) fn is_left(handle: u32) -> bool {
     handle >> (NUMBER_BITS + TRIES_BITS) == namespace() >> (NUMBER_BITS + TRIES_BITS) && take(handle).is_ok()
 }
 
-/// Sockets of two network namespaces do not meet: so handles say, roughly, in which one their agent is.
+/// Sockets of two network namespaces do not meet: so handles show, roughly, in which one their agent is.
 fn namespace() -> u32 {
     Netns::own_inode().unwrap_or(0) << (NUMBER_BITS + TRIES_BITS)
 }

@@ -56,7 +56,7 @@ fn request(kind: u16, flags: u16, number: u32) -> [u8; 20] {
 pub(super) fn read(mut bytes: &[u8], mut each: impl FnMut(News)) {
     while let Ok(message) = NetlinkBuffer::new_checked(bytes) {
         let refused = i32::from(message.message_type()) == libc::NLMSG_ERROR;
-        // How full the table is, old kernels do not tell.
+        // How full the table is, old kernels do not report.
         if !(refused && message.sequence_number() == FILLING_NUMBER)
             && let Some(news) = news(message.message_type(), message.flags(), message.payload())
         {

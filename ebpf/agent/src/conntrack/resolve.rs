@@ -1,4 +1,4 @@
-//! What translations say of the records of a window: the other tuple, which end opened the connection, and whether the packets
+//! What translations mean for the records of a window: the other tuple, which end opened the connection, and whether the packets
 //! are counted in another record.
 
 use std::mem;

@@ -15,10 +15,10 @@ const UNICAST_WANTED: u16 = 0x8000;
 /// The QR bit: an answer.
 const RESPONSE: u16 = 0x8000;
 
-/// The part of a message that tells what it is about.
+/// The part of a message that describes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
-    /// Chosen by whoever asks.
+    /// Chosen by the client.
     pub id: u16,
     /// QR, opcode, AA, TC, RD, RA, Z, RCODE, as they stand in the header.
     pub flags: u16,
@@ -100,7 +100,7 @@ pub(super) fn begins(bytes: &[u8]) -> Begins {
 /// Why there is no name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Unreadable {
-    /// It goes on behind the end.
+    /// It continues after the end.
     Cut,
     /// This is none.
     Wrong,

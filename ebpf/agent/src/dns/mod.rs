@@ -46,7 +46,7 @@ pub struct Dns {
 }
 
 impl Dns {
-    /// `patience`: a query without an answer for so long is reported as such (STALE_ENTRIES_EVICT_TIMEOUT).
+    /// `patience`: a query without an answer for this time is reported as such (STALE_ENTRIES_EVICT_TIMEOUT).
     pub fn new(ebpf: &mut Ebpf, patience: Duration) -> Result<Self, KernelError> {
         Ok(Self { ring: kernel::take_map(ebpf, RING)?, tracker: Tracker::new(patience) })
     }

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 
 use super::message::{Begins, HEADER, LONGEST_NAME, Message, begins, header, message};
 
-/// Bytes of a message that are looked at: the header, and a question of the longest name with its type and class.
+/// Bytes of a message that are read: the header, and a question of the longest name with its type and class.
 const READ: usize = HEADER + LONGEST_NAME + 4;
 /// Bytes that a stream holds for those before them: several super-packets, which CPUs hand on at the same time.
 const MOST_HELD: usize = 512 << 10;
-/// What a held piece costs beside its bytes.
+/// What a held piece costs in addition to its bytes.
 const PIECE: usize = 64;
 /// Bytes in flight that are farther back than this are of a new connection.
 const FAR_BACK: i32 = -(16 << 20);
@@ -31,7 +31,7 @@ pub(super) struct Piece<'a> {
     pub(super) frame_bytes: u32,
 }
 
-/// A message, and the packet that had the last byte of what is looked at.
+/// A message, and the packet that had the last byte of what is read.
 #[derive(Clone, Debug)]
 pub(super) struct Read {
     /// The message.
@@ -143,7 +143,7 @@ impl Stream {
         self.last_ns
     }
 
-    /// Goes on behind missing bytes, where that does no harm: in what is not looked at anyway, or if nothing is known.
+    /// Continues after missing bytes, where that does no harm: in what is not read anyway, or if nothing is known.
     fn jump(&mut self, ahead: i32, piece: &Piece<'_>, shared: &mut Shared) -> bool {
         let bytes = ahead as usize;
         if !self.known {
@@ -235,7 +235,7 @@ impl Stream {
         }
     }
 
-    /// Looks for a beginning: it is at that of a piece, whose length may stand in one before.
+    /// Finds a beginning: it is at that of a piece, whose length may stand in one before.
     fn seek(&mut self, piece: &Piece<'_>, shared: &mut Shared, out: &mut Vec<Read>) {
         let alone = self.head.is_empty();
         self.head.extend_from_slice(piece.data);

@@ -16,7 +16,7 @@ use crate::flow::{FlowId, Sighting};
 const MOST: usize = 8_192;
 /// Bytes held by all of them together for those before them.
 const MOST_HELD: usize = 8 << 20;
-/// A connection that is idle for so long is forgotten; should it go on, its next message is found again.
+/// A connection that is idle for this time is forgotten; should it continue, its next message is found again.
 const IDLE_NS: u64 = 600_000_000_000;
 /// The SYN flag of TCP.
 const SYN: u32 = 2;

@@ -15,12 +15,12 @@ use super::{
 };
 use crate::{
     flow::{FlowId, Latency, Sighting, Transaction},
-    interfaces::Place,
+    interfaces::InterfaceId,
 };
 
-/// `DnsErrno` of an answer to a query that nobody saw: ENOENT, as the original has it.
+/// `DnsErrno` of an answer to a query that was not seen: ENOENT, as the original has it.
 const NO_QUERY: u32 = libc::ENOENT as u32;
-/// `DnsErrno` of a query that nobody answered: ETIMEDOUT.
+/// `DnsErrno` of a query without an answer: ETIMEDOUT.
 const NO_ANSWER: u32 = libc::ETIMEDOUT as u32;
 /// Most queries that are waited for; more are a flood, and those of before are given up at once.
 const MOST: usize = 100_000;
@@ -49,7 +49,7 @@ type Query = (FlowId, u16);
 
 /// When a query passed an interface.
 struct Passage {
-    place: Place,
+    place: InterfaceId,
     first_ns: u64,
     last_ns: u64,
 }
@@ -247,7 +247,7 @@ impl Pending {
     }
 
     /// From the first and from the latest query to `now_ns`: at this place if it passed here, else at the first.
-    fn latency(&self, place: Place, now_ns: u64) -> Option<Latency> {
+    fn latency(&self, place: InterfaceId, now_ns: u64) -> Option<Latency> {
         let here = self.passages.iter().find(|passage| passage.place == place).or(self.passages.first())?;
         let since = |ns| now_ns.saturating_sub(ns);
         Some(Latency { first_ns: since(here.first_ns), last_ns: since(here.last_ns) })
@@ -299,7 +299,7 @@ fn is_group(flow: &FlowId) -> bool {
 }
 
 fn sighting(seen: &DnsHead) -> Sighting {
-    Sighting { place: Place { netns: seen.netns, ifindex: seen.ifindex }, direction: seen.key.at.direction }
+    Sighting { place: InterfaceId { netns: seen.netns, ifindex: seen.ifindex }, direction: seen.key.at.direction }
 }
 
 #[cfg(test)]

@@ -73,8 +73,8 @@ impl Queue {
         Fill { waiting: self.waiting.lock().expect("no panic under the lock").len(), capacity: self.capacity }
     }
 
-    /// What the collector is told of the windows.
-    pub fn tell_window(&self, window: Duration, stretched: bool) {
+    /// What the collector gets about the windows.
+    pub fn record_window(&self, window: Duration, stretched: bool) {
         let ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
         self.window_ms.store(ms, Relaxed);
         if stretched {
@@ -122,7 +122,7 @@ impl Outbox for FlowOutbox {
         (Records { entries, ..Default::default() }, self.sending.len() < self.message_max)
     }
 
-    fn tell(&self, status: &mut AgentStatus) {
+    fn report(&self, status: &mut AgentStatus) {
         let lost = &self.queue.lost;
         status.lost_export_flows = lost.flows.load(Relaxed);
         status.lost_export_packets = lost.packets.load(Relaxed);

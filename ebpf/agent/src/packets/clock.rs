@@ -53,8 +53,8 @@ mod tests {
         let mut clock = Clock::now();
         let monotonic: std::time::Duration = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap().into();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let told = std::time::Duration::from_nanos(clock.wall(monotonic.as_nanos() as u64));
-        assert!(now.abs_diff(told) < std::time::Duration::from_secs(1), "{told:?} at {now:?}");
+        let stamp = std::time::Duration::from_nanos(clock.wall(monotonic.as_nanos() as u64));
+        assert!(now.abs_diff(stamp) < std::time::Duration::from_secs(1), "{stamp:?} at {now:?}");
         let before = clock.offset;
         clock.refresh();
         assert!(clock.offset == before || (clock.offset - before).abs() > JITTER);

@@ -3,7 +3,7 @@
 use netobserv_ebpf_common::{EGRESS, INGRESS, packets::PacketHead};
 use netobserv_wire::packet::{self, Direction, Head};
 
-/// Length of both MAC addresses: the VLAN tag stands behind them.
+/// Length of both MAC addresses: the VLAN tag follows them.
 const MACS: usize = 12;
 /// Length of an Ethernet header.
 const ETH: usize = 14;
@@ -11,14 +11,14 @@ const ETH: usize = 14;
 const TAG: usize = 4;
 
 /// Adds a frame to a payload. `data` is what the kernel copied.
-pub fn append(payload: &mut Vec<u8>, head: &PacketHead, data: &[u8], snaplen: usize, told: Told) {
+pub fn append(payload: &mut Vec<u8>, head: &PacketHead, data: &[u8], snaplen: usize, stamp: Stamp) {
     let wire = Head {
-        time_ns: told.time_ns,
+        time_ns: stamp.time_ns,
         id: identity(head, data),
-        interface: told.interface,
+        interface: stamp.interface,
         original: length(head) as u32,
         sampling: head.sampling,
-        cause: told.cause,
+        cause: stamp.cause,
         direction: direction(head.direction),
     };
     if head.bare != 0 {
@@ -35,7 +35,7 @@ pub fn append(payload: &mut Vec<u8>, head: &PacketHead, data: &[u8], snaplen: us
 
 /// What the kernel does not know of a packet.
 #[derive(Clone, Copy)]
-pub struct Told {
+pub struct Stamp {
     /// Ns since 1970.
     pub time_ns: u64,
     /// The place's number.
@@ -85,11 +85,11 @@ mod tests {
 
     use super::*;
 
-    const TOLD: Told = Told { time_ns: 5, interface: 1, cause: 0 };
+    const STAMP: Stamp = Stamp { time_ns: 5, interface: 1, cause: 0 };
 
     fn frame(head: PacketHead, data: &[u8], snaplen: usize) -> (Vec<u8>, u32) {
         let mut payload = vec![];
-        append(&mut payload, &head, data, snaplen, TOLD);
+        append(&mut payload, &head, data, snaplen, STAMP);
         let mut batch = PacketBatch { packets: 1, ..Default::default() };
         packet::seal(&mut batch, payload, Encoding::Plain).unwrap();
         let packet = packet::open(&batch).unwrap().remove(0);

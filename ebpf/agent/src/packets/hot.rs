@@ -35,7 +35,7 @@ impl HotRings {
     /// Maps them.
     ///
     /// # Errors
-    /// What mmap(2) said.
+    /// The error of mmap(2).
     pub fn map(map: MapData, count: u32) -> io::Result<Self> {
         let count = count as usize;
         let (protection, fd) = (libc::PROT_READ | libc::PROT_WRITE, map.fd().as_fd().as_raw_fd());
@@ -51,20 +51,20 @@ impl HotRings {
 
     /// Reads at most `most` packets, in the order of their times as far as they are there. Returns how many there were.
     pub fn read(&mut self, most: usize, mut each: impl FnMut(&PacketHead, &[u8])) -> usize {
-        (0..self.count).for_each(|ring| self.look(ring));
+        (0..self.count).for_each(|ring| self.refresh(ring));
         let mut count = 0;
         while count < most
             && let Some(ring) = self.oldest()
         {
             let (at, _) = self.next[ring];
-            // SAFETY: `look` has seen an entry there.
+            // SAFETY: `refresh` has seen an entry there.
             let (head, data) = unsafe { entry(self.ring(ring), at) };
             each(&head, data);
             let end = at + entry_size(head.captured);
             self.next[ring].0 = end;
             // What was read may be written again from here on.
             self.tail(ring).store(end, Release);
-            self.look(ring);
+            self.refresh(ring);
             count += 1;
         }
         count
@@ -77,7 +77,7 @@ impl HotRings {
     }
 
     /// Notes the time of the entry that comes next.
-    fn look(&mut self, ring: usize) {
+    fn refresh(&mut self, ring: usize) {
         let at = self.next[ring].0;
         // The programs have written all of an entry before they count it.
         let some = self.head(ring).load(Acquire) != at;

@@ -12,8 +12,8 @@ use tracing::warn;
 
 use super::{
     causes::CauseList,
-    places::{Places, Tally},
     queue::{Pending, Queue},
+    table::{InterfaceTable, Tally},
 };
 use crate::export::{Lost, Outbox};
 
@@ -22,7 +22,7 @@ pub struct PacketOutbox {
     /// Where the batches come from.
     pub queue: Arc<Queue>,
     /// Where their packets were seen.
-    pub places: Places,
+    pub table: InterfaceTable,
     /// Why they were dropped.
     pub causes: CauseList,
     /// How they travel.
@@ -51,11 +51,11 @@ impl Outbox for PacketOutbox {
             message = PacketBatch::default();
         }
         // After what was lost is counted.
-        message.interfaces = self.places.all();
+        message.interfaces = self.table.all();
         (message, done)
     }
 
-    fn tell(&self, status: &mut AgentStatus) {
+    fn report(&self, status: &mut AgentStatus) {
         let lost = self.queue.lost();
         (status.lost_export_packets, status.lost_export_bytes) = (lost.packets, lost.bytes);
     }

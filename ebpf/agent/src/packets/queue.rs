@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::places::{Places, Tally};
+use super::table::{InterfaceTable, Tally};
 
 /// Packets on their way.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl Pending {
 pub struct Queue {
     waiting: Mutex<Waiting>,
     most: usize,
-    places: Places,
+    table: InterfaceTable,
     lost_packets: AtomicU64,
     lost_bytes: AtomicU64,
     changed: Notify,
@@ -57,14 +57,14 @@ struct Waiting {
 
 impl Queue {
     /// A queue of at most so many bytes.
-    pub fn new(most: usize, places: Places) -> Self {
+    pub fn new(most: usize, table: InterfaceTable) -> Self {
         let (waiting, lost_packets, lost_bytes, changed) = Default::default();
-        Self { waiting, most, places, lost_packets, lost_bytes, changed }
+        Self { waiting, most, table, lost_packets, lost_bytes, changed }
     }
 
     /// Adds a batch if there is room.
     pub fn push(&self, batch: Pending) {
-        self.places.received(batch.tallies.iter().copied());
+        self.table.received(batch.tallies.iter().copied());
         let mut waiting = self.waiting.lock().expect("no panic under the lock");
         if waiting.bytes + batch.payload.capacity() > self.most {
             drop(waiting);
@@ -84,12 +84,12 @@ impl Queue {
         (taken, waiting.batches.is_empty())
     }
 
-    /// Counts packets that nobody will get.
+    /// Counts packets that are lost.
     pub fn lose(&self, batch: &Pending) {
         let Tally { packets, bytes } = batch.total();
         self.lost_packets.fetch_add(packets, Relaxed);
         self.lost_bytes.fetch_add(bytes, Relaxed);
-        self.places.lost_in_queue(batch.tallies.iter().copied());
+        self.table.lost_in_queue(batch.tallies.iter().copied());
     }
 
     /// What was lost here so far.
@@ -107,23 +107,23 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::{
-        interfaces::{Names, Place},
-        packets::places::Spot,
+        interfaces::{InterfaceId, Names},
+        packets::table::SeenAt,
     };
 
     #[test]
     fn a_batch_without_room_is_counted_at_its_places() {
-        let places = Places::new(Names::default(), "node1");
-        let [a, b] = [1, 2].map(|ifindex| places.id(Spot::At(Place { netns: 0, ifindex })));
-        let queue = Queue::new(250, places.clone());
+        let table = InterfaceTable::new(Names::default(), "node1");
+        let [a, b] = [1, 2].map(|ifindex| table.id(SeenAt::At(InterfaceId { netns: 0, ifindex })));
+        let queue = Queue::new(250, table.clone());
         for _ in 0..3 {
             let mut batch = Pending { payload: vec![0; 100], ..Default::default() };
             [(a, 60), (b, 30), (a, 10)].into_iter().for_each(|(place, bytes)| batch.count(place, bytes));
             queue.push(batch);
         }
         assert_eq!(queue.lost(), Tally { packets: 3, bytes: 100 });
-        assert_eq!(places.all().iter().map(|place| place.lost_queue_packets).collect::<Vec<_>>(), [2, 1]);
-        assert_eq!(places.all().iter().map(|place| place.received_packets).collect::<Vec<_>>(), [6, 3]);
+        assert_eq!(table.all().iter().map(|place| place.lost_queue_packets).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(table.all().iter().map(|place| place.received_packets).collect::<Vec<_>>(), [6, 3]);
         assert!(!queue.take().1 && queue.take().1 && queue.take().0.is_none());
         queue.push(Pending { payload: vec![0; 250], ..Default::default() });
         assert_eq!(queue.take().0.map(|batch| batch.payload.len()), Some(250), "room has come back");

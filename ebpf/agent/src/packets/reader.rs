@@ -26,13 +26,13 @@ use super::{
     DROPS_PROGRAM, HOT_RINGS, LOST, RING,
     causes::CauseList,
     clock::Clock,
-    frame::{self, Told},
+    frame::{self, Stamp},
     hot::{self, HotRings},
-    places::{Places, Spot, Tally},
     queue::{Pending, Queue},
+    table::{InterfaceTable, SeenAt, Tally},
 };
 use crate::{
-    interfaces::Place,
+    interfaces::InterfaceId,
     kernel::{self, KernelError},
     losses::KernelLosses,
     scope::Scope,
@@ -45,7 +45,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 const OLDEST: Duration = Duration::from_millis(50);
 /// How often the kernel's losses are read.
 const LOOK: Duration = Duration::from_millis(500);
-/// Packets read in one go, before the clock and the time for other things are looked at.
+/// Packets read in one go, before the clock is read and other things are due.
 const TURN: usize = 10_000;
 
 /// The kernel's side.
@@ -95,7 +95,7 @@ impl Ring {
         self.counters.get(&(counter as u32), 0).map_or(0, |per_cpu| per_cpu.iter().sum())
     }
 
-    fn tell(&self, losses: &KernelLosses) {
+    fn report(&self, losses: &KernelLosses) {
         losses.packets.store(self.counter(Counter::LostPackets), Relaxed);
         losses.bytes.store(self.counter(Counter::LostBytes), Relaxed);
         losses.drops.store(self.drops.as_ref().map_or(0, |program| tracepoint::passed_over(program.as_fd())), Relaxed);
@@ -115,7 +115,7 @@ pub struct Parts {
     /// Which interfaces are watched.
     pub scope: Scope,
     /// Where the packets were seen.
-    pub places: Places,
+    pub table: InterfaceTable,
     /// Why they were dropped.
     pub causes: CauseList,
     /// Where the batches go.
@@ -131,7 +131,7 @@ pub struct Reader {
     ring: Ring,
     parts: Parts,
     clock: Clock,
-    /// Numbers of the places by index and namespace, as the kernel tells them.
+    /// Numbers of the places by index and namespace, as the kernel reports them.
     ids: HashMap<(u32, u32), u32>,
     /// The latest of them, as most packets follow one from the same place.
     latest: ((u32, u32), u32),
@@ -186,8 +186,9 @@ impl Reader {
             } else if latest.0 == key && latest.1 != 0 {
                 Some(latest.1)
             } else {
-                let id =
-                    *ids.entry(key).or_insert_with(|| parts.places.id(Spot::At(parts.place(head.ifindex, head.netns))));
+                let id = *ids
+                    .entry(key)
+                    .or_insert_with(|| parts.table.id(SeenAt::At(parts.place(head.ifindex, head.netns))));
                 *latest = (key, id);
                 Some(id)
             };
@@ -196,8 +197,8 @@ impl Reader {
                 *begun = Instant::now();
                 batch.payload.reserve_exact(BATCH_BYTES + HEAD + MOST);
             }
-            let told = Told { time_ns: clock.wall(head.time_ns), interface, cause: parts.causes.number(head.reason) };
-            frame::append(&mut batch.payload, head, data, parts.snaplen as usize, told);
+            let stamp = Stamp { time_ns: clock.wall(head.time_ns), interface, cause: parts.causes.number(head.reason) };
+            frame::append(&mut batch.payload, head, data, parts.snaplen as usize, stamp);
             batch.count(interface, frame::length(head));
             if batch.payload.len() >= BATCH_BYTES {
                 parts.queue.push(std::mem::take(batch));
@@ -214,22 +215,22 @@ impl Reader {
     }
 
     fn read_losses(&self) {
-        self.ring.tell(&self.parts.losses);
+        self.ring.report(&self.parts.losses);
         for (key, LostAt { packets, bytes }) in self.ring.lost() {
-            let spot = match key {
-                DROPPED => Spot::Dropped,
-                _ => Spot::At(self.parts.place(key as u32, (key >> 32) as u32)),
+            let at = match key {
+                DROPPED => SeenAt::Dropped,
+                _ => SeenAt::At(self.parts.place(key as u32, (key >> 32) as u32)),
             };
-            self.parts.places.lost_in_ring(spot, Tally { packets, bytes });
+            self.parts.table.lost_in_ring(at, Tally { packets, bytes });
         }
     }
 }
 
 impl Parts {
     /// The interface that the kernel means: it names the namespace only where two have the same index.
-    fn place(&self, ifindex: u32, netns: u32) -> Place {
-        let told = Place { netns, ifindex };
-        if netns == 0 { self.scope.first(ifindex).unwrap_or(told) } else { told }
+    fn place(&self, ifindex: u32, netns: u32) -> InterfaceId {
+        let stamp = InterfaceId { netns, ifindex };
+        if netns == 0 { self.scope.first(ifindex).unwrap_or(stamp) } else { stamp }
     }
 
     /// The place of dropped packets, if this one is of a watched interface, or of none in a namespace that is watched as a
@@ -237,6 +238,6 @@ impl Parts {
     fn dropped(&self, head: &PacketHead) -> Option<u32> {
         let PacketHead { netns, ifindex, .. } = *head;
         let wanted = self.scope.watched(netns, ifindex).is_some() || ifindex == 0 && self.scope.wants_all_of(netns);
-        wanted.then(|| self.places.id(Spot::Dropped))
+        wanted.then(|| self.table.id(SeenAt::Dropped))
     }
 }

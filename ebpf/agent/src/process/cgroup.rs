@@ -26,7 +26,7 @@ pub(super) fn path(text: &str) -> String {
 
 /// Number of the container that a control group belongs to: 64 hexadecimal digits in the name of a folder, which Docker, containerd, CRI-O
 /// and podman all make, with or without systemd (`docker-N.scope`, `cri-containerd-N.scope`, `/docker/N`). Their monitors (`conmon`)
-/// stand beside the container.
+/// are next to the container.
 pub(super) fn container(path: &str) -> &str {
     let number = |folder: &str| {
         let scope = folder.strip_suffix(".scope").unwrap_or(folder);

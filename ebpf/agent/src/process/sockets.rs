@@ -1,4 +1,4 @@
-//! What the kernel programs tell of sockets: their events, and a walk over all open files.
+//! What the kernel programs report of sockets: their events, and a walk over all open files.
 
 use std::{
     fs::{self, File},
@@ -115,7 +115,7 @@ impl Sockets {
     /// Switches the loaded programs on.
     ///
     /// # Errors
-    /// What the kernel said.
+    /// The kernel's error.
     pub fn start(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         let events = kernel::take_map(ebpf, RING)?;
         let lost = kernel::take_map(ebpf, LOST)?;
@@ -124,7 +124,7 @@ impl Sockets {
         for name in OF_CGROUP {
             let root = cgroups.root().ok_or(KernelError::NotInObject("control groups"))?;
             let program = of_cgroup(ebpf, name)?;
-            // Flags of zero: a link stands beside others by itself.
+            // Flags of zero: a link coexists with others by itself.
             let link = program.attach(root, CgroupAttachMode::Single).and_then(|id| program.take_link(id));
             of_cgroups.push(link.map_err(|error| kernel::classify(&error))?);
         }
@@ -145,7 +145,7 @@ impl Sockets {
     /// Hands over each socket of each process that has it.
     ///
     /// # Errors
-    /// What the kernel said to reading.
+    /// The kernel's error at reading.
     pub fn open(&self, mut each: impl FnMut(&SocketSeen)) -> io::Result<()> {
         const RECORD: usize = size_of::<SocketSeen>();
         let mut file = File::from(sys::iterate(self.iterator.as_fd())?);

@@ -23,7 +23,7 @@ pub struct Compiled {
     pub elements: Elements,
 }
 
-/// Compiles at most [`MAX_RULES`] rules; `sampling` holds where they say nothing else.
+/// Compiles at most [`MAX_RULES`] rules; `sampling` holds where they have none.
 ///
 /// # Errors
 /// The sets are too large, or too many different things.

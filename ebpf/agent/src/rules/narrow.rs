@@ -1,7 +1,7 @@
 //! One list of rules that keeps what several lists keep, each by itself: how a filter that comes while the agent runs is
 //! held inside the one that it was started with.
 //!
-//! A pair of rules, one of each list, stands where a packet would meet it: the first pair that matches is made of the first
+//! A pair of rules, one of each list, is where a packet would meet it: the first pair that matches is made of the first
 //! rule that matches in each list.
 
 use std::{num::NonZeroU32, ops::RangeInclusive};
@@ -59,13 +59,13 @@ fn both(a: &[Rule], b: &[Rule]) -> Result<Vec<Rule>, NarrowError> {
     if rules.is_empty() { Err(NarrowError::Nothing) } else { Ok(rules) }
 }
 
-/// A list that says itself what becomes of packets that no rule matches.
+/// A list that decides itself what becomes of packets that no rule matches.
 fn with_rest(rules: &[Rule]) -> Vec<Rule> {
     let rest = if rules.iter().all(|rule| rule.action == Action::Reject) { Action::Accept } else { Action::Reject };
     [rules, &[Rule::all(rest)]].concat()
 }
 
-/// What matches both rules: any of these. Kept only if both keep it; sampled as the first rule says, or else the second.
+/// What matches both rules: any of these. Kept only if both keep it; sampled by the first rule, or else the second.
 fn meet(a: &Rule, b: &Rule) -> Vec<Rule> {
     let action = if (a.action, b.action) == (Action::Accept, Action::Accept) { Action::Accept } else { Action::Reject };
     let common = || {
@@ -122,12 +122,12 @@ fn overlap(a: Option<&Ports>, b: Option<&Ports>) -> Both<Ports> {
 }
 
 /// What an end must lie in: a network, and a set.
-type Place = (Option<Prefix>, Option<NonZeroU32>);
+type InterfaceId = (Option<Prefix>, Option<NonZeroU32>);
 
 /// The end that a rule is about, and the other.
 struct Ends {
-    this: Place,
-    peer: Place,
+    this: InterfaceId,
+    peer: InterfaceId,
 }
 
 /// One end may be the `ip_cidr` of both rules, or of one and the peer of the other.
@@ -135,17 +135,17 @@ fn ends(a: &Rule, b: &Rule) -> Vec<Ends> {
     let of = |rule: &Rule| ((rule.cidr, rule.set), (rule.peer, rule.peer_set));
     let ((a_this, a_peer), (b_this, b_peer)) = (of(a), of(b));
     let ways = [((a_this, b_this), (a_peer, b_peer)), ((a_this, b_peer), (a_peer, b_this))];
-    // Where one rule says nothing of the ends, the other way round is the same.
+    // Where one rule has no condition on the ends, the other way round is the same.
     let differ = [of(a), of(b)].iter().all(|ends| *ends != Default::default());
     let met = ways.into_iter().take(if differ { 2 } else { 1 });
     let met = met.filter_map(|(x, y)| Some((common(x)?, common(y)?)));
-    // A peer alone says the same as an `ip_cidr` alone, so that equal ways are seen to be equal.
+    // A peer alone means the same as an `ip_cidr` alone, so that equal ways are seen to be equal.
     let ends = met.map(|(this, peer)| if this == (None, None) { (peer, this) } else { (this, peer) });
     ends.map(|(this, peer)| Ends { this, peer }).collect()
 }
 
 /// Only one of the rules names sets.
-fn common((a, b): (Place, Place)) -> Option<Place> {
+fn common((a, b): (InterfaceId, InterfaceId)) -> Option<InterfaceId> {
     Some((inner((a.0, b.0))?, a.1.or(b.1)))
 }
 

@@ -1,8 +1,8 @@
 //! Rules as they are written: the JSON of FLOW_FILTER_RULES, with the key names of the NetObserv agent.
 //!
-//! The original's own tools write every key of a rule, with "" and 0 for those not given. Such a rule is told by
+//! The original's own tools write every key of a rule, with "" and 0 for those not given. Such a rule is known by
 //! having all keys of `ALWAYS_WRITTEN`; in it, "" and 0 mean "no condition". In any other rule a key that
-//! stands there is meant, so that ICMP type 0 can be said and port 0 is a mistake.
+//! is there is meant, so that ICMP type 0 can be written and port 0 is a mistake.
 
 use std::{net::IpAddr, num::NonZeroU32};
 

@@ -91,7 +91,7 @@ impl Env {
 
     /// Most bytes of each packet; None when flows are captured.
     pub(super) fn snaplen(&self) -> Result<Option<u32>, SettingError> {
-        // 0 is tcpdump's way to say "all of it".
+        // 0 is tcpdump's way to ask for all of it.
         let all = MOST as u32;
         let snaplen = match self.number("SNAPLEN", 0, 0, all)? {
             0 => all,
@@ -166,7 +166,7 @@ impl Env {
             return Ok(Target::Unix(path.to_owned()));
         }
         let port = self.number("TARGET_PORT", 9999, 1, 65535)?;
-        // A literal IPv6 address stands in brackets before a port (RFC 3986, 3.2.2).
+        // A literal IPv6 address is in brackets before a port (RFC 3986, 3.2.2).
         let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         match self.tls(host)? {
             Some(tls) => Ok(Target::Tls(address, tls)),
@@ -208,7 +208,7 @@ impl Env {
     }
 }
 
-/// Whether nobody between here and there can listen.
+/// Whether nothing between here and there can listen.
 fn is_local(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }

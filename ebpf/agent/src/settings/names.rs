@@ -1,4 +1,4 @@
-//! The names of settings: those that are served, those that are refused, and those that are spelt nearly like one.
+//! The names of settings: those that are served, those that are refused, and those that are spelled nearly like one.
 
 use crate::tls;
 

@@ -1,4 +1,4 @@
-//! The agent's program at work on real interfaces, a receiver for its packets, and tcpdump beside it.
+//! The agent's program at work on real interfaces, a receiver for its packets, and tcpdump next to it.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 use std::{
@@ -29,10 +29,10 @@ use tonic::{Request, Response, Status};
 
 /// Most time that anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// tcpdump writes nothing for so long when it has written all.
+/// tcpdump writes nothing for this time when it has written all.
 const QUIET: Duration = Duration::from_millis(700);
 
-/// Stands where the collector stands.
+/// Takes the place of the collector.
 pub struct Receiver {
     dir: TempDir,
     state: Arc<State>,
@@ -98,7 +98,7 @@ pub struct Agent {
 /// What an agent captured until its end.
 pub struct Captured {
     pub packets: Vec<Packet>,
-    /// As they were told last.
+    /// As they were reported last.
     pub interfaces: Vec<PacketInterface>,
     pub lost_kernel: u64,
     pub lost_export: u64,
@@ -206,7 +206,7 @@ impl Tcpdump {
     /// Ends it and reads its file.
     #[track_caller]
     pub fn stop(self) -> Vec<Frame> {
-        // What it has not read when it is told to end, it leaves.
+        // What it has not read when it is asked to end, it leaves.
         let file = self.dir.path().join("tcpdump.pcap");
         settled(QUIET, || fs::metadata(&file).map_or(0, |file| file.len()));
         self.process.signal(Signal::SIGINT);

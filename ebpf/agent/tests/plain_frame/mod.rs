@@ -1,4 +1,4 @@
-//! What a frame says, read as plainly as can be: from left to right, with slices, from the RFCs' pictures of the headers.
+//! What is in a frame, read as plainly as can be: from left to right, with slices, from the RFCs' pictures of the headers.
 //! What the kernel program makes of a frame is compared with this.
 #![allow(unreachable_pub, reason = "a module of one test")]
 

@@ -1,5 +1,5 @@
 //! The meaning of filter rules once more, as plainly as can be: rule by rule, condition by condition, without masks or
-//! tables. And random rules and packets that meet often enough to tell.
+//! tables. And random rules and packets that meet often enough to show a difference.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 use std::{net::IpAddr, num::NonZeroU32};

@@ -105,7 +105,7 @@ fn a_connection_of_the_same_ends_in_another_namespace_is_another_one() {
     }
     let mut resolver = Resolver::new(table);
     let seen_in = |netns: u32| {
-        let place = crate::interfaces::Place { netns, ifindex: 7 };
+        let place = crate::interfaces::InterfaceId { netns, ifindex: 7 };
         FlowRecord {
             sightings: SmallVec::from_elem(crate::flow::Sighting { place, direction: 0 }, 1),
             ..record(origin, TCP, SECOND / 2)

@@ -51,7 +51,7 @@ impl Reader {
     }
 }
 
-/// Ten messages, some longer than what is looked at.
+/// Ten messages, some longer than what is read.
 fn ten() -> Vec<u8> {
     (1..=10).flat_map(|id| query(id, usize::from(id) * 131 % 1000)).collect()
 }

@@ -1,4 +1,4 @@
-//! Who has the namespace: nobody, a session that is over, a session that is alive, or something else altogether.
+//! What has the namespace: nothing, a session that is over, a session that is alive, or something else altogether.
 
 use std::time::{Duration, Instant};
 
@@ -13,25 +13,25 @@ use crate::progress::Progress;
 
 /// From the namespace to the agents a setup takes a few calls, each of a second or more on a slow line.
 const SETTING_UP: Duration = Duration::from_secs(20);
-/// How often a session that may be in its setup is looked at.
+/// How often a session that may be in its setup is checked.
 const LOOK: Duration = Duration::from_millis(500);
 /// A session that began longer ago than this is not in its setup. Clocks of two users may differ by less.
 const YOUNG: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
 
 /// The session that a namespace was made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
+pub struct NamespaceOwner {
     /// Its id.
     pub session: String,
     /// user@host.
     pub by: String,
     /// RFC 3339.
     pub since: String,
-    /// The namespace is on its way out.
+    /// The namespace is being deleted.
     pub going: bool,
 }
 
-impl Holder {
+impl NamespaceOwner {
     /// The holder of a namespace; `None` when this program did not make it.
     #[must_use]
     pub fn of(namespace: &Value) -> Option<Self> {
@@ -52,7 +52,7 @@ impl Holder {
         format!("It contains session {} of {}, since {}", self.session, self.by, self.since)
     }
 
-    /// It began a moment ago, as far as two clocks can tell.
+    /// It began a moment ago, as far as two clocks can show.
     #[must_use]
     pub fn is_young(&self, now: DateTime<Utc>) -> bool {
         let since = DateTime::parse_from_rfc3339(&self.since);
@@ -63,7 +63,7 @@ impl Holder {
     ///
     /// # Errors
     ///
-    /// The cluster does not say.
+    /// The cluster does not report it.
     pub fn is_alive(&self, oc: &Oc, namespace: &str) -> Result<bool, OcError> {
         let workload: Option<Value> = oc.json(&Call::workload(namespace))?;
         let items = workload.as_ref().and_then(|list| list["items"].as_array());
@@ -73,13 +73,13 @@ impl Holder {
 }
 
 /// What is left of a session that is over, if anything is there at all. One that began a moment ago, and of which nothing works
-/// yet, is looked at until it does, or has not for long enough.
+/// yet, is checked until it does, or has not for long enough.
 pub(super) fn judge(
     oc: &Oc,
     settings: &Settings,
     namespace: Option<Value>,
     progress: Progress,
-) -> Result<Option<Holder>, PreflightError> {
+) -> Result<Option<NamespaceOwner>, PreflightError> {
     let name = settings.access.namespace.as_str();
     let (mut namespace, start, mut reported) = (namespace, Instant::now(), false);
     loop {
@@ -103,11 +103,11 @@ pub(super) fn judge(
     }
 }
 
-fn holder(oc: &Oc, name: &str, namespace: &Value) -> Result<Holder, PreflightError> {
+fn holder(oc: &Oc, name: &str, namespace: &Value) -> Result<NamespaceOwner, PreflightError> {
     if namespace["metadata"]["name"].as_str() != Some(name) {
         return Err(oc.garbage(&Call::namespace(name), "this is not the namespace").into());
     }
-    Holder::of(namespace).ok_or_else(|| PreflightError::Foreign(name.to_owned()))
+    NamespaceOwner::of(namespace).ok_or_else(|| PreflightError::Foreign(name.to_owned()))
 }
 
 #[cfg(test)]
@@ -117,8 +117,12 @@ mod tests {
     #[test]
     fn young_is_who_began_a_moment_ago_by_clocks_that_may_differ() {
         let now = "2024-03-06T16:19:22Z".parse().unwrap();
-        let began =
-            |since: &str| Holder { session: String::new(), by: String::new(), since: since.into(), going: false };
+        let began = |since: &str| NamespaceOwner {
+            session: String::new(),
+            by: String::new(),
+            since: since.into(),
+            going: false,
+        };
         for (since, young) in [
             ("2024-03-06T16:19:20Z", true),
             ("2024-03-06T16:10:00Z", true),

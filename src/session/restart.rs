@@ -1,4 +1,4 @@
-//! What became of a collector whose program was killed: in a pod that is still there, the capture is started once more and goes on;
+//! What became of a collector whose program was killed: in a pod that is still there, the capture is started once more and continues;
 //! of one that is not, the cluster knows why.
 
 use std::time::{Duration, Instant};
@@ -16,17 +16,17 @@ use crate::progress::warn;
 const MOST: u32 = 5;
 /// Longest time until a container runs again: the cluster puts it off for longer each time.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How often the pod is looked at.
+/// How often the pod is checked.
 const LOOK: Duration = Duration::from_millis(500);
-/// How a shell reports a program that a signal ended which nobody asks for: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV.
+/// How a shell reports a program that a signal ended that no user sends: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV.
 const KILLED: [i32; 7] = [132, 133, 134, 135, 136, 137, 139];
-/// As the collector says it of itself.
+/// As the collector reports it.
 const KILLED_REASON: &str = "the collector was killed";
 
-/// What the cluster says of the collector's pod.
+/// What the cluster reports of the collector's pod.
 #[derive(Debug, PartialEq, Eq)]
 enum Pod {
-    /// It is deleted, or on its way out.
+    /// It is deleted, or being deleted.
     Deleted,
     /// It has ended: why.
     Ended(String),
@@ -60,7 +60,7 @@ impl Pod {
 }
 
 /// Whether the capture is to be started once more: its program was killed, and its pod is there with the files.
-pub(super) fn again(session: &Session<'_>, done: &Done, kills: &mut u32) -> bool {
+pub(super) fn restart(session: &Session<'_>, done: &Done, kills: &mut u32) -> bool {
     let killed = matches!(done.ending, Ending::Code(code) if KILLED.contains(&code));
     // A stream of packets that has begun cannot begin again.
     let is_stream = session.settings.data_on_stdout && session.plan.command == Kind::Packets;
@@ -78,7 +78,7 @@ fn is_there(session: &Session<'_>) -> bool {
     let longest = LONGEST.min(session.settings.access.timeout);
     let renew = Call::collector("renew the session", namespace, &["renew"]);
     loop {
-        match look(&oc, namespace) {
+        match probe(&oc, namespace) {
             Some(Pod::Deleted | Pod::Ended(_)) | None => return false,
             Some(Pod::Waits) => {}
             Some(Pod::Runs { .. }) => match oc.json::<Value>(&renew) {
@@ -94,14 +94,14 @@ fn is_there(session: &Session<'_>) -> bool {
     }
 }
 
-fn look(oc: &Oc, namespace: &str) -> Option<Pod> {
+fn probe(oc: &Oc, namespace: &str) -> Option<Pod> {
     let workload: Option<Value> = oc.json(&Call::workload(namespace)).ok()?;
     workload.as_ref().map(Pod::of)
 }
 
 /// Why a collector was killed, as far as the cluster knows.
 pub(super) fn why(session: &Session<'_>) -> String {
-    match look(&session.oc.quiet(), &session.plan.namespace) {
+    match probe(&session.oc.quiet(), &session.plan.namespace) {
         Some(Pod::Deleted) => "the pod of the collector was deleted".to_owned(),
         Some(Pod::Ended(why)) if !why.is_empty() => format!("the pod of the collector was ended: {why}"),
         Some(Pod::Runs { out_of_memory: true }) => "killed, because it ran out of memory".to_owned(),

@@ -1,4 +1,4 @@
-//! What there is to do for a capture of flows or of packets, beside watching the interfaces: emptying what the kernel
+//! What there is to do for a capture of flows or of packets, in addition to watching the interfaces: emptying what the kernel
 //! programs fill, and sending.
 
 use std::{
@@ -30,11 +30,11 @@ use crate::{
         self,
         causes::CauseList,
         outbox::PacketOutbox,
-        places::Places,
         queue::Queue as PacketQueue,
         reader::{Parts, Reader, Ring},
+        table::InterfaceTable,
     },
-    process::{Naming, sockets::Sockets},
+    process::{AttributionThread, sockets::Sockets},
     pushed::Pushed,
     record::{Recorder, own_address},
     rtt::{self, Rtt},
@@ -48,18 +48,18 @@ use crate::{
 const QUEUE: usize = 200_000;
 
 /// Both halves of it.
-pub(crate) struct Job {
+pub(crate) struct CaptureMode {
     /// For a thread of its own.
-    pub(crate) work: Work,
+    pub(crate) work: DrainTask,
     /// Sends until the end.
-    pub(crate) send: Send,
+    pub(crate) send: ExportTask,
 }
 
-/// Takes out of the kernel what the programs put there until it is told to stop, and then what is left. Can be begun again.
-pub(crate) type Work = Box<dyn FnMut(&AtomicBool) -> io::Result<()> + std::marker::Send>;
+/// Takes out of the kernel what the programs put there until it is asked to stop, and then what is left. Can be begun again.
+pub(crate) type DrainTask = Box<dyn FnMut(&AtomicBool) -> io::Result<()> + Send>;
 
 /// Sends what the work has found.
-pub(crate) type Send = Box<dyn FnOnce(Signals) -> BoxFuture<'static, ()> + std::marker::Send>;
+pub(crate) type ExportTask = Box<dyn FnOnce(Signals) -> BoxFuture<'static, ()> + Send>;
 
 /// Between the exporter and the rest.
 pub(crate) struct Signals {
@@ -75,11 +75,15 @@ pub(crate) struct Signals {
     pub(crate) pushed: Pushed,
 }
 
-/// Said before why.
+/// Printed before the reason.
 pub(crate) const NO_NAMES: &str = "flows have no names of processes";
 
 /// Counting flows.
-pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Result<(Job, Hooks), KernelError> {
+pub(crate) fn flows(
+    settings: &Settings,
+    ebpf: &mut Ebpf,
+    shared: &Shared,
+) -> Result<(CaptureMode, Hooks), KernelError> {
     let maps = Maps::take(ebpf)?;
     let dns = (settings.dns_port != 0).then(|| Dns::new(ebpf, settings.dns_patience)).transpose()?;
     let (maps, hooks) = hook(settings, ebpf, maps.with_dns(dns), &shared.scope)?;
@@ -87,7 +91,7 @@ pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Re
     let named = queue.clone();
     let sockets = shared.knows_sockets.then(|| Sockets::start(ebpf));
     let sockets = sockets.and_then(|sockets| sockets.inspect_err(|error| warn!("{NO_NAMES}: {error}")).ok());
-    let naming = sockets.map(|sockets| Arc::new(Naming::start(sockets, move |records| named.push(records))));
+    let naming = sockets.map(|sockets| Arc::new(AttributionThread::start(sockets, move |records| named.push(records))));
     let line = Line { naming, queue: queue.clone() };
     // First, as it needs the windows in their order.
     let translated = line.clone();
@@ -110,20 +114,20 @@ pub(crate) fn flows(settings: &Settings, ebpf: &mut Ebpf, shared: &Shared) -> Re
             };
             left.unwrap_or_else(|records| line.pass(records));
             let window = pace.next(queue.fill());
-            queue.tell_window(window, pace.is_stretched());
+            queue.record_window(window, pace.is_stretched());
             window
         });
         translator.iter().for_each(Translator::flush);
         line.naming.iter().for_each(|naming| naming.flush());
         drained
     });
-    Ok((Job { work, send: sender(settings, shared, outbox) }, hooks))
+    Ok((CaptureMode { work, send: sender(settings, shared, outbox) }, hooks))
 }
 
 /// To the queue, by way of the names if there are any to be had.
 #[derive(Clone)]
 struct Line {
-    naming: Option<Arc<Naming>>,
+    naming: Option<Arc<AttributionThread>>,
     queue: Arc<Queue>,
 }
 
@@ -133,7 +137,7 @@ impl Line {
             Some(naming) => naming.pass(records),
             None => Err(records),
         };
-        // Where names are late, these come before those that wait for them, which harms nobody.
+        // Where names are late, these come before those that wait for them, which does no harm.
         nameless.unwrap_or_else(|records| self.queue.push(records));
     }
 }
@@ -144,29 +148,29 @@ pub(crate) fn packets(
     ebpf: &mut Ebpf,
     shared: &Shared,
     snaplen: u32,
-) -> Result<(Job, Hooks), KernelError> {
+) -> Result<(CaptureMode, Hooks), KernelError> {
     let (mut causes, mut hooks) = (Causes::default(), Hooks::default());
     if settings.drops {
         causes = Causes::find(&Btf::of_this_kernel()?)?.unwrap_or_default();
         hooks.add(ebpf, packets::DROPS_PROGRAM)?;
     }
     let ring = Ring::take(ebpf, settings.drops)?;
-    let (places, causes) = (Places::new(shared.names.clone(), &settings.node), CauseList::new(causes));
-    let queue = Arc::new(PacketQueue::new(packets::QUEUE_BYTES, places.clone()));
+    let (table, causes) = (InterfaceTable::new(shared.names.clone(), &settings.node), CauseList::new(causes));
+    let queue = Arc::new(PacketQueue::new(packets::QUEUE_BYTES, table.clone()));
     let outbox = PacketOutbox {
         queue: queue.clone(),
-        places: places.clone(),
+        table: table.clone(),
         causes: causes.clone(),
         encoding: if matches!(settings.target, Target::Unix(_)) { Encoding::Plain } else { Encoding::Zstd },
         sending: vec![],
     };
     let (scope, losses) = (shared.scope.clone(), shared.losses.clone());
-    let mut reader = Reader::new(ring, Parts { scope, places, causes, queue, losses, snaplen });
-    Ok((Job { work: Box::new(move |stop| reader.run(stop)), send: sender(settings, shared, outbox) }, hooks))
+    let mut reader = Reader::new(ring, Parts { scope, table, causes, queue, losses, snaplen });
+    Ok((CaptureMode { work: Box::new(move |stop| reader.run(stop)), send: sender(settings, shared, outbox) }, hooks))
 }
 
 /// Starts to send when it gets its signals.
-fn sender(settings: &Settings, shared: &Shared, outbox: impl Outbox) -> Send {
+fn sender(settings: &Settings, shared: &Shared, outbox: impl Outbox) -> ExportTask {
     let (losses, watching, unwatched_ms) =
         (shared.losses.clone(), shared.watching.clone(), shared.unwatched_ms.clone());
     let (target, node) = (settings.target.clone(), settings.node.clone());

@@ -7,11 +7,11 @@ use crate::cli::{self, Request};
 use crate::options::{self, Capture, Settings};
 use crate::plan::Kind;
 
-/// A place, by its name.
-pub type Place = (&'static str, fn(&[u8]));
+/// A function that reads bytes of others, by its name.
+pub type Target = (&'static str, fn(&[u8]));
 
 /// The place by its name: that of a folder in `fuzz/corpus`.
-pub const ALL: [Place; 1] = [("options", |bytes| {
+pub const ALL: [Target; 1] = [("options", |bytes| {
     settings(bytes);
 })];
 
@@ -54,7 +54,7 @@ fn rule(rules: String) -> (String, String) {
     ("FLOW_FILTER_RULES".to_owned(), rules)
 }
 
-/// A refusal says something.
+/// A refusal has a message.
 fn displayed<T>(error: &dyn std::fmt::Display) -> Option<T> {
     let text = error.to_string();
     assert!(!text.is_empty());

@@ -57,7 +57,7 @@ fn over_tcp() -> FlowId {
 }
 
 #[derive(Default)]
-struct World(Lives);
+struct World(SocketOwners);
 
 impl World {
     fn event(&mut self, what: u32, time_ns: u64, socket: SocketSeen, by: (u32, u8)) -> &mut Self {
@@ -78,7 +78,7 @@ impl World {
     }
 
     fn owner(&self, cookie: u64, flow: &FlowId, from_ns: u64, to_ns: u64) -> Option<(u32, u8)> {
-        self.0.owner(cookie, flow, from_ns, to_ns).map(|who| (who.pid, who.name[0]))
+        self.0.owner(cookie, flow, from_ns, to_ns).map(|process| (process.pid, process.name[0]))
     }
 }
 
@@ -184,13 +184,13 @@ fn a_connection_that_came_in_is_of_who_could_take_it() {
 #[test]
 fn a_child_or_whoever_was_handed_a_connection_has_it_from_when_it_was_seen() {
     let late = ((S + 6) as u32, b'a');
-    for (other, who) in [("child", late), ("handed", B)] {
+    for (other, process) in [("child", late), ("handed", B)] {
         let mut world = World::default();
         world.walk(S, &[(listener(1), A)]).event(CAME_IN, S + 5, tcp(2), (0, 0));
-        world.walk(2 * S, &[(listener(1), A), (tcp(2), who)]).walk(3 * S, &[(listener(1), A), (tcp(2), who)]);
+        world.walk(2 * S, &[(listener(1), A), (tcp(2), process)]).walk(3 * S, &[(listener(1), A), (tcp(2), process)]);
         assert_eq!(world.owner(2, &over_tcp(), S + 1, 2 * S), None, "{other}");
-        assert_eq!(world.owner(2, &over_tcp(), 2 * S, 3 * S), Some(who), "{other}");
-        world.event(CLOSED, 3 * S + 1, tcp(2), who);
+        assert_eq!(world.owner(2, &over_tcp(), 2 * S, 3 * S), Some(process), "{other}");
+        world.event(CLOSED, 3 * S + 1, tcp(2), process);
         assert_eq!(world.owner(2, &over_tcp(), S + 1, 4 * S), None, "{other}");
     }
 }
@@ -215,11 +215,11 @@ fn the_dead_are_forgotten_and_the_living_are_not() {
     world.walk(3 * S, &[(udp(2, 53), A)]);
     assert_eq!(world.owner(2, &to(53), 2 * S - 1, 3 * S), Some(A));
     world.0.forget(2 * S);
-    assert_eq!((world.0.lives.len(), world.0.slots.len(), world.0.listeners.len()), (3, 2, 0));
+    assert_eq!((world.0.sockets.len(), world.0.slots.len(), world.0.listeners.len()), (3, 2, 0));
     assert_eq!(world.owner(2, &to(53), 2 * S, 3 * S), Some(A));
-    assert_eq!(world.owner(2, &to(53), 2 * S - 1, 3 * S), None, "who else was there is forgotten");
+    assert_eq!(world.owner(2, &to(53), 2 * S - 1, 3 * S), None, "process else was there is forgotten");
     world.0.forget(100 * S);
-    assert_eq!((world.0.lives.len(), world.0.slots.len()), (2, 1), "what nobody took has gone");
+    assert_eq!((world.0.sockets.len(), world.0.slots.len()), (2, 1), "what nobody took has gone");
 }
 
 #[test]
@@ -228,5 +228,5 @@ fn a_socket_that_changes_its_port_leaves_the_old_ones() {
     for port in 1..10 {
         world.walk(u64::from(port), &[(udp(1, port), A)]);
     }
-    assert_eq!((world.0.slots.len(), world.0.lives[&1].slots.len()), (MOST_PORTS, MOST_PORTS));
+    assert_eq!((world.0.slots.len(), world.0.sockets[&1].slots.len()), (MOST_PORTS, MOST_PORTS));
 }

@@ -8,7 +8,7 @@ pub(super) fn words() -> Vec<String> {
 fn words_of(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     let mut words: Vec<String> = set("NO_COLOR").map(|_| "--no-color".to_owned()).into_iter().collect();
-    // Empty means what "dumb" says.
+    // Empty means "dumb".
     let term = variable("TERM").map(|term| if term.is_empty() { "dumb".to_owned() } else { term });
     let term = term.filter(|value| is_name(value));
     words.extend(term.map(|term| format!("--term={term}")));
@@ -17,7 +17,7 @@ fn words_of(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
     words
 }
 
-/// Names of terminals and locales look so; anything else would only confuse whoever reads the call.
+/// Names of terminals and locales look so; anything else would only confuse a reader of the call.
 fn is_name(value: &str) -> bool {
     value.len() <= 64 && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@+".contains(c))
 }

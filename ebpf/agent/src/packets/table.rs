@@ -7,13 +7,13 @@ use std::{
 
 use netobserv_wire::netobserv::PacketInterface;
 
-use crate::interfaces::{Names, Place};
+use crate::interfaces::{InterfaceId, Names};
 
 /// Where a packet is seen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Spot {
+pub enum SeenAt {
     /// At an interface.
-    At(Place),
+    At(InterfaceId),
     /// In the hands of the kernel, which dropped it.
     Dropped,
 }
@@ -42,26 +42,26 @@ impl Tally {
 
 /// All of them; shared by the thread that reads and the one that sends.
 #[derive(Clone)]
-pub struct Places(Arc<Mutex<Inner>>);
+pub struct InterfaceTable(Arc<Mutex<Inner>>);
 
 struct Inner {
-    ids: HashMap<Spot, u32>,
+    ids: HashMap<SeenAt, u32>,
     /// Number `id` at `id - 1`.
     all: Vec<PacketInterface>,
     names: Names,
     node: String,
 }
 
-impl Places {
+impl InterfaceTable {
     /// None yet.
     pub fn new(names: Names, node: &str) -> Self {
         let inner = Inner { ids: HashMap::new(), all: vec![], names, node: node.to_owned() };
         Self(Arc::new(Mutex::new(inner)))
     }
 
-    /// The number of a spot, which is told to the collector from then on.
-    pub fn id(&self, spot: Spot) -> u32 {
-        self.with(|inner| inner.id(spot))
+    /// The number of a at, which the collector gets from then on.
+    pub fn id(&self, at: SeenAt) -> u32 {
+        self.with(|inner| inner.id(at))
     }
 
     /// Adds what was chosen at these spots, by their numbers.
@@ -87,9 +87,9 @@ impl Places {
     }
 
     /// Sets how much found no room in the ring buffer so far. It was received as well.
-    pub fn lost_in_ring(&self, spot: Spot, now: Tally) {
+    pub fn lost_in_ring(&self, at: SeenAt, now: Tally) {
         self.with(|inner| {
-            let id = inner.id(spot);
+            let id = inner.id(at);
             let place = &mut inner.all[id as usize - 1];
             place.received_packets += now.packets - place.lost_ring_packets;
             place.received_bytes += now.bytes - place.lost_ring_bytes;
@@ -108,25 +108,25 @@ impl Places {
 }
 
 impl Inner {
-    fn id(&mut self, spot: Spot) -> u32 {
-        if let Some(id) = self.ids.get(&spot) {
+    fn id(&mut self, at: SeenAt) -> u32 {
+        if let Some(id) = self.ids.get(&at) {
             return *id;
         }
         let id = self.all.len() as u32 + 1;
-        let new = match spot {
-            Spot::At(place) => PacketInterface {
+        let new = match at {
+            SeenAt::At(place) => PacketInterface {
                 id,
                 name: self.names.label(place),
                 ifindex: place.ifindex,
                 netns: place.netns,
                 ..Default::default()
             },
-            Spot::Dropped => {
+            SeenAt::Dropped => {
                 PacketInterface { id, name: format!("drop@{}", self.node), drops: true, ..Default::default() }
             }
         };
         self.all.push(new);
-        self.ids.insert(spot, id);
+        self.ids.insert(at, id);
         id
     }
 }
@@ -138,16 +138,16 @@ mod tests {
     #[test]
     fn what_was_received_is_delivered_or_lost() {
         let names = Names::default();
-        let place = Place { netns: 0, ifindex: 7 };
+        let place = InterfaceId { netns: 0, ifindex: 7 };
         names.set(place, "eth0");
-        let places = Places::new(names, "node1");
-        let eth0 = places.id(Spot::At(place));
-        places.received([(eth0, Tally { packets: 10, bytes: 1000 })]);
-        places.lost_in_queue([(eth0, Tally { packets: 4, bytes: 400 })]);
+        let table = InterfaceTable::new(names, "node1");
+        let eth0 = table.id(SeenAt::At(place));
+        table.received([(eth0, Tally { packets: 10, bytes: 1000 })]);
+        table.lost_in_queue([(eth0, Tally { packets: 4, bytes: 400 })]);
         for packets in [2, 5] {
-            places.lost_in_ring(Spot::At(place), Tally { packets, bytes: packets * 100 });
+            table.lost_in_ring(SeenAt::At(place), Tally { packets, bytes: packets * 100 });
         }
-        let all = places.all();
+        let all = table.all();
         assert_eq!(all.len(), 1);
         assert_eq!((all[0].name.as_str(), all[0].ifindex, all[0].id), ("eth0", 7, eth0));
         assert_eq!((all[0].received_packets, all[0].received_bytes), (15, 1500));
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn dropped_packets_have_one_place_on_a_node() {
-        let places = Places::new(Names::default(), "node1");
-        assert_eq!((places.id(Spot::Dropped), places.id(Spot::Dropped)), (1, 1));
-        assert_eq!((places.all()[0].name.as_str(), places.all()[0].drops), ("drop@node1", true));
+        let table = InterfaceTable::new(Names::default(), "node1");
+        assert_eq!((table.id(SeenAt::Dropped), table.id(SeenAt::Dropped)), (1, 1));
+        assert_eq!((table.all()[0].name.as_str(), table.all()[0].drops), ("drop@node1", true));
     }
 }

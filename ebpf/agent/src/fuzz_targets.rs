@@ -1,4 +1,4 @@
-//! Each place that reads bytes of others, as a function of these bytes, with what must be so whatever they are. `fuzz/` feeds
+//! Each function that reads bytes of others, with what must hold whatever they are. `fuzz/` feeds
 //! them with inputs that are invented, a test with those that are kept in `fuzz/corpus`.
 
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::{
     rules::{compile::compile, narrow::narrow, parse::parse, sets::Sets},
 };
 
-/// A place, by its name.
-pub type Place = (&'static str, fn(&[u8]));
+/// A function that reads bytes of others, by its name.
+pub type Target = (&'static str, fn(&[u8]));
 
-/// The places by name: the name of a folder in `fuzz/corpus`.
-pub const ALL: [Place; 4] = [("conntrack", read_any), ("dns", dns), ("dns-tcp", dns_tcp), ("rules", rules)];
+/// All of them by name: the name of a folder in `fuzz/corpus`.
+pub const ALL: [Target; 4] = [("conntrack", read_any), ("dns", dns), ("dns-tcp", dns_tcp), ("rules", rules)];
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a DNS server, or whoever uses its port, has sent over UDP.
+/// What a DNS server, or another program at its port, has sent over UDP.
 fn dns(bytes: &[u8]) {
     if let Some(message) = message(bytes, bytes.len()) {
         let name = message.name.unwrap_or_default();

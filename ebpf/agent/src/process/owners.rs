@@ -1,7 +1,7 @@
 //! The lives of this machine's sockets, and whose a socket was from the first packet of a record to its last.
 //!
-//! A socket has a process for as long as nothing else was seen of it: a [`Span`] goes from one moment to a later one, and at
-//! each moment between at which somebody looked, the same process had the socket. A record within it has that process's name. All
+//! A socket has a process for as long as nothing else was seen of it: a [`Ownership`] goes from one moment to a later one, and at
+//! each moment between at which it was seen, the same process had the socket. A record within it has that process's name. All
 //! else has none: a socket that passed from one process to another in the meantime, and one that shares its port with another
 //! process's.
 
@@ -17,7 +17,7 @@ use crate::flow::FlowId;
 const TICK_NS: u64 = 10_000_000;
 /// Packets on their way to a socket when it closes.
 const SLACK_NS: u64 = 100_000_000;
-/// A connection that nobody took for so long may have gone unseen.
+/// A connection that was not accepted in this time may have gone unseen.
 const NEVER_TAKEN_NS: u64 = 60_000_000_000;
 /// Spans of a socket, and ports that it had: what is older is no window's any more.
 const MOST_SPANS: usize = 8;
@@ -25,7 +25,7 @@ const MOST_PORTS: usize = 2;
 
 /// A process as the kernel knew it, or what several processes have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub(super) struct Who {
+pub(super) struct ProcessIdentity {
     /// 0 = several.
     pub(super) pid: u32,
     /// CLOCK_MONOTONIC, ns; 0 = several.
@@ -34,11 +34,11 @@ pub(super) struct Who {
     pub(super) started_boot_ns: u64,
     /// 0 = several.
     pub(super) cgroup: u64,
-    /// Zeros = they have none in common, or nobody knows.
+    /// Zeros = they have none in common, or it is not known.
     pub(super) name: [u8; 16],
 }
 
-impl Who {
+impl ProcessIdentity {
     pub(super) fn of(seen: &SocketSeen) -> Self {
         let SocketSeen { pid, started_ns, started_boot_ns, cgroup, name, .. } = *seen;
         Self { pid, started_ns, started_boot_ns, cgroup, name }
@@ -60,20 +60,20 @@ impl Who {
     }
 }
 
-/// Nobody else was seen to have the socket between these moments, CLOCK_MONOTONIC in ns.
-struct Span {
+/// No other process was seen to have the socket between these moments, CLOCK_MONOTONIC in ns.
+struct Ownership {
     from_ns: u64,
     to_ns: u64,
-    who: Who,
+    process: ProcessIdentity,
 }
 
 /// Sockets that may get the same packets: a namespace, and a connection of TCP or a port of UDP.
 type Slot = (u32, FlowId);
 
 /// Each, and when it was last seen to listen.
-type Listeners = SmallVec<[(Who, u64); 1]>;
+type Listeners = SmallVec<[(ProcessIdentity, u64); 1]>;
 
-struct Life {
+struct SocketHistory {
     /// What it receives, as last seen.
     flow: FlowId,
     netns: u32,
@@ -84,44 +84,44 @@ struct Life {
     /// The kernel made it, for one of those who listen.
     came_in: bool,
     slots: SmallVec<[Slot; 1]>,
-    spans: SmallVec<[Span; 1]>,
+    spans: SmallVec<[Ownership; 1]>,
 }
 
 /// All that is known of them.
 #[derive(Default)]
-pub(super) struct Lives {
+pub(super) struct SocketOwners {
     /// By their cookies.
-    lives: HashMap<u64, Life>,
+    sockets: HashMap<u64, SocketHistory>,
     slots: HashMap<Slot, SmallVec<[u64; 1]>>,
-    /// Who listens at a port of a namespace, and when that was last seen.
+    /// ProcessIdentity listens at a port of a namespace, and when that was last seen.
     listeners: HashMap<(u32, u16), Listeners>,
     /// Sockets that died before are not known any more.
     forgotten_ns: u64,
 }
 
-impl Lives {
-    /// Takes in what the kernel told when it happened.
+impl SocketOwners {
+    /// Takes in what the kernel reported when it happened.
     pub(super) fn event(&mut self, seen: &SocketSeen) {
-        let life = self.life(seen);
-        let (who, time) = (Who::of(seen), seen.time_ns);
+        let history = self.history(seen);
+        let (process, time) = (ProcessIdentity::of(seen), seen.time_ns);
         match seen.what {
             MADE => {
-                life.born_ns = time;
+                history.born_ns = time;
                 // A walk may have met it before this was read.
-                match life.spans.first_mut().filter(|first| first.who == who) {
+                match history.spans.first_mut().filter(|first| first.process == process) {
                     Some(first) => first.from_ns = time,
-                    None => life.spans.insert(0, Span { from_ns: time, to_ns: time, who }),
+                    None => history.spans.insert(0, Ownership { from_ns: time, to_ns: time, process }),
                 }
             }
             CAME_IN => {
-                if life.born_ns == 0 {
-                    (life.born_ns, life.came_in) = (time, true);
+                if history.born_ns == 0 {
+                    (history.born_ns, history.came_in) = (time, true);
                 }
                 self.settle(seen);
             }
             CLOSED => {
-                life.observe(time, time, who);
-                life.died_ns = time;
+                history.observe(time, time, process);
+                history.died_ns = time;
                 self.settle(seen);
             }
             FAILED => self.settle(seen),
@@ -129,21 +129,21 @@ impl Lives {
         }
     }
 
-    /// Takes in who was seen to have which sockets by a walk over all of them, between two moments.
+    /// Takes in process was seen to have which sockets by a walk over all of them, between two moments.
     pub(super) fn walk(&mut self, begin_ns: u64, end_ns: u64, rows: &[SocketSeen]) {
-        let mut held: HashMap<u64, (&SocketSeen, Who)> = HashMap::new();
+        let mut held: HashMap<u64, (&SocketSeen, ProcessIdentity)> = HashMap::new();
         for row in rows {
-            let all = held.entry(row.cookie).or_insert((row, Who::of(row)));
-            all.1 = all.1.join(Who::of(row));
+            let all = held.entry(row.cookie).or_insert((row, ProcessIdentity::of(row)));
+            all.1 = all.1.join(ProcessIdentity::of(row));
             self.settle(row);
         }
-        for (row, who) in held.into_values() {
-            self.life(row).observe(end_ns, begin_ns, who);
+        for (row, process) in held.into_values() {
+            self.history(row).observe(end_ns, begin_ns, process);
         }
     }
 
-    fn life(&mut self, seen: &SocketSeen) -> &mut Life {
-        self.lives.entry(seen.cookie).or_insert_with(|| Life {
+    fn history(&mut self, seen: &SocketSeen) -> &mut SocketHistory {
+        self.sockets.entry(seen.cookie).or_insert_with(|| SocketHistory {
             flow: FlowId::of(&seen.flow),
             netns: seen.flow.at.device as u32,
             born_ns: 0,
@@ -159,63 +159,65 @@ impl Lives {
         let (flow, netns) = (FlowId::of(&seen.flow), seen.flow.at.device as u32);
         if flow.proto == TCP && flow.src_port == 0 && flow.dst_port != 0 {
             let at = self.listeners.entry((netns, flow.dst_port)).or_default();
-            let who = Who::of(seen);
-            at.retain(|(known, _)| *known != who);
-            at.push((who, seen.time_ns));
+            let process = ProcessIdentity::of(seen);
+            at.retain(|(known, _)| *known != process);
+            at.push((process, seen.time_ns));
         }
-        let life = self.life(seen);
+        let history = self.history(seen);
         let Some(slot) = slot(netns, &flow) else { return };
-        life.flow = flow;
-        if life.slots.contains(&slot) {
+        history.flow = flow;
+        if history.slots.contains(&slot) {
             return;
         }
-        life.slots.push(slot);
-        let left = (life.slots.len() > MOST_PORTS).then(|| life.slots.remove(0));
+        history.slots.push(slot);
+        let left = (history.slots.len() > MOST_PORTS).then(|| history.slots.remove(0));
         self.slots.entry(slot).or_default().push(seen.cookie);
         left.iter().for_each(|left| vacate(&mut self.slots, left, seen.cookie));
     }
 
-    /// Who had the socket with this cookie, which is to receive `flow`, from `first_ns` to `last_ns`. None if that is not certain.
-    pub(super) fn owner(&self, cookie: u64, flow: &FlowId, first_ns: u64, last_ns: u64) -> Option<Who> {
-        let life = self.lives.get(&cookie)?;
-        let slot = slot(life.netns, flow)?;
-        if !life.slots.contains(&slot) || !life.takes(flow) || first_ns < self.forgotten_ns + SLACK_NS {
+    /// ProcessIdentity had the socket with this cookie, which is to receive `flow`, from `first_ns` to `last_ns`. None if that is not certain.
+    pub(super) fn owner(&self, cookie: u64, flow: &FlowId, first_ns: u64, last_ns: u64) -> Option<ProcessIdentity> {
+        let history = self.sockets.get(&cookie)?;
+        let slot = slot(history.netns, flow)?;
+        if !history.slots.contains(&slot) || !history.takes(flow) || first_ns < self.forgotten_ns + SLACK_NS {
             return None;
         }
-        let mut who = self.held(life, first_ns, last_ns)?;
+        let mut process = self.held(history, first_ns, last_ns)?;
         for other in self.slots.get(&slot)?.iter().filter(|other| **other != cookie) {
-            let other = self.lives.get(other)?;
+            let other = self.sockets.get(other)?;
             let over = other.died_ns.saturating_add(SLACK_NS) < first_ns || last_ns + TICK_NS < other.born_ns;
             if other.takes(flow) && !over {
-                // A connection that waits to be taken is nobody's yet.
+                // A connection that waits to be accepted has no owner yet.
                 other.spans.first()?;
-                who = other.spans.iter().fold(who, |who, span| who.join(span.who));
+                process = other.spans.iter().fold(process, |process, span| process.join(span.process));
             }
         }
-        who.is_somebody().then_some(who)
+        process.is_somebody().then_some(process)
     }
 
-    fn held(&self, life: &Life, first_ns: u64, last_ns: u64) -> Option<Who> {
-        // What goes on after a connection was closed, the kernel does for who closed it.
-        let outlives = life.flow.proto == TCP && life.died_ns != u64::MAX;
-        let (first, last) = (life.spans.first()?, life.spans.last()?);
+    fn held(&self, history: &SocketHistory, first_ns: u64, last_ns: u64) -> Option<ProcessIdentity> {
+        // What happens after a connection was closed, the kernel does for the process that closed it.
+        let outlives = history.flow.proto == TCP && history.died_ns != u64::MAX;
+        let (first, last) = (history.spans.first()?, history.spans.last()?);
         let span = if outlives && last.from_ns <= first_ns {
             last
-        } else if self.took(life, first) && (first.to_ns >= last_ns || (outlives && life.spans.len() == 1)) {
+        } else if self.took(history, first) && (first.to_ns >= last_ns || (outlives && history.spans.len() == 1)) {
             first
         } else {
-            life.spans.iter().find(|span| span.from_ns <= first_ns && span.to_ns >= last_ns)?
+            history.spans.iter().find(|span| span.from_ns <= first_ns && span.to_ns >= last_ns)?
         };
-        Some(span.who)
+        Some(span.process)
     }
 
-    /// Whether the first that was seen to have a connection is who took it: it could do so when the connection came. A child
-    /// that was made for it could not, nor could who was handed it.
-    fn took(&self, life: &Life, first: &Span) -> bool {
-        let at = self.listeners.get(&(life.netns, life.flow.dst_port));
-        let same = |who: &Who| (who.pid, who.started_ns) == (first.who.pid, first.who.started_ns);
-        let listens = || at.is_some_and(|at| at.iter().any(|(who, _)| same(who)));
-        life.came_in && first.who.pid != 0 && first.who.started_ns <= life.born_ns && listens()
+    /// Whether the first that was seen to have a connection is process took it: it could do so when the connection came. A child
+    /// that was made for it could not, nor could process was handed it.
+    fn took(&self, history: &SocketHistory, first: &Ownership) -> bool {
+        let at = self.listeners.get(&(history.netns, history.flow.dst_port));
+        let same = |process: &ProcessIdentity| {
+            (process.pid, process.started_ns) == (first.process.pid, first.process.started_ns)
+        };
+        let listens = || at.is_some_and(|at| at.iter().any(|(process, _)| same(process)));
+        history.came_in && first.process.pid != 0 && first.process.started_ns <= history.born_ns && listens()
     }
 
     /// Forgets what does not matter to records that begin at `oldest_ns` or later. Others have no names from now on.
@@ -223,11 +225,11 @@ impl Lives {
         let before_ns = oldest_ns.saturating_sub(SLACK_NS).max(self.forgotten_ns);
         self.forgotten_ns = before_ns;
         let slots = &mut self.slots;
-        self.lives.retain(|cookie, life| {
-            let untaken = life.came_in && life.spans.is_empty() && life.born_ns + NEVER_TAKEN_NS < before_ns;
-            let gone = life.died_ns < before_ns || untaken;
+        self.sockets.retain(|cookie, history| {
+            let untaken = history.came_in && history.spans.is_empty() && history.born_ns + NEVER_TAKEN_NS < before_ns;
+            let gone = history.died_ns < before_ns || untaken;
             if gone {
-                life.slots.iter().for_each(|slot| vacate(slots, slot, *cookie));
+                history.slots.iter().for_each(|slot| vacate(slots, slot, *cookie));
             }
             !gone
         });
@@ -238,15 +240,15 @@ impl Lives {
     }
 }
 
-impl Life {
-    fn observe(&mut self, from_ns: u64, to_ns: u64, who: Who) {
-        match self.spans.last_mut().filter(|last| last.who == who) {
+impl SocketHistory {
+    fn observe(&mut self, from_ns: u64, to_ns: u64, process: ProcessIdentity) {
+        match self.spans.last_mut().filter(|last| last.process == process) {
             Some(last) => last.to_ns = last.to_ns.max(to_ns),
-            None => self.spans.push(Span { from_ns, to_ns, who }),
+            None => self.spans.push(Ownership { from_ns, to_ns, process }),
         }
         if self.spans.len() > MOST_SPANS {
             self.spans.remove(0);
-            // What is first now is not who was first.
+            // What is first now is not process was first.
             self.came_in = false;
         }
     }

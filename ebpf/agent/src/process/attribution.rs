@@ -1,7 +1,7 @@
 //! Gives names to the ends of flows, and to none the name of another process.
 //!
-//! A record says which socket sent the flow's first packet of the window, and the record of the other direction in the same
-//! window which socket sends that, so receives this. Whose they were all the time, [`Lives`] knows, after a walk over all open files that began when
+//! A record has the socket that sent the flow's first packet of the window, and the record of the other direction in the same
+//! window which socket sends that, so receives this. Whose they were all the time, [`SocketOwners`] knows, after a walk over all open files that began when
 //! the window was over.
 
 use std::{
@@ -16,7 +16,7 @@ use tracing::debug;
 
 use super::{
     cgroup::Cgroups,
-    lives::{Lives, Who},
+    owners::{ProcessIdentity, SocketOwners},
     sockets::Sockets,
 };
 use crate::flow::{FlowId, FlowRecord, Process, SEVERAL};
@@ -24,31 +24,36 @@ use crate::flow::{FlowId, FlowRecord, Process, SEVERAL};
 /// Time between walks, as a multiple of the CPU's time that the last one took: what would cost more has no names.
 const REST: u32 = 20;
 
-pub(super) struct Namer {
+pub(super) struct ProcessAttribution {
     sockets: Sockets,
-    lives: Lives,
+    owners: SocketOwners,
     cgroups: Cgroups,
     /// Events lost since the start.
     lost: u64,
     next_walk: Instant,
 }
 
-impl Namer {
+impl ProcessAttribution {
     pub(super) fn new(sockets: Sockets) -> Self {
-        let mut namer =
-            Self { sockets, lives: Lives::default(), cgroups: Cgroups::find(), lost: 0, next_walk: Instant::now() };
-        namer.walk();
-        namer
+        let mut attribution = Self {
+            sockets,
+            owners: SocketOwners::default(),
+            cgroups: Cgroups::find(),
+            lost: 0,
+            next_walk: Instant::now(),
+        };
+        attribution.walk();
+        attribution
     }
 
     /// Takes in what has happened to sockets. If some of that was lost, nothing is known any more.
     pub(super) fn listen(&mut self) {
-        let lives = &mut self.lives;
-        let lost = self.sockets.events(|seen| lives.event(seen));
+        let owners = &mut self.owners;
+        let lost = self.sockets.events(|seen| owners.event(seen));
         if lost != self.lost {
-            debug!("{lost} events of sockets were lost; names begin anew");
+            debug!("{lost} events of sockets were lost; names begin again");
             self.lost = lost;
-            self.lives = Lives::default();
+            self.owners = SocketOwners::default();
         }
     }
 
@@ -65,14 +70,14 @@ impl Namer {
         self.walk();
         let mut processes = HashMap::new();
         records.iter_mut().for_each(|record| self.name_record(record, &senders, &mut processes));
-        self.lives.forget(oldest_ns);
+        self.owners.forget(oldest_ns);
     }
 
     fn walk(&mut self) {
         let started = time(ClockId::CLOCK_THREAD_CPUTIME_ID);
         if let Err(error) = self.try_walk() {
             debug!("cannot walk over the open files: {error}");
-            self.lives = Lives::default();
+            self.owners = SocketOwners::default();
         }
         let took = time(ClockId::CLOCK_THREAD_CPUTIME_ID).saturating_sub(started);
         self.next_walk = Instant::now() + took * REST;
@@ -83,7 +88,7 @@ impl Namer {
         let mut rows = Vec::new();
         let begin_ns = now_ns();
         self.sockets.open(|row| rows.push(*row))?;
-        self.lives.walk(begin_ns, now_ns(), &rows);
+        self.owners.walk(begin_ns, now_ns(), &rows);
         self.listen();
         Ok(())
     }
@@ -92,13 +97,13 @@ impl Namer {
         &self,
         record: &mut FlowRecord,
         senders: &HashMap<FlowId, u64>,
-        processes: &mut HashMap<Who, Arc<Process>>,
+        processes: &mut HashMap<ProcessIdentity, Arc<Process>>,
     ) {
         let mut end = |flow: FlowId| {
-            // Who sends a flow receives the other direction.
+            // ProcessIdentity sends a flow receives the other direction.
             let cookie = *senders.get(&flow)?;
-            let who = self.lives.owner(cookie, &flow.reversed(), record.first_ns, record.last_ns)?;
-            Some(processes.entry(who).or_insert_with(|| Arc::new(super::describe(&who, &self.cgroups))).clone())
+            let process = self.owners.owner(cookie, &flow.reversed(), record.first_ns, record.last_ns)?;
+            Some(processes.entry(process).or_insert_with(|| Arc::new(super::describe(&process, &self.cgroups))).clone())
         };
         let (src, dst) = (end(record.id), end(record.id.reversed()));
         if src.is_some() || dst.is_some() {
