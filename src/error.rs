@@ -1,6 +1,13 @@
 //! Every way the program can fail, and the exit code of each: 2 when the words were wrong, 1 for the rest.
 
-use crate::{background, cleanup, cli, local, options, session, why};
+use std::path::PathBuf;
+
+use crate::{background, cleanup, cli, local, options, session};
+
+/// The capture has left no database.
+#[derive(Debug, thiserror::Error)]
+#[error("the capture has left no database in {}, so that there is nothing to report on", .0.display())]
+pub struct NoDatabase(pub(crate) PathBuf);
 
 /// Why the program ends without success.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +26,7 @@ pub enum Error {
     Session(#[from] session::SessionError),
     /// A capture without a result.
     #[error(transparent)]
-    Why(#[from] why::NoDatabase),
+    Why(#[from] NoDatabase),
     /// A command about a capture failed.
     #[error(transparent)]
     Background(#[from] background::BackgroundError),

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::error::NoDatabase;
 use crate::oc::{Call, Oc};
 use crate::options::{Live, Reading};
 use crate::progress::warn;
@@ -18,11 +19,6 @@ use crate::{Error, local, session};
 /// Between two connections from this machine, and the longest wait for one.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3);
-
-/// The capture has left no database.
-#[derive(Debug, thiserror::Error)]
-#[error("the capture has left no database in {}, so that there is nothing to report on", .0.display())]
-pub struct NoDatabase(PathBuf);
 
 /// Captures and reports.
 ///

@@ -16,7 +16,7 @@ const CRATES: [(&str, usize); 10] = [
     ("ebpf/agent", 0),
     ("ebpf/kernel", 0),
     ("ebpf/common", 0),
-    ("collector", 26),
+    ("collector", 25),
     ("collector/explain", 0),
     ("collector/wire", 0),
     ("collector/query", 0),

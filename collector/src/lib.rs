@@ -47,9 +47,6 @@ use anyhow::Context as _;
 use cli::NoCapture;
 use netobserv_contract::plain;
 
-/// Exit code for a wrong command line.
-const USAGE: u8 = 2;
-
 /// The whole program: words of the command line to exit code. Errors are printed here and nowhere else.
 pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let words: Vec<_> = words.into_iter().collect();
@@ -64,7 +61,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         }
         Err(NoCapture::Usage(line)) => {
             eprintln!("{}", plain::lines(&line));
-            return USAGE.into();
+            return multicall::USAGE.into();
         }
     };
     log::start(options.log_level, options.look.colours());

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cluster::{ClusterError, read};
+use crate::document::{ClusterError, read};
 use crate::objects::{Direction, Meta, Protocol, Selector, null_is_empty};
 
 /// The kinds of such policies.

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use self::read::{Named, node, pod};
 use crate::admin::{ADMIN_KINDS, AdminPolicy};
+use crate::document::{ClusterError, documents, read};
 use crate::objects::{Labels, Meta, NetworkPolicy, PortRef, Protocol, null_is_empty};
 
 /// A pod.
@@ -156,24 +157,6 @@ pub struct Cluster {
     services_by_address: HashMap<IpAddr, u32>,
     policies_by_namespace: HashMap<String, Vec<u32>>,
     kinds: Vec<String>,
-}
-
-/// Objects that are not those of a cluster.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// The text is no JSON or YAML.
-    #[error("it is neither JSON nor YAML: {0}")]
-    Unreadable(String),
-    /// An object is not as its kind has to be.
-    #[error("{kind} {name}: {why}")]
-    Malformed {
-        /// Its kind.
-        kind: String,
-        /// Its namespace and name.
-        name: String,
-        /// What is wrong with it.
-        why: String,
-    },
 }
 
 impl Cluster {
@@ -393,23 +376,4 @@ impl Cluster {
 
 fn is_of_the_api(object: &Value) -> bool {
     object["apiVersion"].as_str().is_none_or(|version| version.starts_with("policy.networking.k8s.io/"))
-}
-
-/// The documents of a text.
-pub(crate) fn documents(text: &str) -> Result<Vec<Value>, ClusterError> {
-    // YAML contains JSON, but a list of a large cluster is read ten times as fast as what it is.
-    if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).map(|one| vec![one]).map_err(|e| ClusterError::Unreadable(e.to_string()));
-    }
-    serde_saphyr::from_multiple(text).map_err(|error| ClusterError::Unreadable(error.to_string()))
-}
-
-/// An object of a known kind.
-pub(crate) fn read<T: serde::de::DeserializeOwned>(object: Value) -> Result<T, ClusterError> {
-    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
-    let metadata = &object["metadata"];
-    let part = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
-    let name = [part("namespace"), part("name")].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
-    let name = name.join("/");
-    serde_json::from_value(object).map_err(|why| ClusterError::Malformed { kind, name, why: why.to_string() })
 }

@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod cluster;
 pub mod demand;
+pub mod document;
 pub mod explain;
 pub mod finding;
 pub mod measure;

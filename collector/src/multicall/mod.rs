@@ -11,6 +11,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// Exit code for a wrong command line.
+pub(crate) const USAGE: u8 = 2;
+
 /// A program of the image: gets the words behind its name.
 pub type Applet = fn(Vec<OsString>) -> ExitCode;
 

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser};
 
+use super::USAGE;
 use crate::control::Control;
-use crate::{USAGE, fetch, files};
+use crate::{fetch, files};
 
 /// Lists the files of a capture as JSON: path, size and SHA-256.
 #[derive(Debug, Parser)]
