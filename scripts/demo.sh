@@ -159,6 +159,7 @@ start_traffic
 note "$client ($link_a, 10.77.0.1, fd77::1)  <->  $server ($link_b, 10.77.0.2, fd77::2)"
 
 started=$(date +%s)
+if [[ -t 1 ]]; then note 'when the time is over, the screen stays until q'; fi
 capture flows --enable_all "--max-time=${seconds}s"
 db=$(newest flow db)
 json=${db%.db}.json

@@ -4,7 +4,7 @@
 //! has sent its last flows before the collector is asked to end. All waiting is waiting for one channel of events.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -116,7 +116,8 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
         None => Output::prepare(&capture.output_dir, Utc::now())?,
     };
     output::foreign_owner(&capture.output_dir).iter().for_each(|warning| report(warning));
-    let mut session = Session::new()?;
+    let has_screen = capture.packets.is_none() && capture.lines.is_none() && !capture.quiet;
+    let mut session = Session::new(has_screen && std::io::stdout().is_terminal())?;
 
     let terminal = Terminal::probe();
     session.start(Role::Collector, Child::start(&collector, &collector_invocation(capture, &endpoint, &output))?);

@@ -38,7 +38,7 @@ use crate::sink::json::{JsonSink, Limit};
 use crate::sink::sqlite::{Hurry, SqliteSink};
 use crate::sink::{Sink, SinkError};
 use crate::summary;
-use crate::tui::{self, Source};
+use crate::tui::{self, Source, Stage};
 use crate::unwatched;
 use crate::versions;
 use crate::view::{View, say};
@@ -137,7 +137,8 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     }
     nodes::tell_when_all_capture(options.expect_nodes, counts.clone());
     let mut running = begin(&options, Some(&paths.json), (started, killed.as_ref()))?;
-    let source = Source { started, counts: counts.clone(), intake, watcher: watcher.clone() };
+    let stage = Stage::default();
+    let source = Source { started, counts: counts.clone(), intake, watcher: watcher.clone(), stage: stage.clone() };
     let mut view = Some(View::start(&options, &paths, source)?);
     claim.keep();
     let end =
@@ -146,22 +147,35 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     if matches!(end, End::Lease(_)) {
         summary::mute();
     }
-    let lines = stop_view(view).await;
     let in_vain = || end.is_in_vain(&options, &counts) && counts.totals().flows == 0;
-    if !in_vain() {
+    // At a limit the screen stays: whoever reads it has not asked for the end.
+    let had_screen = matches!(view, Some(View::Screen(_)));
+    let stays = matches!(end, End::Limit(_)) && had_screen && !in_vain();
+    stage.ends(end.reason());
+    let mut lines = if stays { None } else { stop_view(view.take()).await };
+    if !stays && !in_vain() {
         say(&options, &end.farewell());
     }
     let first = end.signal();
     counts.end();
+    let mut hurried = false;
     if !matches!(end, End::Failed) {
         ingest.stop_agents();
-        drain(&counts, sinks.failed(), &mut signals).await;
+        hurried = drain(&counts, sinks.failed(), &mut signals).await;
     }
     server.stop().await;
     ingest.close();
     counts.pushed().end(Utc::now());
     story.end(end.reason());
-    let finished = finish(sinks, &mut signals, first, &hurry, names.as_deref()).await;
+    let (finished, last) = finish(sinks, &mut signals, first, &hurry, names.as_deref()).await;
+    if stays {
+        stage.finished();
+        if finished.is_ok() && !hurried && last.is_none() {
+            until_left(&stage, &mut signals, &mut running).await;
+        }
+        lines = stop_view(view.take()).await;
+        say(&options, &end.farewell());
+    }
     if let Some(mut running) = running {
         let totals = counts.totals();
         running.lacks_names(totals.json_unnamed.max(totals.sqlite_unnamed));
@@ -189,9 +203,30 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     for line in report.summary().into_iter().chain(report.demand_lines()) {
         say(&options, &line);
     }
+    stage.report().iter().for_each(|line| say(&options, line));
+    if had_screen && options.session.is_none() {
+        say(&options, &format!("Read it again: oc-netobserv why --from={}", paths.db.display()));
+    }
     watcher.save(&report, &paths.db)?;
+    tui::forget_typed();
     keep(&options).await?;
     why::verdict(&report)
+}
+
+/// Stays with a screen whose capture is over until the user leaves, or is gone.
+async fn until_left(stage: &Stage, signals: &mut Signals, running: &mut Option<Running>) {
+    let asked = async {
+        match running {
+            Some(running) => drop(running.asked().await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = stage.left() => {}
+        _ = signals.next() => {}
+        () = asked => {}
+        _ = stdout_broken() => {}
+    }
 }
 
 /// How long the capture has taken, from the moment when the agents watched their interfaces.
@@ -478,11 +513,16 @@ impl End {
 }
 
 /// Waits for what the agents still have: until each has said its last word, those that owe it are silent, or a second signal comes.
-pub(crate) async fn drain(counts: &Counts, failed: impl Future<Output = ()>, signals: &mut Signals) {
+///
+/// True when a signal came.
+pub(crate) async fn drain(counts: &Counts, failed: impl Future<Output = ()>, signals: &mut Signals) -> bool {
     tokio::select! {
-        () = last_words(counts) => {}
-        kind = signals.next() => debug!("{kind} again: not waiting for the agents"),
-        () = failed => {}
+        () = last_words(counts) => false,
+        kind = signals.next() => {
+            debug!("{kind} again: not waiting for the agents");
+            true
+        }
+        () = failed => false,
     }
 }
 
@@ -496,19 +536,19 @@ async fn last_words(counts: &Counts) {
     }
 }
 
-/// Waits until the files are finished. A user who asks again does not get the indices.
+/// Waits until the files are finished; gives the first signal, too. A user who asks again does not get the indices.
 async fn finish(
     sinks: Sinks,
     signals: &mut Signals,
     first: Option<Kind>,
     hurry: &Hurry,
     names: Option<&Names>,
-) -> Result<(), SinkError> {
+) -> (Result<(), SinkError>, Option<Kind>) {
     let mut first = first;
     let mut joined = tokio::task::spawn_blocking(|| sinks.join());
     loop {
         tokio::select! {
-            result = &mut joined => return result.unwrap_or(Err(SinkError::Panicked)),
+            result = &mut joined => return (result.unwrap_or(Err(SinkError::Panicked)), first),
             kind = signals.next() => {
                 if first.is_some_and(|first| first.hurried_by(kind)) {
                     hurry.up();

@@ -84,10 +84,41 @@ fn every_way_to_end_gives_the_terminal_back() {
         assert!(pty.wait().success(), "{signal:?}: {}", pty.text());
         pty.assert_given_back();
     }
-    let mut pty = Pty::start(&["--maxtime", "2s"], (80, 24));
-    assert!(pty.wait().success());
-    pty.assert_given_back();
-    pty.wait_for("Capture reached 2s, exiting now...");
+}
+
+#[test]
+fn at_the_limit_the_screen_stays_until_it_is_left_and_the_shell_gets_no_key() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut shell = Shell::start(OnTerminal::new("bash").env("LANG", "C.UTF-8"), dir.path());
+    let before = shell.modes();
+    let collector = env!("CARGO_BIN_EXE_netobserv-collector");
+    shell.type_line(&format!("{collector} get-flows --listen unix:socket --maxtime 4s"));
+    shell.terminal.wait_for("flows/s");
+    let agent = support::Client::connect(&dir.path().join("socket"));
+    agent.send("n1", records::some(1, 10), false).unwrap();
+    agent.send("n1", Vec::new(), true).unwrap();
+    shell.terminal.wait_for("10 connections");
+    // Someone types while the limit is reached.
+    shell.terminal.press("touch typed\r");
+    shell.terminal.wait_for("[touch typed ×]");
+    shell.terminal.wait_for("The capture reached 4s, its files are written. q leaves");
+    let files = netobserv_testkit::Files::of(&dir.path().join("output"));
+    assert_eq!(files.flows().len(), 10, "written while the screen stays");
+    shell.terminal.press("\x1b[3~8");
+    shell.terminal.wait_for("of 10");
+    shell.terminal.press("\r");
+    shell.terminal.wait_for("Fields of this record");
+    // What is typed behind the key that leaves is nothing for the shell either.
+    shell.terminal.press(ESCAPE);
+    shell.terminal.wait_until("the table", |screen| !screen.contains("Fields of this record"));
+    shell.terminal.press("qtouch typed\r");
+    shell.terminal.wait_for("Capture reached 4s, exiting now...");
+    shell.terminal.wait_for("Most bytes:");
+    shell.terminal.wait_for("Read it again: oc-netobserv why --from=");
+    shell.assert_has_terminal(&before);
+    shell.type_line("ls; echo all $((1 + 1))");
+    shell.terminal.wait_for("all 2");
+    assert!(!dir.path().join("typed").exists(), "{}", shell.terminal.text());
 }
 
 #[test]

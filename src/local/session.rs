@@ -60,11 +60,13 @@ pub(super) struct Session {
     stuck: Option<(Role, Duration)>,
     first_signal: Option<Instant>,
     second_signal: bool,
+    /// The collector has a screen that stays after the capture has reached its limit, until the user leaves it.
+    screen_stays: bool,
 }
 
 impl Session {
     /// From now on signals end the session instead of this program.
-    pub(super) fn new() -> Result<Self, LocalError> {
+    pub(super) fn new(screen_stays: bool) -> Result<Self, LocalError> {
         let (sender, events) = channel();
         let note = sender.clone();
         // The other end is gone only when the session is over.
@@ -78,6 +80,7 @@ impl Session {
             stuck: None,
             first_signal: None,
             second_signal: false,
+            screen_stays,
         })
     }
 
@@ -120,6 +123,9 @@ impl Session {
         if self.slot(Role::Agent).as_ref().is_some_and(|m| m.ending.is_some_and(Ending::is_good)) {
             // A collector that ends the capture, because of a limit or a Ctrl-C of its own, is writing now. A signal
             // from here would be one too many: it would end_soon.
+            while self.screen_stays && self.first_signal.is_none() && self.running(Role::Collector).is_some() {
+                self.next(Duration::MAX);
+            }
             let time = if self.first_signal.is_some() { LAST_WRITE_AFTER_SIGNAL } else { LAST_WRITE };
             self.wait_for(Role::Collector, time);
         }

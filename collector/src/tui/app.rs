@@ -14,6 +14,7 @@ use super::exact::Row;
 use super::filter::Filter;
 use super::problems::ProblemRow;
 use super::push::Kernel;
+use super::stage::At;
 use super::theme::Theme;
 use super::top::TopRow;
 use super::views::{Group, Metric, Names, Order, View, columns};
@@ -99,6 +100,8 @@ pub(super) struct Step {
 pub(super) struct Shown {
     /// Since the start of the capture.
     pub(super) elapsed: Duration,
+    /// Whether it still captures.
+    pub(super) stage: At,
     pub(super) totals: Totals,
     /// Flows a second.
     pub(super) rate: f64,
@@ -172,6 +175,8 @@ pub(super) struct App {
     pub(super) back: Option<Row>,
     /// `q` was pressed: does the user want to end?
     pub(super) asks: bool,
+    /// The user leaves a capture that has ended.
+    pub(super) leaves: bool,
     /// Place of the selected row in the list: from the newest row on, or from the top of a sorted one.
     pub(super) cursor: Option<usize>,
     /// Places that are scrolled away.
@@ -208,6 +213,7 @@ impl App {
             order: Order::default(),
             back: None,
             asks: false,
+            leaves: false,
             cursor: None,
             offset: 0,
             most_rows: None,

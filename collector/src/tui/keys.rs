@@ -7,6 +7,7 @@ use super::data::Data;
 use super::data::kept::Kept;
 use super::exact::{Exact, Row};
 use super::filter::Filter;
+use super::stage::At;
 use super::views::View;
 
 /// Longest filter, and most filters: what fits on a line.
@@ -27,6 +28,8 @@ pub(super) enum Effect {
     Kernel,
     /// Take back the filters that are in the kernels.
     TakeBack,
+    /// Leave the screen of a capture that has ended.
+    Leave,
 }
 
 /// Applies a key. A pause holds on to what `data` has kept, and a row that is entered finds its records there.
@@ -57,6 +60,9 @@ pub(super) fn press(app: &mut App, key: KeyEvent, data: &Data) -> Effect {
         (KeyCode::Enter, _) => enter(app, data),
         (KeyCode::Char(letter), false) if !alt => typed(app, letter, kept),
         (code, _) => move_about(app, code, key.modifiers, kept),
+    }
+    if app.leaves {
+        return Effect::Leave;
     }
     let removed = matches!(key.code, KeyCode::Backspace | KeyCode::Delete) && app.over == Over::Nothing;
     if removed { without_filters(app) } else { Effect::None }
@@ -111,6 +117,7 @@ fn typed(app: &mut App, letter: char, kept: &Kept) {
             '<' => return sort_by(app, -1),
             '>' => return sort_by(app, 1),
             '/' => return app.begun = true,
+            'q' if matches!(app.shown.stage, At::Finished(_)) => return app.leaves = true,
             'q' => return app.asks = true,
             '0'..='9' => return view_number(app, letter),
             _ => {}

@@ -18,6 +18,7 @@ mod problems;
 mod push;
 mod refresh;
 mod scene;
+mod stage;
 mod terminal;
 mod theme;
 mod top;
@@ -27,7 +28,8 @@ mod writer;
 pub use feed::{Feed, Intake, Next, Rows, queue};
 pub use packets::{PacketSource, Sightings, packet_queue};
 pub use scene::Source;
-pub use terminal::Screen;
+pub use stage::Stage;
+pub use terminal::{Screen, forget_typed};
 pub use theme::Look;
 
 /// Parts of the screen that lines of text are made of, too.

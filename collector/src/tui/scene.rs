@@ -17,8 +17,10 @@ use super::keys::{self, Effect};
 use super::mouse::{self, Buttons};
 use super::push::{self, Kernel};
 use super::refresh::{Refresh, silent};
+use super::stage::{At, Stage};
 use super::terminal::Screen;
 use super::theme::Theme;
+use super::top;
 use crate::cli::Options;
 use crate::counts::Counts;
 use crate::log;
@@ -55,6 +57,8 @@ pub struct Source {
     pub intake: Intake,
     /// What goes wrong in it.
     pub watcher: Watcher,
+    /// How far it is.
+    pub stage: Stage,
 }
 
 impl Screen {
@@ -65,14 +69,25 @@ impl Screen {
     pub fn flows(options: &Options, paths: &Paths, source: Source) -> io::Result<Self> {
         let facts = facts(options, format!("{}, .db", paths.json.display()));
         let data = Arc::new(Mutex::new(Data::new(options.keep_rows)));
-        let Source { started, counts, intake, watcher } = source;
+        let Source { started, counts, intake, watcher, stage } = source;
+        let of_report = data.clone();
+        stage.reports(Box::new(move || top::report(&locked(&of_report).connections)));
         let look = options.look.clone();
         Self::show(started, move |stop| {
             let their_data = data.clone();
             let collect = std::thread::Builder::new().name("screen-data".into());
             collect.spawn(move || collect_data(&intake, &their_data, &stop, started))?;
             let app = App::new(facts, Theme::of(&look), (80, 24));
-            Ok(Flows { app, refresh: Refresh::default(), buttons: Buttons::new(), data, counts, watcher })
+            Ok(Flows {
+                app,
+                refresh: Refresh::default(),
+                buttons: Buttons::new(),
+                data,
+                counts,
+                watcher,
+                stage,
+                is_frozen: false,
+            })
         })
     }
 }
@@ -111,6 +126,9 @@ struct Flows {
     data: Arc<Mutex<Data>>,
     counts: Arc<Counts>,
     watcher: Watcher,
+    stage: Stage,
+    /// The capture is over: counts and times do not change any more.
+    is_frozen: bool,
 }
 
 impl Scene for Flows {
@@ -119,8 +137,14 @@ impl Scene for Flows {
     }
 
     fn counts(&mut self, now: Duration) {
+        self.app.shown.stage = self.stage.at();
+        if self.is_frozen {
+            return;
+        }
+        self.is_frozen = matches!(self.app.shown.stage, At::Finished(_));
         self.refresh.counts(&mut self.app, now, self.counts.totals());
-        self.app.shown.silent = silent(&self.counts, Instant::now());
+        let captures = self.app.shown.stage == At::Capturing;
+        self.app.shown.silent = if captures { silent(&self.counts, Instant::now()) } else { Vec::new() };
         self.app.shown.kernel = Kernel::of(&self.counts);
         self.app.shown.selected = push::selected(&self.counts);
         self.app.shown.log = log::last_line();
@@ -152,6 +176,7 @@ impl Flows {
         match effect {
             Effect::Kernel => push::toggle(&mut self.app, &self.counts, Utc::now()),
             Effect::TakeBack => self.counts.pushed().take_back(Utc::now()),
+            Effect::Leave => self.stage.leave(),
             other => return other,
         }
         self.app.shown.kernel = Kernel::of(&self.counts);

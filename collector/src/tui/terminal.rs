@@ -15,7 +15,9 @@ use crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event, Key
 use crossterm::execute;
 use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{
+    FlushArg, InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcflush, tcgetattr, tcsetattr,
+};
 use nix::unistd::{Pid, getpid, getppid, getsid};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -72,6 +74,7 @@ impl Screen {
         // The other end is dropped when the thread ends, in whatever way.
         let _ = self.ended.recv_timeout(LAST_FRAME);
         give_back();
+        forget_typed();
     }
 }
 
@@ -199,7 +202,7 @@ fn events(scene: &mut impl Scene, mut wait: Duration) -> io::Result<Heard> {
                     interrupt();
                     Heard::Key
                 }
-                Effect::None | Effect::Kernel | Effect::TakeBack => Heard::Key,
+                Effect::None | Effect::Kernel | Effect::TakeBack | Effect::Leave => Heard::Key,
             },
             Event::Mouse(mouse) => {
                 scene.mouse(mouse);
@@ -218,6 +221,12 @@ enum Heard {
     Key,
     Redraw,
     Suspend,
+}
+
+/// Drops what was typed and not read yet: the shell must not take it for a command.
+pub fn forget_typed() {
+    // Without a terminal nothing is typed.
+    let _ = tcflush(std::io::stdin(), FlushArg::TCIFLUSH);
 }
 
 /// As Ctrl-C on the terminal: to all that belong to this capture.

@@ -9,6 +9,7 @@ use super::connections::title;
 use super::data::connections::{Connection, Connections, End, Sums};
 use super::names;
 use super::views::{Group, Metric};
+use crate::human;
 
 /// One row.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +70,20 @@ pub(super) fn rows(connections: &Connections, group: Group, metric: Metric, now:
     rows.retain(|row| metric == Metric::Bytes || row.metric(metric) > 0);
     rows.sort_by(|a, b| b.metric(metric).cmp(&a.metric(metric)).then_with(|| a.who.cmp(&b.who)));
     rows
+}
+
+/// Lines of the report at the end.
+const REPORTED: usize = 3;
+
+/// The clients and servers with the most bytes, as the report at the end has them.
+pub(super) fn report(connections: &Connections) -> Vec<String> {
+    let rows = rows(connections, Group::Server, Metric::Bytes, Duration::MAX);
+    let line = |row: &TopRow| {
+        let (sent, received) = (human::bytes(row.sent), human::bytes(row.received));
+        format!("  {}  {sent} to the server, {received} back", row.who)
+    };
+    let lines: Vec<_> = rows.iter().take(REPORTED).map(line).collect();
+    if lines.is_empty() { lines } else { std::iter::once("Most bytes:".to_owned()).chain(lines).collect() }
 }
 
 /// The conversations that a row counts.

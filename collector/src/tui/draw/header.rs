@@ -12,6 +12,7 @@ use crate::summary::{attaching, clock};
 use crate::tui::app::{App, Facts, Silent};
 use crate::tui::mouse::Act;
 use crate::tui::push::Kernel;
+use crate::tui::stage::At;
 use crate::tui::theme::{Theme, bold, dim};
 
 /// From this width on there is room for more.
@@ -24,6 +25,8 @@ pub(in crate::tui) struct Head<'a> {
     pub(in crate::tui) facts: &'a Facts,
     pub(in crate::tui) theme: Theme,
     pub(in crate::tui) elapsed: Duration,
+    /// Whether it still captures.
+    pub(in crate::tui) stage: &'a At,
     /// Bytes of the file that the limit is for.
     pub(in crate::tui) bytes: u64,
     /// How many of what a second.
@@ -51,6 +54,7 @@ impl<'a> Head<'a> {
             facts: &app.facts,
             theme: app.theme,
             elapsed: shown.elapsed,
+            stage: &shown.stage,
             bytes: shown.totals.json_bytes,
             rate: (shown.rate, "flows/s"),
             nodes: shown.totals.agents,
@@ -71,11 +75,23 @@ pub(in crate::tui) fn counts(canvas: &mut Canvas, head: &Head, area: Rect) {
     if area.width >= WIDE {
         pieces.push(format!("{}  ", head.title), bold());
     }
-    time(&mut pieces, head, bar_width);
-    pieces.plain("  ");
-    size(&mut pieces, head, bar_width);
-    let (rate, unit) = head.rate;
-    pieces.push(format!("  {} {unit}", human::count(rate.round() as u64)), bold());
+    match head.stage {
+        At::Capturing => {
+            time(&mut pieces, head, bar_width);
+            pieces.plain("  ");
+            size(&mut pieces, head, bar_width);
+            let (rate, unit) = head.rate;
+            pieces.push(format!("  {} {unit}", human::count(rate.round() as u64)), bold());
+        }
+        At::Finishing(reason) => {
+            pieces.push(format!("The capture {reason}: "), bold());
+            pieces.push("its files are being finished", head.theme.accent());
+        }
+        At::Finished(reason) => {
+            pieces.push(format!("The capture {reason}, its files are written. "), bold());
+            pieces.push("q leaves", head.theme.accent().patch(bold()));
+        }
+    }
     nodes(&mut pieces, head, if area.width >= WIDE { " of " } else { "/" });
     pieces.push(head.attaching.clone(), head.theme.alarm());
     pieces.draw(canvas, area);

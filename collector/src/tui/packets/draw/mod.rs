@@ -27,6 +27,7 @@ use crate::tui::draw::header::Head;
 use crate::tui::draw::{Canvas, Pieces, fit, footer, header, help, row};
 use crate::tui::filter::Filter;
 use crate::tui::mouse::{Act, Buttons};
+use crate::tui::stage::At;
 use crate::tui::theme::{bold, dim};
 
 pub(super) use packet::lines as packet_lines;
@@ -82,6 +83,7 @@ pub(super) fn draw(frame: &mut Frame, app: &App) -> Buttons {
 fn head(app: &App) -> Head<'_> {
     let shown = &app.shown;
     Head {
+        stage: &At::Capturing,
         title: "Packet capture",
         facts: &app.facts,
         theme: app.theme,
