@@ -18,6 +18,7 @@ mod images;
 mod packets;
 mod pages;
 mod processes;
+pub(crate) mod values;
 mod why;
 
 pub use after::{DiffArgs, McpArgs, QueryArgs, SummaryArgs};
@@ -291,8 +292,10 @@ fn is_command(word: &str) -> bool {
 }
 
 /// Every command with the options that it shows.
-fn whole() -> Command {
-    pages::arranged(Words::command())
+pub(crate) fn whole() -> Command {
+    // The text of an option names its values.
+    let plain = |arg: clap::Arg| if arg.get_action().takes_values() { arg.hide_possible_values(true) } else { arg };
+    pages::arranged(Words::command()).mut_subcommands(|page| page.mut_args(plain))
 }
 
 /// The page of one command, or the main page.

@@ -14,25 +14,6 @@ pub const ASKED_BY_KUBECTL: &str = "kubectl_complete-netobserv";
 /// Shells that a script can be written for.
 pub const SHELLS: &str = "bash, elvish, fish, powershell or zsh";
 
-/// Values of options that take one of a few, by the option's name with underscores.
-const VALUES: [(&str, &[&str]); 12] = [
-    ("log_level", &["trace", "debug", "info", "warn", "error", "fatal", "panic"]),
-    ("action", &["Accept", "Reject"]),
-    ("direction", &["Ingress", "Egress"]),
-    ("protocol", &["TCP", "UDP", "SCTP", "ICMP", "ICMPv6"]),
-    ("tcp_flags", &["SYN", "SYN-ACK", "ACK", "FIN", "FIN-ACK", "RST", "RST-ACK", "PSH", "URG", "ECE", "CWR"]),
-    ("copy", &["true", "false", "prompt"]),
-    ("image_pull_policy", &["Always", "IfNotPresent", "Never"]),
-    ("yaml", &["true", "false", "-"]),
-    ("comments", &["every", "flow", "none"]),
-    ("format", &["pcapng", "pcap"]),
-    ("observations", &["once", "all"]),
-    ("sightings", &["first", "all"]),
-];
-
-/// The forms of `--output`: of `images`, and of a capture.
-const LISTS: [&str; 4] = ["text", "json", "mirror", "idms"];
-const LINES: [&str; 2] = ["text", "json"];
 /// Options that take a list of interfaces.
 const INTERFACES: [&str; 2] = ["interfaces", "exclude_interfaces"];
 
@@ -52,7 +33,7 @@ pub fn script(command: Command, program: &str, shell: &str) -> Option<String> {
         Shell::Fish => include_str!("completion/fish.fish"),
         _ => {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut with_few_values(command), program, &mut text);
+            clap_complete::generate(shell, &mut with_switches(command), program, &mut text);
             return Some(String::from_utf8_lossy(&text).into_owned());
         }
     };
@@ -75,7 +56,7 @@ pub fn manual(command: &Command, name: Option<&str>) -> Option<String> {
 /// The answer to kubectl: what the last of `words` can become, one to a line, and what the shell does behind it.
 #[must_use]
 pub fn answer(command: Command, words: &[String]) -> String {
-    let found = candidates(&every_spelling(with_few_values(command)), words);
+    let found = candidates(&every_spelling(with_switches(command)), words);
     let open = found.len() == 1 && found[0].ends_with('=');
     let lines: String = found.iter().map(|word| format!("{word}\n")).collect();
     format!("{lines}:{}\n", NO_FILES | if open { NO_SPACE } else { 0 })
@@ -143,19 +124,12 @@ fn is_switch(arg: &Arg) -> bool {
     arg.get_num_args().is_some_and(|range| range.min_values() == 0)
 }
 
-/// The command line with values where there are few.
-fn with_few_values(command: Command) -> Command {
+/// The command line with the values of switches.
+fn with_switches(command: Command) -> Command {
     command.mut_subcommands(|command| {
-        let outputs = if command.get_name() == "images" { &LISTS[..] } else { &LINES };
         command.mut_args(|arg| {
-            let Some(name) = arg.get_long().map(|name| name.replace('-', "_")) else { return arg };
-            let switch = is_switch(&arg) && arg.get_action().takes_values();
-            match VALUES.iter().find(|(option, _)| *option == name) {
-                Some((_, values)) => with_values(arg, values),
-                None if name == "output" => with_values(arg, outputs),
-                None if switch => with_values(arg, &["true", "false"]),
-                None => arg,
-            }
+            let is_bare = is_switch(&arg) && arg.get_action().takes_values() && arg.get_possible_values().is_empty();
+            if is_bare { arg.value_parser(PossibleValuesParser::new(["true", "false"])) } else { arg }
         })
     })
 }
@@ -171,20 +145,23 @@ fn every_spelling(command: Command) -> Command {
     })
 }
 
-fn with_values(arg: Arg, values: &[&'static str]) -> Arg {
-    arg.value_parser(PossibleValuesParser::new(values.to_vec()))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::cli::{Request, read};
     use crate::options::Settings;
     use crate::plan::Kind;
 
     #[test]
     fn what_is_offered_is_taken() {
-        for (option, values) in VALUES {
+        let whole = crate::cli::whole();
+        let pages = ["flows", "packets"].map(|name| whole.find_subcommand(name).unwrap());
+        let mut offered: Vec<(String, Vec<String>)> = Vec::new();
+        for arg in pages.iter().flat_map(|page| page.get_arguments()).filter(|arg| arg.get_action().takes_values()) {
+            let values = arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+            offered.extend(arg.get_long().map(|name| (name.to_owned(), values)));
+        }
+        assert!(offered.iter().filter(|(_, values)| !values.is_empty()).count() > 20, "{offered:?}");
+        for (option, values) in offered {
             for value in values {
                 let option = format!("--{option}={value}");
                 let flows = ["oc-netobserv", "flows", &option].map(Into::into);

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use netobserv_contract::duration;
 
+use crate::cli::values::{LINES, LOG_LEVELS};
 use crate::cli::{ClusterArgs, DoctorArgs, FlowsArgs};
 
 pub mod after;
@@ -34,7 +35,6 @@ const DEFAULT_MAX_TIME: &str = "5m";
 const DEFAULT_MAX_BYTES: &str = "50000000";
 const DEFAULT_OUTPUT_DIR: &str = "./output";
 const SUBNETS: &str = "a name and its networks, such as Pods=10.128.0.0/14,fd01::/48";
-const LOG_LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "fatal", "panic"];
 
 /// What every capture has, in a cluster or on this machine; every value is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,12 +249,9 @@ fn wait(words: &FlowsArgs) -> Result<bool, OptionError> {
 /// The form of lines, when there is to be no screen.
 fn lines(words: &FlowsArgs) -> Result<Option<&'static str>, OptionError> {
     let no_screen = switch("no-tui", words.no_tui.as_deref(), false)?;
-    match words.output.as_deref() {
-        None => Ok(no_screen.then_some("text")),
-        Some("text") => Ok(Some("text")),
-        Some("json") => Ok(Some("json")),
-        Some(other) => Err(not_allowed("output", other, "text or json")),
-    }
+    let Some(text) = words.output.as_deref() else { return Ok(no_screen.then_some("text")) };
+    let found = LINES.into_iter().find(|form| *form == text);
+    found.map(Some).ok_or_else(|| not_allowed("output", text, LINES.join(" or ")))
 }
 
 /// The options as the collector shows them.

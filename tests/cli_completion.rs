@@ -54,6 +54,8 @@ fn values_are_offered_where_there_are_few() {
     assert_eq!(offered(&["flows", "-o", ""]), ["text", "json"]);
     assert_eq!(offered(&["packets", "--format=pcap"]), ["--format=pcapng", "--format=pcap"]);
     assert_eq!(offered(&["images", "-o", "i"]), ["idms"]);
+    assert_eq!(offered(&["query", "-o", ""]), ["table", "json", "csv"], "each command has its own forms");
+    assert_eq!(offered(&["policy", "-o", ""]), ["yaml"]);
 }
 
 #[test]

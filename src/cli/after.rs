@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values::{self, OneOf};
+
 /// Options of `summary`, as typed.
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
@@ -12,7 +14,7 @@ pub struct SummaryArgs {
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// How to print: text, or json (one object) [default: text]
-    #[arg(short = 'o', long, value_name = "FORMAT")]
+    #[arg(short = 'o', long, value_name = "FORMAT", value_parser = OneOf(&values::LINES))]
     pub output: Option<String>,
     /// Print the program as it is started
     #[arg(short = 'v', long)]
@@ -30,7 +32,7 @@ pub struct QueryArgs {
     #[arg(long, value_name = "SELECT")]
     pub sql: Option<String>,
     /// How to print: table, json or csv [default: table]
-    #[arg(short = 'o', long, value_name = "FORMAT")]
+    #[arg(short = 'o', long, value_name = "FORMAT", value_parser = OneOf(&values::TABLES))]
     pub output: Option<String>,
     /// Print at most so many rows, 0: all [default: 20; with --sql all]
     #[arg(long, value_name = "N")]
@@ -51,7 +53,7 @@ pub struct DiffArgs {
     #[arg(value_name = "AFTER")]
     pub after: PathBuf,
     /// How to print: text, or json (an array) [default: text]
-    #[arg(short = 'o', long, value_name = "FORMAT")]
+    #[arg(short = 'o', long, value_name = "FORMAT", value_parser = OneOf(&values::LINES))]
     pub output: Option<String>,
     /// Exit with code 3 when there are differences of these kinds: new-peers, gone-peers, rates, drops, dns-errors, rtt
     #[arg(long = "fail-on", alias = "fail_on", value_name = "KINDS", action = clap::ArgAction::Append)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values::{self, OneOf};
+
 use super::{ClusterArgs, DemandArgs, FilterArgs, PacketArgs, ProcessArgs};
 
 /// Options of `flows` and `packets`, as typed. Which of them a command has is known by [`crate::options`].
@@ -48,7 +50,7 @@ pub struct FlowsArgs {
     #[arg(long = "max-bytes", alias = "max_bytes", value_name = "BYTES", allow_negative_numbers = true)]
     pub max_bytes: Option<String>,
     /// Detail of the logs of agent and collector: trace, debug, info, warn, error, fatal or panic [default: info]
-    #[arg(long = "log-level", alias = "log_level", value_name = "LEVEL")]
+    #[arg(long = "log-level", alias = "log_level", value_name = "LEVEL", value_parser = OneOf(&values::LOG_LEVELS))]
     pub log_level: Option<String>,
     /// Folder for the files, created if missing [default: ./output]
     #[arg(long = "output-dir", alias = "output_dir", value_name = "DIR")]
@@ -57,7 +59,7 @@ pub struct FlowsArgs {
     #[arg(long, aliases = ["regexes", "regex"], value_name = "QUERY", allow_hyphen_values = true, action = clap::ArgAction::Append)]
     pub query: Vec<String>,
     /// Records to show: once (each packet in one record) or all (also those of other places); files contain all [default: once]
-    #[arg(long, value_name = "WHICH")]
+    #[arg(long, value_name = "WHICH", value_parser = OneOf(&values::OBSERVATIONS))]
     pub observations: Option<String>,
     /// Label addresses with names of subnets; can be repeated
     #[arg(long, value_name = "NAME=CIDR[,CIDR]", allow_hyphen_values = true, action = clap::ArgAction::Append)]
@@ -66,7 +68,7 @@ pub struct FlowsArgs {
     #[arg(long = "no-tui", aliases = ["no_tui", "headless"], value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub no_tui: Option<String>,
     /// Format of these lines: text, or json (one object per line); implies --no-tui
-    #[arg(short = 'o', long = "output", value_name = "FORMAT")]
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_parser = OneOf(&values::LINES))]
     pub output: Option<String>,
     /// TCP port on 127.0.0.1 between agent and collector, secured by certificates against other users of this machine
     /// [default: a private Unix socket]

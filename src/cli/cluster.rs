@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values::{self, OneOf};
+
 use super::SourceArgs;
 
 /// Options that only flow captures have.
@@ -80,7 +82,7 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub background: Option<String>,
     /// Copy the files to this machine at the end: true, false or prompt [default: prompt, true without a terminal]
-    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = OneOf(&values::COPY))]
     pub copy: Option<String>,
     /// Capture only on nodes with this label
     #[arg(long = "node-selector", alias = "node_selector", value_name = "KEY:VALUE", allow_hyphen_values = true)]
@@ -98,7 +100,7 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub privileged: Option<String>,
     /// Write the objects as YAML instead of creating them: to a file in the output folder, or with =- to standard output
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = OneOf(&values::YAML))]
     pub yaml: Option<String>,
     /// How long an unattended capture keeps its files [default: 1h]
     #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
@@ -116,7 +118,7 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "FILE")]
     pub programs: Option<PathBuf>,
     /// Always, IfNotPresent or Never [default: IfNotPresent for a version or a digest, otherwise Always]
-    #[arg(long = "image-pull-policy", aliases = ["image_pull_policy", "pull-policy"], value_name = "POLICY")]
+    #[arg(long = "image-pull-policy", aliases = ["image_pull_policy", "pull-policy"], value_name = "POLICY", value_parser = OneOf(&values::PULL_POLICIES))]
     pub image_pull_policy: Option<String>,
     /// Credentials for the registry: a file such as ~/.docker/config.json
     #[arg(long = "pull-secret", alias = "pull_secret", value_name = "FILE")]

@@ -3,6 +3,8 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::values::{self, OneOf};
+
 /// One word of the rules, in the order typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FilterWord {
@@ -129,6 +131,13 @@ fn option(name: &'static str, value: &'static str) -> Arg {
     let arg = Arg::new(name).long(name).value_name(value).action(ArgAction::Append).allow_negative_numbers(true);
     let arg = if name.contains('_') { arg.alias(name.replace('_', "-")) } else { arg };
     let arg = if name.contains('-') { arg.alias(name.replace('-', "_")) } else { arg };
+    let arg = match name {
+        "action" => arg.value_parser(OneOf(&values::ACTIONS)),
+        "direction" => arg.value_parser(OneOf(&values::DIRECTIONS)),
+        "protocol" => arg.value_parser(OneOf(&values::PROTOCOLS)),
+        "tcp_flags" => arg.value_parser(OneOf(values::FLAGS_OFFERED)),
+        _ => arg,
+    };
     if value == SWITCH { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg }
 }
 

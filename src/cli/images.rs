@@ -2,12 +2,14 @@
 
 use clap::Args;
 
+use super::values::{self, OneOf};
+
 /// Options of `images`, as typed.
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
 pub struct ImagesArgs {
     /// Format of the list: text, json, mirror (for oc image mirror) or idms (YAML for OpenShift) [default: text]
-    #[arg(short = 'o', long = "output", value_name = "FORMAT")]
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_parser = OneOf(&values::LISTS))]
     pub output: Option<String>,
     /// Which images they are.
     #[command(flatten)]

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::values::{self, OneOf};
+
 /// Options of a capture of packets, as typed.
 #[derive(Debug, Default, Clone, Args)]
 #[command(next_help_heading = "Options of packets")]
@@ -13,13 +15,13 @@ pub struct PacketArgs {
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     pub snaplen: Option<String>,
     /// Packets with comments: every, flow (the first of a flow) or none [default: flow]
-    #[arg(long, value_name = "WHERE")]
+    #[arg(long, value_name = "WHERE", value_parser = OneOf(&values::COMMENTS))]
     pub comments: Option<String>,
     /// Which copies to keep of a packet that crosses several interfaces: first or all [default: first]
-    #[arg(long, value_name = "WHICH")]
+    #[arg(long, value_name = "WHICH", value_parser = OneOf(&values::SIGHTINGS))]
     pub sightings: Option<String>,
     /// Format of the files: pcapng, or pcap for programs that need it [default: pcapng]
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", value_parser = OneOf(&values::FORMATS))]
     pub format: Option<String>,
     /// Write to standard output while capturing, and to no file: -w - | wireshark -k -i -
     #[arg(short = 'w', long, value_name = "-", allow_hyphen_values = true)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values::{self, OneOf};
+
 use super::ClusterArgs;
 
 /// What scripts demand of a capture.
@@ -63,7 +65,7 @@ pub struct WhyArgs {
     #[arg(long, value_name = "FILE", action = clap::ArgAction::Append)]
     pub objects: Vec<PathBuf>,
     /// How to print: text, or json (one object) [default: text]
-    #[arg(short = 'o', long, value_name = "FORMAT")]
+    #[arg(short = 'o', long, value_name = "FORMAT", value_parser = OneOf(&values::LINES))]
     pub output: Option<String>,
     /// What scripts demand.
     #[command(flatten)]
@@ -96,7 +98,7 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "POLICY.yaml")]
     pub check: Option<PathBuf>,
     /// How to print: yaml [default: yaml]
-    #[arg(short = 'o', long, value_name = "FORMAT")]
+    #[arg(short = 'o', long, value_name = "FORMAT", value_parser = OneOf(&values::POLICIES))]
     pub output: Option<String>,
     /// Print the program as it is started
     #[arg(short = 'v', long)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use netobserv_contract::duration;
 
 use super::{Capture, Keylog, OptionError, did_you_mean, images, not_allowed, switch};
-use crate::cli::{AccessArgs, CommandArgs, FlowsArgs};
+use crate::cli::{AccessArgs, CommandArgs, FlowsArgs, values};
 use crate::images::Images;
 use crate::plan::{DEFAULT_NAMESPACE, Kind};
 use crate::programs::Programs;
@@ -257,8 +257,7 @@ fn copy(text: Option<&str>, is_dry: bool) -> Result<CopyChoice, OptionError> {
         Some("true") => Ok(CopyChoice::Yes),
         Some("false") => Ok(CopyChoice::No),
         Some(other) => {
-            let words = ["true", "false", "prompt"];
-            Err(not_allowed("copy", other, format!("true, false or prompt{}", did_you_mean(other, &words))))
+            Err(not_allowed("copy", other, format!("true, false or prompt{}", did_you_mean(other, &values::COPY))))
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::selectors::{self, Roles, Selections};
 use super::{OptionError, not_allowed, switch};
 use crate::cli::FilterWord;
+use crate::cli::values::{ACTIONS, DIRECTIONS, PROTOCOLS, TCP_FLAGS};
 
 /// As many as the kernel programs look at.
 const MOST_RULES: usize = 64;
@@ -22,13 +23,8 @@ const A_NETWORK: &str = "a network such as 10.0.0.0/8, 10.0.0.1/32 or fd00::/8";
 const AN_ADDRESS: &str = "an IPv4 or IPv6 address";
 const A_BYTE: &str = "a whole number from 0 to 255";
 
-const ACTIONS: [&str; 2] = ["Accept", "Reject"];
-const DIRECTIONS: [&str; 2] = ["Ingress", "Egress"];
 const WITH_PORTS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 const WITH_ICMP: [&str; 2] = ["ICMP", "ICMPv6"];
-const PROTOCOLS: [&str; 5] = ["TCP", "UDP", "SCTP", "ICMP", "ICMPv6"];
-const FLAGS: [&str; 12] =
-    ["SYN", "SYN-ACK", "ACK", "FIN", "FIN-ACK", "RST", "RST-ACK", "PSH", "URG", "ECE", "CWR", "PUSH"];
 /// The three ways to write ports, for each end; only one of a row may be used.
 const PORTS: [[&str; 3]; 3] =
     [["port", "port_range", "ports"], ["sport", "sport_range", "sports"], ["dport", "dport_range", "dports"]];
@@ -186,7 +182,7 @@ fn value(option: &'static str, text: &str) -> Result<Value, OptionError> {
         "action" => choice(option, text, &ACTIONS),
         "direction" => choice(option, text, &DIRECTIONS),
         "protocol" => choice(option, text, &PROTOCOLS),
-        "tcp_flags" => choice(option, text, &FLAGS),
+        "tcp_flags" => choice(option, text, &TCP_FLAGS),
         "cidr" | "peer_cidr" => checked(is_network(text).then(|| text.into()), A_NETWORK),
         "peer_ip" => checked(text.parse::<IpAddr>().ok().map(|_| text.into()), AN_ADDRESS),
         "port" | "sport" | "dport" => checked(port(text).map(Value::from), A_PORT),

@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use super::{Capture, OptionError, not_allowed, number, switch};
-use crate::cli::FlowsArgs;
+use crate::cli::{FlowsArgs, values};
 
 /// A smaller file would explain more than it holds.
 const MIN_FILE_SIZE: u64 = 100_000;
@@ -61,9 +61,9 @@ impl PacketSettings {
         let settings = Self {
             snaplen: packets.snaplen.as_deref().map(snaplen).transpose()?,
             all: switch("all", packets.all.as_deref(), false)?,
-            comments: one_of("comments", packets.comments.as_deref(), &["every", "flow", "none"])?,
-            sightings: one_of("sightings", packets.sightings.as_deref(), &["first", "all"])?,
-            format: one_of("format", packets.format.as_deref(), &["pcapng", "pcap"])?,
+            comments: one_of("comments", packets.comments.as_deref(), &values::COMMENTS)?,
+            sightings: one_of("sightings", packets.sightings.as_deref(), &values::SIGHTINGS)?,
+            format: one_of("format", packets.format.as_deref(), &values::FORMATS)?,
             to_stdout: one_of("write", packets.write.as_deref(), &["-"])?.is_some(),
             keylog: packets.tls_keylog.as_deref().map(|text| keylog(text, local)).transpose()?,
             max_file_size: packets.max_file_size.as_deref().map(file_size).transpose()?,

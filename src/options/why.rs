@@ -6,6 +6,7 @@ use std::path::Path;
 use netobserv_explain::demand::Demands;
 
 use super::{Live, OptionError, not_allowed};
+use crate::cli::values::{LINES, POLICIES};
 use crate::cli::{DemandArgs, PolicyArgs, WhyArgs};
 
 /// A command of the collector that reads a finished capture.
@@ -63,7 +64,7 @@ pub enum Why {
 ///
 /// A value is not allowed, or there is nothing to look for.
 pub fn why(words: &WhyArgs) -> Result<Why, OptionError> {
-    if let Some(other) = words.output.as_deref().filter(|form| !["text", "json"].contains(form)) {
+    if let Some(other) = words.output.as_deref().filter(|form| !LINES.contains(form)) {
         return Err(not_allowed("output", other, "text or json"));
     }
     demands(&words.demands)?;
@@ -110,7 +111,7 @@ pub fn policy(words: &PolicyArgs) -> Result<Reading, OptionError> {
     if words.objects.is_empty() {
         return Err(OptionError::NoObjects);
     }
-    if let Some(other) = words.output.as_deref().filter(|form| *form != "yaml") {
+    if let Some(other) = words.output.as_deref().filter(|form| !POLICIES.contains(form)) {
         return Err(not_allowed("output", other, "yaml"));
     }
     let mut args: Vec<OsString> = vec!["policy".into(), "--from".into(), from.into()];
