@@ -346,4 +346,9 @@ fn what_is_lost_between_two_nodes_is_counted_to_the_packet() {
         done.stdout.contains("packets from node1 to node2") && done.stdout.contains("from node2 to node1"),
         "{done}"
     );
+    for (client, server) in [("node node1", "node node2"), ("node node2", "node node1")] {
+        let wanted =
+            format!("kind = 'lost-between-nodes' AND client = '{client}' AND server = '{server}' AND count > 0");
+        assert_eq!(files.number(&format!("SELECT count(*) FROM finding WHERE {wanted}")), 1, "{wanted}: {done}");
+    }
 }

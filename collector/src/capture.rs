@@ -115,7 +115,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     let story = Arc::new(story);
     let limit = Arc::<Notify>::default();
     let json = claim.files().swap_remove(0);
-    let watcher = Watcher::new(options.asked.clone()).with_names(names.clone());
+    let watcher = Watcher::new(options.asked.clone()).with_names(names.clone()).with_counts(counts.clone());
     let (mut files, hurry) = create_sinks(&options, (json, &paths), &counts, &story, &names, &limit)?;
     files.push(Box::new(watcher.clone()));
     let (feed, intake) = tui::queue();

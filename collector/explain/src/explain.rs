@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::admin::Tier;
 use crate::cluster::{Cluster, Pod, Service};
 use crate::finding::{self, Certainty, Finding, Kind};
+use crate::node;
 use crate::objects::{Direction, NetworkPolicy, PortRef, Protocol};
 use crate::observe::Party;
 use crate::policy::{Decided, Decision, End, Probe, Reason, Side, Verdict, decide, smallest_change};
@@ -47,7 +48,7 @@ pub fn check(cluster: &Cluster, client: IpAddr, server: IpAddr, protocol: Protoc
         records: String::new(),
     };
     explain_one(&mut finding, cluster);
-    matches!(finding.kind, Kind::Policy | Kind::Service).then_some(finding)
+    finding.kind.is_of_objects().then_some(finding)
 }
 
 fn number(protocol: Protocol) -> u8 {
@@ -85,14 +86,17 @@ fn explain_one(finding: &mut Finding, cluster: &Cluster) {
             (to, port) = (End::Pod(pod), target);
         }
     }
-    if let End::Pod(pod) = to {
-        let down = cluster.nodes().iter().find(|node| node.name == pod.node && !node.ready);
-        finding.evidence.extend(down.map(|node| format!("node {} of {} is not ready", node.name, pod.metadata.name)));
+    if node::host_port(finding, cluster, server, (protocol, port)) {
+        return;
     }
+    let down = node::down(cluster, to);
     let probe = Probe { client: end(client), server: to, protocol, port };
     let decision = decide(cluster, &probe);
     match decision.verdict() {
         Verdict::Denied => policy_finding(finding, cluster, &probe, &decision),
+        _ if down.is_some() && matches!(finding.kind, Kind::Unanswered | Kind::NoRoute | Kind::DnsTimeout) => {
+            return down.into_iter().for_each(|node| node::not_ready(finding, node, to));
+        }
         Verdict::Allowed if cluster.knows("NetworkPolicy") && finding.kind == Kind::DroppedByFilter => {
             finding.evidence.push(
                 "the NetworkPolicies allow it: the filter is another one, such as a policy of the CNI's own or a firewall of the node".into(),
@@ -105,6 +109,7 @@ fn explain_one(finding: &mut Finding, cluster: &Cluster) {
         }
         _ => {}
     }
+    finding.evidence.extend(down.map(|node| format!("node {} of the server is not ready", node.name)));
 }
 
 /// A pod behind a service that serves, and its port.

@@ -48,6 +48,10 @@ pub enum Kind {
     Policy,
     /// A service leads nowhere.
     Service,
+    /// The port is that of a pod on another node.
+    HostPort,
+    /// The server's node is not ready.
+    NodeNotReady,
     /// A filter dropped packets.
     DroppedByFilter,
     /// There was no way to the destination.
@@ -58,6 +62,8 @@ pub enum Kind {
     Refused,
     /// Packets are larger than the way lets through.
     TooBig,
+    /// Packets of one node did not arrive at another.
+    LostBetweenNodes,
     /// No DNS server answered.
     DnsTimeout,
     /// A DNS server could not answer.
@@ -106,7 +112,7 @@ impl Certainty {
 impl Kind {
     /// Whether objects of the cluster show it.
     pub fn is_of_objects(self) -> bool {
-        matches!(self, Self::Policy | Self::Service)
+        matches!(self, Self::Policy | Self::Service | Self::HostPort | Self::NodeNotReady)
     }
 
     /// Whether objects of the cluster may show why.
@@ -119,6 +125,12 @@ impl Kind {
     pub fn name(self) -> String {
         serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
     }
+}
+
+/// Adds findings, each in its place.
+pub fn add(findings: &mut Vec<Finding>, more: impl Iterator<Item = Finding>) {
+    findings.extend(more);
+    sort(findings);
 }
 
 /// Takes from findings of the same capture what the objects of its cluster explained.

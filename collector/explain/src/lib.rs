@@ -11,6 +11,7 @@ pub mod document;
 pub mod explain;
 pub mod finding;
 pub mod measure;
+pub mod node;
 pub mod objects;
 pub mod observe;
 pub mod policy;

@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use netobserv_explain::cluster::Cluster;
+use netobserv_explain::explain::check;
+use netobserv_explain::finding::Kind;
 use netobserv_explain::objects::Protocol::{self, Sctp, Tcp, Udp};
 use netobserv_explain::policy::{Conversation, decide, smallest_change};
 use netobserv_explain::service::{ServiceFault, service_fault};
@@ -130,4 +132,34 @@ fn a_large_cluster_is_looked_through_quickly() {
     let megabytes = text.len() / 1_000_000;
     println!("read {megabytes} MB in {read:?}; a finding in {each:?}; the index has {index} KiB");
     assert!(index < 40 * 1024, "{index} KiB");
+}
+
+#[test]
+fn nodes_that_are_not_ready_and_host_ports_are_named() {
+    let node = |name: &str, address: &str, ready: &str| {
+        json!({"kind": "Node", "metadata": {"name": name}, "status": {"addresses": [{"address": address}],
+            "conditions": [{"type": "Ready", "status": ready}]}})
+    };
+    let pod = json!({"kind": "Pod", "metadata": {"name": "edge-1", "namespace": "shop"},
+        "spec": {"nodeName": "n2", "containers": [{"ports": [{"containerPort": 80, "hostPort": 8080}]}]},
+        "status": {"podIP": "10.1.0.9", "conditions": [{"type": "Ready", "status": "False"}]}});
+    let items = json!([node("n1", "192.0.2.1", "True"), node("n2", "192.0.2.2", "False"), pod]);
+    let cluster = Cluster::read(&json!({"kind": "List", "items": items}).to_string()).expect("objects");
+    for (server, port, kind, sentence) in [
+        (
+            "192.0.2.1",
+            8080,
+            Kind::HostPort,
+            "Host port 8080 (TCP) is that of pod shop/edge-1 on node n2; no pod on node n1 has it.",
+        ),
+        ("192.0.2.2", 8080, Kind::HostPort, "Pod shop/edge-1, whose host port 8080 on node n2 it is, is not ready."),
+        ("192.0.2.2", 22, Kind::NodeNotReady, "Node n2 is not ready."),
+        ("10.1.0.9", 80, Kind::NodeNotReady, "Node n2, where shop/edge-1 runs, is not ready."),
+    ] {
+        let address = |text: &str| text.parse().expect("an address");
+        let finding = check(&cluster, address("10.1.0.1"), address(server), Protocol::Tcp, port).expect("a finding");
+        assert_eq!((finding.kind, finding.sentence.as_str()), (kind, sentence));
+        assert!(!finding.remedy.is_empty());
+    }
+    assert!(check(&cluster, "10.1.0.1".parse().unwrap(), "192.0.2.1".parse().unwrap(), Protocol::Tcp, 22).is_none());
 }

@@ -320,7 +320,7 @@ fn without_a_policy_the_filter_is_another_one_and_a_node_may_be_down() {
     assert_eq!(all[0].kind, Kind::DroppedByFilter);
     let evidence = all[0].evidence.join("; ");
     assert!(
-        evidence.contains("the NetworkPolicies allow it") && evidence.contains("node n2 of db-1 is not ready"),
+        evidence.contains("the NetworkPolicies allow it") && evidence.contains("node n2 of the server is not ready"),
         "{evidence}"
     );
 }
@@ -333,7 +333,7 @@ fn the_objects_alone_decide_too() {
             .map(|one| (one.kind, one.certainty))
     };
     assert_eq!(check(true, SERVER, 5432), Some((Kind::Policy, Certainty::FollowsFromObjects)));
-    assert_eq!(check(false, SERVER, 5432), None);
+    assert_eq!(check(false, SERVER, 5432), Some((Kind::NodeNotReady, Certainty::Likely)));
     assert_eq!(check(false, "172.30.0.9", 81), Some((Kind::Service, Certainty::FollowsFromObjects)));
 }
 

@@ -217,7 +217,7 @@ fn name_scan(row: &mut ProblemRow) {
 /// The effect of a kind of finding, gravest first.
 fn gravity(kind: Kind) -> u8 {
     match kind {
-        Kind::Policy | Kind::Service | Kind::DroppedByFilter | Kind::NoRoute => 0,
+        Kind::Policy | Kind::Service | Kind::HostPort | Kind::NodeNotReady | Kind::DroppedByFilter | Kind::NoRoute => 0,
         Kind::Unanswered | Kind::DnsTimeout => 1,
         Kind::Refused | Kind::NoListener => 2,
         Kind::DnsFailed => 3,
@@ -231,7 +231,8 @@ fn gravity(kind: Kind) -> u8 {
 fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Policy | Kind::DroppedByFilter => "Blocked",
-        Kind::Service => "No server",
+        Kind::Service | Kind::HostPort => "No server",
+        Kind::NodeNotReady => "Node down",
         Kind::NoRoute => "No route",
         Kind::Unanswered => "Unanswered",
         Kind::Refused | Kind::NoListener => "Refused",

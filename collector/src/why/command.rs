@@ -10,7 +10,7 @@ use netobserv_contract::plain;
 use netobserv_explain::cluster::Cluster;
 use netobserv_explain::demand::{Demands, Pair};
 use netobserv_explain::explain::explain;
-use netobserv_explain::finding::adopt;
+use netobserv_explain::finding::{Kind, add, adopt};
 use netobserv_explain::report::Report;
 use netobserv_explain::traffic::Watch;
 
@@ -159,6 +159,9 @@ impl Why {
             Some(cluster) => explain(&mut findings, cluster),
             None => adopt(&mut findings, &reported),
         }
+        // They are between nodes, not between the two ends.
+        let lost = reported.into_iter().filter(|one| pair.is_none() && one.kind == Kind::LostBetweenNodes);
+        add(&mut findings, lost);
         let mut report = report(&watch, &demands, findings);
         let unknown = unknown.filter(|_| cluster.is_none()).unwrap_or_default();
         let new = unknown.split("; ").filter(|gap| !gap.is_empty() && !report.unknown.iter().any(|known| known == gap));

@@ -6,6 +6,7 @@ pub(crate) mod database;
 pub mod objects;
 pub mod policy;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,13 +15,17 @@ use chrono::Utc;
 use netobserv_contract::plain;
 use netobserv_explain::demand::Demands;
 use netobserv_explain::explain::explain;
+use netobserv_explain::finding::add;
+use netobserv_explain::node::Loss;
 use netobserv_explain::observe::{Dns, Drops, Observation, Seen};
 use netobserv_explain::report::Report;
 use netobserv_explain::traffic::Watch;
 use netobserv_wire::Flow;
 use netobserv_wire::field::Side;
 
+use crate::counts::Counts;
 use crate::enrich::Names;
+use crate::once::between::Between;
 
 /// The bit of the DNS flags that an answer has.
 const RESPONSE: u16 = 0x8000;
@@ -57,18 +62,31 @@ pub struct Watcher {
     state: Arc<Mutex<(Watch, Demands)>>,
     reports: Vec<Form>,
     names: Option<Arc<Names>>,
+    counts: Option<Arc<Counts>>,
 }
 
 impl Watcher {
     /// Watches for what `asked` demands, and for what goes wrong.
     pub fn new(asked: Asked) -> Self {
-        Self { state: Arc::new(Mutex::new((Watch::default(), asked.demands))), reports: asked.reports, names: None }
+        Self {
+            state: Arc::new(Mutex::new((Watch::default(), asked.demands))),
+            reports: asked.reports,
+            names: None,
+            counts: None,
+        }
     }
 
     /// Explains by the objects of the cluster that these names are made of.
     #[must_use]
     pub fn with_names(mut self, names: Option<Arc<Names>>) -> Self {
         self.names = names;
+        self
+    }
+
+    /// Reports what was lost between nodes, once these counts have it.
+    #[must_use]
+    pub fn with_counts(mut self, counts: Arc<Counts>) -> Self {
+        self.counts = Some(counts);
         self
     }
 
@@ -100,6 +118,8 @@ impl Watcher {
         if let Some(cluster) = self.names.as_ref().and_then(|names| names.cluster()) {
             explain(&mut findings, &cluster);
         }
+        let lost = self.counts.iter().flat_map(|counts| losses(counts.between()));
+        add(&mut findings, lost.map(|loss| loss.finding()));
         let mut report = report(&state.0, &state.1, findings);
         report.unknown.extend(self.names.iter().flat_map(|names| names.undecided()));
         report
@@ -121,6 +141,19 @@ impl Watcher {
 fn report(watch: &Watch, demands: &Demands, findings: Vec<netobserv_explain::finding::Finding>) -> Report {
     let demands = demands.outcomes(&watch.measures(), &findings);
     Report { findings, unknown: watch.gaps(), demands }
+}
+
+/// What was lost between each two nodes.
+fn losses(all: &[Between]) -> Vec<Loss> {
+    let mut pairs = BTreeMap::<(&str, &str), Loss>::new();
+    for between in all {
+        let pair = (between.from.as_str(), between.to.as_str());
+        let (from, to) = (pair.0.to_owned(), pair.1.to_owned());
+        let loss = pairs.entry(pair).or_insert_with(|| Loss { from, to, ..Loss::default() });
+        loss.sent += between.sent;
+        loss.lost += between.lost();
+    }
+    pairs.into_values().filter(|loss| loss.lost > 0).collect()
 }
 
 /// An error when a demand is not met.
