@@ -94,7 +94,7 @@ fn what_is_copied_is_for_the_user_alone() {
 
 #[test]
 fn a_folder_of_another_user_is_told() {
-    require_privileged!("a_folder_of_another_user_is_told");
+    require_privileged!();
     let world = World::new().file("pod/flow/t.json", "[\n]\n");
     std::fs::create_dir_all(world.path("output/flow")).unwrap();
     chown(world.path("output/flow"), Some(65_534), None).unwrap();

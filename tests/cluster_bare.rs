@@ -14,7 +14,7 @@ const SHELL: &str = "registry.example.com/tools/shell:9";
 #[test]
 fn a_capture_without_a_registry() {
     const NAME: &str = "a_capture_without_a_registry";
-    require_privileged!("a_capture_without_a_registry");
+    require_privileged!();
     let Some(programs) = archive::find(NAME) else { return };
     let shop = Shop::open(2);
     let (image, programs) = (format!("--no-registry={SHELL}"), format!("--programs={}", programs.display()));
@@ -36,7 +36,7 @@ fn a_capture_without_a_registry() {
 /// A file that is something else is refused before the cluster hears of anything.
 #[test]
 fn wrong_programs_are_refused_before_the_cluster_is_asked() {
-    require_privileged!("wrong_programs_are_refused_before_the_cluster_is_asked");
+    require_privileged!();
     let shop = Shop::open(1);
     let image = format!("--no-registry={SHELL}");
     for (words, said) in [

@@ -12,7 +12,7 @@ use netobserv_testkit::{Dice, Files, Run, Signal, https, require_privileged, wai
 /// What the original captures too, with the names of both ends, and an empty cluster afterwards.
 #[test]
 fn flows_carry_the_names_of_both_ends_and_nothing_stays() {
-    require_privileged!("flows_carry_the_names_of_both_ends_and_nothing_stays");
+    require_privileged!();
     let shop = Shop::cast(&mut Dice::of("flows_carry_the_names_of_both_ends_and_nothing_stays"));
     let plugin = capture(&shop, &["flows", "--max-time=6s", "--enable_rtt", "--copy=true"]);
     let done = shop.browse_until_end(plugin);
@@ -44,7 +44,7 @@ fn flows_carry_the_names_of_both_ends_and_nothing_stays() {
 /// A quiet cluster's files would hold little else.
 #[test]
 fn the_captures_own_traffic_is_left_out_unless_it_is_asked_for() {
-    require_privileged!("the_captures_own_traffic_is_left_out_unless_it_is_asked_for");
+    require_privileged!();
     let shop = Shop::open(2);
     // The node of the collector talks to it inside; the other one over its interface.
     let own = "SELECT count(*) FROM flow WHERE SrcPort = 9999 OR DstPort = 9999";
@@ -75,7 +75,7 @@ fn the_captures_own_traffic_is_left_out_unless_it_is_asked_for() {
 /// Ctrl-C in the middle: files come home whole, the cluster is as before.
 #[test]
 fn ctrl_c_copies_and_cleans_up() {
-    require_privileged!("ctrl_c_copies_and_cleans_up");
+    require_privileged!();
     let mut dice = Dice::of("ctrl_c_copies_and_cleans_up");
     let shop = Shop::cast(&mut dice);
     let plugin = capture(&shop, &["flows", "--max-time=5m"]);
@@ -97,7 +97,7 @@ fn ctrl_c_copies_and_cleans_up() {
 /// Packets of both nodes, in one file, with the name of the pod behind each interface.
 #[test]
 fn packets_come_home_with_names() {
-    require_privileged!("packets_come_home_with_names");
+    require_privileged!();
     let shop = Shop::cast(&mut Dice::of("packets_come_home_with_names"));
     let port = format!("--port={}", shop.port);
     let plugin = capture(&shop, &["packets", "--protocol=TCP", &port, "--max-time=6s"]);
@@ -123,7 +123,7 @@ fn packets_come_home_with_names() {
 /// kill -9 of the plugin: `cleanup` from anywhere leaves the cluster as it was.
 #[test]
 fn cleanup_after_a_killed_plugin() {
-    require_privileged!("cleanup_after_a_killed_plugin");
+    require_privileged!();
     let shop = Shop::open(1);
     let plugin = capture(&shop, &["flows", "--max-time=5m"]);
     shop.wait_capturing();
@@ -138,7 +138,7 @@ fn cleanup_after_a_killed_plugin() {
 /// In the background: follow shows it, stop ends the agents, copy brings the files, cleanup removes the rest.
 #[test]
 fn background_follow_copy_cleanup() {
-    require_privileged!("background_follow_copy_cleanup");
+    require_privileged!();
     let mut dice = Dice::of("background_follow_copy_cleanup");
     let shop = Shop::cast(&mut dice);
     let time = format!("--max-time={}s", dice.number(5..=8));
@@ -159,7 +159,7 @@ fn background_follow_copy_cleanup() {
 /// A second session on the same namespace is refused, and the first goes on.
 #[test]
 fn a_second_session_does_no_harm() {
-    require_privileged!("a_second_session_does_no_harm");
+    require_privileged!();
     let shop = Shop::open(1);
     let first = capture(&shop, &["flows", "--max-time=5m"]);
     shop.wait_capturing();
@@ -177,7 +177,7 @@ fn a_second_session_does_no_harm() {
 /// HTTPS between two pods is read with the secrets that the client collects: from a file here, and from one in its pod.
 #[test]
 fn https_between_pods_is_read_with_the_secrets_in_the_file() {
-    require_privileged!("https_between_pods_is_read_with_the_secrets_in_the_file");
+    require_privileged!();
     let shop = Shop::open(2);
     let home = shop.cluster.home();
     let _server = https::serve(&shop.server.netns, &home);
@@ -221,7 +221,7 @@ fn https_between_pods_is_read_with_the_secrets_in_the_file() {
 /// Wireshark's way: the script says what there is, and writes a capture of the cluster into a pipe that tshark reads.
 #[test]
 fn the_extcap_script_captures_the_cluster_into_a_pipe() {
-    require_privileged!("the_extcap_script_captures_the_cluster_into_a_pipe");
+    require_privileged!();
     let shop = Shop::open(2);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/extcap/netobserv");
     let run =
@@ -255,7 +255,7 @@ const ON_TERMINAL: &str = r#"mkfifo keys && exec 3<>keys && script -qfec "$0" /d
 /// On a terminal: the conversations, by name, drawn in the collector's pod and shown here.
 #[test]
 fn a_terminal_shows_the_conversations_of_pods() {
-    require_privileged!("a_terminal_shows_the_conversations_of_pods");
+    require_privileged!();
     let shop = Shop::open(2);
     let plugin = binaries().plugin.display();
     let line =
@@ -273,7 +273,7 @@ fn a_terminal_shows_the_conversations_of_pods() {
 /// Names come over HTTPS for the token of the pod's service account, and go on when that is replaced: the file is read anew.
 #[test]
 fn a_token_that_is_replaced_is_read_anew() {
-    require_privileged!("a_token_that_is_replaced_is_read_anew");
+    require_privileged!();
     let shop = Shop::open(1);
     let plugin = capture(&shop, &["flows", "--max-time=5m", "--copy=true"]);
     shop.wait_capturing();

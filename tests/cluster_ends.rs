@@ -24,7 +24,7 @@ fn piped(shop: &Shop, words: &str, rest: &str) -> Finished {
 /// `oc exec` would die of a broken pipe, and its program in the pod would go on with a pipe that is full.
 #[test]
 fn a_capture_of_a_cluster_ends_quietly_with_its_reader() {
-    require_privileged!("a_capture_of_a_cluster_ends_quietly_with_its_reader");
+    require_privileged!();
     let shop = Shop::open(1);
     for (words, reader) in [
         ("packets --all -w - --max-time=5m", "head -c 2000"),
@@ -56,7 +56,7 @@ fn exec_of(plugin: &Process) -> i32 {
 /// The plugin and its `oc` are gone, and the runtime holds a pipe that nobody reads: the lease ends the capture all the same.
 #[test]
 fn a_full_pipe_without_a_reader_does_not_keep_a_capture_alive() {
-    require_privileged!("a_full_pipe_without_a_reader_does_not_keep_a_capture_alive");
+    require_privileged!();
     let shop = Shop::open(1);
     let words = ["packets", "--all", "-w", "-", "--max-time=5m", "--lease=6s", "--keep=5m"];
     let plugin = capture(&shop, &words);
@@ -87,7 +87,7 @@ fn left_elsewhere(shop: &Shop, stopped: &Node) -> Vec<String> {
 
 #[test]
 fn a_collector_whose_node_stops_is_reported_and_all_is_removed() {
-    require_privileged!("a_collector_whose_node_stops_is_reported_and_all_is_removed");
+    require_privileged!();
     let shop = Shop::open(2);
     let stopped = &shop.cluster.nodes()[0];
     let plugin = capture(&shop, &["flows", "--max-time=20s", "--timeout=30s", "--lease=12s", "--copy=true"]);
@@ -106,7 +106,7 @@ fn a_collector_whose_node_stops_is_reported_and_all_is_removed() {
 
 #[test]
 fn a_signal_ends_a_capture_on_a_stopped_node_and_cleanup_removes_it_once_the_node_is_missed() {
-    require_privileged!("a_signal_ends_a_capture_on_a_stopped_node_and_cleanup_removes_it_once_the_node_is_missed");
+    require_privileged!();
     let shop = Shop::open(2);
     let stopped = &shop.cluster.nodes()[0];
     let plugin = capture(&shop, &["flows", "--max-time=5m", "--timeout=30s", "--copy=true"]);

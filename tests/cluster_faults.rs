@@ -24,7 +24,7 @@ fn seen(flow: &Value, node: &str, time: impl Fn(i64) -> bool) -> bool {
 
 #[test]
 fn a_killed_agent_is_started_again_and_what_it_took_along_is_told() {
-    require_privileged!("a_killed_agent_is_started_again_and_what_it_took_along_is_told");
+    require_privileged!();
     let mut dice = Dice::of("a_killed_agent_is_started_again_and_what_it_took_along_is_told");
     let shop = Shop::cast(&mut dice);
     let (node, address) = (shop.last(), shop.last().address.to_string());
@@ -60,7 +60,7 @@ fn a_killed_agent_is_started_again_and_what_it_took_along_is_told() {
 /// An eviction, a drain, somebody's `oc delete pod`: the agent says that nothing follows, and another one begins.
 #[test]
 fn an_agent_that_is_replaced_leaves_a_hole_and_that_is_said() {
-    require_privileged!("an_agent_that_is_replaced_leaves_a_hole_and_that_is_said");
+    require_privileged!();
     let shop = Shop::open(2);
     let (node, address) = (shop.last(), shop.last().address.to_string());
     let victim = format!("netobserv-cli-{}", node.name);
@@ -94,7 +94,7 @@ fn an_agent_that_is_replaced_leaves_a_hole_and_that_is_said() {
 /// The terminal with all of its programs is killed at each step, a random time after it began.
 #[test]
 fn after_a_kill_at_any_step_cleanup_leaves_nothing_and_the_next_capture_works() {
-    require_privileged!("after_a_kill_at_any_step_cleanup_leaves_nothing_and_the_next_capture_works");
+    require_privileged!();
     let mut dice = Dice::of("after_a_kill_at_any_step_cleanup_leaves_nothing_and_the_next_capture_works");
     let shop = Shop::open(1);
     for step in ["Namespace/", "ClusterRole/", "DaemonSet/", "Pod/collector", "Executing collector", "Copying"] {
@@ -119,7 +119,7 @@ fn after_a_kill_at_any_step_cleanup_leaves_nothing_and_the_next_capture_works() 
 
 #[test]
 fn clocks_that_are_set_change_times_and_nothing_else() {
-    require_privileged!("clocks_that_are_set_change_times_and_nothing_else");
+    require_privileged!();
     let mut dice = Dice::of("clocks_that_are_set_change_times_and_nothing_else");
     let shop = Shop::open(2);
     let clocks = Clocks::install(&shop.cluster);
@@ -163,7 +163,7 @@ fn clocks_that_are_set_change_times_and_nothing_else() {
 
 #[test]
 fn a_full_disk_in_the_pod_ends_the_capture_and_what_fits_comes_home() {
-    require_privileged!("a_full_disk_in_the_pod_ends_the_capture_and_what_fits_comes_home");
+    require_privileged!();
     let mut dice = Dice::of("a_full_disk_in_the_pod_ends_the_capture_and_what_fits_comes_home");
     let disk = Tmpfs::new(usize::try_from(dice.number(1 << 20..=4 << 20)).expect("a size"));
     let shop = Shop::open(1);
@@ -191,7 +191,7 @@ fn a_full_disk_in_the_pod_ends_the_capture_and_what_fits_comes_home() {
 
 #[test]
 fn a_full_disk_here_leaves_the_files_in_the_pod_for_another_copy() {
-    require_privileged!("a_full_disk_here_leaves_the_files_in_the_pod_for_another_copy");
+    require_privileged!();
     let disk = Tmpfs::new(256 << 10);
     let shop = Shop::open(1);
     let option = format!("--output-dir={}", disk.path().join("output").display());
@@ -231,7 +231,7 @@ fn a_full_disk_here_leaves_the_files_in_the_pod_for_another_copy() {
 /// The collector stands still: agents count for longer, and nothing is lost.
 #[test]
 fn a_collector_that_stands_still_makes_agents_count_for_longer() {
-    require_privileged!("a_collector_that_stands_still_makes_agents_count_for_longer");
+    require_privileged!();
     let mut dice = Dice::of("a_collector_that_stands_still_makes_agents_count_for_longer");
     let shop = Shop::open(1);
     let plugin = capture(&shop, &CAPTURE);
@@ -257,7 +257,7 @@ fn a_collector_that_stands_still_makes_agents_count_for_longer() {
 
 #[test]
 fn of_two_who_begin_together_one_captures_and_the_other_harms_nobody() {
-    require_privileged!("of_two_who_begin_together_one_captures_and_the_other_harms_nobody");
+    require_privileged!();
     let mut dice = Dice::of("of_two_who_begin_together_one_captures_and_the_other_harms_nobody");
     let shop = Shop::open(1);
     let first = capture(&shop, &CAPTURE);
@@ -281,7 +281,7 @@ fn of_two_who_begin_together_one_captures_and_the_other_harms_nobody() {
 
 #[test]
 fn only_the_nodes_that_are_selected_capture_until_the_size_is_reached() {
-    require_privileged!("only_the_nodes_that_are_selected_capture_until_the_size_is_reached");
+    require_privileged!();
     let shop = Shop::open(2);
     let nobody = capture(&shop, &["flows", "--node-selector=disk:ssd"]).wait(A_MINUTE);
     assert!(nobody.code() == 1 && nobody.stderr.contains("doesn't match any node label"), "{nobody}");
@@ -311,7 +311,7 @@ fn only_file(folder: &Path) -> String {
 /// `--yaml` makes no call; what it writes is applied by hand, with objects that this cluster has no kind for.
 #[test]
 fn what_yaml_writes_captures_when_it_is_applied_by_hand() {
-    require_privileged!("what_yaml_writes_captures_when_it_is_applied_by_hand");
+    require_privileged!();
     let shop = Shop::open(1);
     let done = shop.cluster.plugin(&["flows", "--max-time=5s", "--yaml"]).start().wait(A_MINUTE);
     assert!(done.success(), "{done}");

@@ -19,7 +19,7 @@ fn environment(pid: i32) -> Vec<(String, String)> {
 /// Root on the first node has the agents' certificate, and starts an agent that says it is on the second.
 #[test]
 fn an_agent_does_not_speak_for_another_node() {
-    require_privileged!("an_agent_does_not_speak_for_another_node");
+    require_privileged!();
     let shop = Shop::open(2);
     let [own, other] = shop.cluster.nodes() else { panic!("two nodes") };
     let plugin = capture(&shop, &["flows", "--max-time=5m", "--copy=true"]);

@@ -62,7 +62,7 @@ fn exec_of(plugin: &Process) -> i32 {
 
 #[test]
 fn a_user_who_is_gone_leaves_nothing_behind() {
-    require_privileged!("a_user_who_is_gone_leaves_nothing_behind");
+    require_privileged!();
     const KEEP: Duration = Duration::from_secs(20);
     let shop = Shop::open(1);
     let plugin = capture(&shop, &["flows", "--max-time=5m", "--lease=4s", "--keep=20s"]);
@@ -92,7 +92,7 @@ fn a_user_who_is_gone_leaves_nothing_behind() {
 
 #[test]
 fn an_agent_without_its_network_is_off_all_interfaces_until_it_is_back() {
-    require_privileged!("an_agent_without_its_network_is_off_all_interfaces_until_it_is_back");
+    require_privileged!();
     let shop = Shop::open(2);
     let plugin = capture(&shop, &["flows", "--max-time=5m", "--lease=4s", "--copy=true"]);
     shop.wait_capturing();
@@ -124,7 +124,7 @@ fn an_agent_without_its_network_is_off_all_interfaces_until_it_is_back() {
 /// The other node captures on, and the end says since when nothing came of this one.
 #[test]
 fn a_node_that_is_gone_for_good_is_said() {
-    require_privileged!("a_node_that_is_gone_for_good_is_said");
+    require_privileged!();
     let shop = Shop::open(2);
     let plugin = capture(&shop, &["flows", "--max-time=5m", "--copy=true"]);
     shop.wait_capturing();
@@ -185,7 +185,7 @@ fn goes_on_after(shop: &Shop, plugin: Process, victims: &[i32]) {
 
 #[test]
 fn a_killed_collector_goes_on_where_it_was() {
-    require_privileged!("a_killed_collector_goes_on_where_it_was");
+    require_privileged!();
     let shop = Shop::open(1);
     let plugin = capture(&shop, &["flows", "--max-time=5m", "--copy=true"]);
     shop.wait_capturing();
@@ -197,7 +197,7 @@ fn a_killed_collector_goes_on_where_it_was() {
 /// Memory that is used up may end the whole container: it is started again, and the files are still there.
 #[test]
 fn a_killed_container_comes_back_to_its_files() {
-    require_privileged!("a_killed_container_comes_back_to_its_files");
+    require_privileged!();
     let shop = Shop::open(1);
     let plugin = capture(&shop, &["flows", "--max-time=5m", "--copy=true"]);
     shop.wait_capturing();
@@ -211,7 +211,7 @@ fn a_killed_container_comes_back_to_its_files() {
 /// In the background nobody starts it again but the cluster.
 #[test]
 fn a_killed_container_in_the_background_captures_on() {
-    require_privileged!("a_killed_container_in_the_background_captures_on");
+    require_privileged!();
     let shop = Shop::open(1);
     let started = shop.cluster.plugin(&["flows", "--background", "--max-time=5m"]).finish();
     assert!(started.success(), "{started}\n{}", shop.cluster.logs());
@@ -235,7 +235,7 @@ fn a_killed_container_in_the_background_captures_on() {
 /// That its memory was used up is no explanation for a pod that somebody deleted.
 #[test]
 fn a_deleted_pod_is_said_to_be_deleted_and_its_files_to_be_lost() {
-    require_privileged!("a_deleted_pod_is_said_to_be_deleted_and_its_files_to_be_lost");
+    require_privileged!();
     let shop = Shop::open(1);
     let plugin = capture(&shop, &["flows", "--max-time=5m", "--copy=true"]);
     shop.wait_capturing();
@@ -254,7 +254,7 @@ fn a_deleted_pod_is_said_to_be_deleted_and_its_files_to_be_lost() {
 /// What is known stays known, what comes meanwhile is missing, and that is said where the flows are.
 #[test]
 fn without_the_api_server_the_capture_goes_on_and_says_what_is_missing() {
-    require_privileged!("without_the_api_server_the_capture_goes_on_and_says_what_is_missing");
+    require_privileged!();
     let shop = Shop::open(1);
     let started = shop.cluster.plugin(&["flows", "--background", "--max-time=5m"]).finish();
     assert!(started.success(), "{started}\n{}", shop.cluster.logs());
@@ -294,7 +294,7 @@ fn without_the_api_server_the_capture_goes_on_and_says_what_is_missing() {
 /// What came while nobody could be asked has its name in the files in the end.
 #[test]
 fn names_are_made_up_for_when_the_api_server_is_back() {
-    require_privileged!("names_are_made_up_for_when_the_api_server_is_back");
+    require_privileged!();
     let shop = Shop::open(1);
     let plugin = capture(&shop, &["flows", "--max-time=5m", "--lease=2m", "--copy=true"]);
     shop.wait_capturing();

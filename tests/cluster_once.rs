@@ -218,7 +218,7 @@ fn once(files: &Files, condition: &str) -> [u64; 2] {
 
 #[test]
 fn a_thousand_conversations_of_all_kinds_count_once() {
-    require_privileged!("a_thousand_conversations_of_all_kinds_count_once");
+    require_privileged!();
     let town = Town::open();
     let (client, near, server) = (town.client.address, town.near.address, town.server.address);
     let targets = [
@@ -296,7 +296,7 @@ fn complaints(file: &Path) -> BTreeMap<String, u64> {
 
 #[test]
 fn tshark_finds_no_more_faults_than_in_a_capture_of_the_clients_interface() {
-    require_privileged!("tshark_finds_no_more_faults_than_in_a_capture_of_the_clients_interface");
+    require_privileged!();
     let town = Town::open();
     let dump = town.cluster.home().join("client.pcap");
     let words = ["-i", "eth0", "-U", "-w", &dump.display().to_string(), "tcp"].map(str::to_owned);
@@ -320,7 +320,7 @@ fn tshark_finds_no_more_faults_than_in_a_capture_of_the_clients_interface() {
 
 #[test]
 fn what_is_lost_between_two_nodes_is_counted_to_the_packet() {
-    require_privileged!("what_is_lost_between_two_nodes_is_counted_to_the_packet");
+    require_privileged!();
     let town = Town::open();
     let rule = |port: &str, name: &str| {
         format!("add rule bridge count on_the_way tcp {port} 80 numgen random mod 100 < 5 counter name {name} drop")

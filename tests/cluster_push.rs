@@ -7,7 +7,7 @@ use netobserv_testkit::{Signal, require_privileged, wait_for};
 
 #[test]
 fn every_node_filters_also_one_that_comes_later() {
-    require_privileged!("every_node_filters_also_one_that_comes_later");
+    require_privileged!();
     let shop = Shop::open(2);
     let mut screen = shop.cluster.plugin_on_terminal(&["flows", "--max-time=5m", "--copy=true"]).start((140, 40));
     screen.wait_for("2 of 2 nodes");

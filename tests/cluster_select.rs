@@ -52,7 +52,7 @@ fn delete(shop: &Shop, pod: &str) {
 
 #[test]
 fn a_deployment_is_captured_by_name_wherever_its_pods_are() {
-    require_privileged!("a_deployment_is_captured_by_name_wherever_its_pods_are");
+    require_privileged!();
     let shop = Shop::open(2);
     let other = shop.cluster.deploy("shop", "other", 1);
     let words = ["flows", "--pod=shop/server", "--max-time=5m", "--copy=true", "--log-level=debug"];
@@ -105,7 +105,7 @@ fn a_deployment_is_captured_by_name_wherever_its_pods_are() {
 
 #[test]
 fn packets_are_captured_by_the_name_of_a_service() {
-    require_privileged!("packets_are_captured_by_the_name_of_a_service");
+    require_privileged!();
     let shop = Shop::open(2);
     let service = serde_json::json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "front"},
         "spec": {"clusterIP": "None"}});
@@ -142,7 +142,7 @@ fn packets_are_captured_by_the_name_of_a_service() {
 
 #[test]
 fn a_name_that_nothing_has_ends_the_capture_with_what_is_near() {
-    require_privileged!("a_name_that_nothing_has_ends_the_capture_with_what_is_near");
+    require_privileged!();
     let shop = Shop::open(1);
     let done = shop.cluster.plugin(&["flows", "--pod=shop/sever", "--max-time=5m"]).start().wait(A_MINUTE);
     assert_ne!(done.code(), 0, "{done}");
@@ -155,7 +155,7 @@ fn a_name_that_nothing_has_ends_the_capture_with_what_is_near() {
 fn labels_that_change_all_the_time_lose_no_packet_and_keep_none() {
     const PODS: u8 = 60;
     const TURNS: u16 = 15;
-    require_privileged!("labels_that_change_all_the_time_lose_no_packet_and_keep_none");
+    require_privileged!();
     let shop = Shop::open(2);
     // The addresses of many pods, all of them in one network namespace.
     let address = |pod: u8| Ipv4Addr::new(10, 99, 0, pod);

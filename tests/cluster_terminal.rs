@@ -17,7 +17,7 @@ fn below(pid: i32) -> Vec<i32> {
 
 #[test]
 fn colours_and_characters_are_those_of_the_user_s_terminal() {
-    require_privileged!("colours_and_characters_are_those_of_the_user_s_terminal");
+    require_privileged!();
     let shop = Shop::open(1);
     let plugin = shop
         .cluster
@@ -41,7 +41,7 @@ fn colours_and_characters_are_those_of_the_user_s_terminal() {
 
 #[test]
 fn a_killed_collector_or_oc_leaves_the_terminal_as_it_was() {
-    require_privileged!("a_killed_collector_or_oc_leaves_the_terminal_as_it_was");
+    require_privileged!();
     for victim in ["netobserv-test-oc", COLLECTOR] {
         let shop = Shop::open(1);
         let home = shop.cluster.home();

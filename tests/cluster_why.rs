@@ -116,7 +116,7 @@ fn captured() -> World {
 
 #[test]
 fn the_policy_is_named_and_proposed_policies_allow_what_was_captured() {
-    require_privileged!("the_policy_is_named_and_proposed_policies_allow_what_was_captured");
+    require_privileged!();
     let world = captured();
     let port = world.shop.port;
 
@@ -168,7 +168,7 @@ fn the_policy_is_named_and_proposed_policies_allow_what_was_captured() {
 
 #[test]
 fn a_capture_for_two_ends_opens_the_connection_and_names_the_policy() {
-    require_privileged!("a_capture_for_two_ends_opens_the_connection_and_names_the_policy");
+    require_privileged!();
     let shop = Shop::open(2);
     shop.cluster.api().put(deny());
     let drop = format!(

@@ -143,7 +143,7 @@ fn network(flow: &Value, field: &str) -> String {
 
 #[test]
 fn the_ten_questions_have_the_right_answers() {
-    require_privileged!("the_ten_questions_have_the_right_answers");
+    require_privileged!();
     let world = World::new();
     let mut capture = LocalCapture::of(&world.client, &world.veth.a.name, &["--enable_all"]);
     world.download(BUSY, 8000, 5, 200_000);

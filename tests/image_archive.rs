@@ -15,7 +15,7 @@ const MOST_BYTES: u64 = 20 << 20;
 
 #[test]
 fn the_image_holds_two_programs_and_no_more() {
-    require_privileged!("the_image_holds_two_programs_and_no_more");
+    require_privileged!();
     let Some(image) = Image::find("the_image_holds_two_programs_and_no_more") else { return };
     let mut files: Vec<_> = tree(&image.root(), &image.root());
     files.sort();
@@ -39,7 +39,7 @@ fn the_image_holds_two_programs_and_no_more() {
 
 #[test]
 fn the_image_says_what_it_is() {
-    require_privileged!("the_image_says_what_it_is");
+    require_privileged!();
     let Some(image) = Image::find("the_image_says_what_it_is") else { return };
     let version = env!("CARGO_PKG_VERSION");
     let config = &image.config["config"];
@@ -54,7 +54,7 @@ fn the_image_says_what_it_is() {
 
 #[test]
 fn the_same_programs_give_the_same_bytes() {
-    require_privileged!("the_same_programs_give_the_same_bytes");
+    require_privileged!();
     let Some(image) = Image::find("the_same_programs_give_the_same_bytes") else { return };
     let dir = tempfile::tempdir().unwrap();
     let built = ["one", "two"].map(|name| {

@@ -75,14 +75,14 @@ fn lonely(image: &Image) -> (Netns, Container) {
 
 #[test]
 fn the_pods_capture_a_namespace() {
-    require_privileged!("the_pods_capture_a_namespace");
+    require_privileged!();
     let Some(image) = Image::find("the_pods_capture_a_namespace") else { return };
     capture_a_namespace(&image, true, OPENSHIFT_USER);
 }
 
 #[test]
 fn the_pods_capture_without_certificates() {
-    require_privileged!("the_pods_capture_without_certificates");
+    require_privileged!();
     let Some(image) = Image::find("the_pods_capture_without_certificates") else { return };
     capture_a_namespace(&image, false, IMAGE_USER);
 }
@@ -128,7 +128,7 @@ fn capture_a_namespace(image: &Image, tls: bool, user: u32) {
 
 #[test]
 fn a_capture_ends_at_its_limit_as_any_user() {
-    require_privileged!("a_capture_ends_at_its_limit_as_any_user");
+    require_privileged!();
     let Some(image) = Image::find("a_capture_ends_at_its_limit_as_any_user") else { return };
     let netns = Netns::new("pod");
     let mut pod = collector(&image, &netns).user(OPENSHIFT_USER).start();
@@ -140,7 +140,7 @@ fn a_capture_ends_at_its_limit_as_any_user() {
 
 #[test]
 fn oc_cp_gets_files_and_folders() {
-    require_privileged!("oc_cp_gets_files_and_folders");
+    require_privileged!();
     let Some(image) = Image::find("oc_cp_gets_files_and_folders") else { return };
     let (_netns, pod) = lonely(&image);
     let flow = pod.output().join("flow");
@@ -167,7 +167,7 @@ fn oc_cp_gets_files_and_folders() {
 
 #[test]
 fn a_large_file_comes_whole_also_after_an_interruption() {
-    require_privileged!("a_large_file_comes_whole_also_after_an_interruption");
+    require_privileged!();
     let Some(image) = Image::find("a_large_file_comes_whole_also_after_an_interruption") else { return };
     let (_netns, pod) = lonely(&image);
     let size = if free_bytes(&pod.output()) > 3 * LARGE { LARGE } else { SMALLER };
@@ -194,7 +194,7 @@ fn a_large_file_comes_whole_also_after_an_interruption() {
 
 #[test]
 fn the_pod_ends_when_the_kubelet_asks() {
-    require_privileged!("the_pod_ends_when_the_kubelet_asks");
+    require_privileged!();
     let Some(image) = Image::find("the_pod_ends_when_the_kubelet_asks") else { return };
     let (_netns, mut pod) = lonely(&image);
     assert_eq!(pod.programs(), 1);

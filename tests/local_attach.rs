@@ -121,7 +121,7 @@ fn assert_exact(wide: &Wide, ended: &Ended) {
 
 #[test]
 fn a_low_limit_of_files_is_raised() {
-    require_privileged!("a_low_limit_of_files_is_raised");
+    require_privileged!();
     let wide = Wide::new(80);
     let capture = wide.capture(SOFT, "tcx");
     wide.blast();
@@ -131,7 +131,7 @@ fn a_low_limit_of_files_is_raised() {
 /// As many interfaces as a large node has, and the limits that shells and services set.
 #[test]
 fn many_interfaces_are_exact_under_usual_limits() {
-    require_privileged!("many_interfaces_are_exact_under_usual_limits");
+    require_privileged!();
     for (count, files) in [(80, 64), (300, 128), (1_000, 1_024)] {
         let wide = Wide::new(count);
         let capture = wide.capture(&format!("ulimit -S -n {files}; exec"), "any");
@@ -142,7 +142,7 @@ fn many_interfaces_are_exact_under_usual_limits() {
 
 #[test]
 fn three_hundred_interfaces_are_watched_with_few_files() {
-    require_privileged!("three_hundred_interfaces_are_watched_with_few_files");
+    require_privileged!();
     let wide = Wide::new(300);
     let capture = wide.capture(HARD, "any");
     wide.right.enter(|| assert_eq!(filters_here(&wide.name(7)).len(), 2, "filters, as links would take too long"));
@@ -152,7 +152,7 @@ fn three_hundred_interfaces_are_watched_with_few_files() {
 
 #[test]
 fn what_cannot_be_watched_is_counted_and_named() {
-    require_privileged!("what_cannot_be_watched_is_counted_and_named");
+    require_privileged!();
     let wide = Wide::new(60);
     let capture = wide.capture(HARD, "tcx");
     wide.blast();
@@ -182,7 +182,7 @@ fn wait_at_the_head(capture: &mut LocalCapture, ns: &Netns, interface: &str) {
 /// A program that lets everything pass, and nothing through to ours.
 #[test]
 fn a_program_in_front_of_links_is_overtaken_and_reported() {
-    require_privileged!("a_program_in_front_of_links_is_overtaken_and_reported");
+    require_privileged!();
     let pair = Pair::silent();
     let mut capture = LocalCapture::of(&pair.right, pair.captured(), &[]);
     let _front = put_in_front(&pair.right, pair.captured());
@@ -203,7 +203,7 @@ fn a_program_in_front_of_links_is_overtaken_and_reported() {
 
 #[test]
 fn a_program_in_front_of_filters_is_overtaken_and_reported() {
-    require_privileged!("a_program_in_front_of_filters_is_overtaken_and_reported");
+    require_privileged!();
     let wide = Wide::new(30);
     let mut capture = wide.capture("exec", "any");
     let name = wide.name(3);
@@ -219,7 +219,7 @@ fn a_program_in_front_of_filters_is_overtaken_and_reported() {
 /// Where only filters may be used, the place cannot be taken back.
 #[test]
 fn a_program_that_stays_in_front_is_reported() {
-    require_privileged!("a_program_that_stays_in_front_is_reported");
+    require_privileged!();
     let wide = Wide::new(2);
     let mut capture = wide.capture("exec", "tc");
     let _front = put_in_front(&wide.right, &wide.name(0));
@@ -231,7 +231,7 @@ fn a_program_that_stays_in_front_is_reported() {
 
 #[test]
 fn filters_that_another_program_removes_are_put_back() {
-    require_privileged!("filters_that_another_program_removes_are_put_back");
+    require_privileged!();
     let wide = Wide::new(30);
     let mut capture = wide.capture("exec", "any");
     wide.right.run("tc").args(["qdisc", "del", "dev", &wide.name(3), "clsact"]).output();
@@ -245,7 +245,7 @@ fn filters_that_another_program_removes_are_put_back() {
 /// Unlike links, filters stay when the agent is killed. They go with the next capture of the interface.
 #[test]
 fn filters_of_a_killed_agent_are_removed_by_the_next() {
-    require_privileged!("filters_of_a_killed_agent_are_removed_by_the_next");
+    require_privileged!();
     let wide = Wide::new(30);
     let first = wide.capture("exec", "any");
     signal(first.child("netobserv-agent"), Signal::SIGKILL);
@@ -259,7 +259,7 @@ fn filters_of_a_killed_agent_are_removed_by_the_next() {
 
 #[test]
 fn an_interface_that_gets_another_name_is_reported() {
-    require_privileged!("an_interface_that_gets_another_name_is_reported");
+    require_privileged!();
     let wide = Wide::new(2);
     let mut capture = wide.capture("exec", "any");
     let (name, new) = (wide.name(1), unique_interface("o"));
@@ -274,7 +274,7 @@ fn an_interface_that_gets_another_name_is_reported() {
 /// `ip netns del` takes a name away. While a program runs there, the namespace and its traffic go on.
 #[test]
 fn a_namespace_that_lives_on_without_a_name_is_reported() {
-    require_privileged!("a_namespace_that_lives_on_without_a_name_is_reported");
+    require_privileged!();
     let wide = Wide::new(2);
     let mut capture = wide.capture("exec", "any");
     let inside = wide.right.run("sleep").args(["600"]).start();
@@ -296,7 +296,7 @@ impl Drop for Group {
 
 #[test]
 fn an_agent_with_too_little_memory_says_what_it_needs() {
-    require_privileged!("an_agent_with_too_little_memory_says_what_it_needs");
+    require_privileged!();
     // Version 1 where there is one, else version 2.
     let (v1, v2) = (Path::new("/sys/fs/cgroup/memory"), Path::new("/sys/fs/cgroup"));
     let (root, file) = if v1.is_dir() { (v1, "memory.limit_in_bytes") } else { (v2, "memory.max") };

@@ -62,48 +62,48 @@ fn account(flows: u32, rounds: u32, rate: Option<u32>, ipv6: bool) {
 
 #[test]
 fn one_ipv4_flow() {
-    require_privileged!("one_ipv4_flow");
+    require_privileged!();
     account(1, 300_000, STEADY, false);
 }
 
 #[test]
 fn one_ipv6_flow() {
-    require_privileged!("one_ipv6_flow");
+    require_privileged!();
     account(1, 300_000, STEADY, true);
 }
 
 #[test]
 fn a_thousand_ipv4_flows() {
-    require_privileged!("a_thousand_ipv4_flows");
+    require_privileged!();
     account(1_000, 300, STEADY, false);
 }
 
 #[test]
 fn a_thousand_ipv6_flows() {
-    require_privileged!("a_thousand_ipv6_flows");
+    require_privileged!();
     account(1_000, 300, STEADY, true);
 }
 
 #[test]
 fn twenty_thousand_ipv4_flows() {
-    require_privileged!("twenty_thousand_ipv4_flows");
+    require_privileged!();
     account(20_000, 15, STEADY, false);
 }
 
 #[test]
 fn twenty_thousand_ipv6_flows() {
-    require_privileged!("twenty_thousand_ipv6_flows");
+    require_privileged!();
     account(20_000, 15, STEADY, true);
 }
 
 #[test]
 fn two_hundred_thousand_ipv4_flows() {
-    require_privileged!("two_hundred_thousand_ipv4_flows");
+    require_privileged!();
     account(200_000, 2, AT_ONCE, false);
 }
 
 #[test]
 fn two_hundred_thousand_ipv6_flows() {
-    require_privileged!("two_hundred_thousand_ipv6_flows");
+    require_privileged!();
     account(200_000, 2, AT_ONCE, true);
 }

@@ -102,7 +102,7 @@ fn tshark(world: &World) -> Process {
 
 #[test]
 fn every_field_is_what_dig_and_tshark_saw() {
-    require_privileged!("every_field_is_what_dig_and_tshark_saw");
+    require_privileged!();
     let world = World::new();
     let mut shark = tshark(&world);
     assert!(wait_for(Duration::from_secs(20), || shark.ended() || shark.stderr().contains("Capturing on")), "tshark");
@@ -213,7 +213,7 @@ fn rows(text: &str) -> Vec<Decoded> {
 
 #[test]
 fn a_query_that_passes_two_interfaces_counts_once() {
-    require_privileged!("a_query_that_passes_two_interfaces_counts_once");
+    require_privileged!();
     let world = World::new();
     let both = format!("--interfaces={},{}", world.veth.a.name, world.veth.b.name);
     let mut capture = LocalCapture::start(&[&both, "--enable_dns"]);

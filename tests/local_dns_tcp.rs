@@ -106,7 +106,7 @@ fn world() -> (Netns, Netns, Veth) {
 
 #[test]
 fn messages_are_read_however_they_are_cut() {
-    require_privileged!("messages_are_read_however_they_are_cut");
+    require_privileged!();
     let (client, server, veth) = world();
     let capture = LocalCapture::of(&client, &veth.a.name, &["--enable_dns"]);
     for shape in &SHAPES {
@@ -117,7 +117,7 @@ fn messages_are_read_however_they_are_cut() {
 
 #[test]
 fn super_packets_with_many_messages_are_read_to_their_end() {
-    require_privileged!("super_packets_with_many_messages_are_read_to_their_end");
+    require_privileged!();
     let here = Netns::new("here");
     // The loopback interface takes segments of up to 64 KiB, and sees each packet in both directions.
     here.ip("link set lo up");
@@ -157,7 +157,7 @@ fn lost(files: &netobserv_testkit::Files) -> u64 {
 
 #[test]
 fn answers_that_cannot_be_read_count_as_lost_and_not_as_missing() {
-    require_privileged!("answers_that_cannot_be_read_count_as_lost_and_not_as_missing");
+    require_privileged!();
     let (client, server, veth) = world();
     let mut capture = LocalCapture::of(&client, &veth.a.name, &["--enable_dns"]);
     // Behind the first answer comes what is none.

@@ -19,7 +19,7 @@ fn the_agent_explains_itself() {
 
 #[test]
 fn doctor_says_what_this_machine_can_do() {
-    require_privileged!("doctor_says_what_this_machine_can_do");
+    require_privileged!();
     let binaries = proc::binaries();
     let doctor = Run::new(&binaries.plugin).args(["doctor", "--local"]).env("NETOBSERV_AGENT_BIN", &binaries.agent);
     let said = doctor.finish();

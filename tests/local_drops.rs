@@ -175,7 +175,7 @@ fn check(scenario: &Scenario, flows: &[Value]) {
 
 #[test]
 fn each_drop_has_the_cause_that_the_kernel_tells() {
-    require_privileged!("each_drop_has_the_cause_that_the_kernel_tells");
+    require_privileged!();
     let _alone = alone();
     let world = World { pair: Pair::addressed(), trace: Trace::start("skb/kfree_skb") };
     let capture = LocalCapture::of(&world.pair.right, world.pair.captured(), &["--enable_pkt_drop"]);
@@ -189,7 +189,7 @@ fn each_drop_has_the_cause_that_the_kernel_tells() {
 /// IPv6, and each TCP connection a flow of its own.
 #[test]
 fn drops_of_ipv6_join_their_flows() {
-    require_privileged!("drops_of_ipv6_join_their_flows");
+    require_privileged!();
     let _alone = alone();
     let [left, right] = ["left", "right"].map(Netns::new);
     let veth = Veth::with_neighbours(&left, &["fd09::1/64"], &right, &["fd09::2/64"]);
@@ -211,7 +211,7 @@ fn drops_of_ipv6_join_their_flows() {
 /// The hook sees all namespaces; the capture tells of its own interfaces only.
 #[test]
 fn drops_elsewhere_are_not_told() {
-    require_privileged!("drops_elsewhere_are_not_told");
+    require_privileged!();
     let _alone = alone();
     let (mine, other) = (Pair::addressed(), ["near", "far"].map(Netns::new));
     let [near, far] = &other;
@@ -230,7 +230,7 @@ fn drops_elsewhere_are_not_told() {
 /// More than 65,535 packets in one window, where the original's count ends.
 #[test]
 fn counts_do_not_saturate() {
-    require_privileged!("counts_do_not_saturate");
+    require_privileged!();
     let _alone = alone();
     const MANY: u32 = 100_000;
     let pair = Pair::addressed();
@@ -250,7 +250,7 @@ fn counts_do_not_saturate() {
 /// Flows that find no room: what is told and what is counted as lost are together all that was dropped.
 #[test]
 fn what_finds_no_room_is_counted() {
-    require_privileged!("what_finds_no_room_is_counted");
+    require_privileged!();
     let _alone = alone();
     let pair = Pair::addressed();
     nft(&pair.right, "input", "udp dport != 1");
@@ -272,7 +272,7 @@ fn what_finds_no_room_is_counted() {
 /// A rule for dropped packets keeps these and nothing else.
 #[test]
 fn a_rule_can_ask_for_drops_alone() {
-    require_privileged!("a_rule_can_ask_for_drops_alone");
+    require_privileged!();
     let _alone = alone();
     let pair = Pair::addressed();
     let open = pair.right.enter(|| UdpSocket::bind((RIGHT, 7010))).expect("a socket");
@@ -291,7 +291,7 @@ fn a_rule_can_ask_for_drops_alone() {
 /// One drop in so many is counted, and says so.
 #[test]
 fn drops_are_sampled_like_packets() {
-    require_privileged!("drops_are_sampled_like_packets");
+    require_privileged!();
     let _alone = alone();
     const MANY: u32 = 40_000;
     let pair = Pair::addressed();

@@ -35,7 +35,7 @@ fn assert_error(finished: &Finished, code: i32, words: &[&str]) {
 
 #[test]
 fn an_unknown_interface_is_named() {
-    require_privileged!("an_unknown_interface_is_named");
+    require_privileged!();
     let dir = tempfile::tempdir().expect("a folder");
     let finished = fails(dir.path(), &["--interfaces=nosuch0"]);
     assert_error(&finished, 1, &["nosuch0"]);
@@ -43,7 +43,7 @@ fn an_unknown_interface_is_named() {
 
 #[test]
 fn without_root_it_says_what_is_missing() {
-    require_privileged!("without_root_it_says_what_is_missing");
+    require_privileged!();
     let dir = tempfile::tempdir().expect("a folder");
     chown(dir.path(), Some(NOBODY), Some(NOBODY)).expect("hand over the folder");
     // The folder of the tests may be closed to others.
@@ -55,7 +55,7 @@ fn without_root_it_says_what_is_missing() {
 /// Without /proc everything that is read there seems to be missing: capabilities, the program beside this one.
 #[test]
 fn a_file_system_of_the_kernel_that_is_not_mounted_is_named() {
-    require_privileged!("a_file_system_of_the_kernel_that_is_not_mounted_is_named");
+    require_privileged!();
     let binaries = binaries();
     let run = |mounted: &str, words: &[&str]| {
         let dir = tempfile::tempdir().expect("a folder");
@@ -76,7 +76,7 @@ fn a_file_system_of_the_kernel_that_is_not_mounted_is_named() {
 
 #[test]
 fn a_port_in_use_is_named() {
-    require_privileged!("a_port_in_use_is_named");
+    require_privileged!();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("an address").port().to_string();
     let dir = tempfile::tempdir().expect("a folder");
@@ -86,7 +86,7 @@ fn a_port_in_use_is_named() {
 
 #[test]
 fn an_output_folder_that_cannot_be_made_is_named() {
-    require_privileged!("an_output_folder_that_cannot_be_made_is_named");
+    require_privileged!();
     let dir = tempfile::tempdir().expect("a folder");
     fs::write(dir.path().join("file"), "in the way").expect("a file");
     let finished = fails(dir.path(), &["--output-dir=file/output"]);
@@ -97,7 +97,7 @@ fn an_output_folder_that_cannot_be_made_is_named() {
 /// The disk becomes full under the capture: it ends by itself, and what fits is whole.
 #[test]
 fn a_full_disk_ends_the_capture_with_whole_files() {
-    require_privileged!("a_full_disk_ends_the_capture_with_whole_files");
+    require_privileged!();
     let disk = Tmpfs::new(2_000_000);
     let pair = Pair::silent();
     let output = format!("--output-dir={}", disk.path().join("output").display());
@@ -116,7 +116,7 @@ fn a_full_disk_ends_the_capture_with_whole_files() {
 /// A capture beside another one: two sets of programs on one interface, both count all.
 #[test]
 fn two_captures_of_one_interface_do_not_disturb_each_other() {
-    require_privileged!("two_captures_of_one_interface_do_not_disturb_each_other");
+    require_privileged!();
     let pair = Pair::silent();
     let named = format!("--interfaces={}", pair.captured());
     let mut captures = [LocalCapture::start(&[&named]), LocalCapture::start(&[&named])];

@@ -41,7 +41,7 @@ fn temporary(dir: &Path) -> PathBuf {
 /// Four captures begin in one folder at the same moment, among two that fail: each of the four has all packets in its files.
 #[test]
 fn captures_begun_together_in_one_folder_have_files_of_their_own() {
-    require_privileged!("captures_begun_together_in_one_folder_have_files_of_their_own");
+    require_privileged!();
     let (pair, dir) = (Pair::silent(), tempfile::tempdir().expect("a folder"));
     let start = |interface: &str| command(dir.path(), &[&format!("--interfaces={interface}")]).own_group().start();
     let mut captures = Vec::new();
@@ -81,7 +81,7 @@ fn captures_begun_together_in_one_folder_have_files_of_their_own() {
 
 #[test]
 fn packets_captured_together_are_in_files_of_their_own() {
-    require_privileged!("packets_captured_together_are_in_files_of_their_own");
+    require_privileged!();
     let (pair, dir) = (Pair::silent(), tempfile::tempdir().expect("a folder"));
     let start = |more: &[&str]| {
         let run = Run::new(&binaries().plugin).args(["packets", "--local", "--all"]).args(more).dir(dir.path());
@@ -99,7 +99,7 @@ fn packets_captured_together_are_in_files_of_their_own() {
 
 #[test]
 fn only_the_user_can_read_what_is_captured() {
-    require_privileged!("only_the_user_can_read_what_is_captured");
+    require_privileged!();
     let pair = Pair::silent();
     for (what, umask) in [("flows", "0"), ("packets --all", "0"), ("flows", "0777"), ("packets --all", "0777")] {
         let dir = tempfile::tempdir().expect("a folder");
@@ -152,7 +152,7 @@ time.sleep(120)
 
 #[test]
 fn a_socket_that_another_user_has_filled_holds_nothing_up() {
-    require_privileged!("a_socket_that_another_user_has_filled_holds_nothing_up");
+    require_privileged!();
     let (pair, dir) = (Pair::silent(), tempfile::tempdir().expect("a folder"));
     let temporary = temporary(dir.path());
     let trap = Run::new("python3").args(["-c", TRAP]).arg(&temporary).uid(NOBODY).start();
@@ -166,7 +166,7 @@ fn a_socket_that_another_user_has_filled_holds_nothing_up() {
 
 #[test]
 fn what_a_killed_plugin_leaves_is_removed_by_the_next() {
-    require_privileged!("what_a_killed_plugin_leaves_is_removed_by_the_next");
+    require_privileged!();
     let (pair, dir) = (Pair::silent(), tempfile::tempdir().expect("a folder"));
     let temporary = temporary(dir.path());
     let count = || fs::read_dir(&temporary).expect("a folder").count();
@@ -190,7 +190,7 @@ fn what_a_killed_plugin_leaves_is_removed_by_the_next() {
 /// Everybody on this machine reaches a port of 127.0.0.1, and only the agent of the capture is let in.
 #[test]
 fn strangers_at_the_port_are_not_let_in() {
-    require_privileged!("strangers_at_the_port_are_not_let_in");
+    require_privileged!();
     let pair = Pair::silent();
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
     let word = format!("--listen-port={}", free.port());
@@ -211,7 +211,7 @@ fn strangers_at_the_port_are_not_let_in() {
 /// Without the agent nothing was captured: one line says why, and nothing is left.
 #[test]
 fn a_start_that_fails_prints_its_reason_and_nothing_else() {
-    require_privileged!("a_start_that_fails_prints_its_reason_and_nothing_else");
+    require_privileged!();
     for words in [&["flows"][..], &["packets", "--all"], &["packets", "--all", "-w", "-"]] {
         let dir = tempfile::tempdir().expect("a folder");
         let run = Run::new(&binaries().plugin).args(words).args(["--local", "--interfaces=nosuch0"]).dir(dir.path());
@@ -226,7 +226,7 @@ fn a_start_that_fails_prints_its_reason_and_nothing_else() {
 
 #[test]
 fn microseconds_have_two_signs() {
-    require_privileged!("microseconds_have_two_signs");
+    require_privileged!();
     let pair = Pair::silent();
     for time in ["--max-time=90000000\u{b5}s", "--max-time=90000000\u{3bc}s"] {
         LocalCapture::of(&pair.right, pair.captured(), &[time]).stop();

@@ -61,7 +61,7 @@ fn assert_kept(filtered: &Files, whole: &Files, condition: &str) {
 
 #[test]
 fn the_documented_example_keeps_both_kinds() {
-    require_privileged!("the_documented_example_keeps_both_kinds");
+    require_privileged!();
     let (filtered, whole) = captured(&["--protocol=TCP", "--port=8080", "or", "--protocol=UDP"]);
     let (filtered, whole) = (filtered.files(), whole.files());
     for kind in ["Proto = 6 AND DstPort = 8080", "Proto = 6 AND SrcPort = 8080", "Proto = 17"] {
@@ -72,14 +72,14 @@ fn the_documented_example_keeps_both_kinds() {
 
 #[test]
 fn rejected_traffic_is_left_out() {
-    require_privileged!("rejected_traffic_is_left_out");
+    require_privileged!();
     let (filtered, whole) = captured(&["--action=Reject", "--dport=9090", "or", "--action=Reject", "--protocol=icmp"]);
     assert_kept(&filtered.files(), &whole.files(), "Proto <> 1 AND NOT (Proto = 6 AND DstPort = 9090)");
 }
 
 #[test]
 fn the_peer_and_the_direction_count() {
-    require_privileged!("the_peer_and_the_direction_count");
+    require_privileged!();
     let (filtered, whole) = captured(&["--cidr=10.0.0.0/24", "--peer_ip=10.0.0.1", "--direction=ingress"]);
     assert_kept(&filtered.files(), &whole.files(), "IfDirection = 0 AND Etype = 2048");
 }

@@ -84,7 +84,7 @@ fn assert_fields(flow: &Value, fields: &[(&str, Value)]) {
 
 #[test]
 fn ipv4() {
-    require_privileged!("ipv4");
+    require_privileged!();
     let frames = [
         frame4().dscp(46).udp(1001, 2001).payload(10),
         frame4().options(&[7, 7, 4, 0, 0, 0, 0, 1]).udp(1002, 2002).payload(10),
@@ -117,7 +117,7 @@ fn ipv4() {
 
 #[test]
 fn ipv6() {
-    require_privileged!("ipv6");
+    require_privileged!();
     let (hop_by_hop, routing, destination) = (0, 43, 60);
     let frames = [
         frame6().dscp(10).udp(1001, 2001).payload(10),
@@ -154,7 +154,7 @@ fn ipv6() {
 
 #[test]
 fn vlan_tags() {
-    require_privileged!("vlan_tags");
+    require_privileged!();
     let (customer, service) = (0x8100, 0x88a8);
     let frames = [
         frame4().vlan(customer, 5).udp(1001, 2001).payload(20),
@@ -175,7 +175,7 @@ fn vlan_tags() {
 
 #[test]
 fn fragments() {
-    require_privileged!("fragments");
+    require_privileged!();
     let train = |frame: Frame, id, ports: (u16, u16)| {
         let [first, middle, last] = [(0, true), (64, true), (128, false)].map(|(at, more)| {
             frame.clone().fragment(id, at, more).udp(ports.0, ports.1).payload(if at == 0 { 56 } else { 64 })
@@ -206,7 +206,7 @@ fn fragments() {
 
 #[test]
 fn tcp_flags() {
-    require_privileged!("tcp_flags");
+    require_privileged!();
     let frames = [
         frame4().tcp(1001, 2001, SYN),
         frame4().tcp(1002, 2002, SYN | ACK),
@@ -234,7 +234,7 @@ fn tcp_flags() {
 
 #[test]
 fn frames_without_ip() {
-    require_privileged!("frames_without_ip");
+    require_privileged!();
     let other = [2, 0, 0, 0, 1, 3];
     let frames = [
         frame().other(0x0806, &[0; 28]),
@@ -258,7 +258,7 @@ fn frames_without_ip() {
 /// Headers that end too early or go on too long: nothing to read, but still packets on the wire.
 #[test]
 fn broken_frames_are_counted() {
-    require_privileged!("broken_frames_are_counted");
+    require_privileged!();
     let cut = |frame: Frame, len: usize| frame.build()[..len].to_vec();
     let mut short_header = frame4().udp(1, 2).build();
     short_header[14] = 0x42;
@@ -288,7 +288,7 @@ const HEADERS: u64 = 14 + 20 + 32;
 /// With segmentation offload the kernel hands over super-packets: their segments are counted, each with its headers.
 #[test]
 fn super_packets_count_their_segments() {
-    require_privileged!("super_packets_count_their_segments");
+    require_privileged!();
     let pair = Pair::addressed();
     bulk_tcp(&pair, 1_000_000);
     let (plain, before) = (pair.counters(), [segments_sent(&pair.left), segments_sent(&pair.right)]);

@@ -31,7 +31,7 @@ fn packets_on(flows: &[Value], interface: &str) -> u64 {
 
 #[test]
 fn what_comes_later_is_captured_and_what_goes_does_no_harm() {
-    require_privileged!("what_comes_later_is_captured_and_what_goes_does_no_harm");
+    require_privileged!();
     let (left, right) = two_namespaces();
     let prefix = unique_interface("c");
     let first = Veth::new(&left, &[], &right, &[]);
@@ -54,7 +54,7 @@ fn what_comes_later_is_captured_and_what_goes_does_no_harm() {
 
 #[test]
 fn a_namespace_made_later_is_captured() {
-    require_privileged!("a_namespace_made_later_is_captured");
+    require_privileged!();
     let (left, right) = two_namespaces();
     let prefix = unique_interface("n");
     let first = Veth::new(&left, &[], &right, &[]);
@@ -78,7 +78,7 @@ fn a_namespace_made_later_is_captured() {
 
 #[test]
 fn excluded_interfaces_are_left_alone() {
-    require_privileged!("excluded_interfaces_are_left_alone");
+    require_privileged!();
     let (left, right) = two_namespaces();
     let prefix = unique_interface("x");
     let (one, two) = (Veth::new(&left, &[], &right, &[]), Veth::new(&left, &[], &right, &[]));
@@ -100,7 +100,7 @@ fn excluded_interfaces_are_left_alone() {
 /// The same interface name and index in two namespaces are two interfaces.
 #[test]
 fn equal_indexes_in_two_namespaces_do_not_mix() {
-    require_privileged!("equal_indexes_in_two_namespaces_do_not_mix");
+    require_privileged!();
     let sender = Netns::new("sender");
     let (one, two) = two_namespaces();
     sender.no_ipv6();

@@ -73,7 +73,7 @@ impl Drop for SetOnDrop<'_> {
 
 #[test]
 fn of_the_collector() {
-    require_privileged!("of_the_collector");
+    require_privileged!();
     let ended = kill(&Victim::Collector);
     assert_eq!(ended.finished.code(), 1, "{}", ended.finished);
     assert!(ended.finished.stderr.contains("collector"), "it is said which program died: {}", ended.finished);
@@ -81,7 +81,7 @@ fn of_the_collector() {
 
 #[test]
 fn of_the_agent() {
-    require_privileged!("of_the_agent");
+    require_privileged!();
     let ended = kill(&Victim::Agent);
     assert_eq!(ended.finished.code(), 1, "{}", ended.finished);
     assert!(ended.finished.stderr.contains("agent"), "it is said which program died: {}", ended.finished);
@@ -89,7 +89,7 @@ fn of_the_agent() {
 
 #[test]
 fn of_the_plugin() {
-    require_privileged!("of_the_plugin");
+    require_privileged!();
     let ended = kill(&Victim::Plugin);
     assert_eq!(ended.finished.code(), 128 + 9, "{}", ended.finished);
 }

@@ -36,7 +36,7 @@ fn lone_namespace() -> Netns {
 
 #[test]
 fn tunnels_and_modems_have_flows() {
-    require_privileged!("tunnels_and_modems_have_flows");
+    require_privileged!();
     use link_type::{GRE, NONE, PPP, RAW_IP, SIT, TUNNEL};
     for kind in [NONE, TUNNEL, GRE, SIT, PPP, RAW_IP] {
         let ns = lone_namespace();
@@ -85,7 +85,7 @@ fn tunnels_and_modems_have_flows() {
 /// One file has packets of both kinds of links: those without an Ethernet header get one that is made up.
 #[test]
 fn packets_of_tunnels_are_read_by_wireshark() {
-    require_privileged!("packets_of_tunnels_are_read_by_wireshark");
+    require_privileged!();
     let ns = lone_namespace();
     let mut tun = Tun::new(&ns, link_type::NONE, &["10.8.0.1/24"]);
     let veth = Veth::new(&ns, &["10.9.0.1/24"], &ns, &[]);
@@ -110,7 +110,7 @@ fn packets_of_tunnels_are_read_by_wireshark() {
 
 #[test]
 fn a_link_that_cannot_be_read_is_named_with_the_reason() {
-    require_privileged!("a_link_that_cannot_be_read_is_named_with_the_reason");
+    require_privileged!();
     let ns = lone_namespace();
     let tun = Tun::new(&ns, link_type::CAN, &[]);
     let ended = LocalCapture::start(&[&format!("--interfaces={}", tun.name)]).ended();
@@ -123,7 +123,7 @@ fn a_link_that_cannot_be_read_is_named_with_the_reason() {
 /// What a virtual machine sends is segmented by the host: nothing says yet how many segments there are.
 #[test]
 fn segments_that_are_not_counted_yet_are_counted() {
-    require_privileged!("segments_that_are_not_counted_yet_are_counted");
+    require_privileged!();
     let ns = lone_namespace();
     let mut tun = Tun::new(&ns, link_type::NONE, &["10.8.0.1/24"]);
     let capture = LocalCapture::of(&ns, &tun.name, &[]);
@@ -202,7 +202,7 @@ fn open_connections(ns: &Netns) -> usize {
 /// Wherever super-packets are seen, packets and bytes are those that the far end counts one by one; in a tunnel too.
 #[test]
 fn super_packets_count_what_the_far_end_counts() {
-    require_privileged!("super_packets_count_what_the_far_end_counts");
+    require_privileged!();
     let row = Row::new();
     for to in [FAR, "10.9.0.2"] {
         for (ns, interface) in [(&row.near, &row.first.a.name), (&row.middle, &row.first.b.name)] {

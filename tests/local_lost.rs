@@ -89,7 +89,7 @@ impl Lab {
 
 #[test]
 fn a_killed_collector_is_missed_and_a_new_one_is_served() {
-    require_privileged!("a_killed_collector_is_missed_and_a_new_one_is_served");
+    require_privileged!();
     let lab = Lab::new();
     let first = lab.collector("one");
     let mut agent = lab.agent("1s");
@@ -115,7 +115,7 @@ fn a_killed_collector_is_missed_and_a_new_one_is_served() {
 
 #[test]
 fn a_cut_network_is_missed_and_served_again_when_it_is_back() {
-    require_privileged!("a_cut_network_is_missed_and_served_again_when_it_is_back");
+    require_privileged!();
     let lab = Lab::new();
     let collector = lab.collector("one");
     let agent = lab.agent("1s");
@@ -141,7 +141,7 @@ fn a_cut_network_is_missed_and_served_again_when_it_is_back() {
 
 #[test]
 fn an_agent_without_a_collector_ends_when_it_is_told_to() {
-    require_privileged!("an_agent_without_a_collector_ends_when_it_is_told_to");
+    require_privileged!();
     let lab = Lab::new();
     let agent = lab.agent("500ms");
     lab.wait_hooks(2, &agent);
@@ -153,7 +153,7 @@ fn an_agent_without_a_collector_ends_when_it_is_told_to() {
 /// The collector cannot write: its queue fills, then that of the agent, which counts for longer instead of losing.
 #[test]
 fn a_slow_collector_makes_longer_windows() {
-    require_privileged!("a_slow_collector_makes_longer_windows");
+    require_privileged!();
     let lab = Lab::new();
     let collector = lab.collector("one");
     let agent = lab.agent("60s");

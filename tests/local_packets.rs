@@ -87,7 +87,7 @@ fn traffic(pair: &Pair) {
 
 #[test]
 fn the_file_has_the_frames_that_tcpdump_has() {
-    require_privileged!("the_file_has_the_frames_that_tcpdump_has");
+    require_privileged!();
     let (pair, dir) = (Pair::addressed(), tempfile::tempdir().unwrap());
     // As interfaces have them by default; without, tcpdump sees packets after the kernel has completed them, and we before.
     set_offloads(&pair.right, pair.captured(), true);
@@ -129,7 +129,7 @@ fn the_file_has_the_frames_that_tcpdump_has() {
 
 #[test]
 fn only_what_the_filter_wants_and_no_more_of_it_than_asked() {
-    require_privileged!("only_what_the_filter_wants_and_no_more_of_it_than_asked");
+    require_privileged!();
     let pair = Pair::addressed();
     let capture = LocalCapture::packets(&pair.right, pair.captured(), &["udp,9000", "--snaplen=64"]);
     traffic(&pair);
@@ -143,7 +143,7 @@ fn only_what_the_filter_wants_and_no_more_of_it_than_asked() {
 
 #[test]
 fn https_is_read_with_the_secrets_in_the_file() {
-    require_privileged!("https_is_read_with_the_secrets_in_the_file");
+    require_privileged!();
     let (pair, dir) = (Pair::addressed(), tempfile::tempdir().unwrap());
     let keys = dir.path().join("keys");
     let server = https::serve(&pair.right, dir.path());
@@ -162,7 +162,7 @@ fn https_is_read_with_the_secrets_in_the_file() {
 
 #[test]
 fn a_killed_collector_leaves_a_file_that_reads() {
-    require_privileged!("a_killed_collector_leaves_a_file_that_reads");
+    require_privileged!();
     let pair = Pair::addressed();
     let capture = LocalCapture::packets(&pair.right, pair.captured(), &["--all"]);
     traffic(&pair);
@@ -182,7 +182,7 @@ const ON_TERMINAL: &str = r#"mkfifo keys && exec 3<>keys && script -qfec "$0" /d
 
 #[test]
 fn a_terminal_shows_the_conversations() {
-    require_privileged!("a_terminal_shows_the_conversations");
+    require_privileged!();
     let (pair, dir) = (Pair::addressed(), tempfile::tempdir().unwrap());
     let (plugin, interface) = (binaries().plugin.display(), pair.captured());
     let line = format!(

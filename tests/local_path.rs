@@ -51,7 +51,7 @@ fn blast() -> Blast {
 
 #[test]
 fn across_veth_bridge_and_veth() {
-    require_privileged!("across_veth_bridge_and_veth");
+    require_privileged!();
     let [left, middle, right] = namespaces();
     let near = Veth::new(&left, &[], &middle, &[]);
     let far = Veth::new(&middle, &[], &right, &[]);
@@ -74,7 +74,7 @@ fn across_veth_bridge_and_veth() {
 
 #[test]
 fn across_four_ends_in_three_namespaces() {
-    require_privileged!("across_four_ends_in_three_namespaces");
+    require_privileged!();
     let [left, middle, right] = namespaces();
     let near = Veth::new(&left, &[], &middle, &[]);
     let far = Veth::new(&middle, &[], &right, &[]);
@@ -91,7 +91,7 @@ fn across_four_ends_in_three_namespaces() {
 
 #[test]
 fn in_and_out_of_the_same_interface() {
-    require_privileged!("in_and_out_of_the_same_interface");
+    require_privileged!();
     let pair = Pair::silent();
     let router = pair.captured();
     pair.right.ip(&format!("address add 10.1.255.254/16 dev {router}"));
@@ -115,7 +115,7 @@ fn in_and_out_of_the_same_interface() {
 /// A capture without `--interfaces` sees both ends of a wire, in two namespaces.
 #[test]
 fn both_ends_of_a_wire_are_one_flow() {
-    require_privileged!("both_ends_of_a_wire_are_one_flow");
+    require_privileged!();
     let pair = Pair::addressed();
     let (a, b) = (pair.veth.a.clone(), pair.veth.b.clone());
     let mut capture = LocalCapture::start(&[&format!("--interfaces={},{}", a.name, b.name)]);
@@ -143,7 +143,7 @@ fn mac(ns: &Netns, interface: &str) -> [u8; 6] {
 /// A flow that moves to another way, as after a failure: both ways' packets count.
 #[test]
 fn a_flow_that_changes_its_way() {
-    require_privileged!("a_flow_that_changes_its_way");
+    require_privileged!();
     let [left, _, right] = namespaces();
     let ways = [Veth::new(&left, &[], &right, &[]), Veth::new(&left, &[], &right, &[])];
     let names = ways.each_ref().map(|way| way.b.name.as_str());

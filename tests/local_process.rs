@@ -15,7 +15,7 @@ const RIGHT6: &str = "fd00::2";
 
 #[test]
 fn both_ends_are_named_in_all_files_and_on_the_lines() {
-    require_privileged!("both_ends_are_named_in_all_files_and_on_the_lines");
+    require_privileged!();
     let world = World::new();
     let number = format!("{:064x}", std::process::id());
     let container = Cgroup::new(&format!("docker-{number}.scope"));
@@ -67,7 +67,7 @@ fn both_ends_are_named_in_all_files_and_on_the_lines() {
 
 #[test]
 fn flows_of_one_program_are_kept_and_no_others() {
-    require_privileged!("flows_of_one_program_are_kept_and_no_others");
+    require_privileged!();
     let world = World::new();
     let server = world.server(&[]);
     let capture = world.capture_with(&["--process=bash", "--query=Proto = 6"]);
@@ -87,7 +87,7 @@ fn flows_of_one_program_are_kept_and_no_others() {
 /// What lives for a few milliseconds ends long before anybody looks; the kernel noted who made it and who closed it.
 #[test]
 fn short_lives_are_named_too() {
-    require_privileged!("short_lives_are_named_too");
+    require_privileged!();
     const VISITS: usize = 40;
     let world = World::new();
     let server = world.server(&[]);
@@ -109,7 +109,7 @@ fn short_lives_are_named_too() {
 /// A server of Go listens so, and takes plain connections as plain ones.
 #[test]
 fn a_server_of_multipath_connections_is_named() {
-    require_privileged!("a_server_of_multipath_connections_is_named");
+    require_privileged!();
     if !Path::new("/proc/sys/net/mptcp").exists() {
         println!("SKIPPED: this kernel has no MPTCP");
         return;
@@ -128,7 +128,7 @@ fn a_server_of_multipath_connections_is_named() {
 
 #[test]
 fn a_connection_that_is_refused_has_a_name() {
-    require_privileged!("a_connection_that_is_refused_has_a_name");
+    require_privileged!();
     let world = World::new();
     let capture = world.capture();
     // Who refuses is the kernel, so nobody is known to receive.
@@ -148,7 +148,7 @@ fn a_connection_that_is_refused_has_a_name() {
 /// Neither a parent that only listens nor one that made a connection and left it has what its child has.
 #[test]
 fn a_child_that_has_a_connection_is_named() {
-    require_privileged!("a_child_that_has_a_connection_is_named");
+    require_privileged!();
     let world = World::new();
     for kind in ["fork", "hand"] {
         a_child_has_a_connection(&world, kind);
@@ -179,7 +179,7 @@ fn a_child_has_a_connection(world: &World, kind: &str) {
 /// Of those that listen together, the one that took a connection has it.
 #[test]
 fn the_worker_that_took_a_connection_is_named() {
-    require_privileged!("the_worker_that_took_a_connection_is_named");
+    require_privileged!();
     let world = World::new();
     let server = world.server(&["workers"]);
     let capture = world.capture();
@@ -210,7 +210,7 @@ fn the_worker_that_took_a_connection_is_named() {
 /// A server ends and another takes its port, while a client goes on from the same port to the same.
 #[test]
 fn a_port_that_another_process_takes_has_the_name_of_each_in_its_time() {
-    require_privileged!("a_port_that_another_process_takes_has_the_name_of_each_in_its_time");
+    require_privileged!();
     let world = World::new();
     let capture = world.capture();
     let first = world.server(&[]);
@@ -253,7 +253,7 @@ fn a_port_that_another_process_takes_has_the_name_of_each_in_its_time() {
 /// While two processes have one port, no datagram is said to be of one of them.
 #[test]
 fn a_port_that_two_processes_share_is_of_neither() {
-    require_privileged!("a_port_that_two_processes_share_is_of_neither");
+    require_privileged!();
     let world = World::new();
     let servers = [world.server(&["share", "idle"]), world.server(&["share", "idle"])];
     let capture = world.capture();

@@ -67,7 +67,7 @@ impl World {
 
 #[test]
 fn f_keeps_other_packets_out_of_the_files_until_it_is_taken_back() {
-    require_privileged!("f_keeps_other_packets_out_of_the_files_until_it_is_taken_back");
+    require_privileged!();
     let mut world = World::start(&[]);
     world.send_and_see(OTHER, 5);
     world.screen.press("port:5353\rF");
@@ -103,7 +103,7 @@ fn f_keeps_other_packets_out_of_the_files_until_it_is_taken_back() {
 
 #[test]
 fn what_the_capture_was_started_with_holds() {
-    require_privileged!("what_the_capture_was_started_with_holds");
+    require_privileged!();
     let mut world = World::start(&["--protocol=UDP", "--port=5353", "or", "--protocol=ICMP"]);
     // Nothing passes both: what was in force stays.
     world.screen.press("tcp\rF");

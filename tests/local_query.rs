@@ -17,7 +17,7 @@ fn captured_ping() -> (Pair, Ended) {
 
 #[test]
 fn the_query_of_the_article_runs() {
-    require_privileged!("the_query_of_the_article_runs");
+    require_privileged!();
     let (pair, ended) = captured_ping();
     let files = ended.files();
     let database = files.database();
@@ -30,7 +30,7 @@ fn the_query_of_the_article_runs() {
 
 #[test]
 fn every_json_field_is_a_column_with_the_same_value() {
-    require_privileged!("every_json_field_is_a_column_with_the_same_value");
+    require_privileged!();
     let (_pair, ended) = captured_ping();
     let files = ended.files();
     let database = files.database();

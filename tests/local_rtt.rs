@@ -54,7 +54,7 @@ fn times(flows: &[Value], src: &str, dst: &str) -> Vec<u64> {
 
 #[test]
 fn a_link_of_fifty_milliseconds() {
-    require_privileged!("a_link_of_fifty_milliseconds");
+    require_privileged!();
     let [left, middle, right, other] = ["left", "middle", "right", "other"].map(Netns::new);
     middle.no_ipv6();
     let near = Veth::new(&left, &["10.7.0.1/24", "fd07::1/64"], &middle, &[]);
@@ -87,7 +87,7 @@ fn a_link_of_fifty_milliseconds() {
 
 #[test]
 fn without_the_option_there_is_none() {
-    require_privileged!("without_the_option_there_is_none");
+    require_privileged!();
     let [left, right] = ["left", "right"].map(Netns::new);
     let veth = Veth::new(&left, &["10.7.0.1/24"], &right, &["10.7.0.2/24"]);
     let capture = LocalCapture::of(&right, &veth.b.name, &[]);

@@ -88,7 +88,7 @@ fn packets(file: &Path, filter: &str) -> usize {
 
 #[test]
 fn a_packet_is_written_where_it_was_seen_first_and_nowhere_else() {
-    require_privileged!("a_packet_is_written_where_it_was_seen_first_and_nowhere_else");
+    require_privileged!();
     let (way, dir) = (Way::new(), tempfile::tempdir().unwrap());
     let capture = LocalCapture::packets_at(&way.ends(), &["--all"]);
     let theirs = dir.path().join("tcpdump.pcap");
@@ -116,7 +116,7 @@ fn a_packet_is_written_where_it_was_seen_first_and_nowhere_else() {
 
 #[test]
 fn all_sightings_are_written_when_they_are_asked_for() {
-    require_privileged!("all_sightings_are_written_when_they_are_asked_for");
+    require_privileged!();
     let way = Way::new();
     let capture = LocalCapture::packets_at(&way.ends(), &["--protocol=ICMP", "--sightings=all"]);
     let pinged = way.left.run("ping").args(["-c", "3", "-i", "0.2", SERVER]).finish();

@@ -30,7 +30,7 @@ fn lost(account: &str) -> u64 {
 
 #[test]
 fn what_a_slow_disk_does_not_take_is_counted_to_the_packet() {
-    require_privileged!("what_a_slow_disk_does_not_take_is_counted_to_the_packet");
+    require_privileged!();
     let (pair, dir) = (Pair::silent(), tempfile::tempdir().unwrap());
     let pipe = "\"$0\" packets --local udp,53000 -w - --snaplen=1000 --max-bytes=1000000000000 --interfaces=\"$1\" | python3 -c \"$2\"";
     let capture = Run::new("bash")

@@ -32,7 +32,7 @@ fn capture_with_a_ping() -> (Pair, LocalCapture) {
 
 #[test]
 fn ctrl_c_keeps_the_last_window() {
-    require_privileged!("ctrl_c_keeps_the_last_window");
+    require_privileged!();
     let (_pair, capture) = capture_with_a_ping();
     let ended = capture.ctrl_c();
     assert!(ended.finished.success(), "{}", ended.finished);
@@ -42,7 +42,7 @@ fn ctrl_c_keeps_the_last_window() {
 /// Much is under way when Ctrl-C comes, to all three programs at once: what is not in the files is counted as lost.
 #[test]
 fn ctrl_c_under_load_accounts_for_every_packet() {
-    require_privileged!("ctrl_c_under_load_accounts_for_every_packet");
+    require_privileged!();
     let pair = Pair::silent();
     let capture = LocalCapture::of(&pair.right, pair.captured(), &["--max-bytes=100000000000"]);
     let start = pair.counters();
@@ -59,7 +59,7 @@ fn ctrl_c_under_load_accounts_for_every_packet() {
 
 #[test]
 fn sigterm_keeps_the_last_window() {
-    require_privileged!("sigterm_keeps_the_last_window");
+    require_privileged!();
     let (_pair, capture) = capture_with_a_ping();
     let ended = capture.terminate();
     assert!(ended.finished.success(), "{}", ended.finished);
@@ -68,7 +68,7 @@ fn sigterm_keeps_the_last_window() {
 
 #[test]
 fn the_time_limit_keeps_the_last_window() {
-    require_privileged!("the_time_limit_keeps_the_last_window");
+    require_privileged!();
     let pair = Pair::addressed();
     let capture = LocalCapture::of(&pair.right, pair.captured(), &["--max-time=3s"]);
     pair.ping();
@@ -79,7 +79,7 @@ fn the_time_limit_keeps_the_last_window() {
 
 #[test]
 fn the_size_limit_ends_the_capture() {
-    require_privileged!("the_size_limit_ends_the_capture");
+    require_privileged!();
     let pair = Pair::silent();
     let capture = LocalCapture::of(&pair.right, pair.captured(), &["--max-bytes=20000"]);
     let sent = Blast { flows: 500, rounds: 2, ..Blast::default() }.run(&pair.left, &pair.veth.a.name);
@@ -91,7 +91,7 @@ fn the_size_limit_ends_the_capture() {
 
 #[test]
 fn the_time_limit_comes_without_traffic() {
-    require_privileged!("the_time_limit_comes_without_traffic");
+    require_privileged!();
     let pair = Pair::silent();
     let capture = LocalCapture::of(&pair.right, pair.captured(), &["--max-time=2s"]);
     let ended = capture.ended();
@@ -103,7 +103,7 @@ fn the_time_limit_comes_without_traffic() {
 /// Nothing is running or attached after the end.
 #[test]
 fn nothing_is_left() {
-    require_privileged!("nothing_is_left");
+    require_privileged!();
     let pair = Pair::addressed();
     let capture = LocalCapture::of(&pair.right, pair.captured(), &[]);
     let children = [capture.child("netobserv-agent"), capture.child("netobserv-collector")];

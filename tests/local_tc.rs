@@ -48,7 +48,7 @@ fn assert_counts(pair: &Pair, capture: LocalCapture) {
 
 #[test]
 fn a_qdisc_of_ours_goes_with_us() {
-    require_privileged!("a_qdisc_of_ours_goes_with_us");
+    require_privileged!();
     let pair = Pair::silent();
     let capture = capture(&pair);
     assert_counts(&pair, capture);
@@ -57,7 +57,7 @@ fn a_qdisc_of_ours_goes_with_us() {
 
 #[test]
 fn a_qdisc_and_filters_of_others_stay() {
-    require_privileged!("a_qdisc_and_filters_of_others_stay");
+    require_privileged!();
     let pair = Pair::silent();
     tc(&pair, "qdisc add dev DEV clsact");
     let theirs = THEIRS.replace("DEV", pair.captured());
@@ -73,7 +73,7 @@ fn a_qdisc_and_filters_of_others_stay() {
 /// Unlike TCX links, filters stay when their maker is killed: the next capture must not be disturbed by them.
 #[test]
 fn a_capture_after_a_killed_one_counts_right() {
-    require_privileged!("a_capture_after_a_killed_one_counts_right");
+    require_privileged!();
     let pair = Pair::silent();
     let first = capture(&pair);
     netobserv_testkit::proc::signal(first.child("netobserv-agent"), Signal::SIGKILL);

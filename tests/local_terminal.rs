@@ -55,7 +55,7 @@ impl World {
 
 #[test]
 fn ctrl_z_and_fg() {
-    require_privileged!("ctrl_z_and_fg");
+    require_privileged!();
     let mut world = World::capturing();
     for _ in 0..2 {
         world.shell.terminal.press("\x1a");
@@ -76,7 +76,7 @@ fn ctrl_z_and_fg() {
 
 #[test]
 fn killed_or_asked_to_end_it_leaves_the_terminal_as_it_was() {
-    require_privileged!("killed_or_asked_to_end_it_leaves_the_terminal_as_it_was");
+    require_privileged!();
     for (who, how, said) in [
         ("netobserv-collector", Signal::SIGKILL, "killed by signal 9"),
         ("netobserv-collector", Signal::SIGABRT, "killed by signal 6"),
@@ -95,7 +95,7 @@ fn killed_or_asked_to_end_it_leaves_the_terminal_as_it_was() {
 
 #[test]
 fn what_cannot_start_does_not_touch_it() {
-    require_privileged!("what_cannot_start_does_not_touch_it");
+    require_privileged!();
     let mut world = World::start("none0");
     world.shell.terminal.wait_for("unknown interface none0");
     world.assert_has_terminal();

@@ -38,7 +38,7 @@ const FULL: &str = "the kernel's table of connections was full";
 
 #[test]
 fn a_service_is_its_server_and_counts_once() {
-    require_privileged!("a_service_is_its_server_and_counts_once");
+    require_privileged!();
     let way = service();
     let flows = way.account(|| talk(&way));
     assert_one_conversation(&flows, [CLIENT, SERVICE], [CLIENT, SERVER]);
@@ -49,7 +49,7 @@ fn a_service_is_its_server_and_counts_once() {
 
 #[test]
 fn a_masqueraded_connection_counts_once() {
-    require_privileged!("a_masqueraded_connection_counts_once");
+    require_privileged!();
     let way = Way::new(&format!("out: ip daddr {SERVER} masquerade"));
     let flows = way.account(|| way.talk(&format!("{SERVER}:8080"), (&way.server, "0.0.0.0:8080"), A_WHILE));
     assert_one_conversation(&flows, [CLIENT, SERVER], [ROUTER, SERVER]);
@@ -57,7 +57,7 @@ fn a_masqueraded_connection_counts_once() {
 
 #[test]
 fn both_ends_are_translated_at_once() {
-    require_privileged!("both_ends_are_translated_at_once");
+    require_privileged!();
     let way = Way::new(&format!(
         "in: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:8080\nout: ip daddr {SERVER} masquerade random"
     ));
@@ -67,7 +67,7 @@ fn both_ends_are_translated_at_once() {
 
 #[test]
 fn a_service_of_ipv6_counts_once() {
-    require_privileged!("a_service_of_ipv6_counts_once");
+    require_privileged!();
     let server = SERVER6[1];
     let way = Way::with(&format!("in: ip6 daddr {SERVICE6} tcp dport 80 dnat ip6 to [{server}]:8080"), true);
     let flows = way.account(|| way.talk(&format!("[{SERVICE6}]:80"), (&way.server, "[::]:8080"), A_WHILE));
@@ -76,7 +76,7 @@ fn a_service_of_ipv6_counts_once() {
 
 #[test]
 fn a_connection_that_began_before_the_capture_counts_once() {
-    require_privileged!("a_connection_that_began_before_the_capture_counts_once");
+    require_privileged!();
     let way = Way::new(&format!(
         "in: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:8080\nout: ip daddr {SERVER} masquerade"
     ));
@@ -105,7 +105,7 @@ fn ask(way: &Way, to: &str, time: Duration) -> u64 {
 
 #[test]
 fn each_of_many_short_exchanges_counts_once() {
-    require_privileged!("each_of_many_short_exchanges_counts_once");
+    require_privileged!();
     let way = Way::new(&format!(
         "in: ip daddr {SERVICE} udp dport 53 dnat ip to {SERVER}:5353\nout: ip daddr {SERVER} masquerade random"
     ));
@@ -118,7 +118,7 @@ fn each_of_many_short_exchanges_counts_once() {
 
 #[test]
 fn echoes_of_a_masqueraded_host_count_once() {
-    require_privileged!("echoes_of_a_masqueraded_host_count_once");
+    require_privileged!();
     let way = Way::new(&format!("out: ip daddr {SERVER} masquerade"));
     let flows = way.account(|| {
         let pinged = way.client.run("ping").args(["-c", "40", "-i", "0.05", "-e", "77", SERVER]).finish();
@@ -131,7 +131,7 @@ fn echoes_of_a_masqueraded_host_count_once() {
 
 #[test]
 fn a_client_that_reaches_itself_through_a_service_counts_once() {
-    require_privileged!("a_client_that_reaches_itself_through_a_service_counts_once");
+    require_privileged!();
     let way = Way::new(&format!(
         "in: ip daddr {SERVICE} tcp dport 80 dnat ip to {CLIENT}:8080\nout: ip saddr {CLIENT} ip daddr {CLIENT} masquerade"
     ));
@@ -146,7 +146,7 @@ fn a_client_that_reaches_itself_through_a_service_counts_once() {
 
 #[test]
 fn a_redirected_connection_has_the_tuple_that_no_interface_shows() {
-    require_privileged!("a_redirected_connection_has_the_tuple_that_no_interface_shows");
+    require_privileged!();
     let way = Way::new(&format!("in: ip daddr {SERVICE} tcp dport 80 redirect to :8080"));
     let flows = way.account(|| way.talk(&format!("{SERVICE}:80"), (&way.router, "0.0.0.0:8080"), A_WHILE));
     for flow in between(&flows, CLIENT, SERVICE) {
@@ -163,7 +163,7 @@ fn a_redirected_connection_has_the_tuple_that_no_interface_shows() {
 
 #[test]
 fn what_is_translated_before_any_interface_counts_after_it() {
-    require_privileged!("what_is_translated_before_any_interface_counts_after_it");
+    require_privileged!();
     let way = Way::new("");
     translate(&way.client, &format!("local: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:8080"));
     let flows = way.account(|| way.talk(&format!("{SERVICE}:80"), (&way.server, "0.0.0.0:8080"), A_WHILE));
@@ -175,7 +175,7 @@ fn what_is_translated_before_any_interface_counts_after_it() {
 
 #[test]
 fn where_only_the_server_side_is_captured_its_packets_count() {
-    require_privileged!("where_only_the_server_side_is_captured_its_packets_count");
+    require_privileged!();
     let way = service();
     let capture = way.capture_at(&way.ends()[2..], &[]);
     let flows = way.account_with(capture, || talk(&way));
@@ -184,7 +184,7 @@ fn where_only_the_server_side_is_captured_its_packets_count() {
 
 #[test]
 fn translations_in_two_namespaces_are_one_way() {
-    require_privileged!("translations_in_two_namespaces_are_one_way");
+    require_privileged!();
     let way = Way::new(&format!(
         "in: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:8080\nout: ip daddr {SERVER} masquerade"
     ));
@@ -197,7 +197,7 @@ fn translations_in_two_namespaces_are_one_way() {
 
 #[test]
 fn a_port_that_is_used_again_has_its_new_target() {
-    require_privileged!("a_port_that_is_used_again_has_its_new_target");
+    require_privileged!();
     let rules = |port: u16| format!("in: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:{port}");
     let way = Way::new(&rules(8_080));
     let flows = way.account(|| {
@@ -263,7 +263,7 @@ fn mixed(way: &Way, number: u32) -> BTreeSet<(String, u64, u64)> {
 
 #[test]
 fn a_thousand_connections_of_random_kinds_are_there_once() {
-    require_privileged!("a_thousand_connections_of_random_kinds_are_there_once");
+    require_privileged!();
     let way = Way::new(&format!(
         "in: ip daddr {SERVICE} tcp dport 80 dnat ip to {SERVER}:8080
          in: ip daddr {SERVICE} tcp dport 81 dnat ip to {SERVER}:8081
@@ -281,7 +281,7 @@ fn a_thousand_connections_of_random_kinds_are_there_once() {
 
 #[test]
 fn without_permission_both_sides_count_and_that_is_reported() {
-    require_privileged!("without_permission_both_sides_count_and_that_is_reported");
+    require_privileged!();
     let (way, dir) = (service(), tempfile::tempdir().unwrap());
     let wrapper = dir.path().join("agent");
     let script = format!("#!/bin/sh\nexec python3 -c '{WITHOUT_NETFILTER}' {} \"$@\"\n", binaries().agent.display());
@@ -302,7 +302,7 @@ fn without_permission_both_sides_count_and_that_is_reported() {
 
 #[test]
 fn switched_off_both_sides_count() {
-    require_privileged!("switched_off_both_sides_count");
+    require_privileged!();
     let way = service();
     let capture = way.capture(&["--enable_pkt_translation=false"]);
     let (flows, counted, ended) = way.record(capture, || talk(&way));
@@ -312,7 +312,7 @@ fn switched_off_both_sides_count() {
 
 #[test]
 fn a_full_table_of_the_kernel_is_reported() {
-    require_privileged!("a_full_table_of_the_kernel_is_reported");
+    require_privileged!();
     let way = service();
     let most: u32 =
         std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap().trim().parse().unwrap();

@@ -172,7 +172,7 @@ fn break_everything(world: &World, capture: &mut LocalCapture) {
 
 #[test]
 fn each_fault_is_reported_by_its_cause() {
-    require_privileged!("each_fault_is_reported_by_its_cause");
+    require_privileged!();
     let world = World::new();
     let mut capture = world.capture(&[]);
     break_everything(&world, &mut capture);
@@ -216,7 +216,7 @@ fn each_fault_is_reported_by_its_cause() {
 
 #[test]
 fn healthy_traffic_has_no_finding() {
-    require_privileged!("healthy_traffic_has_no_finding");
+    require_privileged!();
     let world = World::new();
     let mut capture = world.capture(&[]);
     world.talk(8000);
@@ -234,7 +234,7 @@ fn healthy_traffic_has_no_finding() {
 /// `why --local` opens the connection itself, captures it, and reports at the end, here on Ctrl-C.
 #[test]
 fn a_connection_from_this_machine_is_tried_and_explained() {
-    require_privileged!("a_connection_from_this_machine_is_tried_and_explained");
+    require_privileged!();
     let world = World::new();
     let dir = tempfile::tempdir().expect("a folder");
     let binaries = binaries();
@@ -261,7 +261,7 @@ fn a_connection_from_this_machine_is_tried_and_explained() {
 
 #[test]
 fn a_script_reads_the_exit_code() {
-    require_privileged!("a_script_reads_the_exit_code");
+    require_privileged!();
     let world = World::new();
     let mut capture = world.capture(&["--expect=10.62.1.1 -> 10.62.2.1:8000", "--forbid=any -> 10.62.2.1:7002"]);
     world.talk(8000);

@@ -83,7 +83,7 @@ fn local(pair: &Pair, words: &str, rest: &str) -> Finished {
 
 #[test]
 fn a_local_capture_that_cannot_be_written_fails() {
-    require_privileged!("a_local_capture_that_cannot_be_written_fails");
+    require_privileged!();
     let pair = Pair::addressed();
     for words in ["flows -o json", "flows -o text", "packets --all -w -"] {
         let done = local(&pair, &format!("{words} --max-time=5m"), ">/dev/full");
@@ -94,7 +94,7 @@ fn a_local_capture_that_cannot_be_written_fails() {
 
 #[test]
 fn a_local_capture_ends_quietly_with_its_reader() {
-    require_privileged!("a_local_capture_ends_quietly_with_its_reader");
+    require_privileged!();
     let pair = Pair::addressed();
     for (words, reader) in [
         ("flows -o json", "head -n 1"),

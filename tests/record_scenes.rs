@@ -26,7 +26,7 @@ fn flows(scene: &Scene) -> Vec<Value> {
 
 #[test]
 fn the_scenes_of_the_article() {
-    require_privileged!("the_scenes_of_the_article");
+    require_privileged!();
     let world = Scene::open(2);
     world.nft(WRONG_POLICY);
     let words = [

@@ -10,7 +10,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/demo.sh");
 
 #[test]
 fn the_show_plays_to_its_end() {
-    require_privileged!("the_show_plays_to_its_end");
+    require_privileged!();
     let folder = tempfile::tempdir().unwrap();
     let output = format!("--output-dir={}", folder.path().display());
     let run = Run::new(SCRIPT).args(["--cluster", "--no-build", &output]).env("NETOBSERV_BIN_DIR", programs());
@@ -44,7 +44,7 @@ fn the_show_plays_to_its_end() {
 
 #[test]
 fn ctrl_c_in_the_middle_leaves_nothing() {
-    require_privileged!("ctrl_c_in_the_middle_leaves_nothing");
+    require_privileged!();
     let folder = tempfile::tempdir().unwrap();
     let output = format!("--output-dir={}", folder.path().display());
     let show = OnTerminal::new(SCRIPT).args(["--cluster", "--no-build", &output]).env("NETOBSERV_BIN_DIR", programs());

@@ -27,7 +27,7 @@ fn check(words: &[&str]) -> Finished {
 
 #[test]
 fn what_a_killed_test_left_is_listed_and_removed() {
-    require_privileged!("what_a_killed_test_left_is_listed_and_removed");
+    require_privileged!();
     let maker = Run::new("bash").args(["-c", MAKER]).start();
     assert!(wait_for(SOON, || maker.stdout().contains("made ")), "{}", maker.stderr());
     let pid = maker.pid();

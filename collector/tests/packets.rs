@@ -182,7 +182,7 @@ fn a_killed_collector_leaves_whole_packets() {
 
 #[test]
 fn a_full_disk_ends_the_capture_behind_a_whole_packet() {
-    netobserv_testkit::require_privileged!("a_full_disk_ends_the_capture_behind_a_whole_packet");
+    netobserv_testkit::require_privileged!();
     let disk = netobserv_testkit::tmpfs::Tmpfs::new(1 << 20);
     let capture = Capture::start_into(&disk.path().join("output"), &["--maxbytes", "0"]);
     let agent = capture.agent("n");

@@ -62,7 +62,7 @@ fn a_folder_that_cannot_be_written_is_told() {
 
 #[test]
 fn a_full_disk_ends_the_capture_with_whole_files() {
-    require_privileged!("a_full_disk_ends_the_capture_with_whole_files");
+    require_privileged!();
     for size in [400, 800] {
         fill(&Tmpfs::new(size << 10));
     }
@@ -104,7 +104,7 @@ fn whole(output: &Path, sent: u64, account: &str) {
 
 #[test]
 fn a_disk_that_is_full_from_the_start_is_told() {
-    require_privileged!("a_disk_that_is_full_from_the_start_is_told");
+    require_privileged!();
     let disk = Tmpfs::new(8 << 10);
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(disk.path().join("ballast"), vec![0; 8 << 10]).unwrap();

@@ -66,7 +66,7 @@ fn lengths(pieces: &[(DnsHead, Vec<u8>)]) -> Vec<usize> {
 
 #[test]
 fn a_segment_is_handed_on_whole_in_pieces_with_their_numbers() {
-    require_privileged!("a_segment_is_handed_on_whole_in_pieces_with_their_numbers");
+    require_privileged!();
     let mut bench = Bench::new();
     let frames =
         [v4(), Frame::new([2; 6], [4; 6]).ipv6("fd00::1", "fd00::2"), v4().options(&[1; 4]), v4().vlan(0x8100, 5)];
@@ -87,7 +87,7 @@ fn a_segment_is_handed_on_whole_in_pieces_with_their_numbers() {
 
 #[test]
 fn what_fills_a_short_frame_up_is_not_content() {
-    require_privileged!("what_fills_a_short_frame_up_is_not_content");
+    require_privileged!();
     let mut bench = Bench::new();
     for length in 1..=6 {
         let pieces = bench.hand_on(&padded(&v4().tcp(4000, 5454, ACK).payload(length)));
@@ -101,7 +101,7 @@ fn what_fills_a_short_frame_up_is_not_content() {
 
 #[test]
 fn beginning_and_end_of_a_connection_are_handed_on_and_other_ports_are_not() {
-    require_privileged!("beginning_and_end_of_a_connection_are_handed_on_and_other_ports_are_not");
+    require_privileged!();
     let mut bench = Bench::new();
     for (flags, seq) in [(SYN, 2), (SYN | ACK, 2), (FIN | ACK, 1)] {
         let pieces = bench.hand_on(&padded(&v4().tcp(4000, 53, flags)));

@@ -62,7 +62,7 @@ impl Bench {
 
 #[test]
 fn actions_and_their_order() {
-    require_privileged!("actions_and_their_order");
+    require_privileged!();
     let mut b = Bench(Lab::new(64, 1));
     let packet = tcp(ACK);
     b.keeps("[]", &packet);
@@ -92,7 +92,7 @@ fn actions_and_their_order() {
 
 #[test]
 fn addresses_and_peers() {
-    require_privileged!("addresses_and_peers");
+    require_privileged!();
     let mut b = Bench(Lab::new(64, 1));
     let there = v4("10.0.0.1", "192.0.2.9").udp(1, 2);
     let back = v4("192.0.2.9", "10.0.0.1").udp(2, 1);
@@ -144,7 +144,7 @@ fn addresses_and_peers() {
 
 #[test]
 fn ports_and_directions() {
-    require_privileged!("ports_and_directions");
+    require_privileged!();
     let mut b = Bench(Lab::new(64, 1));
     for packet in [&tcp(ACK), &ten().udp(40000, 80), &ten().sctp(40000, 80), &v6("fd00::1", "fd00::2").udp(40000, 80)] {
         b.keeps(r#"[{"port":80}]"#, packet);
@@ -177,7 +177,7 @@ fn ports_and_directions() {
 
 #[test]
 fn flags_icmp_and_drops() {
-    require_privileged!("flags_icmp_and_drops");
+    require_privileged!();
     let mut b = Bench(Lab::new(64, 1));
     for (word, fit, misfit) in [
         ("SYN", &[0x02, 0xc2][..], &[0x12, 0x10][..]),
@@ -221,7 +221,7 @@ fn flags_icmp_and_drops() {
 
 #[test]
 fn a_flow_with_flag_rules_counts_only_what_fits() {
-    require_privileged!("a_flow_with_flag_rules_counts_only_what_fits");
+    require_privileged!();
     let mut lab = Lab::new(64, 1);
     lab.rules(r#"[{"tcp_flags":"SYN"},{"protocol":"UDP"}]"#);
     for flags in [SYN, SYN | ACK, ACK, ACK, SYN, 0x11] {
@@ -233,7 +233,7 @@ fn a_flow_with_flag_rules_counts_only_what_fits() {
 
 #[test]
 fn rules_are_replaced_while_flows_go_on() {
-    require_privileged!("rules_are_replaced_while_flows_go_on");
+    require_privileged!();
     let mut lab = Lab::new(64, 1);
     let (web, dns) = (tcp(ACK).build(), ten().udp(1, 53).build());
     for (rules, kept) in [
@@ -257,7 +257,7 @@ fn rules_are_replaced_while_flows_go_on() {
 
 #[test]
 fn a_rule_samples_what_it_matches() {
-    require_privileged!("a_rule_samples_what_it_matches");
+    require_privileged!();
     const RUNS: u32 = 50_000;
     let mut lab = Lab::new(64, 4);
     // Five standard deviations of a binomial distribution.
@@ -290,7 +290,7 @@ fn a_rule_samples_what_it_matches() {
 
 #[test]
 fn more_flows_than_verdicts_are_remembered() {
-    require_privileged!("more_flows_than_verdicts_are_remembered");
+    require_privileged!();
     const FLOWS: u16 = 12_000;
     let mut lab = Lab::new(65_536, 1);
     for rules in
@@ -314,7 +314,7 @@ const PACKETS: usize = 60;
 
 #[test]
 fn the_kernel_and_a_plain_evaluator_agree() {
-    require_privileged!("the_kernel_and_a_plain_evaluator_agree");
+    require_privileged!();
     let seed = 0x5eed_f117_e400_0001;
     println!("seed {seed:#x}, {} cases", LISTS * PACKETS);
     let mut random = Random::new(seed);
@@ -349,7 +349,7 @@ fn the_kernel_and_a_plain_evaluator_agree() {
 
 #[test]
 fn a_narrowed_list_keeps_what_all_of_its_lists_keep() {
-    require_privileged!("a_narrowed_list_keeps_what_all_of_its_lists_keep");
+    require_privileged!();
     let seed = 0x5eed_0a88_0117_e401;
     println!("seed {seed:#x}");
     let mut random = Random::new(seed);
@@ -382,7 +382,7 @@ fn a_narrowed_list_keeps_what_all_of_its_lists_keep() {
 
 #[test]
 fn no_rules_keep_everything_and_what_was_remembered_is_void() {
-    require_privileged!("no_rules_keep_everything_and_what_was_remembered_is_void");
+    require_privileged!();
     let mut lab = Lab::new(64, 1);
     for (rules, kept) in
         [("[]", 2), (r#"[{"port":81}]"#, 0), ("[]", 2), (r#"[{"port":80}]"#, 2), (r#"[{"port":81}]"#, 0)]

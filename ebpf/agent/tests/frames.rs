@@ -103,7 +103,7 @@ fn tuple(at: &Point) -> Tuple {
 
 #[test]
 fn every_kind_of_frame_has_its_key() {
-    require_privileged!("every_kind_of_frame_has_its_key");
+    require_privileged!();
     let arp = Frame::new(A, B).other(0x0806, &[0; 28]);
     let options = [1u8; 12];
     let cases: Vec<(&str, Frame, Tuple)> = vec![
@@ -159,7 +159,7 @@ fn session(protocol: u16) -> Vec<u8> {
 
 #[test]
 fn ip_is_found_in_mpls_and_pppoe() {
-    require_privileged!("ip_is_found_in_mpls_and_pppoe");
+    require_privileged!();
     let stack = [label(16, false), label(17, false), label(18, true)].concat();
     let (one, in_session) = (label(3, true), [session(0x0281), label(5, true).to_vec()].concat());
     let too_deep: Vec<u8> = (0..5).flat_map(|n| label(16 + n, n == 4)).collect();
@@ -194,7 +194,7 @@ fn ip_is_found_in_mpls_and_pppoe() {
 /// Test runs put the network header behind an Ethernet header: so does GRE on the way in, with its own headers.
 #[test]
 fn frames_without_ethernet_header_begin_where_the_kernel_says() {
-    require_privileged!("frames_without_ethernet_header_begin_where_the_kernel_says");
+    require_privileged!();
     let mut lab = Lab::new(64);
     let cases: Vec<(&str, Frame, Tuple)> = vec![
         ("tcp", v4().tcp(1000, 80, 0x10), (0x0800, 6, 1000, 80)),
@@ -222,7 +222,7 @@ fn frames_without_ethernet_header_begin_where_the_kernel_says() {
 /// Each segment has its headers on the wire.
 #[test]
 fn super_packets_count_as_they_are_on_the_wire() {
-    require_privileged!("super_packets_count_as_they_are_on_the_wire");
+    require_privileged!();
     let mut lab = Lab::new(64);
     // Each with the length of its headers.
     let cases = [
@@ -261,7 +261,7 @@ fn ip4(text: &str) -> u32 {
 
 #[test]
 fn frames_that_end_early_are_counted_all_the_same() {
-    require_privileged!("frames_that_end_early_are_counted_all_the_same");
+    require_privileged!();
     let mut lab = Lab::new(64);
     // The kernel makes no test run on a frame with the EtherType of IP and less than its header.
     for (shortest, frame) in [(34, v4().tcp(1, 2, 0x10)), (54, v6().extension(0, &[0; 6]).udp(1, 2))] {
@@ -277,7 +277,7 @@ fn frames_that_end_early_are_counted_all_the_same() {
 
 #[test]
 fn later_fragments_belong_to_the_first() {
-    require_privileged!("later_fragments_belong_to_the_first");
+    require_privileged!();
     let mut lab = Lab::new(64);
     for base in [v4 as fn() -> Frame, v6] {
         lab.run(&base().fragment(77, 0, true).udp(1000, 53).payload(64).build());
@@ -297,7 +297,7 @@ fn later_fragments_belong_to_the_first() {
 
 #[test]
 fn tcp_flags_are_ored_and_pairs_have_bits_of_their_own() {
-    require_privileged!("tcp_flags_are_ored_and_pairs_have_bits_of_their_own");
+    require_privileged!();
     let mut lab = Lab::new(64);
     let cases = [
         (0x02, 0x02),
@@ -322,7 +322,7 @@ fn tcp_flags_are_ored_and_pairs_have_bits_of_their_own() {
 
 #[test]
 fn dscp_is_read_from_both_families() {
-    require_privileged!("dscp_is_read_from_both_families");
+    require_privileged!();
     let mut lab = Lab::new(64);
     for frame in
         [v4().dscp(46).udp(1, 2), v6().dscp(46).udp(1, 2), v6().dscp(46).icmp(128, 0), v4().dscp(46).icmp(8, 0)]
@@ -333,7 +333,7 @@ fn dscp_is_read_from_both_families() {
 
 #[test]
 fn a_full_map_overflows_and_loses_nothing() {
-    require_privileged!("a_full_map_overflows_and_loses_nothing");
+    require_privileged!();
     let mut lab = Lab::new(16);
     let mut bytes = 0;
     for port in 0..500 {

@@ -33,7 +33,7 @@ struct Tally {
 
 #[test]
 fn every_frame_is_counted_under_its_key() {
-    require_privileged!("every_frame_is_counted_under_its_key");
+    require_privileged!();
     let seed = 0x0b5e_55ed_f4a3_e5ff;
     let mut random = Random::new(seed);
     let models: Vec<Vec<u8>> = (0..MODELS).map(|_| model(&mut random)).collect();

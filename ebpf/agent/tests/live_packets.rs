@@ -114,7 +114,7 @@ fn now_ns() -> u64 {
 
 #[test]
 fn ping_udp_and_tcp_are_as_tcpdump_sees_them() {
-    require_privileged!("ping_udp_and_tcp_are_as_tcpdump_sees_them");
+    require_privileged!();
     let world = World::new();
     let captured = world.same_as_tcpdump(|| {
         world.ping("", "10.8.0.2");
@@ -137,7 +137,7 @@ fn ping_udp_and_tcp_are_as_tcpdump_sees_them() {
 
 #[test]
 fn super_packets_are_as_tcpdump_sees_them() {
-    require_privileged!("super_packets_are_as_tcpdump_sees_them");
+    require_privileged!();
     let world = World::new();
     set_offloads(&world.left, &world.veth.a.name, true);
     set_gro(&world.right, &world.veth.b.name, true);
@@ -148,7 +148,7 @@ fn super_packets_are_as_tcpdump_sees_them() {
 
 #[test]
 fn jumbo_frames_are_as_tcpdump_sees_them() {
-    require_privileged!("jumbo_frames_are_as_tcpdump_sees_them");
+    require_privileged!();
     let world = World::new();
     for (ns, end) in [(&world.left, &world.veth.a), (&world.right, &world.veth.b)] {
         ns.ip(&format!("link set {} mtu 9000", end.name));
@@ -162,7 +162,7 @@ fn jumbo_frames_are_as_tcpdump_sees_them() {
 
 #[test]
 fn tagged_frames_are_as_tcpdump_sees_them() {
-    require_privileged!("tagged_frames_are_as_tcpdump_sees_them");
+    require_privileged!();
     let world = World::new();
     let frame = || Frame::new([2, 0, 0, 0, 0, 9], [2, 0, 0, 0, 0, 8]);
     let frames: Vec<Vec<u8>> = [
@@ -187,7 +187,7 @@ fn tagged_frames_are_as_tcpdump_sees_them() {
 
 #[test]
 fn sampling_and_snaplen_hold() {
-    require_privileged!("sampling_and_snaplen_hold");
+    require_privileged!();
     let pair = Pair::silent();
     let settings = [("FLOW_FILTER_RULES", r#"[{"protocol":"UDP"}]"#), ("SAMPLING", "10"), ("SNAPLEN", "100")];
     let agent = Agent::start(Receiver::start(), &pair.right, pair.captured(), &settings);
@@ -203,7 +203,7 @@ fn sampling_and_snaplen_hold() {
 /// More than the queue holds, to a collector that does not answer: what is not captured is counted, to the packet.
 #[test]
 fn captured_and_lost_is_what_was_sent() {
-    require_privileged!("captured_and_lost_is_what_was_sent");
+    require_privileged!();
     let pair = Pair::silent();
     let receiver = Receiver::start();
     let agent = Agent::start(receiver, &pair.right, pair.captured(), &[ALL]);
@@ -226,7 +226,7 @@ fn captured_and_lost_is_what_was_sent() {
 /// A packet is known again where it was dropped.
 #[test]
 fn dropped_packets_have_a_place_and_a_cause() {
-    require_privileged!("dropped_packets_have_a_place_and_a_cause");
+    require_privileged!();
     let world = World::new();
     let settings = [("FLOW_FILTER_RULES", r#"[{"destination_port":6666}]"#), ("ENABLE_PKT_DROPS", "true")];
     let agent = Agent::start(Receiver::start(), &world.right, &world.veth.b.name, &settings);

@@ -57,7 +57,7 @@ fn udp(payload: usize) -> Vec<u8> {
 
 #[test]
 fn frames_of_every_size_come_out_whole() {
-    require_privileged!("frames_of_every_size_come_out_whole");
+    require_privileged!();
     let mut bench = Bench::new(Switches::default(), None);
     // Around the sizes of the rooms in the ring buffer.
     let sizes = (0..300).chain([420, 421, 422, 423, 930, 940, 1_472, 1_518, 1_519, 3_000, 3_500]);
@@ -75,7 +75,7 @@ fn frames_of_every_size_come_out_whole() {
 
 #[test]
 fn a_short_snaplen_keeps_the_length() {
-    require_privileged!("a_short_snaplen_keeps_the_length");
+    require_privileged!();
     let mut bench = Bench::new(Switches { snaplen: Some(100), ..Default::default() }, None);
     for payload in [10, 58, 59, 1_400] {
         let frame = udp(payload);
@@ -88,7 +88,7 @@ fn a_short_snaplen_keeps_the_length() {
 
 #[test]
 fn the_rules_are_those_of_flows() {
-    require_privileged!("the_rules_are_those_of_flows");
+    require_privileged!();
     let mut bench = Bench::new(Switches::default(), Some(r#"[{"port":80,"action":"Reject"},{"port":53}]"#));
     let other = Frame::new([2; 6], [2; 6]).ipv6("fd07::1", "fd07::2").udp(1001, 5353).build();
     let rejected = Frame::new([2; 6], [2; 6]).ipv4("10.7.0.1", "10.7.0.2").tcp(80, 53, 2).build();
@@ -104,7 +104,7 @@ fn the_rules_are_those_of_flows() {
 
 #[test]
 fn times_are_of_the_packet() {
-    require_privileged!("times_are_of_the_packet");
+    require_privileged!();
     let mut bench = Bench::new(Switches::default(), None);
     bench.send(&udp(0), 100);
     let times: Vec<u64> = bench.packets().iter().map(|(head, _)| head.time_ns).collect();
@@ -114,7 +114,7 @@ fn times_are_of_the_packet() {
 
 #[test]
 fn what_finds_no_room_is_counted_to_the_packet() {
-    require_privileged!("what_finds_no_room_is_counted_to_the_packet");
+    require_privileged!();
     let mut bench = Bench::new(Switches::default(), None);
     let (frame, sent) = (udp(1_400), 40_000);
     bench.send(&frame, sent);

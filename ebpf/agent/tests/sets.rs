@@ -61,7 +61,7 @@ fn member(number: u32, address: &str) -> (u32, IpAddr, Option<(u8, u16)>) {
 
 #[test]
 fn members_are_kept_at_their_end() {
-    require_privileged!("members_are_kept_at_their_end");
+    require_privileged!();
     let mut lab = Lab::new(64, 1);
     let members: Members = vec![
         member(1, "10.0.0.1"),
@@ -103,7 +103,7 @@ fn members_are_kept_at_their_end() {
 
 #[test]
 fn an_address_that_is_taken_out_is_not_counted_one_packet_longer() {
-    require_privileged!("an_address_that_is_taken_out_is_not_counted_one_packet_longer");
+    require_privileged!();
     let mut lab = Lab::new(64, 1);
     let rules = rules(r#"[{"set":1}]"#);
     let packet = frame("10.0.0.1", "10.0.0.9").tcp(40000, 80, ACK).build();
@@ -123,7 +123,7 @@ const PACKETS: usize = 60;
 
 #[test]
 fn the_kernel_and_a_plain_evaluator_agree_on_sets() {
-    require_privileged!("the_kernel_and_a_plain_evaluator_agree_on_sets");
+    require_privileged!();
     let seed = 0x5eed_05e7_5000_0001;
     println!("seed {seed:#x}");
     let (mut random, mut lab) = (Random::new(seed), Lab::new(1024, 1));
@@ -166,7 +166,7 @@ fn many(number: u32, network: u8, count: u16) -> Members {
 
 #[test]
 fn no_packet_is_judged_by_half_a_set() {
-    require_privileged!("no_packet_is_judged_by_half_a_set");
+    require_privileged!();
     const TURNS: u32 = 60;
     let mut lab = Lab::new(1024, 1);
     // A is in both, B in the first, C in the second: so a packet from A is always kept, and one between B and C never is.
@@ -206,7 +206,7 @@ fn no_packet_is_judged_by_half_a_set() {
 
 #[test]
 fn a_hundred_thousand_addresses_take_their_turn() {
-    require_privileged!("a_hundred_thousand_addresses_take_their_turn");
+    require_privileged!();
     let mut lab = Lab::new(1024, 1);
     let rules = rules(r#"[{"set":1}]"#);
     let all = |first: u8| (first..first + 2).flat_map(|network| many(1, network, 50_000)).collect::<Members>();

@@ -23,7 +23,7 @@ spec:
 
 #[test]
 fn a_pod_runs_programs_until_it_is_deleted() {
-    require_privileged!("a_pod_runs_programs_until_it_is_deleted");
+    require_privileged!();
     let cluster = Cluster::start(2);
     assert_eq!(cluster.oc("get nodes -o name"), "node/node1\nnode/node2\n");
     let secret = serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": "lab"},
@@ -48,7 +48,7 @@ fn a_pod_runs_programs_until_it_is_deleted() {
 
 #[test]
 fn pods_of_different_nodes_reach_each_other() {
-    require_privileged!("pods_of_different_nodes_reach_each_other");
+    require_privileged!();
     let cluster = Cluster::start(3);
     let (client, server) = (cluster.deploy("shop", "client", 0), cluster.deploy("shop", "server", 2));
     let ping = client.netns.run("ping").args(["-c", "1", "-W", "5", &server.address.to_string()]);

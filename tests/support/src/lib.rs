@@ -49,10 +49,15 @@ pub use wait::wait_for;
 /// With `NETOBSERV_REQUIRE_PRIVILEGED=1` that is a failure: so a test run that must not skip does not.
 #[macro_export]
 macro_rules! require_privileged {
-    ($test:expr) => {
+    () => {
         if let Err(why) = $crate::privilege::privileged() {
-            $crate::privilege::skip($test, &why);
+            fn here() {}
+            $crate::privilege::skip($crate::privilege::function_of(&here), &why);
             return;
         }
+    };
+    // With the name of the test: of tests written before the macro found it itself.
+    ($test:expr) => {
+        $crate::require_privileged!()
     };
 }

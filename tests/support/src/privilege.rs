@@ -28,6 +28,13 @@ pub fn privileged() -> Result<(), String> {
     Ok(())
 }
 
+/// The name of the function that `inner` is defined in.
+pub fn function_of<T>(inner: &T) -> &'static str {
+    let path = std::any::type_name_of_val(inner);
+    let outer = path.rsplit_once("::").map_or(path, |(outer, _)| outer);
+    outer.split("::").filter(|part| !part.starts_with('{')).last().unwrap_or(outer)
+}
+
 /// Prints `SKIPPED: <test>: <why>` on stderr, past libtest's capture.
 ///
 /// # Panics
@@ -44,4 +51,19 @@ fn effective_capabilities() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_knows_its_name() {
+        fn here() {}
+        let inside = || {
+            fn here() {}
+            function_of(&here)
+        };
+        assert_eq!([function_of(&here), inside()], ["a_test_knows_its_name"; 2]);
+    }
 }

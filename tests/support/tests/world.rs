@@ -9,7 +9,7 @@ use netobserv_testkit::{Blast, Frame, Netns, Run, Sender, Veth, bpf, link_counte
 
 #[test]
 fn blasted_packets_are_those_that_the_interface_counts() {
-    require_privileged!("blasted_packets_are_those_that_the_interface_counts");
+    require_privileged!();
     for ipv6 in [false, true] {
         let (left, right) = (Netns::new("left"), Netns::new("right"));
         left.no_ipv6();
@@ -29,7 +29,7 @@ fn blasted_packets_are_those_that_the_interface_counts() {
 
 #[test]
 fn ping_works_with_fixed_neighbours_and_nothing_else_is_sent() {
-    require_privileged!("ping_works_with_fixed_neighbours_and_nothing_else_is_sent");
+    require_privileged!();
     let (left, right) = (Netns::new("left"), Netns::new("right"));
     left.no_ipv6();
     right.no_ipv6();
@@ -41,7 +41,7 @@ fn ping_works_with_fixed_neighbours_and_nothing_else_is_sent() {
 
 #[test]
 fn a_dropped_namespace_is_gone() {
-    require_privileged!("a_dropped_namespace_is_gone");
+    require_privileged!();
     let ns = Netns::new("gone");
     let name = ns.name().to_owned();
     assert!(names().contains(&name));
@@ -52,7 +52,7 @@ fn a_dropped_namespace_is_gone() {
 /// Also those that others have started in it, which are no children of this test.
 #[test]
 fn a_dropped_namespace_takes_its_programs_along() {
-    require_privileged!("a_dropped_namespace_takes_its_programs_along");
+    require_privileged!();
     let ns = Netns::new("busy");
     let line = "setsid sleep 600 </dev/null >/dev/null 2>&1 & echo $!";
     let pid: i32 = ns.run("sh").args(["-c", line]).output().trim().parse().expect("a process");
@@ -63,7 +63,7 @@ fn a_dropped_namespace_takes_its_programs_along() {
 
 #[test]
 fn frames_arrive_as_built() {
-    require_privileged!("frames_arrive_as_built");
+    require_privileged!();
     let (left, right) = (Netns::new("left"), Netns::new("right"));
     let veth = Veth::with_neighbours(&left, &["10.0.0.1/24"], &right, &["10.0.0.2/24"]);
     let frame = Frame::new(veth.a.mac, veth.b.mac).ipv4("10.0.0.1", "10.0.0.2").icmp(8, 0).payload(32).build();
@@ -76,7 +76,7 @@ fn frames_arrive_as_built() {
 
 #[test]
 fn nothing_is_attached_to_a_fresh_interface() {
-    require_privileged!("nothing_is_attached_to_a_fresh_interface");
+    require_privileged!();
     let (left, right) = (Netns::new("left"), Netns::new("right"));
     let veth = Veth::new(&left, &[], &right, &[]);
     assert_eq!(bpf::attached(&left, &veth.a.name), []);

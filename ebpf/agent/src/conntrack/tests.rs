@@ -13,7 +13,7 @@ const RULES: &str =
 
 #[test]
 fn lost_messages_are_counted_and_all_connections_are_listed_anew() {
-    require_privileged!("lost_messages_are_counted_and_all_connections_are_listed_anew");
+    require_privileged!();
     let [client, router] = ["client", "router"].map(Lab::new);
     let veth = Veth::with_neighbours(&client, &["10.41.0.2/24"], &router, &["10.41.0.1/24", "10.42.0.1/24"]);
     router.ip("route add 10.0.0.0/8 via 10.41.0.2");

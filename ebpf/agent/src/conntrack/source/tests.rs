@@ -8,7 +8,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn connections_without_translation_stay_in_the_kernel() {
-    require_privileged!("connections_without_translation_stay_in_the_kernel");
+    require_privileged!();
     let [client, router] = ["client", "router"].map(Netns::new);
     let veth = Veth::with_neighbours(&client, &["10.41.0.2/24"], &router, &["10.41.0.1/24"]);
     router
