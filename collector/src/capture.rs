@@ -168,6 +168,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     counts.pushed().end(Utc::now());
     story.end(end.reason());
     let (finished, last) = finish(sinks, &mut signals, first, &hurry, names.as_deref()).await;
+    let time = took(started, &counts);
     if stays {
         stage.finished();
         if finished.is_ok() && !hurried && last.is_none() {
@@ -189,7 +190,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
         finished?;
         return end.without_agents();
     }
-    let account = summary::account(took(started, &counts), &end.reason(), &counts.totals(), &paths);
+    let account = summary::account(time, &end.reason(), &counts.totals(), &paths);
     let account = account.into_iter().chain(between::lines(counts.between()));
     let outages = killed.iter().flat_map(|killed| killed.lines("flows")).map(|line| format!("  {line}"));
     for line in account.chain(outages).chain(gaps(&options, names.as_deref(), &counts, "flows")) {

@@ -17,6 +17,21 @@ fn is_of_nodejs(flow: &Value) -> bool {
     flow["SrcK8S_Name"] == "nodejs-1" || flow["DstK8S_Name"] == "nodejs-1"
 }
 
+/// What a new user sees of a blocked pod on the smallest terminal.
+#[test]
+fn the_cause_is_on_the_first_screen_without_a_key() {
+    let (scene, pty) = (Scene::read("policy-drop.json"), Pty::start(&[], (80, 24)));
+    scene.play(&pty.client(), 0..3);
+    pty.wait_until("the cause above the connections", |screen| {
+        let lines: Vec<_> = screen.lines().collect();
+        let cause =
+            lines.iter().position(|line| line.starts_with("Blocked sample-app/nodejs → sample-app/postgresql:5432"));
+        cause.is_some_and(|at| at < 6 && lines[at + 1].contains("a firewall rule drops every SYN, 0 answers"))
+            && screen.contains("2Problems(")
+            && screen.lines().any(|line| line.contains("postgresql-1:5432") && line.contains("blocked"))
+    });
+}
+
 #[test]
 fn a_policy_drops_packets_and_after_the_fix_it_does_no_more() {
     let (scene, mut pty) = (Scene::read("policy-drop.json"), Pty::start(&[], (160, 40)));

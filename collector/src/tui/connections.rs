@@ -61,7 +61,7 @@ pub(super) fn row(
 ) -> ConnectionRow {
     let quiet = now.saturating_sub(one.last());
     let state = one.state();
-    let fails = !matches!(state, State::Open | State::Closed) && one.key.proto == TCP;
+    let fails = matches!(state, State::Asking | State::Refused) && one.key.proto == TCP;
     let mut problems = problems.iter().filter(|problem| problem.is_now && problem.is_of_connections());
     let (word, alarm) = match problems.find(|problem| fails && problem.is_of(one.key)) {
         Some(problem) => (problem.word().to_lowercase(), problem.is_alarm()),

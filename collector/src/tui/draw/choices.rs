@@ -45,7 +45,10 @@ pub(super) fn choices(canvas: &mut Canvas, app: &App, area: Rect) {
             circle(&mut pieces, canvas, area, "By:", app.group.title());
             pieces.plain(format!("  Sorted by: {}", app.metric.title()));
         }
-        View::Problems => pieces.plain(format!("{} problems, gravest first", app.shown.problems_shown.len())),
+        View::Problems => pieces.plain(match app.shown.problems_shown.len() {
+            1 => "1 problem".to_owned(),
+            number => format!("{number} problems, gravest first"),
+        }),
         View::Graph => pieces.plain("The last minutes, the present at the right"),
         View::Raw => pieces.push("Enrichment: n/a", dim()),
         _ => circle(&mut pieces, canvas, area, "Enrichment:", app.names().title()),

@@ -13,6 +13,7 @@ use crate::tui::mouse::Act;
 use crate::tui::theme::{dim, reversed};
 use crate::tui::views::Order;
 
+const LEAST_STATE: usize = 7;
 const ARROW: &str = " → ";
 /// Widths of the sparkline: what is wanted, and what there is at least.
 const MINUTE: usize = 20;
@@ -93,6 +94,10 @@ impl Places {
     fn of(app: &App, width: usize) -> Self {
         let filled = PLACES.iter().filter(|place| app.shown.filled.contains(place.title));
         let mut columns: Vec<Place> = filled.copied().collect();
+        if let Some(state) = columns.iter_mut().find(|place| place.title == "State") {
+            let widths = app.shown.connections.iter().map(|row| row.state.chars().count());
+            state.width = widths.fold(LEAST_STATE, usize::max);
+        }
         // A long name is cut before columns go.
         let most = width / 4;
         let cut = |(client, server): (usize, usize)| (client.min(most), server.min(most));
@@ -159,7 +164,7 @@ fn banner(app: &App, width: usize) -> Vec<Pieces> {
         lines.extend(more);
     }
     if let (Some(first), true) = (lines.first_mut(), number > 1) {
-        let note = format!("  2: all {number}");
+        let note = format!("  (1 of {number}, 2 shows all)");
         if first.at + note.chars().count() <= width {
             first.push(note, dim());
         }
@@ -240,8 +245,7 @@ fn line(app: &App, connection: &ConnectionRow, places: &Places, selected: bool) 
         };
         let style = match place.title {
             LAST_MINUTE => app.theme.accent(),
-            "Drops" => app.theme.alarm(),
-            "State" if connection.alarm => app.theme.alarm(),
+            "Drops" | "State" if connection.alarm => app.theme.alarm(),
             _ => base,
         };
         pieces.push(fit(&text, place.width, place.right), styled(style));

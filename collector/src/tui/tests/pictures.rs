@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::style::Color;
 
-use super::world::World;
+use super::world::{World, dropped};
 use crate::counts::Losses;
 use crate::tui::app::Over;
 use crate::tui::keys;
@@ -63,6 +63,16 @@ fn the_detail_of_a_flow() {
         keys::switch_view(&mut world.app, View::Records);
         (0..5).for_each(|_| press(world, KeyCode::Up));
         press(world, KeyCode::Enter);
+    });
+}
+
+#[test]
+fn what_is_blocked_now_is_above_the_connections() {
+    snapshot("blocked", |world| {
+        for second in 62..66 {
+            world.add(vec![dropped(second)], second);
+        }
+        world.advance(4_000);
     });
 }
 

@@ -207,7 +207,7 @@ fn dns(second: u64) -> Flow {
 }
 
 /// What a network policy stops.
-fn dropped(second: u64) -> Flow {
+pub(super) fn dropped(second: u64) -> Flow {
     let drops = Drops {
         bytes: 74 * 3,
         packets: 3,

@@ -117,9 +117,10 @@ impl Key {
         Self { src: self.dst, dst: self.src, src_port: self.dst_port, dst_port: self.src_port, ..self }
     }
 
-    /// Whether this is the client's direction, as the ports suggest: a server has the lower port.
+    /// Whether this is the client's direction, as the ports suggest: a server has the lower port, and many are no client.
     fn to_server(self) -> bool {
-        (self.dst_port, self.dst) <= (self.src_port, self.src)
+        let is_many = |end: Option<IpAddr>| end.is_some_and(|address| address.is_multicast());
+        (is_many(self.src), self.dst_port, self.dst) <= (is_many(self.dst), self.src_port, self.src)
     }
 }
 
