@@ -93,8 +93,9 @@ if ((failures)); then
   exit "$failures"
 fi
 started=true
-# A demand that every cluster meets: the addresses are for documents only.
-step 'flows' run flows --max-time="$time" --output-dir="$work/flows" --forbid='192.0.2.1 -> 198.51.100.1'
+# Demands that every cluster meets: something is answered, the addresses are for documents only, and there are no fewer drops than none.
+step 'flows' run flows --enable_pkt_drop --max-time="$time" --output-dir="$work/flows" \
+  --expect='any -> any' --forbid='192.0.2.1 -> 198.51.100.1' --fail-on='drops<0'
 step 'flows: JSON' has flows json
 step 'flows: SQLite' has flows db
 step 'flows: nothing is left' is_clean
