@@ -92,7 +92,7 @@ fn at_the_limit_the_screen_stays_until_it_is_left_and_the_shell_gets_no_key() {
     let mut shell = Shell::start(OnTerminal::new("bash").env("LANG", "C.UTF-8"), dir.path());
     let before = shell.modes();
     let collector = env!("CARGO_BIN_EXE_netobserv-collector");
-    shell.type_line(&format!("{collector} get-flows --listen unix:socket --maxtime 4s"));
+    shell.type_line(&format!("{collector} get-flows --listen unix:socket --maxtime 10s"));
     shell.terminal.wait_for("flows/s");
     let agent = support::Client::connect(&dir.path().join("socket"));
     agent.send("n1", records::some(1, 10), false).unwrap();
@@ -101,7 +101,7 @@ fn at_the_limit_the_screen_stays_until_it_is_left_and_the_shell_gets_no_key() {
     // Someone types while the limit is reached.
     shell.terminal.press("touch typed\r");
     shell.terminal.wait_for("[touch typed ×]");
-    shell.terminal.wait_for("The capture reached 4s, its files are written. q leaves");
+    shell.terminal.wait_for("The capture reached 10s, its files are written. q leaves");
     let files = netobserv_testkit::Files::of(&dir.path().join("output"));
     assert_eq!(files.flows().len(), 10, "written while the screen stays");
     shell.terminal.press("\x1b[3~8");
@@ -112,7 +112,7 @@ fn at_the_limit_the_screen_stays_until_it_is_left_and_the_shell_gets_no_key() {
     shell.terminal.press(ESCAPE);
     shell.terminal.wait_until("the table", |screen| !screen.contains("Fields of this record"));
     shell.terminal.press("qtouch typed\r");
-    shell.terminal.wait_for("Capture reached 4s, exiting now...");
+    shell.terminal.wait_for("Capture reached 10s, exiting now...");
     shell.terminal.wait_for("Most bytes:");
     shell.terminal.wait_for("Read it again: oc-netobserv why --from=");
     shell.assert_has_terminal(&before);

@@ -68,8 +68,13 @@ impl Refresh {
             return;
         }
         let start = Instant::now();
-        app.shown.problems = self.problems.rows(findings(), now);
+        self.take_in(app, findings());
         self.problems_due = now + SLOW.max(start.elapsed() * LOOK_FACTOR);
+    }
+
+    /// These are the findings by now.
+    pub(super) fn take_in(&mut self, app: &mut App, findings: Vec<Finding>) {
+        app.shown.problems = self.problems.rows(findings, app.shown.elapsed);
     }
 
     /// The view.

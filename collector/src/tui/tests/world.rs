@@ -85,7 +85,7 @@ impl World {
         self.watcher.look(&flows);
         self.data.add(flows.into(), Duration::from_secs(at));
         self.app.shown.elapsed = Duration::from_secs(at);
-        self.refresh.findings(&mut self.app, || self.watcher.report().findings);
+        self.refresh.take_in(&mut self.app, self.watcher.report().findings);
     }
 
     pub(super) fn lose(&mut self, losses: Losses) {
@@ -97,7 +97,7 @@ impl World {
         self.now += Duration::from_millis(ms);
         self.data.idle(self.now);
         self.refresh.counts(&mut self.app, self.now, self.totals);
-        self.refresh.findings(&mut self.app, || self.watcher.report().findings);
+        self.refresh.take_in(&mut self.app, self.watcher.report().findings);
         self.refresh.data(&mut self.app, &mut self.data);
         // A slice of time may not be enough, on a machine that is busy.
         while self.app.shown.searching {
