@@ -14,7 +14,8 @@ use crate::{
     bpf,
     counters::counter,
     device,
-    packet::{Header, Key, TCP, UDP, load},
+    packet::{Header, Key, TCP, UDP},
+    source::load,
 };
 
 /// Port to watch in addition to 53; 0 = DNS is not watched at all.

@@ -9,13 +9,7 @@
 
 use core::{ffi::c_void, mem::offset_of};
 
-use aya_ebpf::{
-    Global,
-    bindings::BPF_NOEXIST,
-    macros::map,
-    maps::HashMap,
-    programs::BtfTracePointContext,
-};
+use aya_ebpf::{Global, bindings::BPF_NOEXIST, macros::map, maps::HashMap, programs::BtfTracePointContext};
 use netobserv_ebpf_common::{
     Counter, DropCount, DropKey, DropOffsets, EGRESS, ETH_IPV4, ETH_IPV6, Key6, Point, filter::DIRECTION_UNKNOWN,
     mapped,
@@ -25,7 +19,8 @@ use crate::{
     bpf::{self, member, read, read_bytes},
     counters::{atomic_add, counter, second},
     filter,
-    packet::{self, Found, Source},
+    packet::{self, Found},
+    source::{Source, load},
 };
 
 /// Where members stand in the running kernel's structs.
@@ -78,7 +73,7 @@ impl Source for Linear {
     #[inline(always)]
     fn copy(self, offset: u32, to: *mut c_void, len: u32) -> bool {
         offset + len <= self.tail
-            // SAFETY: the one caller, `packet::load`, has an array of so many bytes.
+            // SAFETY: the one caller, `load`, has an array of so many bytes.
             && unsafe { read_bytes(self.head + u64::from(offset), to, len) }
     }
 }
@@ -183,7 +178,7 @@ fn name(skb: *const u8, found: &mut Found) -> u32 {
         if mac == NO_MAC || eth_proto < LEAST_ETHERTYPE {
             return 0;
         }
-        let Some(macs) = packet::load::<12>(packet, usize::from(mac)) else { return 0 };
+        let Some(macs) = load::<12>(packet, usize::from(mac)) else { return 0 };
         found.dst[..6].copy_from_slice(&macs[..6]);
         found.src[..6].copy_from_slice(&macs[6..]);
     }

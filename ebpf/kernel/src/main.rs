@@ -19,6 +19,7 @@ mod rtt;
 mod segments;
 mod settings;
 mod sockets;
+mod source;
 mod verdicts;
 
 #[cfg(not(test))]

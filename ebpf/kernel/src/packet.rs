@@ -7,14 +7,15 @@
 //! Links without an Ethernet header (tun, WireGuard, GRE, PPP and others) have programs of their own, so that distinguishing the two
 //! apart costs a packet nothing.
 
-use core::ffi::c_void;
-
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use netobserv_ebpf_common::{
     ETH_IPV4, ETH_IPV6, FLAG_FIN_ACK, FLAG_RST_ACK, FLAG_SYN_ACK, FragmentKey, Key4, Key6, NO_IP, Point, mapped,
 };
 
-use crate::{bpf, device, fragments};
+use crate::{
+    bpf, device, fragments,
+    source::{Source, load},
+};
 
 // Protocol numbers: IANA "Assigned Internet Protocol Numbers".
 pub(crate) const ICMP: u8 = 1;
@@ -246,27 +247,6 @@ impl Default for Found {
     fn default() -> Self {
         Self { src: [0; 16], dst: [0; 16], tcp_flags: 0, l4: 0, ports: [NO_IP, 0], eth_proto: 0, proto: 0, dscp: 0 }
     }
-}
-
-/// Where the bytes of a packet are read from.
-pub(crate) trait Source: Copy {
-    /// Copies `len` bytes at `offset`; false if the packet ends before.
-    fn copy(self, offset: u32, to: *mut c_void, len: u32) -> bool;
-}
-
-impl Source for *mut __sk_buff {
-    #[inline(always)]
-    fn copy(self, offset: u32, to: *mut c_void, len: u32) -> bool {
-        // SAFETY: the one caller, `load`, has an array of so many bytes.
-        unsafe { bpf::load_bytes(self, offset, to, len) }
-    }
-}
-
-/// N bytes at `offset`, or None if the packet ends before.
-#[inline(always)]
-pub(crate) fn load<const N: usize>(from: impl Source, offset: usize) -> Option<[u8; N]> {
-    let mut bytes = [0u8; N];
-    from.copy(offset as u32, bytes.as_mut_ptr().cast(), N as u32).then_some(bytes)
 }
 
 /// Where the transport header that begins at `l4` ends; 0 = not known.

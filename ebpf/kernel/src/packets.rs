@@ -123,7 +123,8 @@ fn hand_on<const BARE: bool>(skb: *mut __sk_buff, direction: u8, sampling: u32) 
     let (ifindex, netns) = device::place(&ctx);
     let start = if BARE { device::network(&ctx) } else { 0 };
     let length = ctx.len() - start;
-    let tag = if bpf::skb::vlan_present(skb) == 0 { 0 } else { tag(bpf::skb::vlan_proto(skb), bpf::skb::vlan_tci(skb)) };
+    let tag =
+        if bpf::skb::vlan_present(skb) == 0 { 0 } else { tag(bpf::skb::vlan_proto(skb), bpf::skb::vlan_tci(skb)) };
     let head = PacketHead {
         time_ns: bpf::now_ns(),
         ifindex,

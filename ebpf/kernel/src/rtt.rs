@@ -3,10 +3,7 @@
 //! `tcp_probe` fires for every segment that an established socket receives, before the segment changes anything: so
 //! the time read is the one smoothed over the segments before.
 
-use aya_ebpf::{
-    Global, bindings::BPF_NOEXIST, macros::map, maps::HashMap,
-    programs::BtfTracePointContext,
-};
+use aya_ebpf::{Global, bindings::BPF_NOEXIST, macros::map, maps::HashMap, programs::BtfTracePointContext};
 use netobserv_ebpf_common::{Counter, ETH_IPV4, ETH_IPV6, Key6, Point, filter::DIRECTION_UNKNOWN, mapped};
 
 use crate::{
