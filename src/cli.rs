@@ -21,7 +21,7 @@ mod processes;
 pub(crate) mod values;
 mod why;
 
-pub use after::{DiffArgs, McpArgs, QueryArgs, SummaryArgs};
+pub use after::{DiffArgs, McpArgs, QueryArgs, ReportArgs, SummaryArgs};
 pub(crate) use called::called;
 pub use capture::FlowsArgs;
 pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
@@ -66,6 +66,8 @@ pub enum Request {
     Query(QueryArgs),
     /// Compare two captures.
     Diff(DiffArgs),
+    /// Write a report of a finished capture.
+    Report(ReportArgs),
     /// Answer an assistant.
     Mcp(McpArgs),
 }
@@ -171,6 +173,9 @@ enum CommandWords {
     /// Compare two captures: new and gone peers, changed rates, drops, DNS errors, round trips
     #[command(after_help = examples::DIFF)]
     Diff(DiffArgs),
+    /// Write a report of a finished capture: one HTML file with findings, time line, graph and conversations
+    #[command(after_help = examples::REPORT)]
+    Report(ReportArgs),
     /// Let an AI assistant read finished captures: a Model Context Protocol server on standard input and output
     #[command(after_help = examples::MCP)]
     Mcp(McpArgs),
@@ -241,6 +246,7 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
         CommandWords::Summary(summary) => Ok(Request::Summary(summary)),
         CommandWords::Query(query) => Ok(Request::Query(query)),
         CommandWords::Diff(diff) => Ok(Request::Diff(diff)),
+        CommandWords::Report(report) => Ok(Request::Report(report)),
         CommandWords::Mcp(mcp) => Ok(Request::Mcp(mcp)),
         CommandWords::Images(images) => Ok(Request::Images(images)),
         CommandWords::Version(version) => Ok(Request::Version(version)),

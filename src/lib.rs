@@ -87,6 +87,7 @@ fn act(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Request::Summary(words) => local::read(&options::after::summary(&words))?,
         Request::Query(words) => local::read(&options::after::query(&words))?,
         Request::Diff(words) => local::read(&options::after::diff(&words))?,
+        Request::Report(words) => local::read(&options::after::report(&words))?,
         Request::Mcp(words) => local::read(&options::after::mcp(&words))?,
         Request::Doctor(words) => {
             options::check_doctor(&words)?;

@@ -1,4 +1,4 @@
-//! `summary`, `query`, `diff` and `mcp` on captures of this program and of the Go program, and on files that are none.
+//! `summary`, `query`, `diff`, `report` and `mcp` on captures of this program and of the Go program, and on files that are none.
 
 use std::fs;
 use std::path::Path;
@@ -284,4 +284,34 @@ fn an_assistant_asks_and_can_only_read() {
     );
     let summary: Value = serde_json::from_str(text(8)).unwrap();
     assert_eq!(summary["conversations"], 2);
+}
+
+/// The data of a report, as a browser reads them.
+fn report_data(page: &str) -> Value {
+    let (_, rest) = page.split_once(r#"<script type="application/json" id="data">"#).expect("the data");
+    serde_json::from_str(rest.split_once("</script>").expect("their end").0).expect("JSON")
+}
+
+#[test]
+fn a_report_is_one_page_in_which_names_are_no_html() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut records = records();
+    records[2]["DstK8S_Name"] = json!("</script><script>alert(1)</script>");
+    records[2]["DnsName"] = json!("\"><img src=x onerror=alert(1)>");
+    records[2]["DnsFlagsResponseCode"] = json!("NXDomain");
+    write_json(&dir.path().join("a.json"), &records);
+    let done = run(dir.path(), &["report", "a.json"]);
+    assert_eq!((done.code(), done.stdout.as_str()), (0, "a.html\n"), "{done}");
+    let page = fs::read_to_string(dir.path().join("a.html")).unwrap();
+    assert_eq!(page.matches("<script").count(), 2, "those of the page");
+    let data = report_data(&page);
+    assert!(!page.contains("<img"));
+    assert!(["href=", "<link", "url(", "fetch("].iter().all(|word| !page.contains(word)), "nothing is loaded");
+    assert_eq!(data["conversations"]["rows"][0][2], "shop/</script><script>alert(1)</script>", "with drops, so first");
+    assert_eq!(data["dns"]["rows"][0][1], "\"><img src=x onerror=alert(1)>");
+    assert_eq!((&data["time"][0][1], &data["time"][0][2]), (&json!(54_000), &json!(4)));
+    assert_eq!(data["edges"][0], json!(["shop/pod-1", "shop/</script><script>alert(1)</script>:80", 50_000, 4]));
+    let piped = run(dir.path(), &["report", "a.json", "-o", "-"]);
+    assert!(piped.stdout == page, "the same on standard output");
+    assert_error(dir.path(), &["report", "a.json", "-o", "gone/a.html"], 1, "cannot write gone/a.html: No such file");
 }

@@ -1,4 +1,4 @@
-//! The words of the commands that read a finished capture: `summary`, `query`, `diff` and `mcp`. The collector checks what they mean.
+//! The words of the commands that read a finished capture: `summary`, `query`, `diff`, `report` and `mcp`. The collector checks what they mean.
 
 use std::path::PathBuf;
 
@@ -67,6 +67,21 @@ pub struct DiffArgs {
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
 pub struct McpArgs {
+    /// Print the program as it is started
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+}
+
+/// Options of `report`, as typed.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct ReportArgs {
+    /// The database or JSON file of a capture [default: the newest in ./output/flow]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The file to write, - for standard output [default: FILE with the ending .html]
+    #[arg(short = 'o', long, value_name = "FILE.html")]
+    pub output: Option<PathBuf>,
     /// Print the program as it is started
     #[arg(short = 'v', long)]
     pub verbose: bool,

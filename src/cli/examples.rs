@@ -98,6 +98,14 @@ Examples:
 Clients and servers are compared by workload and port, because pods and their addresses change.
 Exit codes: 0; 1 when a file cannot be read; 2 for wrong words; 3 when --fail-on finds something.";
 
+pub(super) const REPORT: &str = "\
+Examples:
+  oc netobserv report                                   the newest capture; its report is next to it
+  oc netobserv report output/flow/TIME.db -o incident.html
+
+The file needs nothing from elsewhere: it can be mailed, and opened without a network.
+Exit codes: 0; 1 when a file cannot be read or written; 2 for wrong words.";
+
 pub(super) const MCP: &str = "\
 Examples:
   oc-netobserv mcp                                  the command to configure in the assistant

@@ -1,19 +1,19 @@
-//! The words that the collector gets for `summary`, `query`, `diff` and `mcp`.
+//! The words that the collector gets for `summary`, `query`, `diff`, `report` and `mcp`.
 
 use std::ffi::OsString;
 
 use super::Reading;
-use crate::cli::{DiffArgs, McpArgs, QueryArgs, SummaryArgs};
+use crate::cli::{DiffArgs, McpArgs, QueryArgs, ReportArgs, SummaryArgs};
 
 /// The words of a program of the collector: options first; what follows `--` may begin with a dash.
 fn reading(
     name: &str,
-    options: impl IntoIterator<Item = String>,
+    options: impl IntoIterator<Item = impl Into<OsString>>,
     words: impl IntoIterator<Item = OsString>,
     verbose: bool,
 ) -> Reading {
     let mut args: Vec<OsString> = vec![name.into()];
-    args.extend(options.into_iter().map(OsString::from));
+    args.extend(options.into_iter().map(Into::into));
     args.push("--".into());
     args.extend(words);
     Reading { args, verbose }
@@ -48,5 +48,16 @@ pub fn diff(words: &DiffArgs) -> Reading {
 /// The words of `mcp`.
 #[must_use]
 pub fn mcp(words: &McpArgs) -> Reading {
-    reading("mcp", None, None, words.verbose)
+    reading("mcp", None::<OsString>, None, words.verbose)
+}
+
+/// The words of `report`.
+#[must_use]
+pub fn report(words: &ReportArgs) -> Reading {
+    let output = words.output.iter().map(|path| {
+        let mut option = OsString::from("--output=");
+        option.push(path);
+        option
+    });
+    reading("report", output, words.file.iter().map(OsString::from), words.verbose)
 }

@@ -10,7 +10,7 @@ use netobserv_contract::plain;
 use netobserv_stdio::Broken;
 
 use super::table::{Answer, Form};
-use super::{diff, file, mcp, questions, summary};
+use super::{diff, file, mcp, questions, report, summary};
 use crate::why::NotMet;
 use crate::why::command::{end, usage};
 
@@ -60,6 +60,31 @@ struct Diff {
     /// Exit with code 3 when there are differences of these kinds
     #[arg(long, value_name = "KINDS", value_enum, value_delimiter = ',')]
     fail_on: Vec<diff::Kind>,
+}
+
+/// Writes a report of a finished capture.
+#[derive(Debug, Parser)]
+#[command(name = "report")]
+struct Report {
+    /// The capture; the newest in ./output/flow by default
+    file: Option<PathBuf>,
+    /// The report; beside the capture by default, and standard output for -
+    #[arg(long, short, value_name = "FILE.html")]
+    output: Option<PathBuf>,
+}
+
+/// The program `report`.
+pub(crate) fn report(words: Vec<OsString>) -> ExitCode {
+    run("report", words, |words: &Report| {
+        let capture = file::open(words.file.as_deref())?;
+        let path = words.output.clone().unwrap_or_else(|| capture.path.with_extension("html"));
+        let page = report::of(&capture)?;
+        if path.as_os_str() == "-" {
+            return print(&page);
+        }
+        std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
+        print(&format!("{}", path.display()))
+    })
 }
 
 /// Answers an assistant that speaks the Model Context Protocol on standard input.

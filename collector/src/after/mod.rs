@@ -9,5 +9,6 @@ mod diff;
 mod file;
 mod mcp;
 mod questions;
+mod report;
 mod summary;
 mod table;

@@ -118,17 +118,7 @@ impl Summary {
     pub(super) fn text(&self) -> String {
         let mut lines = vec![format!("{}: {}", self.file, self.period())];
         lines.extend(self.fact("options").map(|options| format!("  options: {options}")));
-        let totals = &self.totals;
-        lines.push(format!(
-            "  {}, {}, {} in {}{}",
-            counted(totals.conversations, "conversation"),
-            counted(totals.packets, "packet"),
-            human::bytes(totals.bytes),
-            counted(totals.flows, "flow"),
-            self.fact("agents")
-                .and_then(|agents| agents.parse().ok())
-                .map_or_else(String::new, |agents| format!(" from {}", counted(agents, "agent"))),
-        ));
+        lines.push(format!("  {}", self.amounts()));
         lines.push(format!("  lost: {}", self.losses()));
         lines.extend(
             ["unwatched", "without_agent", "collector_killed"]
@@ -152,6 +142,35 @@ impl Summary {
         plain::lines(&lines.join("\n")).into_owned()
     }
 
+    /// How much was captured.
+    pub(super) fn amounts(&self) -> String {
+        let totals = &self.totals;
+        let agents = self.fact("agents").and_then(|agents| agents.parse().ok());
+        format!(
+            "{}, {}, {} in {}{}",
+            counted(totals.conversations, "conversation"),
+            counted(totals.packets, "packet"),
+            human::bytes(totals.bytes),
+            counted(totals.flows, "flow"),
+            agents.map_or_else(String::new, |agents| format!(" from {}", counted(agents, "agent"))),
+        )
+    }
+
+    /// The name of the file.
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Objects with a `sentence`, worst first.
+    pub(super) fn findings(&self) -> &[Json] {
+        &self.findings
+    }
+
+    /// Table `capture`.
+    pub(super) fn facts(&self) -> &BTreeMap<String, String> {
+        &self.facts
+    }
+
     fn sentences(&self) -> Vec<String> {
         if self.findings.is_empty() {
             return vec!["Nothing went wrong in what was captured.".into()];
@@ -163,7 +182,8 @@ impl Summary {
         std::iter::once("What went wrong:".to_owned()).chain(sentences).collect()
     }
 
-    fn period(&self) -> String {
+    /// When it was.
+    pub(super) fn period(&self) -> String {
         let start = self.fact("start").or(self.totals.start.as_deref());
         let end = self.fact("end").or(self.totals.end.as_deref());
         match (start, end) {
@@ -176,7 +196,8 @@ impl Summary {
         }
     }
 
-    fn losses(&self) -> String {
+    /// What was lost, in words.
+    pub(super) fn losses(&self) -> String {
         if self.facts.is_empty() {
             return "not recorded in this file".into();
         }

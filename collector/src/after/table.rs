@@ -3,7 +3,7 @@
 use anyhow::Context;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Statement};
-use serde_json::{Map, Number, Value as Json};
+use serde_json::{Map, Number, Value as Json, json};
 use unicode_width::UnicodeWidthStr;
 
 /// How an answer is printed.
@@ -59,6 +59,16 @@ impl Answer {
             Json::Object(self.columns.iter().cloned().zip(row.iter().cloned()).collect::<Map<_, _>>())
         };
         self.rows.iter().map(object).collect()
+    }
+
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The names of the columns once, then the rows as arrays.
+    pub(super) fn columns_and_rows(&self) -> Json {
+        json!({"columns": self.columns, "rows": self.rows})
     }
 
     /// Everything in this form.

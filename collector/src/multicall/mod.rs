@@ -38,6 +38,7 @@ fn by_name(word: &OsString) -> Option<Applet> {
         "summary" => Some(crate::after::command::summary),
         "query" => Some(crate::after::command::query),
         "diff" => Some(crate::after::command::diff),
+        "report" => Some(crate::after::command::report),
         "mcp" => Some(crate::after::command::mcp),
         _ => None,
     }
