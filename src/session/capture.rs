@@ -43,7 +43,9 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
         let (quiet, steady, namespace, renewals) = (&quiet, &steady, namespace.as_str(), &renewals);
         scope.spawn(move || renewals.run(quiet, namespace, &over, report));
         let secrets = keylog.map(|keylog| scope.spawn(move || Reader::new(keylog).run(steady, namespace, &no_more)));
-        let connecting = to_connect.map(|to| scope.spawn(move || super::connect::run(to, quiet, &no_connections)));
+        // A dry run is over at once, and shows the calls all the same.
+        let caller = if steady.is_dry() { steady } else { quiet };
+        let connecting = to_connect.map(|to| scope.spawn(move || super::connect::run(to, caller, &no_connections)));
         let mut kills = 0;
         let done = loop {
             let done = session.oc.attend(&call, streams, &mut || watch.is_over());
@@ -58,7 +60,7 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
         ended.store(true, Relaxed);
         lost.store(watch.has_lost_it(), Relaxed);
         drop((end_renewals, end_secrets, end_connections));
-        connections = connecting.and_then(|thread| thread.join().ok());
+        connections = connecting.and_then(|thread| thread.join().ok().flatten());
         secrets_missing = secrets.and_then(|reader| reader.join().ok().flatten());
         done
     })?;

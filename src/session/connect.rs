@@ -21,8 +21,25 @@ else exit 127; fi"#;
 /// What `oc` reports of a pod without a shell, and the shell of one without any of these programs.
 const LACKS: [&str; 3] = ["exit code 126", "exit code 127", "executable file not found"];
 
-/// What came of the connections, in words.
-pub(super) fn run(connect: &Connect, oc: &Oc, over: &Receiver<()>) -> String {
+/// What came of the connections, in words; nothing in a dry run, which prints the calls.
+pub(super) fn run(connect: &Connect, oc: &Oc, over: &Receiver<()>) -> Option<String> {
+    if !oc.is_dry() {
+        return Some(open(connect, oc, over));
+    }
+    let client = connect.client.namespace.as_deref();
+    let host = match &connect.server {
+        Server::Host(host) => host.as_str(),
+        Server::Pod(_) => "ADDRESS",
+    };
+    let call = Call::connect((client.unwrap_or("NAMESPACE"), "POD"), "SCRIPT", host, connect.port);
+    for call in [Call::pods(client), call.note("every 2 s while it captures")] {
+        // A dry run has no errors.
+        let _ = oc.run(&call);
+    }
+    None
+}
+
+fn open(connect: &Connect, oc: &Oc, over: &Receiver<()>) -> String {
     let (mut tried, mut opened, mut last) = (0, 0, String::new());
     let mut ends: Option<Ends> = None;
     while over.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
