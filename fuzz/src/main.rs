@@ -1,4 +1,4 @@
-//! One program for all targets: the variable FUZZ_TARGET names the one that it feeds. Each is a function of `foreign` in the crate
+//! One program for all targets: the variable FUZZ_TARGET names the one that it feeds. Each is a function of `fuzz_targets` (collector: `foreign`) in the crate
 //! that it is about; two crates at once only meet here.
 #![no_main]
 
