@@ -64,13 +64,10 @@ fn act(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             let wanted = options::images_to_list(&words)?;
             print(&mirror::list(&wanted.source, &wanted.used, wanted.format));
         }
-        Request::Flows(flows) if options::is_local(&flows)? => {
-            let capture = Capture::flows(&flows)?;
-            local::run(&capture)?;
-        }
-        Request::Packets(packets) if options::is_local(&packets)? => local::run(&Capture::packets(&packets)?)?,
-        Request::Flows(flows) => session::run(&Settings::new(&flows, Kind::Flows)?, &called_as)?,
-        Request::Packets(packets) => session::run(&Settings::new(&packets, Kind::Packets)?, &called_as)?,
+        Request::Flows(flows) if options::is_local(&flows)? => on_this_machine(&Capture::flows(&flows)?)?,
+        Request::Packets(packets) if options::is_local(&packets)? => on_this_machine(&Capture::packets(&packets)?)?,
+        Request::Flows(flows) => in_cluster(&Settings::new(&flows, Kind::Flows)?, &called_as)?,
+        Request::Packets(packets) => in_cluster(&Settings::new(&packets, Kind::Packets)?, &called_as)?,
         Request::Metrics => return Err(OptionError::Metrics.into()),
         Request::Follow(words) => background::follow(&options::command(&words)?.0, &called_as)?,
         Request::Stop(words) => background::stop(&options::command(&words)?.0, &called_as)?,
@@ -93,6 +90,22 @@ fn act(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             options::check_doctor(&words)?;
             local::doctor(words.verbose)?;
         }
+    }
+    Ok(())
+}
+
+fn on_this_machine(capture: &Capture) -> Result<(), Error> {
+    match &capture.explain {
+        Some(text) => print(text),
+        None => local::run(capture)?,
+    }
+    Ok(())
+}
+
+fn in_cluster(settings: &Settings, called_as: &OsString) -> Result<(), Error> {
+    match &settings.explain {
+        Some(text) => print(text),
+        None => session::run(settings, called_as)?,
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::cli::{ClusterArgs, DoctorArgs, FlowsArgs};
 pub mod after;
 mod cluster;
 mod error;
+mod expression;
 mod filter;
 mod images;
 mod interfaces;
@@ -24,6 +25,7 @@ mod why_live;
 
 pub use cluster::{Access, CopyChoice, Settings, YamlTarget, command};
 pub use error::OptionError;
+use expression::Expressions;
 pub use filter::Rules;
 pub use images::{ImageList, images_to_list, sources};
 pub use packets::{Keylog, PacketSettings};
@@ -67,8 +69,12 @@ pub struct Capture {
     pub port: Option<NonZeroU16>,
     /// Begin also when nothing has the names of the rules yet.
     pub wait: bool,
-    /// Only flows that one of these matches; all without any.
+    /// Only flows or packets that one of these matches; all without any.
     pub queries: Vec<String>,
+    /// What all of them have to match.
+    pub expression: Option<String>,
+    /// Which side decides what of it: to be printed instead of a capture.
+    pub explain: Option<String>,
     /// Records of packets that another record counts are shown too.
     pub all_observations: bool,
     /// What flows have to match besides.
@@ -91,14 +97,21 @@ pub struct Capture {
 
 impl Capture {
     /// Checks the words that flows and packets have in common.
-    fn new(words: &FlowsArgs) -> Result<Self, OptionError> {
+    fn new(words: &FlowsArgs, packets: bool) -> Result<Self, OptionError> {
         let all = switch("enable_all", words.enable_all.as_deref(), false)?;
-        let rules = filter::rules(&words.filter.0)?;
+        let expressions = Expressions::read(words, packets)?;
+        let rules = filter::rules(&words.filter.0, &expressions)?;
+        let explain = match switch("explain", words.explain.as_deref(), false)? {
+            true => Some(expressions.explain(!words.filter.0.is_empty())?),
+            false => None,
+        };
         let interfaces = interfaces::check("interfaces", words.interfaces.as_deref().unwrap_or_default())?;
         Ok(Self {
-            dns: switch("enable_dns", words.enable_dns.as_deref(), all)?,
-            rtt: switch("enable_rtt", words.enable_rtt.as_deref(), all)?,
-            drops: switch("enable_pkt_drop", words.enable_pkt_drop.as_deref(), all)? || rules.drops,
+            dns: switch("enable_dns", words.enable_dns.as_deref(), all)? || expressions.asks_for("Dns"),
+            rtt: switch("enable_rtt", words.enable_rtt.as_deref(), all)? || expressions.asks_for("TimeFlowRtt"),
+            drops: switch("enable_pkt_drop", words.enable_pkt_drop.as_deref(), all)?
+                || rules.drops
+                || expressions.asks_for("PktDrop"),
             translations: switch("enable_pkt_translation", words.enable_pkt_translation.as_deref(), true)?,
             rules,
             exclude_interfaces: interfaces::check(
@@ -112,8 +125,10 @@ impl Capture {
             log_level: log_level(words.log_level.as_deref().unwrap_or("info"))?,
             output_dir: words.output_dir.clone().unwrap_or_else(|| DEFAULT_OUTPUT_DIR.into()),
             port: words.listen_port.as_deref().map(|text| number("listen-port", text, NonZeroU16::MAX)).transpose()?,
-            wait: wait(words)?,
-            queries: words.query.iter().map(|text| query(text)).collect::<Result<_, _>>()?,
+            wait: wait(words, &expressions)?,
+            queries: expressions.queries(),
+            expression: expressions.filter().map(str::to_owned),
+            explain,
             all_observations: observations(words.observations.as_deref())?,
             required: processes::query(&words.processes)?,
             subnets: words.subnets.iter().map(|text| subnets(text)).collect::<Result<_, _>>()?,
@@ -143,13 +158,10 @@ impl Capture {
             return Err(OptionError::OfAnotherCommand { option, command: "packets" });
         }
         refuse_metrics_options(words, "packets")?;
-        if !words.query.is_empty() {
-            return Err(OptionError::FlowsOnlyYet);
-        }
         if let Some(option) = words.processes.typed() {
             return Err(OptionError::OfAnotherCommand { option, command: "packets" });
         }
-        let capture = Self::new(words)?;
+        let capture = Self::new(words, true)?;
         if !capture.demands.is_empty() {
             return Err(OptionError::DemandOfPackets);
         }
@@ -172,7 +184,7 @@ impl Capture {
                 return Err(OptionError::NotThere(option));
             }
         }
-        Self::new(words)
+        Self::new(words, false)
     }
 
     /// The collector's options, in a cluster and on this machine.
@@ -185,7 +197,7 @@ impl Capture {
             format!("--maxbytes={}", self.max_bytes),
         ];
         args.extend(self.queries.iter().map(|query| format!("--query={query}")));
-        args.extend(self.required.iter().map(|query| format!("--require={query}")));
+        args.extend(self.expression.iter().chain(&self.required).map(|query| format!("--require={query}")));
         args.extend(self.subnets.iter().map(|subnets| format!("--subnets={subnets}")));
         args.extend(self.all_observations.then(|| "--observations=all".to_owned()));
         args.extend(self.rules.selections.iter().map(|term| format!("--select={term}")));
@@ -214,14 +226,6 @@ fn refuse_metrics_options(words: &FlowsArgs, command: &'static str) -> Result<()
     }
 }
 
-fn query(text: &str) -> Result<String, OptionError> {
-    if text.trim().is_empty() {
-        return Err(OptionError::EmptyQuery);
-    }
-    netobserv_query::Query::read(text)?;
-    Ok(text.to_owned())
-}
-
 fn observations(text: Option<&str>) -> Result<bool, OptionError> {
     match text {
         None | Some("once") => Ok(false),
@@ -238,9 +242,9 @@ fn subnets(text: &str) -> Result<String, OptionError> {
 }
 
 /// Whether names may be given before anything has them.
-fn wait(words: &FlowsArgs) -> Result<bool, OptionError> {
+fn wait(words: &FlowsArgs, expressions: &Expressions) -> Result<bool, OptionError> {
     let wait = switch("wait", words.cluster.wait.as_deref(), false)?;
-    if wait && words.filter.selector().is_none() {
+    if wait && words.filter.selector().is_none() && expressions.terms().next().is_none() {
         return Err(OptionError::Needs { option: "wait", other: "pod, --svc or another name in the cluster" });
     }
     Ok(wait)

@@ -226,9 +226,15 @@ fn words_that_are_wrong_reach_no_cluster() {
             "error: --protocol=tpc is not valid: use TCP, UDP, SCTP, ICMP or ICMPv6; did you mean tcp?",
         ),
         (
-            &["packets", "--port=80", "--query=Bytes>1"],
-            "error: --query works with flows only for now: select packets with filters, such as --protocol=TCP --port=80",
+            &["packets", "--filter=port 80 and rtt>5ms"],
+            "error: --filter: packets do not have TimeFlowRttNs: it works with flows\n  port 80 and rtt>5ms\n              ^^^",
         ),
+        (
+            &["packets", "--filter=bytes>100"],
+            "error: the kernel can decide nothing of --filter=bytes>100, so that all packets would go to the collector: add a \
+             condition such as host or port, or use --all as well",
+        ),
+        (&["flows", "--filter=tcp and udp"], "error: no packet can meet --filter=tcp and udp"),
         (&["flows", "--include_list=a"], "error: --include_list is invalid option for flows"),
         (&["packets", "--port=80", "--include-list=a"], "error: --include_list is invalid option for packets"),
         (&["flows", "--enable_openssl"], "error: unknown option --enable_openssl; did you mean --enable_dns?"),
@@ -497,4 +503,17 @@ fn background_returns_at_once_and_leaves_everything_running() {
     assert!(run.contains("get-flows") && run.ends_with("--background"), "{run}");
     assert!(!run.contains("--lease") && !world.calls().iter().any(|line| line.starts_with("exec ")));
     assert!(world.objects().contains(&"pod.collector".to_owned()));
+}
+
+#[test]
+fn what_a_filter_is_split_into_is_printed_without_a_cluster() {
+    let world = World::new();
+    let done = world.run(&["packets", "--explain", "--filter=src pod:shop/web and tcp port 80"]);
+    assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""));
+    for line in
+        ["\n  Proto = 6 and (SrcPort = 80 or DstPort = 80)\n", "\n  keep TCP, port 80, one end is pod shop/web\n"]
+    {
+        assert!(done.stdout.contains(line), "{}", done.stdout);
+    }
+    assert_eq!(world.calls(), [""; 0]);
 }

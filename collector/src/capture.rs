@@ -29,10 +29,10 @@ use crate::output::{Folder, Name, Paths};
 use crate::own::Own;
 use crate::pipeline::{Pipeline, Sinks};
 use crate::pushed;
-use crate::query::Predicate;
+use crate::query::{Members, Predicate};
 use crate::record::Story;
 use crate::resume::{self, Start};
-use crate::select;
+use crate::select::{self, Known};
 use crate::signals::{Kind, Signals};
 use crate::sink::json::{JsonSink, Limit};
 use crate::sink::sqlite::{Hurry, SqliteSink};
@@ -95,6 +95,13 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     result
 }
 
+/// What flows or packets must match.
+pub(crate) fn predicate(options: &Options, counts: &Counts) -> Option<Predicate> {
+    let (selections, members) = (options.selections.clone(), counts.pushed().members().clone());
+    let known: Arc<dyn Members> = Arc::new(Known { selections, members });
+    Predicate::new(&options.queries, &known)
+}
+
 async fn capture(mut options: Options) -> anyhow::Result<()> {
     let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options).await };
     let (started, start) = (resume::began(killed.as_ref()), Utc::now());
@@ -120,7 +127,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     files.push(Box::new(watcher.clone()));
     let (feed, intake) = tui::queue();
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), Some(feed))?;
-    let pipeline = pipeline.with_names(names.clone()).with_query(Predicate::new(&options.queries));
+    let pipeline = pipeline.with_names(names.clone()).with_query(predicate(&options, &counts));
     let pipeline = pipeline.without(Own::of_this_pod(&options)).showing_all(options.observations == Observations::All);
     let ingest = Ingest::new(pipeline, counts.clone(), speakers(&options, &names));
     if let Some(names) = &names {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use netobserv_contract::selector::Numbered;
-use netobserv_query::{Expr, Query, QueryError};
+use netobserv_contract::selector::{Numbered, Term};
+use netobserv_query::{Query, QueryError, Used};
 use tracing::level_filters::LevelFilter;
 
 use crate::enrich::subnets::Subnets;
@@ -83,9 +83,9 @@ struct Words {
     /// Records to show: once, so that each packet counts once, or all
     #[arg(long, global = true, default_value = "once", value_name = "WHICH")]
     observations: Observations,
-    /// Keep only flows that match this query as well
-    #[arg(long, global = true, value_name = "QUERY", allow_hyphen_values = true)]
-    require: Option<String>,
+    /// Keep only flows or packets that match this as well; if repeated, all of them
+    #[arg(long, global = true, alias = "filter", value_name = "QUERY", allow_hyphen_values = true)]
+    require: Vec<String>,
     /// Include the capture's own flows: agents to collector, and collector to API server
     #[arg(long, global = true)]
     own_traffic: bool,
@@ -201,7 +201,7 @@ pub struct Options {
     pub packets: Option<PacketOptions>,
     /// What scripts demand of the capture.
     pub asked: Asked,
-    /// A flow must match one of these, if there are any.
+    /// A flow or packet must match one of these, if there are any.
     pub queries: Vec<Query>,
 }
 
@@ -275,9 +275,9 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         Command::GetFlows => None,
         Command::GetPackets(words) => Some(words.read().map_err(NoCapture::Usage)?),
     };
-    if packets.is_some() && !words.query.is_empty() {
-        return Err(NoCapture::Usage("error: --query: packets are chosen by the agents' filters: leave it out".into()));
-    }
+    let selections = Selections::of(words.select, words.wait);
+    let check = Check { packets: packets.is_some(), selections: &selections };
+    let queries = check.queries(&words.query, &words.require)?;
     let listen = words.listen.unwrap_or(Listen::Port(words.port));
     Ok(Options {
         packets,
@@ -309,9 +309,9 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         expect_nodes: words.expect_nodes,
         kube: words.kube,
         subnets: all_subnets(&words.subnets),
-        selections: Selections::of(words.select, words.wait),
+        selections,
         asked: words.demands.asked(),
-        queries: queries(&words.query, words.require.as_deref())?,
+        queries,
     })
 }
 
@@ -333,20 +333,45 @@ fn no_capture(error: clap::Error) -> NoCapture {
     NoCapture::Usage(format!("{}; see netobserv-collector --help", lines.join(" ")))
 }
 
-/// Read here and not by clap, because the place that is wrong stands in lines of its own.
-fn queries(texts: &[String], required: Option<&str>) -> Result<Vec<Query>, NoCapture> {
-    let read = |option: &'static str| {
-        move |text: &str| {
-            Query::read(text).map_err(|error: QueryError| NoCapture::Usage(format!("error: --{option}: {error}")))
+/// How queries are checked.
+struct Check<'a> {
+    packets: bool,
+    selections: &'a Selections,
+}
+
+impl Check<'_> {
+    /// Read here and not by clap, because the place that is wrong stands in lines of its own.
+    fn queries(&self, texts: &[String], required: &[String]) -> Result<Vec<Query>, NoCapture> {
+        let read = |option: &'static str| {
+            move |text: &String| {
+                self.query(text).map_err(|error| NoCapture::Usage(format!("error: --{option}: {error}")))
+            }
+        };
+        let queries = texts.iter().map(read("query")).collect::<Result<Vec<_>, _>>()?;
+        let required = required.iter().map(read("require")).collect::<Result<Vec<_>, _>>()?;
+        let Some(required) = required.into_iter().reduce(Query::and) else { return Ok(queries) };
+        if queries.is_empty() {
+            return Ok(vec![required]);
         }
-    };
-    let queries = texts.iter().map(|text| read("query")(text)).collect::<Result<Vec<_>, _>>()?;
-    let Some(required) = required.map(read("require")).transpose()? else { return Ok(queries) };
-    if queries.is_empty() {
-        return Ok(vec![required]);
+        Ok(queries.into_iter().map(|query| required.clone().and(query)).collect())
     }
-    let both = |query: Query| Query { expr: Expr::All(vec![required.expr.clone(), query.expr]) };
-    Ok(queries.into_iter().map(both).collect())
+
+    fn query(&self, text: &str) -> Result<Query, QueryError> {
+        let query = Query::read(text)?;
+        if self.packets {
+            query.check_packets()?
+        } else {
+            query.check_flows()?
+        }
+        let unknown = |term: &Term| self.selections.number(term).is_none();
+        query.refuse(|used| match used {
+            Used::Name(term) if unknown(term) => {
+                Some(format!("{term} has no number: use --select=1:{}={}", term.kind.option(), term.text()))
+            }
+            _ => None,
+        })?;
+        Ok(query)
+    }
 }
 
 /// Without encryption only where nobody else listens, or where it was asked for.
@@ -463,7 +488,6 @@ mod tests {
             ("get-flows -o yaml", "--output"),
             ("get-packets --format=pcap --tls-keylog=a", "--tls-keylog"),
             ("get-packets -w file", "--write"),
-            ("get-packets --query Bytes>1", "--query"),
             ("get-packets --max-files 2", "--max-file-size"),
             ("get-packets --max-file-size 5", "--max-file-size"),
             ("get-flows --comments none", "--comments"),

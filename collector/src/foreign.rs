@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use netobserv_contract::plain;
-use netobserv_query::Query;
+use netobserv_query::{Query, split};
 use netobserv_wire::packet::{self, Packet};
 use netobserv_wire::{Flow, genericmap};
 use prost::Message as _;
@@ -188,8 +188,9 @@ fn query(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match Query::read(text) {
         Ok(query) => {
-            let predicate =
-                Predicate::new(std::slice::from_ref(&query)).expect("every field of the language is one of a flow");
+            let predicate = Predicate::without_names(std::slice::from_ref(&query));
+            let predicate = predicate.expect("every field of the language is one of a flow");
+            let _ = split(&query.expr, true);
             let _ = predicate.holds(&example(), &mut Scratch::default());
         }
         Err(error) => assert!(!error.to_string().is_empty()),

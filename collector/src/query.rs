@@ -2,11 +2,14 @@
 //!
 //! A comparison with a field that the flow does not have is false, except that its text is different from any (`!=`, `!~`).
 
+use std::fmt::Debug;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use netobserv_query::{Expr, FieldId, Order, Part, Query};
+use netobserv_contract::selector::Term;
+use netobserv_query::{End, Expr, FieldId, Network, Order, Part, Query};
 use netobserv_wire::field::{self, Field};
-use netobserv_wire::flow::Mac;
+use netobserv_wire::flow::{Mac, Side};
 use netobserv_wire::names::TLS_TYPES;
 use netobserv_wire::{Flow, Value};
 use regex::bytes::Regex;
@@ -15,21 +18,63 @@ use regex::bytes::Regex;
 #[derive(Debug)]
 pub struct Predicate(Vec<Node>);
 
+/// What has the names of a cluster.
+pub trait Members: Debug + Send + Sync {
+    /// The number of what has this name; None if it is not followed.
+    fn number(&self, term: &Term) -> Option<u32>;
+
+    /// Whether an end belonged to it when it was seen.
+    fn had(&self, number: u32, seen: &Seen) -> bool;
+}
+
+/// An end of a flow or packet, and when it was seen, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// Its address, if it has one.
+    pub address: Option<IpAddr>,
+    /// Protocol and port.
+    pub port: Option<(u8, u16)>,
+    /// First packet.
+    pub from_ms: u64,
+    /// Last packet.
+    pub to_ms: u64,
+}
+
+/// No names.
+#[derive(Debug)]
+struct Nothing;
+
+impl Members for Nothing {
+    fn number(&self, _: &Term) -> Option<u32> {
+        None
+    }
+
+    fn had(&self, _: u32, _: &Seen) -> bool {
+        false
+    }
+}
+
 /// Memory that is used again from flow to flow.
 #[derive(Debug, Default)]
 pub struct Scratch {
     left: Vec<u8>,
     right: Vec<u8>,
+    /// The VLAN tag of a packet. Flows have none.
+    pub vlan: Option<u16>,
 }
 
 #[derive(Debug)]
 enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
+    Not(Box<Node>),
     Has(&'static Field, bool),
     Number(&'static Field, Order, i64),
     Text(&'static Field, bool, Text),
     Regex(&'static Field, bool, Regex),
+    Within(&'static Field, Network),
+    Named(End, u32, Arc<dyn Members>),
+    Vlan(Option<u16>),
 }
 
 #[derive(Debug)]
@@ -48,9 +93,15 @@ enum Piece {
 
 impl Predicate {
     /// What any of `queries` keeps; `None` without queries, which keeps everything.
-    pub fn new(queries: &[Query]) -> Option<Self> {
-        let nodes: Option<Vec<_>> = queries.iter().map(|query| node(&query.expr)).collect();
+    pub fn new(queries: &[Query], members: &Arc<dyn Members>) -> Option<Self> {
+        let nodes: Option<Vec<_>> = queries.iter().map(|query| node(&query.expr, members)).collect();
         nodes.filter(|nodes| !nodes.is_empty()).map(Self)
+    }
+
+    /// The same where no cluster has names.
+    pub fn without_names(queries: &[Query]) -> Option<Self> {
+        let nothing: Arc<dyn Members> = Arc::new(Nothing);
+        Self::new(queries, &nothing)
     }
 
     /// Whether a flow is wanted.
@@ -60,11 +111,23 @@ impl Predicate {
 }
 
 /// `None` only if the language had a field that the flow record has not; a test below sees to that.
-fn node(expr: &Expr) -> Option<Node> {
-    let all = |exprs: &[Expr]| exprs.iter().map(node).collect::<Option<Vec<_>>>();
+fn node(expr: &Expr, members: &Arc<dyn Members>) -> Option<Node> {
+    let all = |exprs: &[Expr]| exprs.iter().map(|expr| node(expr, members)).collect::<Option<Vec<_>>>();
     Some(match expr {
         Expr::All(exprs) => Node::All(all(exprs)?),
         Expr::Any(exprs) => Node::Any(all(exprs)?),
+        Expr::Not(expr) => Node::Not(Box::new(node(expr, members)?)),
+        Expr::Named(end, term) => match members.number(term) {
+            Some(number) => Node::Named(*end, number, members.clone()),
+            // The command line does not let this happen.
+            None => Node::Any(vec![]),
+        },
+        leaf => leaf_node(leaf)?,
+    })
+}
+
+fn leaf_node(expr: &Expr) -> Option<Node> {
+    Some(match expr {
         Expr::Has(field, is) => Node::Has(find(*field)?, *is),
         Expr::Number(field, order, number) => Node::Number(find(*field)?, *order, *number),
         Expr::Text(field, is, parts) => {
@@ -72,6 +135,9 @@ fn node(expr: &Expr) -> Option<Node> {
             Node::Text(field, *is, text(field, parts)?)
         }
         Expr::Regex(field, is, regex) => Node::Regex(find(*field)?, *is, regex.clone()),
+        Expr::Within(field, network) => Node::Within(find(*field)?, *network),
+        Expr::Vlan(number) => Node::Vlan(*number),
+        _ => return None,
     })
 }
 
@@ -106,8 +172,30 @@ impl Node {
             Node::Number(field, order, number) => has_number(field.get(flow), *order, *number),
             Node::Text(field, is, text) => has_text(field.get(flow), text, flow, scratch) == *is,
             Node::Regex(field, is, regex) => matches(field.get(flow), regex, scratch) == *is,
+            Node::Not(node) => !node.holds(flow, scratch),
+            Node::Within(field, network) => {
+                matches!(field.get(flow), Value::Ip(address) if network.holds(address))
+            }
+            Node::Named(end, number, members) => {
+                let is = |side| members.had(*number, &seen(flow, side));
+                match end {
+                    End::Src => is(Side::Src),
+                    End::Dst => is(Side::Dst),
+                    End::Either => is(Side::Src) || is(Side::Dst),
+                }
+            }
+            Node::Vlan(number) => scratch.vlan.is_some_and(|tag| number.is_none_or(|number| number == tag)),
         }
     }
+}
+
+/// An end of a flow, as selections know it.
+fn seen(flow: &Flow, side: Side) -> Seen {
+    let (address, port) = match side {
+        Side::Src => (flow.src_addr, flow.src_port),
+        Side::Dst => (flow.dst_addr, flow.dst_port),
+    };
+    Seen { address, port: flow.proto.zip(port), from_ms: flow.start_ms, to_ms: flow.end_ms }
 }
 
 /// Of a list, one number is enough; for `!=`, none of them may be equal.
@@ -127,7 +215,7 @@ fn has_text(value: Value<'_>, text: &Text, flow: &Flow, scratch: &mut Scratch) -
         (Value::Mac(address), Text::Mac(wanted)) => address == *wanted,
         (value, Text::Literal(wanted)) => any_text(value, &mut scratch.left, |text| text == wanted.as_bytes()),
         (value, Text::Parts(pieces)) => {
-            let Scratch { left, right } = scratch;
+            let Scratch { left, right, .. } = scratch;
             right.clear();
             pieces.iter().for_each(|piece| piece.append(flow, right));
             any_text(value, left, |text| text == right.as_slice())
@@ -204,10 +292,14 @@ mod tests {
         Flow::from_generic(record.to_string().as_bytes(), 0).unwrap()
     }
 
+    fn alone(queries: &[Query]) -> Option<Predicate> {
+        Predicate::without_names(queries)
+    }
+
     #[track_caller]
     fn holds(query: &str) -> bool {
         let query = Query::parse(query).unwrap_or_else(|error| panic!("{error}"));
-        Predicate::new(&[query]).unwrap().holds(&flow(), &mut Scratch::default())
+        alone(&[query]).unwrap().holds(&flow(), &mut Scratch::default())
     }
 
     #[test]
@@ -255,8 +347,8 @@ mod tests {
     #[test]
     fn one_of_several_queries_is_enough() {
         let queries = ["DstPort = 1", "DstPort = 80"].map(|query| Query::parse(query).unwrap());
-        let holds = |queries: &[Query]| Predicate::new(queries).unwrap().holds(&flow(), &mut Scratch::default());
+        let holds = |queries: &[Query]| alone(queries).unwrap().holds(&flow(), &mut Scratch::default());
         assert!(holds(&queries) && !holds(&queries[..1]));
-        assert!(Predicate::new(&[]).is_none());
+        assert!(alone(&[]).is_none());
     }
 }

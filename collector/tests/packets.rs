@@ -76,6 +76,34 @@ fn the_file_explains_itself() {
     assert_eq!(dropped(&file), [7, 0], "at each interface, in the order of the file");
 }
 
+#[test]
+fn packets_that_the_filter_does_not_want_are_left_out_and_counted() {
+    let words = ["--filter", "udp and src port 1 and less 120", "--query=ip:10.0.0.1", "--query=port=7"];
+    let capture = Capture::start(&words);
+    let agent = capture.agent("node1");
+    agent.send(&[(START, frame(1, 60)), (START + 1, frame(1, 200)), (START + 2, frame(2, 60))]);
+    agent.lose(3);
+    agent.send(&[(START + 3, frame(2, 60)), (START + 4, frame(1, 60))]);
+    let ended = capture.stop(Signal::SIGINT);
+    assert!(ended.stdout().contains("3 packets left out by the filter"), "{}", ended.stdout());
+    let rows = tshark(&ended.only_file(), &["udp.srcport", "frame.len", "frame.drop_count"]);
+    // What was lost before a packet that is left out is on the next one that is not.
+    assert_eq!(rows, [["1", "102", ""], ["1", "102", "3"]]);
+}
+
+#[test]
+fn what_packets_do_not_have_is_refused_with_its_place() {
+    for (words, told) in [
+        (["--filter", "udp and rtt>5ms"], "packets do not have TimeFlowRttNs"),
+        (["--query", "pod:web"], "pod web has no number: use --select=1:pod=web"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let run = support::program(&["get-packets", "--insecure"]).args(words).dir(dir.path());
+        let finished = run.finish();
+        assert!(finished.code() == 2 && finished.stderr.contains(told) && finished.stderr.contains('^'), "{finished}");
+    }
+}
+
 /// What the interface statistics say was dropped; capinfos 4.0 does not print it.
 fn dropped(file: &Path) -> Vec<u64> {
     let mut reader = PcapNgReader::new(File::open(file).unwrap()).unwrap();

@@ -9,10 +9,12 @@ use std::time::Instant;
 use chrono::Utc;
 use netobserv_test_apiserver::Server;
 use netobserv_testkit::Signal;
-use netobserv_wire::pbflow::{AddressSet, AgentStatus, KernelFilter, Records};
+use netobserv_wire::pbflow::ip::IpFamily;
+use netobserv_wire::pbflow::{AddressSet, AgentStatus, Ip, KernelFilter, Network, Records, Transport};
+use prost_types::Timestamp;
 use serde_json::json;
 use support::cluster::{node, pod, pod_since, replica_set, service, small};
-use support::{Client, Collector, SOON, get_flows};
+use support::{Client, Collector, SOON, get_flows, records};
 
 #[track_caller]
 fn collector(server: &Server, words: &[&str]) -> Collector {
@@ -93,6 +95,40 @@ fn agents_follow_a_deployment() {
         "SELECT count(*) FROM member WHERE kind = 'Pod' AND namespace = 'shop' AND selection = 'deployment shop/web'";
     assert_eq!(files.number(&format!("{times} AND until IS NOT NULL AND since <= until")), 2);
     assert_eq!(files.number(&format!("{times} AND until IS NULL AND name IN ('web-3', 'web-4')")), 2);
+}
+
+#[test]
+fn a_filter_knows_what_names_mean_and_meant() {
+    let server = small();
+    let words =
+        ["--select=1:deploy=shop/web", "--select=2:svc=front", "--filter=src deploy:shop/web and not dst svc:front"];
+    let collector = collector(&server, &words);
+    let agent = collector.client();
+    let filter = first(&agent);
+    // From and to such addresses, now; the port is the number of the line.
+    let flow = |line: u32, src: [u8; 4], dst: [u8; 4]| {
+        let ip = |octets: [u8; 4]| Some(Ip { ip_family: Some(IpFamily::Ipv4(u32::from_be_bytes(octets))) });
+        let now = Some(Timestamp { seconds: Utc::now().timestamp(), nanos: 0 });
+        let mut record = records::record(1);
+        record.network = Some(Network { src_addr: ip(src), dst_addr: ip(dst), dscp: 0 });
+        record.transport = Some(Transport { src_port: line, dst_port: 80, protocol: 6 });
+        (record.time_flow_start, record.time_flow_end) = (now, now);
+        record
+    };
+    let (web, db, front) = ([10, 1, 0, 1], [10, 1, 0, 2], [172, 30, 0, 9]);
+    agent.send("n1", vec![flow(1, web, db), flow(2, db, web), flow(3, web, front), flow(4, db, front)], false).unwrap();
+    // A flow of a pod that is gone by the time it comes, and one of the heir of its address.
+    server.delete("/api/v1/namespaces/shop/pods/web");
+    let filter = until(&agent, filter, &[]);
+    agent.send("n1", vec![flow(5, web, db)], false).unwrap();
+    let mut later = flow(6, web, db);
+    let an_hour_later = Some(Timestamp { seconds: Utc::now().timestamp() + 3_600, nanos: 0 });
+    (later.time_flow_start, later.time_flow_end) = (an_hour_later, an_hour_later);
+    agent.send("n1", vec![later], true).unwrap();
+    assert!(filter.number > 0);
+    let ended = collector.stop(Signal::SIGINT);
+    let lines: BTreeSet<u64> = ended.files().flows().iter().map(|flow| flow["SrcPort"].as_u64().unwrap()).collect();
+    assert_eq!(lines, [1, 5].into(), "{}", ended.finished);
 }
 
 #[test]

@@ -55,6 +55,12 @@ pub struct FlowsArgs {
     /// Folder for the files, created if missing [default: ./output]
     #[arg(long = "output-dir", alias = "output_dir", value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
+    /// Keep only what matches: 'tcp port 80 and host 10.0.0.1', 'pod:shop/web and bytes>1000'; as much as possible is decided in the kernel
+    #[arg(long = "filter", value_name = "EXPR", allow_hyphen_values = true, action = clap::ArgAction::Append)]
+    pub expression: Vec<String>,
+    /// Print what of --filter the kernel decides, and what the collector, without capturing
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub explain: Option<String>,
     /// Keep only flows that match this query; if repeated, flows that match any of them
     #[arg(long, aliases = ["regexes", "regex"], value_name = "QUERY", allow_hyphen_values = true, action = clap::ArgAction::Append)]
     pub query: Vec<String>,

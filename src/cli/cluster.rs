@@ -10,7 +10,7 @@ use super::values::{self, OneOf};
 use super::SourceArgs;
 
 /// Options that only flow captures have.
-pub(super) const NOT_OF_PACKETS: [&str; 16] = [
+pub(super) const NOT_OF_PACKETS: [&str; 15] = [
     "enable_dns",
     "enable_rtt",
     "enable_ipsec",
@@ -18,7 +18,6 @@ pub(super) const NOT_OF_PACKETS: [&str; 16] = [
     "enable_pkt_translation",
     "enable_udn_mapping",
     "own-traffic",
-    "query",
     "process",
     "pid",
     "container",

@@ -30,6 +30,8 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "enable_pkt_drop",
             "enable_all",
             "sampling",
+            "filter",
+            "explain",
             "query",
             "observations",
             "own-traffic",
@@ -87,7 +89,8 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 7] = [
 /// Options of a capture that `why` decides itself.
 const NOT_OF_WHY: [&str; 7] = ["background", "copy", "yaml", "wait", "own-traffic", "get-subnets", "keep"];
 /// What an option does there, where that is not what it does for flows.
-const OF_PACKETS: [(&str, &str); 3] = [
+const OF_PACKETS: [(&str, &str); 4] = [
+    ("query", "Keep only packets that match this query; if repeated, packets that match any of them"),
     ("enable_all", "All features of packets: --enable_pkt_drop"),
     ("max-bytes", "End when this many bytes are written [default: 50000000]"),
     ("no-tui", "No screen: one line of progress per second"),

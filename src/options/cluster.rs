@@ -114,6 +114,8 @@ pub struct Settings {
     pub typed: String,
     /// The capture itself is written to standard output.
     pub data_on_stdout: bool,
+    /// Which side decides what of the filter: to be printed instead of a capture.
+    pub explain: Option<String>,
     /// Lines about settings that come from the environment.
     pub printed: Vec<String>,
     /// `opt: ..., value: ...` lines.
@@ -189,6 +191,7 @@ impl Settings {
             printed: printed::environment_lines(cluster, &access),
             options_printed: printed::options(words),
             output_dir: capture.output_dir,
+            explain: capture.explain,
             access,
         })
     }
@@ -386,7 +389,7 @@ mod tests {
         assert!(settings(&["flows", "--enable_ipsec=false"]).is_ok());
         assert_eq!(refused(&["flows", "--include_list=a"]), "--include_list is invalid option for flows");
         assert!(refused(&["flows", "--listen-port=99"]).contains("requires --local"));
-        assert!(refused(&["packets", "tcp,80", "--query=Bytes>1"]).contains("--query works with flows only"));
+        assert!(refused(&["packets", "tcp,80", "--query=rtt>1ms"]).contains("packets do not have TimeFlowRttNs"));
     }
 
     #[test]

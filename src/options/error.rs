@@ -45,9 +45,15 @@ pub enum OptionError {
         crate::cli::called()
     )]
     NoFilter,
-    /// A query of packets.
-    #[error("--query works with flows only for now: select packets with filters, such as --protocol=TCP --port=80")]
-    FlowsOnlyYet,
+    /// A filter that keeps all packets of all nodes until the collector decides.
+    #[error(
+        "the kernel can decide nothing of --filter={0}, so that all packets would go to the collector: \
+         add a condition such as host or port, or use --all as well"
+    )]
+    AllForCollector(String),
+    /// A filter that keeps nothing.
+    #[error("no packet can meet --filter={0}")]
+    ImpossibleFilter(String),
     /// A demand of a script that cannot be read.
     #[error("--{option}: {why}")]
     Demand {
@@ -126,6 +132,9 @@ pub enum OptionError {
     /// A query that is none, with the place that is wrong.
     #[error("--query: {0}")]
     Query(#[from] netobserv_query::QueryError),
+    /// A filter that is none, with the place that is wrong.
+    #[error("--filter: {0}")]
+    Filter(netobserv_query::QueryError),
     /// A query without text.
     #[error("missing value for --query")]
     EmptyQuery,

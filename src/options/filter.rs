@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
+use super::expression::Expressions;
 use super::selectors::{self, Roles, Selections};
 use super::{OptionError, not_allowed, switch};
 use crate::cli::FilterWord;
@@ -41,7 +42,7 @@ pub struct Rules {
 }
 
 /// Checks the words and makes rules of them.
-pub(super) fn rules(words: &[FilterWord]) -> Result<Rules, OptionError> {
+pub(super) fn rules(words: &[FilterWord], expressions: &Expressions) -> Result<Rules, OptionError> {
     let mut rules = vec![Rule::default()];
     let mut selections = Selections::default();
     for word in words {
@@ -53,7 +54,7 @@ pub(super) fn rules(words: &[FilterWord]) -> Result<Rules, OptionError> {
         }
     }
     if rules.len() == 1 && rules[0].is_empty() {
-        return Ok(Rules::default());
+        return Ok(of_expression(expressions));
     }
     if rules.iter().any(Rule::is_empty) {
         return Err(OptionError::EmptyRule);
@@ -64,7 +65,18 @@ pub(super) fn rules(words: &[FilterWord]) -> Result<Rules, OptionError> {
     rules.iter().try_for_each(Rule::check)?;
     let drops = rules.iter().any(|rule| rule.get("drops") == Some("true"));
     let list: Vec<Value> = rules.into_iter().map(|rule| Value::Object(rule.json(&mut selections))).collect();
+    // The collector decides the whole filter of what these rules keep.
+    selections.add_all(expressions.terms());
     Ok(Rules { json: Some(Value::Array(list).to_string()), drops, selections: selections.words() })
+}
+
+/// Where there are no options for rules, the filter makes them.
+fn of_expression(expressions: &Expressions) -> Rules {
+    let mut selections = Selections::default();
+    let list = expressions.rules(|term| selections.number(vec![term.clone()]));
+    selections.add_all(expressions.terms());
+    let json = (!list.is_empty()).then(|| Value::Array(list).to_string());
+    Rules { json, drops: false, selections: selections.words() }
 }
 
 /// One rule: option, its value as typed, and the value as the agent reads it. The last of a repeated option counts; of names in the
@@ -238,7 +250,7 @@ mod tests {
             "or" => FilterWord::Or,
             name => FilterWord::Option(name, (*value).to_owned()),
         };
-        rules(&words.iter().map(word).collect::<Vec<_>>())
+        rules(&words.iter().map(word).collect::<Vec<_>>(), &Expressions::default())
     }
 
     #[track_caller]

@@ -74,8 +74,9 @@ impl PacketSettings {
     }
 
     fn check(&self, max_files: Option<&str>, capture: &Capture) -> Result<(), OptionError> {
-        if capture.rules.json.is_none() && !self.all {
-            return Err(OptionError::NoFilter);
+        if capture.rules.json.is_none() && !self.all && capture.explain.is_none() {
+            let filter = capture.expression.clone();
+            return Err(filter.map_or(OptionError::NoFilter, OptionError::AllForCollector));
         }
         if let (Some(files), None) = (max_files, self.max_file_size) {
             return Err(not_allowed("max-files", files, "it together with --max-file-size"));
@@ -165,7 +166,7 @@ mod tests {
     fn settings(words: &[&str]) -> Result<PacketSettings, String> {
         let words = ["oc-netobserv", "packets", "--local"].iter().chain(words).map(Into::into);
         let Ok(Request::Packets(words)) = read(words) else { panic!("packets") };
-        let capture = Capture::new(words.as_ref()).map_err(|error| error.to_string())?;
+        let capture = Capture::new(words.as_ref(), true).map_err(|error| error.to_string())?;
         PacketSettings::new(&words, &capture).map_err(|error| error.to_string())
     }
 

@@ -63,7 +63,7 @@ impl Roles {
 }
 
 impl Selections {
-    fn number(&mut self, terms: Vec<Term>) -> u32 {
+    pub(super) fn number(&mut self, terms: Vec<Term>) -> u32 {
         let known = self.0.iter().position(|known| *known == terms);
         let index = known.unwrap_or_else(|| {
             self.0.push(terms);
@@ -71,6 +71,13 @@ impl Selections {
         });
         // There are 64 rules at most.
         u32::try_from(index + 1).unwrap_or(u32::MAX)
+    }
+
+    /// Gives each of these a number, if it has none.
+    pub(super) fn add_all<'a>(&mut self, terms: impl Iterator<Item = &'a Term>) {
+        for term in terms {
+            self.number(vec![term.clone()]);
+        }
     }
 
     /// As the collector reads them.
@@ -84,6 +91,7 @@ impl Selections {
 
 #[cfg(test)]
 mod tests {
+    use super::super::expression::Expressions;
     use super::super::filter::rules;
     use super::*;
     use crate::cli::FilterWord;
@@ -93,7 +101,8 @@ mod tests {
             "or" => FilterWord::Or,
             name => FilterWord::Option(name, (*value).to_owned()),
         };
-        let rules = rules(&words.iter().map(word).collect::<Vec<_>>()).map_err(|error| error.to_string())?;
+        let words: Vec<_> = words.iter().map(word).collect();
+        let rules = rules(&words, &Expressions::default()).map_err(|error| error.to_string())?;
         Ok((rules.json.unwrap_or_default(), rules.selections))
     }
 

@@ -6,17 +6,17 @@ fn local() -> FlowsArgs {
 
 #[track_caller]
 fn refused(words: FlowsArgs) -> String {
-    Capture::new(&words).expect_err("the value is wrong").to_string()
+    Capture::new(&words, false).expect_err("the value is wrong").to_string()
 }
 
 #[test]
 fn defaults() {
-    let capture = Capture::new(&local()).unwrap();
+    let capture = Capture::new(&local(), false).unwrap();
     assert_eq!(capture.interfaces, "");
     assert_eq!(capture.exclude_interfaces, "lo");
     for (wanted, excluded) in [("eth0,lo", ""), ("lo", ""), ("/lo/", "lo"), ("lo0", "lo")] {
         let words = FlowsArgs { interfaces: Some(wanted.into()), ..local() };
-        assert_eq!(Capture::new(&words).unwrap().exclude_interfaces, excluded, "{wanted}");
+        assert_eq!(Capture::new(&words, false).unwrap().exclude_interfaces, excluded, "{wanted}");
     }
     assert_eq!(capture.sampling.get(), 1);
     assert_eq!(capture.max_time, "5m");
@@ -30,7 +30,7 @@ fn defaults() {
 fn lines_instead_of_a_screen() {
     let lines = |no_tui: Option<&str>, output: Option<&str>| {
         let words = FlowsArgs { no_tui: no_tui.map(Into::into), output: output.map(Into::into), ..local() };
-        Capture::new(&words).map(|capture| capture.lines)
+        Capture::new(&words, false).map(|capture| capture.lines)
     };
     assert_eq!((lines(None, None), lines(Some("true"), None)), (Ok(None), Ok(Some("text"))));
     assert_eq!(lines(Some("false"), Some("json")), Ok(Some("json")));
@@ -49,7 +49,7 @@ fn sampling_is_a_number_from_one() {
 
 #[test]
 fn all_features_at_once_but_for_those_switched_off() {
-    let on = |words| Capture::new(&words).map(|c| (c.dns, c.rtt, c.drops)).unwrap();
+    let on = |words| Capture::new(&words, false).map(|c| (c.dns, c.rtt, c.drops)).unwrap();
     assert_eq!(on(local()), (false, false, false));
     let all = FlowsArgs { enable_all: Some("true".into()), ..local() };
     assert_eq!(on(FlowsArgs { enable_rtt: Some("false".into()), ..all }), (true, false, true));
@@ -80,7 +80,7 @@ fn bytes_are_a_number_that_fits() {
         );
     }
     let largest = FlowsArgs { max_bytes: Some(i64::MAX.to_string()), ..local() };
-    assert_eq!(Capture::new(&largest).unwrap().max_bytes.get(), i64::MAX as u64);
+    assert_eq!(Capture::new(&largest, false).unwrap().max_bytes.get(), i64::MAX as u64);
 }
 
 #[test]

@@ -118,6 +118,12 @@ impl Term {
         };
         Ok(Self { kind, wanted, text: text.to_owned() })
     }
+
+    /// The name or the condition, as it was given.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 impl fmt::Display for Term {

@@ -1,9 +1,5 @@
 //! The fields that a query can name. A test of the collector holds this list against the table of the flow record.
 
-use std::ops::Range;
-
-use crate::error::Wrong;
-
 /// What a field holds, and so what it can be compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -28,6 +24,15 @@ pub enum Kind {
 pub struct FieldId(u16);
 
 impl FieldId {
+    /// The field of this name. For constants: a name that is none does not compile.
+    pub(crate) const fn of(name: &str) -> Self {
+        let mut index = 0;
+        while !same(FIELDS[index].0.as_bytes(), name.as_bytes()) {
+            index += 1;
+        }
+        Self(index as u16)
+    }
+
     /// Name of the field.
     pub fn name(self) -> &'static str {
         FIELDS[usize::from(self.0)].0
@@ -39,10 +44,18 @@ impl FieldId {
     }
 }
 
+const fn same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
+
 macro_rules! fields {
     ($($kind:ident: $($name:literal)*;)*) => {
         /// Every field, with what it holds.
-        pub static FIELDS: &[(&str, Kind)] = &[$($(($name, Kind::$kind),)*)*];
+        pub const FIELDS: &[(&str, Kind)] = &[$($(($name, Kind::$kind),)*)*];
     };
 }
 
@@ -79,29 +92,8 @@ fields! {
         "K8S_FlowLayer" "K8S_ClusterName" "_RecordType" "_HashId";
 }
 
-/// The field of this name, which stands at `at`.
-pub(crate) fn find(name: &str, at: Range<usize>) -> Result<FieldId, Wrong> {
-    let index = FIELDS.iter().position(|(field, _)| *field == name);
-    index.map(|index| FieldId(index as u16)).ok_or_else(|| unknown(name, at))
-}
-
-fn unknown(name: &str, at: Range<usize>) -> Wrong {
-    let distance = |field: &str| strsim::damerau_levenshtein(&field.to_lowercase(), &name.to_lowercase());
-    let nearest = FIELDS.iter().map(|(field, _)| *field).min_by_key(|field| distance(field));
-    let meant = nearest.filter(|field| distance(field) <= 2.max(name.len() / 4));
-    let hint = meant.map(|field| format!("; did you mean {field}?")).unwrap_or_default();
-    Wrong { more: Some(list()), ..Wrong::new(at, format!("unknown field {name}{hint}")) }
-}
-
-/// All names, in lines that a terminal can show.
-fn list() -> String {
-    const WIDTH: usize = 100;
-    let mut lines = vec!["fields:".to_owned()];
-    for (name, _) in FIELDS {
-        match lines.last_mut() {
-            Some(line) if line.len() + name.len() < WIDTH => *line = format!("{line} {name}"),
-            _ => lines.push(format!("  {name}")),
-        }
-    }
-    lines.join("\n")
+/// The field of this name, in capitals or not.
+pub(crate) fn by_name(name: &str) -> Option<FieldId> {
+    let index = FIELDS.iter().position(|(field, _)| field.eq_ignore_ascii_case(name));
+    index.map(|index| FieldId(index as u16))
 }

@@ -1,7 +1,7 @@
 //! The older way to write a query (`--regexes`): `Field~expression,Field~expression`, all of which must match.
 
 use crate::error::{QueryError, Wrong};
-use crate::{fields, parse};
+use crate::{parse, short};
 
 /// Whether a text begins as such a list does. No query does.
 pub(crate) fn is_list(text: &str) -> bool {
@@ -22,7 +22,7 @@ pub(crate) fn query(list: &str) -> Result<String, QueryError> {
         };
         let trimmed = name.trim();
         let name_at = start + (name.len() - name.trim_start().len());
-        fields::find(trimmed, name_at..name_at + trimmed.len()).map_err(|wrong| wrong.within(list))?;
+        short::field(trimmed, name_at..name_at + trimmed.len()).map_err(|wrong| wrong.within(list))?;
         let condition = format!("{trimmed} =~ {}", quoted(regex));
         parse::parse(&condition).map_err(|wrong| Wrong::new(at, wrong.what).within(list))?;
         conditions.push(condition);

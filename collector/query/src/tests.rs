@@ -14,6 +14,7 @@ fn shape(query: &str) -> String {
             Expr::Number(field, order, number) => format!("{} {order:?} {number}", field.name()),
             Expr::Text(field, is, parts) => format!("{} {is} {parts:?}", field.name()),
             Expr::Regex(field, is, regex) => format!("{} {is} /{regex}/", field.name()),
+            other => other.to_string(),
         }
     }
     show(&Query::parse(query).unwrap_or_else(|error| panic!("{error}")).expr)
@@ -75,7 +76,6 @@ fn what_is_wrong_is_told_with_its_place() {
         ("", "the query is empty: write a condition, such as SrcK8S_Namespace = \"default\" and DstPort = 80", ""),
         ("  ", "the query is empty: write a condition, such as SrcK8S_Namespace = \"default\" and DstPort = 80", ""),
         ("SrcPort = 1 and DstProt = 2", "unknown field DstProt; did you mean DstPort?", "DstProt"),
-        ("srcport = 1", "unknown field srcport; did you mean SrcPort?", "srcport"),
         ("SrcPort = 1 and", "a condition is missing here", ""),
         ("and SrcPort = 1", "a condition is missing before this", "and"),
         ("SrcPort", "one of = != =~ !~ < <= > >= is missing here", ""),
@@ -87,9 +87,6 @@ fn what_is_wrong_is_told_with_its_place() {
         ("(SrcPort = 1 DstPort = 2)", "and, or or a ) is missing before this", "DstPort"),
         ("SrcPort = 1)", "nothing was opened that this could close", ")"),
         ("SrcPort == 1", "write = instead of ==", "=="),
-        ("SrcPort = 1 && DstPort = 2", "write and instead of &&", "&&"),
-        ("!(SrcPort = 1)", "write !=, !~ or without(Field) instead of !", "!"),
-        ("not SrcPort = 1", "there is no not: write !=, !~ or without(Field)", "not"),
         ("SrcK8S_Name = 'a'", "write \" instead of '", "'"),
         ("SrcK8S_Name = \"a", "the string has no end: \" is missing", "\"a"),
         ("SrcK8S_Name = a", "write strings in quotes: \"a\"; another field's value is \"$(a)\"", "a"),
@@ -98,7 +95,6 @@ fn what_is_wrong_is_told_with_its_place() {
         ("SrcK8S_Name > 80", "> compares numbers, and SrcK8S_Name is a text", ">"),
         ("SrcK8S_Name > \"a\"", "> compares numbers; a text has = != =~ !~", ">"),
         ("SrcPort =~ 80", "write regular expressions in quotes", "80"),
-        ("SrcAddr = 10.0.0.1", "10.0.0.1 is not a whole number; write texts, such as addresses, in quotes", "10.0.0.1"),
         (
             "Bytes > 99999999999999999999",
             "99999999999999999999 is not a whole number; write texts, such as addresses, in quotes",
@@ -131,6 +127,142 @@ fn the_message_points_at_the_place_and_lists_the_fields() {
 }
 
 #[test]
+fn other_ways_to_write_the_same() {
+    for (query, same) in [
+        ("srcport=1 && !(DstPort=2) || not Proto=6", "(SrcPort = 1 and not (DstPort = 2)) or not (Proto = 6)"),
+        ("SrcAddr = 10.0.0.1 and DstAddr = \"10.0.0.0/8\"", "SrcAddr = \"10.0.0.1\" and DstAddr = 10.0.0.0/8"),
+        ("port=80", "SrcPort = 80 or DstPort = 80"),
+        ("port!=80", "SrcPort != 80 and DstPort != 80"),
+        ("src=10.0.0.1 or src=\"web\"", "SrcAddr = \"10.0.0.1\" or SrcK8S_Name = \"web\""),
+        ("proto=tcp and rtt>1.5ms and latency<2us", "Proto = 6 and TimeFlowRttNs > 1500000 and DnsLatencyUs < 2"),
+        ("bytes>=10k and packets<2M and etype=0x800", "Bytes >= 10000 and Packets < 2000000 and Etype = 2048"),
+        ("ip:10.0.0.1", "SrcAddr = \"10.0.0.1\" or DstAddr = \"10.0.0.1\""),
+        (
+            "dns:/^a(b|c)/ or dns:Shop",
+            "(DnsName =~ `^a(b|c)` or DnsFlagsResponseCode =~ `^a(b|c)`) or (DnsName =~ `Shop` or DnsFlagsResponseCode =~ `Shop`)",
+        ),
+        ("proc:a-program-with-a-long-name", "SrcComm =~ `a\\-program\\-with\\-` or DstComm =~ `a\\-program\\-with\\-`"),
+        (
+            "pod:shop/web and dst svc:db or label:\"app in (a,b)\"",
+            "(pod:shop/web and dst svc:db) or label:\"app in (a,b)\"",
+        ),
+        ("(ns:shop)", "ns:shop"),
+        ("tcp port 80", "Proto = 6 and (SrcPort = 80 or DstPort = 80)"),
+        ("tcp dst port 80 or 443", "(Proto = 6 and DstPort = 80) or (Proto = 6 and DstPort = 443)"),
+        ("src or dst port 80", "SrcPort = 80 or DstPort = 80"),
+        (
+            "port (80 or 443) and udp",
+            "((SrcPort = 80 or DstPort = 80) or (SrcPort = 443 or DstPort = 443)) and Proto = 17",
+        ),
+        ("src net 192.168.1 and 10.0.0.1", "SrcAddr = 192.168.1.0/24 and SrcAddr = 10.0.0.1/32"),
+        ("fd00::1 or ::1/128 and tcp", ""),
+        ("vlan 5 and ip6 proto 58 and less 100", "vlan 5 and (Etype = 34525 and Proto = 58) and Bytes <= 100"),
+        ("ether src aa:bb:cc:00:00:01", "SrcMac = \"aa:bb:cc:00:00:01\""),
+    ] {
+        match Query::parse(query) {
+            Ok(read) => assert_eq!(read.expr.to_string(), same, "{query}"),
+            Err(error) => assert_eq!(same, "", "{error}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_means_the_same_when_it_is_typed() {
+    for query in [
+        "port=80 and not (proto:tcp or rtt>5ms)",
+        "src pod:shop/web and dst label:\"app in (a,b)\" or SrcK8S_Name = \"a\\\"b\"",
+        "vlan 7 and ip:10.0.0.0/8 and SrcAddr != \"$(DstAddr)\" and with(DnsId)",
+    ] {
+        let shown = Query::parse(query).unwrap().expr.to_string();
+        assert_eq!(Query::parse(&shown).unwrap().expr.to_string(), shown, "{query}");
+    }
+}
+
+#[test]
+fn conditions_of_pcap_that_are_not_understood_point_at_the_place() {
+    for (query, what, place) in [
+        ("tcp port http", "names of ports are not looked up: write the number", "http"),
+        ("tcp port", "the number of a port is missing here", ""),
+        ("tcp port and host 10.0.0.1", "the number of a port is missing before this", "and"),
+        ("port 70000", "the number of a port is wanted here", "70000"),
+        ("portrange 90-80", "a range of ports, such as 80-90, is wanted here", "90-80"),
+        ("portrange 80", "a range of ports, such as 80-90, is wanted here", "80"),
+        ("host web", "names of hosts are not looked up: write the address, or pod:web, svc:web", "web"),
+        ("host 10.0.0", "an address is wanted here", "10.0.0"),
+        ("host 10.0.0.1 port 80", "and or or is missing before this", "port"),
+        ("host 10.0.0.0/8", "an address is wanted here", "10.0.0.0/8"),
+        ("net 10.0.0.1/8", "this has bits behind its length: write 10.0.0.0/8, or host with the address", "10.0.0.1/8"),
+        (
+            "net 10 mask 255.0.0.0",
+            "mask is not understood here: write net with a length, such as net 10.0.0.0/8",
+            "mask",
+        ),
+        ("net 300", "a network, such as 10.0.0.0/8, is wanted here", "300"),
+        ("tcp host 10.0.0.1", "tcp does not go with host", "host"),
+        ("icmp port 80", "icmp does not go with port", "port"),
+        ("ip port 80", "ip does not go with port", "port"),
+        ("tcp 80", "port is missing before this: write tcp port ...", "80"),
+        ("arp host 10.0.0.1", "addresses in ARP packets cannot be compared: write arp alone", "host"),
+        ("ether", "write ether host, ether src or ether dst with an address", "ether"),
+        ("ether host 10.0.0.1", "a MAC address is wanted here", "10.0.0.1"),
+        ("src proto 6", "a protocol has no direction: leave src or dst out", "proto"),
+        ("ip proto 300", "the number of a protocol is wanted here", "300"),
+        ("src", "an address is missing here", ""),
+        ("src tcp", "host, net, port, portrange or an address is wanted here", "tcp"),
+        ("src and dst 10.0.0.1", "host, net, port, portrange or an address is wanted here", "and"),
+        ("80", "80 is no condition: write a field or a word such as port before it", "80"),
+        ("port 80 or 10.0.0.1", "the number of a port is wanted here", "10.0.0.1"),
+        ("tcp[13] & 2 != 0", "bytes of a packet, such as tcp[13], cannot be compared here", "["),
+        ("broadcast", "broadcast is not understood here: write ether dst ff:ff:ff:ff:ff:ff", "broadcast"),
+        ("inbound and tcp", "inbound is not understood here: use --direction=Ingress", "inbound"),
+        ("vlan 5000", "the number of a VLAN is at most 4095", "5000"),
+        ("less than", "a number of bytes is wanted here", "than"),
+        ("port (80 or 443", "this is never closed: a ) is missing", "("),
+        ("port (80 and 443)", "and, or or a ) is missing before this", "and"),
+        ("prot 80", "unknown field prot; did you mean Proto?", "prot"),
+        ("tpc port 80", "unknown field tpc; did you mean tcp?", "tpc"),
+        ("tcp or udp and port 53", MIXED, "and"),
+        ("port 80 or bytes>1 && udp", MIXED, "&&"),
+        ("(host 10.0.0.1 or tcp and udp)", MIXED, "and"),
+        ("tcp & udp", "'&' means nothing here", "&"),
+        ("tcp ||", "a condition is missing here", ""),
+        ("|| tcp", "a condition is missing before this", "||"),
+        ("not", "a condition is missing here", ""),
+        ("!", "a condition is missing here", ""),
+        ("tcp not udp", "and or or is missing before this", "not"),
+        ("()", "a condition begins with a field, such as in SrcK8S_Namespace = \"default\" and DstPort = 80", ")"),
+        ("podd:web", "unknown name podd; did you mean pod?", "podd"),
+        ("pod:", "a value is missing after the colon", ""),
+        ("pod:Web", "a name has small letters, digits, - and . only, and * for any of them, not W", "Web"),
+        ("label:app=we*b", "we*b is no value of a label", "app=we*b"),
+        ("src proc:nginx", "src and dst go with what a cluster has, and with addresses; not with proc:", "proc:nginx"),
+        ("tcp src pod:web", "write the protocol as a condition of its own: tcp and src pod:...", "pod:web"),
+        ("rtt>5", "the unit is missing: write 5ms, 5us or 5s", "5"),
+        ("rtt>5min", "5min is not a time: write a number with ns, us, ms or s", "5min"),
+        ("bytes>5x", "5x is not a whole number; write texts, such as addresses, in quotes", "5x"),
+        ("port=http", "a number is missing here", "http"),
+        ("pid:x", "pid is a number, and this is none", "x"),
+        ("dns:/a(/", "not a regular expression: unclosed group", "/a(/"),
+    ] {
+        assert_eq!(wrong(query), (what.to_owned(), place.to_owned()), "{query}");
+    }
+}
+
+const MIXED: &str =
+    "tcpdump reads A or B and C as (A or B) and C, and this program as A or (B and C): write parentheses";
+
+#[test]
+fn what_a_query_is_about_is_known_with_its_place() {
+    let query = Query::parse("pod:a and rtt>5ms and vlan and (pod:a or pod:b)").unwrap();
+    let terms: Vec<_> = query.terms().into_iter().map(netobserv_contract::selector::Term::to_string).collect();
+    assert_eq!(terms, ["pod a", "pod b"]);
+    let refused = |used: &Used| (*used == Used::Vlan).then(|| "no tags here".to_owned());
+    let error = query.refuse(refused).unwrap_err();
+    assert_eq!((error.what(), error.at()), ("no tags here", 22..26));
+    assert!(query.refuse(|_| None).is_ok());
+}
+
+#[test]
 fn nesting_has_an_end() {
     let nested = |depth| format!("{}SrcPort = 1{}", "(".repeat(depth), ")".repeat(depth));
     assert!(Query::parse(&nested(100)).is_ok());
@@ -155,4 +287,22 @@ fn the_older_form_says_the_same() {
     assert!(error("SrcAddr").what().starts_with("write Field~expression"));
     assert!(Query::read("SrcK8S_Name~a,SrcPort~8").is_ok() && Query::read("SrcK8S_Name =~ `a~b`").is_ok());
     assert_eq!(Query::read("SrcPort ~ (").unwrap_err().what(), "not a regular expression: unclosed group");
+}
+
+#[test]
+fn what_a_record_does_not_have_is_refused_at_its_place() {
+    let flows = |text: &str| Query::parse(text).unwrap().check_flows().map_err(|error| error.at());
+    assert_eq!(flows("tcp and vlan 5"), Err(8..12));
+    assert_eq!(flows("with(Duplicate)"), Err(5..14));
+    assert_eq!(flows("SrcAddr = \"$(Duplicate)\""), Err(10..24));
+    assert_eq!(flows("rtt>5ms and pod:web and src port 80"), Ok(()));
+    let packets = |text: &str| Query::parse(text).unwrap().check_packets().map_err(|error| error.at());
+    assert_eq!(packets("tcp and rtt>5ms"), Err(8..11));
+    assert_eq!(packets("dns:shop"), Err(0..8));
+    assert_eq!(
+        packets("vlan 5 and cause:NETFILTER and name:web and pod:web and flags=2 and ether src 02:00:00:00:00:01"),
+        Ok(())
+    );
+    let query = Query::parse("name:web and rtt>5ms").unwrap();
+    assert!(query.asks_for_names() && query.asks_for(&["TimeFlowRtt"]) && !query.asks_for(&["Dns"]));
 }

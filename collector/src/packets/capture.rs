@@ -12,6 +12,7 @@ use netobserv_stdio as stdio;
 use tokio::sync::{Notify, oneshot};
 use tracing::{debug, info};
 
+use super::filter::Filter;
 use super::options::PacketOptions;
 use super::summary;
 use super::talks::Who;
@@ -19,7 +20,8 @@ use super::tally::Tally;
 use super::writer::{Done, Setup, Writer};
 use super::{intake, intake::Outlet};
 use crate::capture::{
-    End, FIRST_NAMES, Server, announce, begin, discard, drain, gaps, keep, speakers, stop_view, took, until_end,
+    End, FIRST_NAMES, Server, announce, begin, discard, drain, gaps, keep, predicate, speakers, stop_view, took,
+    until_end,
 };
 use crate::cli::Options;
 use crate::control::Control;
@@ -69,6 +71,7 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
     let (screen, sightings) = screen(&options, path.is_some()).unzip();
     let setup = Setup {
         section: section(&options),
+        wanted: Filter::new(predicate(&options, &counts), &options.queries, names.as_ref()),
         filter: options.options.clone(),
         who: who.clone(),
         tally: tally.clone(),

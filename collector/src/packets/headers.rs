@@ -150,6 +150,27 @@ pub fn is_after(one: u32, other: u32) -> bool {
     ahead > 0 && ahead < 1 << 31
 }
 
+/// Flags of the TCP header (byte 13).
+pub fn tcp_flags(frame: &[u8]) -> Option<u8> {
+    frame.get(tcp_of(frame)?.0 + 13).copied()
+}
+
+/// Differentiated services code point.
+pub fn dscp(frame: &[u8]) -> Option<u8> {
+    let (etype, packet) = network(frame);
+    match etype {
+        IPV4 => packet.get(1).map(|byte| byte >> 2),
+        IPV6 => u16_at(packet, 0).map(|bits| (bits >> 6 & 0x3f) as u8),
+        _ => None,
+    }
+}
+
+/// Number of the VLAN in the outer tag.
+pub fn vlan(frame: &[u8]) -> Option<u16> {
+    u16_at(frame, 12).filter(|etype| TAGS.contains(etype))?;
+    u16_at(frame, 14).map(|tag| tag & 0xfff)
+}
+
 /// EtherType behind the tags, and what follows it.
 fn network(frame: &[u8]) -> (u16, &[u8]) {
     let mut at = 12;

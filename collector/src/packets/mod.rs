@@ -7,6 +7,7 @@
 pub mod book;
 pub mod capture;
 pub mod comment;
+pub mod filter;
 pub mod headers;
 pub mod intake;
 pub mod keylog;

@@ -43,6 +43,7 @@ pub(super) fn account(
     });
     let told = [
         (&tally.removed_files, "older files removed to make room"),
+        (&tally.filtered, "packets left out by the filter"),
         (&tally.sightings, "sightings of the same packets at other interfaces left out (--sightings=all keeps them)"),
         (&tally.late, "packets arrived too late to be in order of time"),
         (&tally.no_secrets, "lines of the key log are not secrets and were omitted"),

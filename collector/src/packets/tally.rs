@@ -26,6 +26,8 @@ pub struct Tally {
     pub late: AtomicU64,
     /// Further sightings of packets that are written, left out.
     pub sightings: AtomicU64,
+    /// Packets that the filter left out.
+    pub filtered: AtomicU64,
     /// Lines of the key log that are no secrets.
     pub no_secrets: AtomicU64,
     /// Files of a ring that were removed.

@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::book::Book;
 use super::comment;
+use super::filter::Filter;
 use super::headers::Ends;
 use super::intake::{Delivery, Outlet, weight};
 use super::keylog::Keylog;
@@ -43,7 +44,9 @@ pub struct Setup {
     pub options: PacketOptions,
     /// What the file says of the capture.
     pub section: Section,
-    /// The filter, in words.
+    /// What packets must match.
+    pub wanted: Option<Filter>,
+    /// The options that chose packets, in words.
     pub filter: String,
     /// Names ends.
     pub who: Option<Who>,
@@ -152,12 +155,21 @@ impl Writer {
         self.places.heard(&source, &interfaces);
         self.outlet.free(weight(&interfaces));
         let (mut last, mut seen) = (None, Vec::with_capacity(packets.len()));
+        let (mut filtered, mut freed) = (0, 0);
         for packet in packets {
             let known = last.filter(|(id, _)| *id == packet.interface);
             let place = known.map_or_else(|| self.places.find(&source, packet.interface), |(_, place)| place);
             last = Some((packet.interface, place));
+            let where_seen = &self.places.all()[place];
+            if self.setup.wanted.as_mut().is_some_and(|filter| !filter.keeps(&packet, where_seen)) {
+                filtered += 1;
+                freed += cost(&packet);
+                continue;
+            }
             seen.push(Seen { packet, place, lost: self.newly_lost(place) });
         }
+        self.outlet.free(freed);
+        self.setup.tally.filtered.fetch_add(filtered, Relaxed);
         self.window.add(seen.into_iter(), Instant::now());
     }
 

@@ -1,19 +1,23 @@
 //! From when to when an address belonged to what was selected, for the database, the screen and the summary.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
 use super::resolve::{Element, Object, Resolved, count};
+use crate::query::Seen;
 
 /// Most times that are remembered: some 40 MB.
 const MOST: usize = 200_000;
 
-/// The times of a capture.
-#[derive(Debug, Default)]
-pub struct Members(Mutex<State>);
+/// Agents get a change a moment after it is known here, and the clocks of nodes differ by as much.
+const TOLERANCE_MS: u64 = 1_000;
+
+/// The times of a capture. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Members(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -35,6 +39,10 @@ struct Selected {
     /// By element, whose it is, and the number of its time.
     now: BTreeMap<Element, (Object, Option<usize>)>,
     ever: BTreeSet<IpAddr>,
+    /// From when on the elements of now belong; 0 for those that were there when the capture began.
+    since: HashMap<Element, u64>,
+    /// When elements belonged, and do no more.
+    past: HashMap<Element, Vec<(u64, u64)>>,
 }
 
 /// A time in which an address, or a port of one, belonged to a selection.
@@ -65,6 +73,11 @@ impl Members {
             .partition::<BTreeMap<_, _>, _>(|(element, (object, _))| same(element, object));
         let mut changed = !known || gone.keys().any(|element| !resolved.contains_key(element));
         *changes += 1;
+        let now_ms = u64::try_from(now.timestamp_millis()).unwrap_or_default();
+        for element in gone.keys().filter(|element| !resolved.contains_key(element)) {
+            let from = selected.since.remove(element).unwrap_or_default();
+            selected.past.entry(*element).or_default().push((from, now_ms));
+        }
         for index in gone.values().filter_map(|(_, index)| *index) {
             times[index].to = Some(now);
             news.insert(index);
@@ -75,6 +88,7 @@ impl Members {
                 continue;
             }
             changed |= !gone.contains_key(element);
+            selected.since.entry(*element).or_insert(if known { now_ms } else { 0 });
             let index = (times.len() < MOST).then_some(times.len());
             match index {
                 Some(index) => {
@@ -90,6 +104,23 @@ impl Members {
         words.clone_into(&mut selected.words);
         (selected.addresses, selected.nodes) = count(resolved);
         changed
+    }
+
+    /// Whether an end belonged to a selection when it was seen.
+    pub fn had(&self, number: u32, seen: &Seen) -> bool {
+        let Some(address) = seen.address else { return false };
+        let state = self.state();
+        let Some(selected) = state.selections.get(&number) else { return false };
+        let within = |from: u64, to: u64| {
+            from <= seen.to_ms.saturating_add(TOLERANCE_MS) && seen.from_ms <= to.saturating_add(TOLERANCE_MS)
+        };
+        let elements = [Some((address, None)), seen.port.map(|port| (address, Some(port)))];
+        elements.into_iter().flatten().any(|element| {
+            let now = selected.since.get(&element).is_some_and(|from| within(*from, u64::MAX));
+            let past =
+                || selected.past.get(&element).is_some_and(|times| times.iter().any(|(from, to)| within(*from, *to)));
+            now || past()
+        })
     }
 
     /// What is meant now, each selection in words; empty without any.

@@ -15,8 +15,10 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use follow::begin;
-use netobserv_contract::selector::{Numbered, Selection};
+use netobserv_contract::selector::{Numbered, Selection, Term};
 pub use roster::Roster;
+
+use crate::query;
 
 /// The selections of a capture, by the numbers that the agents' rules have for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,25 @@ pub struct Selections {
     pub by_number: BTreeMap<u32, Selection>,
     /// Names may be given before anything has them.
     pub wait: bool,
+}
+
+/// The selections of a capture, and what they mean and meant.
+#[derive(Debug)]
+pub struct Known {
+    /// With their numbers.
+    pub selections: Selections,
+    /// Since the capture began.
+    pub members: members::Members,
+}
+
+impl query::Members for Known {
+    fn number(&self, term: &Term) -> Option<u32> {
+        self.selections.number(term)
+    }
+
+    fn had(&self, number: u32, seen: &query::Seen) -> bool {
+        self.members.had(number, seen)
+    }
 }
 
 impl Selections {
@@ -36,6 +57,13 @@ impl Selections {
             by_number.entry(number).or_default().terms.push(term);
         }
         Self { by_number, wait }
+    }
+
+    /// The number of the selection that is this alone.
+    #[must_use]
+    pub fn number(&self, term: &Term) -> Option<u32> {
+        let is = |(_, selection): &(&u32, &Selection)| matches!(selection.terms.as_slice(), [only] if only == term);
+        self.by_number.iter().find(is).map(|(number, _)| *number)
     }
 
     /// Whether nothing is selected.

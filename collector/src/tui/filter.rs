@@ -53,43 +53,6 @@ struct Network {
     length: u32,
 }
 
-/// Short names for fields, for both ends together, before and after address translation. A whole address is that address, a port is a
-/// whole number.
-const ALIASES: &[(&str, &[&str])] = &[
-    ("ip", &["SrcAddr", "DstAddr", "XlatSrcAddr", "XlatDstAddr"]),
-    ("addr", &["SrcAddr", "DstAddr", "XlatSrcAddr", "XlatDstAddr"]),
-    ("src", &["SrcAddr", "SrcK8S_Name", "XlatSrcAddr", "XlatSrcK8S_Name"]),
-    ("dst", &["DstAddr", "DstK8S_Name", "XlatDstAddr", "XlatDstK8S_Name"]),
-    ("port", &["SrcPort", "DstPort", "XlatSrcPort", "XlatDstPort"]),
-    ("sport", &["SrcPort", "XlatSrcPort"]),
-    ("dport", &["DstPort", "XlatDstPort"]),
-    ("ns", &["SrcK8S_Namespace", "DstK8S_Namespace", "XlatSrcK8S_Namespace", "XlatDstK8S_Namespace"]),
-    ("namespace", &["SrcK8S_Namespace", "DstK8S_Namespace", "XlatSrcK8S_Namespace", "XlatDstK8S_Namespace"]),
-    ("name", &["SrcK8S_Name", "DstK8S_Name", "XlatSrcK8S_Name", "XlatDstK8S_Name"]),
-    ("pod", &["SrcK8S_Name", "DstK8S_Name", "XlatSrcK8S_Name", "XlatDstK8S_Name"]),
-    ("owner", &["SrcK8S_OwnerName", "DstK8S_OwnerName"]),
-    ("kind", &["SrcK8S_Type", "DstK8S_Type"]),
-    ("node", &["SrcK8S_HostName", "DstK8S_HostName"]),
-    ("zone", &["SrcK8S_Zone", "DstK8S_Zone"]),
-    ("subnet", &["SrcSubnetLabel", "DstSubnetLabel"]),
-    ("proc", &["SrcComm", "DstComm"]),
-    ("comm", &["SrcComm", "DstComm"]),
-    ("pid", &["SrcPid", "DstPid"]),
-    ("container", &["SrcContainer", "DstContainer"]),
-    ("cgroup", &["SrcCgroup", "DstCgroup"]),
-    ("svc", &["SrcK8S_Name", "DstK8S_Name", "XlatSrcK8S_Name", "XlatDstK8S_Name"]),
-    ("rtt", &["TimeFlowRttNs"]),
-    ("latency", &["DnsLatencyMs"]),
-    ("drops", &["PktDropPackets"]),
-    ("if", &["Interfaces"]),
-    ("interface", &["Interfaces"]),
-    ("proto", &["Proto"]),
-    ("cause", &["PktDropLatestDropCause"]),
-    ("state", &["PktDropLatestState"]),
-    ("rcode", &["DnsFlagsResponseCode"]),
-    ("dns", &["DnsName", "DnsFlagsResponseCode"]),
-];
-
 impl Filter {
     /// Shows exactly the records that a row counts; `title` names it.
     pub(super) fn exactly(title: &str, exact: Exact) -> Self {
@@ -249,9 +212,12 @@ fn scope(text: &str) -> (Result<Scope, String>, &str) {
 }
 
 fn fields(name: &str) -> Vec<&'static Field> {
-    let alias = ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name));
+    // What is searched for may stand before or after address translation.
+    let alias = netobserv_query::SHORT.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name));
     if let Some((_, names)) = alias {
-        return names.iter().filter_map(|name| field::by_name(name)).collect();
+        let translated = names.iter().map(|name| format!("Xlat{name}"));
+        let all = names.iter().map(|name| (*name).to_owned()).chain(translated);
+        return all.filter_map(|name| field::by_name(&name)).collect();
     }
     let title = |column: &Column| column.title.replace(' ', "").eq_ignore_ascii_case(name);
     let column = columns::all().iter().find(|column| title(column)).map(|column| column.field);

@@ -46,6 +46,7 @@ pub(super) fn options(words: &FlowsArgs) -> Vec<String> {
     if words.enable_all.as_deref() == Some("true") {
         printed.extend(["pkt_drop_enable", "dns_enable", "rtt_enable"].map(|name| (name, "true".to_owned())));
     }
+    printed.extend(words.expression.iter().map(|filter| ("filter_expression", filter.clone())));
     printed.extend(words.query.iter().map(|query| ("filter_query", query.clone())));
     let rules = words.filter.0.iter().map(|word| match word {
         FilterWord::Or | FilterWord::Bare(_) => "opt: add_filter, value: true".to_owned(),

@@ -25,6 +25,11 @@ impl Dice {
         Self { state }
     }
 
+    /// The same numbers in each run.
+    pub fn seeded(seed: u64) -> Self {
+        Self { state: mix(seed) }
+    }
+
     /// A number in a range.
     pub fn number(&mut self, range: RangeInclusive<u64>) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
