@@ -43,7 +43,7 @@ pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionEr
         let (quiet, steady, namespace, renewals) = (&quiet, &steady, namespace.as_str(), &renewals);
         scope.spawn(move || renewals.run(quiet, namespace, &over, report));
         let secrets = keylog.map(|keylog| scope.spawn(move || Reader::new(keylog).run(steady, namespace, &no_more)));
-        // A dry run is over at once, and shows the calls all the same.
+        // A dry run is over at once, and shows the calls anyway.
         let caller = if steady.is_dry() { steady } else { quiet };
         let connecting = to_connect.map(|to| scope.spawn(move || super::connect::run(to, caller, &no_connections)));
         let mut kills = 0;
