@@ -19,7 +19,7 @@ fn agents_are_told_and_their_answers_are_shown() {
     let mut pty = Pty::start(&[], (140, 30));
     let agent = pty.client();
     agent.send("n1", records::some(1, 10), false).unwrap();
-    pty.wait_for("of 10");
+    pty.wait_for("connections, sorted by");
     assert_eq!(hears(&agent, "n1", 0, ""), None);
 
     pty.press("F");
