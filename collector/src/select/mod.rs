@@ -1,6 +1,6 @@
 //! What the user has named, as addresses: the agents keep what is from or to them, and get them again whenever they change.
 //!
-//! [`roster`] knows the objects of the cluster, [`resolve`] says which addresses are those of a selection now, [`follow`] sends them to
+//! `roster` knows the objects of the cluster, `resolve` says which addresses are those of a selection now, `follow` sends them to
 //! the agents, and [`members`] remembers from when to when an address belonged.
 
 mod check;
