@@ -1,4 +1,4 @@
-//! Thirty faults in one capture of the cluster on one machine, each made for real: `why` names the cause, the object and the remedy of
+//! Thirty-two faults in one capture of the cluster on one machine, each made for real: `why` names the cause, the object and the remedy of
 //! each. Healthy connections beside them have no finding.
 //!
 //! All servers are addresses of one pod's network; what differs is their objects. Of services the cluster has the objects only: no
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use causes_world::{Case, Fault, NAMES, cases};
 use cluster_world::{A_MINUTE, NOTHING, Shop, capture, files};
-use netobserv_testkit::{
-    Finished, Signal, link::neighbours, names::resolve, require_privileged, wait::now_ms, wait_for,
-};
+use netobserv_testkit::link::{mac, neighbours};
+use netobserv_testkit::names::resolve;
+use netobserv_testkit::{Finished, Frame, Netns, Sender, Signal, require_privileged, wait::now_ms, wait_for};
 use serde_json::{Value, json};
 
 /// Where the server's machine has no route, and where its way is for small packets.
@@ -24,6 +24,8 @@ const NOWHERE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 const NARROW: Ipv4Addr = Ipv4Addr::new(10, 98, 0, 1);
 /// A MAC address that nothing has.
 const NO_MAC: [u8; 6] = [2, 0, 0, 0, 0, 99];
+/// How long the DNS server takes for a slow answer.
+const SLOW: Duration = Duration::from_millis(400);
 /// Servers without a fault, on the port of the shop.
 const HEALTHY: [&str; 10] = ["fine", "good", "well", "calm", "safe", "open", "free", "glad", "keen", "neat"];
 
@@ -43,7 +45,7 @@ impl World {
         for case in &world.cases {
             let address = world.address(case);
             match case.fault {
-                Fault::Dropped | Fault::Refused | Fault::Broken | Fault::Datagram | Fault::Full => {
+                Fault::Dropped | Fault::Refused | Fault::Broken | Fault::Datagram | Fault::Full | Fault::Damaged => {
                     server.ip(&format!("address add {address}/16 dev eth0"));
                 }
                 Fault::Service | Fault::Nobody => neighbours(client, "eth0", &[&address.to_string()], NO_MAC),
@@ -149,6 +151,7 @@ impl World {
                 }
                 // The first one is too big; the system sends others in smaller parts.
                 Fault::TooBig => datagrams(to, 1, 1_200),
+                Fault::Damaged => self.send_damaged(case.port, self.address(case)),
             }
         }
         let server = self.shop.server.address.to_string();
@@ -158,10 +161,27 @@ impl World {
             let known = NAMES
                 .iter()
                 .find(|(name, ..)| asked.contains(&label(name)) && (label(name) != "db" || asked.contains("wrong")));
+            if asked.contains("slow") {
+                std::thread::sleep(SLOW);
+            }
             known.map_or(Some(0), |(_, code, ..)| *code)
         };
         let all = [&names[..], &["db.store.svc.cluster.local"]].concat();
         resolve((client, &self.shop.client.address.to_string()), (&self.shop.server.netns, &server), &all, code);
+    }
+
+    /// Datagrams that something on the way has changed.
+    fn send_damaged(&self, port: u16, address: Ipv4Addr) {
+        let (client, server) = (&self.shop.client, &self.shop.server);
+        let mac_of = |netns: &Netns| {
+            let link = netns.ip("-o link show eth0");
+            mac(link.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).expect("a MAC address"))
+        };
+        let frame = Frame::new(mac_of(&client.netns), mac_of(&server.netns));
+        let frame = frame.ipv4(&client.address.to_string(), &address.to_string()).udp(40_000, port).payload(100);
+        let mut bytes = frame.build();
+        *bytes.last_mut().expect("a payload") ^= 0xff;
+        Sender::new(&client.netns, "eth0").send(&vec![bytes; 3]);
     }
 
     /// A server that closes a connection with data unread: a reset.
@@ -220,8 +240,8 @@ fn judge(case: &Case, found: &[Value]) -> Result<(), String> {
 }
 
 #[test]
-fn each_of_thirty_faults_has_its_cause_its_object_and_its_remedy() {
-    require_privileged!("each_of_thirty_faults_has_its_cause_its_object_and_its_remedy");
+fn each_of_thirty_two_faults_has_its_cause_its_object_and_its_remedy() {
+    require_privileged!();
     let world = World::open();
     let plugin = capture(&world.shop, &["flows", "--enable_all", "--max-time=10m", "--copy=true"]);
     world.shop.wait_capturing();
@@ -289,5 +309,13 @@ fn with_its_change_nothing_is_denied(world: &World) {
         fs::write(&change, text(&finding, "change")).expect("a file");
         let after = found(&[&options[0], &options[1]]);
         assert_eq!(text(&after, "kind"), "dropped-by-filter", "{}: {after:#}\n{}", case.name, text(&finding, "change"));
+    }
+    // The machine drops what policies deny, which is none of these any more.
+    world.shop.server.netns.run("nft").args(["flush", "ruleset"]).output();
+    for case in world.cases.iter().filter(|case| case.kind == "policy") {
+        let to = SocketAddr::from((world.address(case), case.port));
+        let _listener = world.shop.server.netns.enter(|| TcpListener::bind(to)).expect("a port");
+        let connected = world.shop.client.netns.enter(|| TcpStream::connect_timeout(&to, A_MINUTE));
+        assert!(connected.is_ok(), "{}: {connected:?}", case.name);
     }
 }

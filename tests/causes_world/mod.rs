@@ -1,4 +1,4 @@
-//! Thirty things that can be wrong in a cluster, as data: the objects, what is made wrong for real, and what `why` has to report.
+//! Thirty-two things that can be wrong in a cluster, as data: the objects, what is made wrong for real, and what `why` has to report.
 
 use std::net::Ipv4Addr;
 
@@ -43,6 +43,8 @@ pub(crate) enum Fault {
     TooBig,
     /// A port of the first node, which has no such port.
     OfNode,
+    /// Datagrams whose checksum is wrong.
+    Damaged,
 }
 
 fn policy(name: &str, spec: Value) -> Value {
@@ -210,6 +212,7 @@ fn traffic() -> Vec<Case> {
         case("busy", 9_106, Fault::Full, "no-room", "9106", "rmem_max"),
         case("nowhere", 9_107, Fault::NoRoute, "no-route", "9107", "ip route get"),
         case("tight", 9_108, Fault::TooBig, "too-big", "9108", "MTU"),
+        case("dented", 9_109, Fault::Damaged, "damaged", "the checksum was wrong", "offloading"),
     ]
 }
 
@@ -219,8 +222,9 @@ pub(crate) fn cases(client: Ipv4Addr) -> Vec<Case> {
 }
 
 /// Faults of DNS: the name that is asked for, the response code (`None`: no answer), the kind and what the finding contains.
-pub(crate) const NAMES: [(&str, Option<u8>, &str, &str); 3] = [
+pub(crate) const NAMES: [(&str, Option<u8>, &str, &str); 4] = [
     ("db.wrong.svc.cluster.local", Some(3), "dns-no-name", "db.wrong.svc.cluster.local, which does not exist"),
     ("broken.example.com", Some(2), "dns-failed", "the server answered ServFail"),
     ("silent.example.com", None, "dns-timeout", "and got no answer"),
+    ("slow.example.com", Some(0), "slow-dns", "took up to"),
 ];

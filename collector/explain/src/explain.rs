@@ -17,6 +17,9 @@ pub fn explain(findings: &mut [Finding], cluster: &Cluster) {
         for party in [&mut finding.client, &mut finding.server] {
             name(party, cluster);
         }
+        if finding.kind == Kind::DnsNoName {
+            other_namespace(finding, cluster);
+        }
         if finding.kind.may_have_objects() {
             explain_one(finding, cluster);
         }
@@ -42,6 +45,7 @@ pub fn check(cluster: &Cluster, client: IpAddr, server: IpAddr, protocol: Protoc
         server: party(server),
         protocol: Some(number(protocol)),
         port: Some(port),
+        asked: String::new(),
         count: 0,
         first_ms: 0,
         last_ms: 0,
@@ -56,6 +60,24 @@ fn number(protocol: Protocol) -> u8 {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
         Protocol::Sctp => 132,
+    }
+}
+
+/// A service of another namespace than the one that was asked for, as the search path of the client's namespace finds no other.
+fn other_namespace(finding: &mut Finding, cluster: &Cluster) {
+    let mut labels = finding.asked.split('.');
+    let (Some(name), namespace, third) = (labels.next(), labels.next(), labels.next()) else { return };
+    // `db`, `db.shop`, or `db.shop.svc` and more; other names are of the world outside.
+    let is_of_cluster = namespace.is_none_or(|namespace| {
+        third == Some("svc") || cluster.services().iter().any(|one| one.metadata.namespace == namespace)
+    });
+    let others = cluster.services().iter().map(|service| &service.metadata);
+    let others = others.filter(|meta| is_of_cluster && meta.name == name && namespace != Some(meta.namespace.as_str()));
+    let others: Vec<_> = others.take(3).map(|meta| format!("{}.{}", meta.name, meta.namespace)).collect();
+    if let Some(one) = others.first() {
+        finding.remedy =
+            format!("Ask for {one}: a name without its namespace, or with another one, does not find that service.");
+        finding.evidence.push(format!("there is a service of this name in another namespace: {}", others.join(", ")));
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Finding {
     /// The server's port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// The name that was asked for, of a finding about DNS.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub asked: String,
     /// How often: packets, connections, queries or records, by its kind.
     pub count: u64,
     /// First and last time, milliseconds since 1970.

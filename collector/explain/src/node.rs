@@ -42,6 +42,7 @@ impl Loss {
             server: node(to),
             protocol: None,
             port: None,
+            asked: String::new(),
             count: *lost,
             first_ms: 0,
             last_ms: 0,

@@ -204,6 +204,33 @@ fn a_name_that_no_step_finds_is_one_finding_with_the_name_that_was_typed() {
 }
 
 #[test]
+fn a_service_of_another_namespace_is_named_though_nothing_asked_for_it() {
+    let service =
+        |namespace: &str| json!({"kind": "Service", "metadata": {"name": "db", "namespace": namespace}, "spec": {}});
+    let objects = json!({"kind": "List", "items": [service("store"), service("shop"), service("test")]});
+    let cluster = Cluster::read(&objects.to_string()).expect("objects");
+    for (asked, named) in [
+        ("db.store2.svc.cluster.local", Some("db.store, db.shop, db.test")),
+        ("db.shop", Some("db.store, db.test")),
+        ("db.example", None),
+        ("web.shop.svc.cluster.local", None),
+    ] {
+        let mut findings = findings(&[answer(asked, "NXDomain")]);
+        explain(&mut findings, &cluster);
+        let [finding] = findings.as_slice() else { panic!("{findings:#?}") };
+        let evidence = named.map(|named| format!("there is a service of this name in another namespace: {named}"));
+        assert_eq!(finding.evidence.get(1), evidence.as_ref(), "{asked}");
+        let first = named.map(|named| format!("Ask for {}:", named.split(',').next().unwrap_or_default()));
+        assert_eq!(
+            first.is_some_and(|first| finding.remedy.starts_with(&first)),
+            named.is_some(),
+            "{}",
+            finding.remedy
+        );
+    }
+}
+
+#[test]
 fn a_dropped_request_is_one_finding_with_both_proofs() {
     let finding = only(&[dropped(tcp(SYN, 3), "SKB_DROP_REASON_NETFILTER_DROP")]);
     assert!(finding.evidence.iter().any(|one| one == "3 requests (SYN) and no packet back"), "{:?}", finding.evidence);

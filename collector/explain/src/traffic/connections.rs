@@ -223,6 +223,7 @@ fn finding(group: Group, tally: Tally) -> Finding {
         server,
         protocol: Some(crate::observe::TCP),
         port,
+        asked: String::new(),
         count: tally.count,
         first_ms: tally.first_ms,
         last_ms: tally.last_ms,

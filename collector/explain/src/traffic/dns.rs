@@ -236,6 +236,7 @@ impl Names {
             server: server.clone(),
             protocol: failed.protocol.or(Some(UDP)),
             port: failed.port,
+            asked: failure.name.clone(),
             count: tally.count,
             first_ms: tally.first_ms,
             last_ms: tally.last_ms,

@@ -166,6 +166,7 @@ impl DropsByCause {
             server: server.clone(),
             protocol: cause.protocol,
             port: cause.port,
+            asked: String::new(),
             count: tally.count,
             first_ms: tally.first_ms,
             last_ms: tally.last_ms,

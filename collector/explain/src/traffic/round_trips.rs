@@ -98,6 +98,7 @@ impl Past {
             server: server.clone(),
             protocol: Some(crate::observe::TCP),
             port,
+            asked: String::new(),
             count: slow,
             first_ms: self.slow.first_ms,
             last_ms: self.slow.last_ms,
