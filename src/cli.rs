@@ -158,25 +158,25 @@ enum CommandWords {
     Cleanup(CommandArgs),
     /// Check which features this machine's kernel supports, and what is missing
     Doctor(DoctorArgs),
-    /// Report why a connection fails, or what went wrong in a finished capture: the causes, and what to do
+    /// Report why a connection fails, or what went wrong in a finished capture
     #[command(after_help = examples::WHY)]
     Why(Box<WhyArgs>),
-    /// Propose the least NetworkPolicies that allow what was captured, or check some against it
+    /// Propose NetworkPolicies that allow what was captured, or check some
     #[command(after_help = examples::POLICY)]
     Policy(PolicyArgs),
-    /// Summarize a finished capture: what it is, what was lost, what went wrong, who talked most
+    /// Summarize a finished capture: losses, causes, largest conversations
     #[command(after_help = examples::SUMMARY)]
     Summary(SummaryArgs),
-    /// Answer a question about a finished capture: largest conversations, drops, DNS, round trips, or any SQL
+    /// Answer a question about a finished capture: by name, or any SQL
     #[command(after_help = examples::QUERY)]
     Query(QueryArgs),
-    /// Compare two captures: new and gone peers, changed rates, drops, DNS errors, round trips
+    /// Compare two finished captures
     #[command(after_help = examples::DIFF)]
     Diff(DiffArgs),
-    /// Write a report of a finished capture: one HTML file with findings, time line, graph and conversations
+    /// Write a finished capture as one HTML page
     #[command(after_help = examples::REPORT)]
     Report(ReportArgs),
-    /// Let an AI assistant read finished captures: a Model Context Protocol server on standard input and output
+    /// Let an AI assistant read finished captures (Model Context Protocol)
     #[command(after_help = examples::MCP)]
     Mcp(McpArgs),
     /// List the images to mirror for an air-gapped cluster
