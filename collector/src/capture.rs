@@ -1,5 +1,8 @@
 //! One capture from its first check to its last line.
 
+mod end;
+mod gaps;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,17 +10,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use chrono::Utc;
-use netobserv_stdio::{self as stdio, Broken};
+use netobserv_stdio as stdio;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use self::end::stdout_broken;
+pub(crate) use self::end::{End, drain, until_end};
+pub(crate) use self::gaps::gaps;
 use crate::cli::{Observations, Options};
-use crate::control::{Asked, Control, Killed, Running, Status};
+use crate::control::{Control, Killed, Running, Status};
 use crate::counts::Counts;
 use crate::enrich::{self, Names};
-use crate::human;
 use crate::ingest::door::Door;
 use crate::ingest::speakers::Speakers;
 use crate::ingest::{Grpc, Ingest, Receiver, listen};
@@ -28,7 +33,6 @@ use crate::once::between;
 use crate::output::{Folder, Name, Paths};
 use crate::own::Own;
 use crate::pipeline::{Pipeline, Sinks};
-use crate::pushed;
 use crate::query::{Members, Predicate};
 use crate::record::Story;
 use crate::resume::{self, Start};
@@ -39,44 +43,18 @@ use crate::sink::sqlite::{Hurry, SqliteSink};
 use crate::sink::{Sink, SinkError};
 use crate::summary;
 use crate::tui::{self, Source, Stage};
-use crate::unwatched;
 use crate::versions;
 use crate::view::{View, say};
 use crate::why::{self, Watcher};
 
-/// Longest silence of the agents that still owe their last word.
-const GRACE: Duration = Duration::from_secs(2);
-/// Longest time for all last words together: a large table on a slow machine takes a while.
-const LONGEST: Duration = Duration::from_secs(30);
-/// An agent that was silent for this long before the end is not waited for.
-const ALIVE: Duration = Duration::from_secs(5);
 /// Longest time for requests under way at the end. One that waits for room is answered in a second.
 const LAST_REQUESTS: Duration = Duration::from_millis(1500);
 /// Longest time for the terminal to take the last frame.
 const LAST_FRAME: Duration = Duration::from_secs(2);
 /// Longest time that agents wait for the first names.
 pub(crate) const FIRST_NAMES: Duration = Duration::from_secs(2);
-/// How often it is looked whether standard output has a reader.
-const LOOK_AT_OUTPUT: Duration = Duration::from_millis(100);
-/// How often the agents' last words are looked for.
-const LOOK: Duration = Duration::from_millis(10);
 /// Threads that receive. The sinks have their own.
 const MOST_RECEIVERS: usize = 4;
-
-/// Why a capture ends.
-pub(crate) enum End {
-    Signal(Kind),
-    Limit(String),
-    /// Somebody asked for it from outside.
-    Asked,
-    /// Its pod is being removed.
-    Removed,
-    /// Nobody renewed the lease for so long.
-    Lease(Duration),
-    /// Standard output takes no more.
-    Output(Broken),
-    Failed,
-}
 
 /// Captures until a limit, a signal or an error.
 pub fn run(options: Options) -> anyhow::Result<()> {
@@ -280,44 +258,6 @@ pub(crate) fn begin(
     running.map(Some).with_context(|| format!("cannot capture into {}", options.output_dir.display()))
 }
 
-/// Nodes on which packets before and after address translation may count twice, by reason.
-fn translations(counts: &Counts) -> Vec<String> {
-    let mut reasons = std::collections::BTreeMap::<String, Vec<String>>::new();
-    for (node, agent) in counts.agents() {
-        let lost = (agent.lost_translations > 0).then(|| "some messages of the kernel were lost".to_owned());
-        if let Some(reason) = lost.or_else(|| Some(agent.no_translations).filter(|reason| !reason.is_empty())) {
-            reasons.entry(reason).or_default().push(node);
-        }
-    }
-    let line = |(reason, nodes): (String, Vec<String>)| {
-        let (first, number) = (&nodes[0], nodes.len());
-        let others = if number > 1 { format!(" and {} more", number - 1) } else { String::new() };
-        format!("  translated packets may count twice on {first}{others}: {reason}")
-    };
-    reasons.into_iter().map(line).collect()
-}
-
-/// What may be missing though nothing was lost on the way: what a filter from the screen kept out, the `what` of times without an agent,
-/// names, and the `what` of nodes that were never heard.
-pub(crate) fn gaps(options: &Options, names: Option<&Names>, counts: &Counts, what: &str) -> Vec<String> {
-    let pushed = counts.pushed();
-    let kept = pushed.members().summary().into_iter().chain(pushed.periods());
-    let mut lines: Vec<String> = kept.map(|line| format!("  {line}")).collect();
-    lines.extend(pushed::refusals(&counts.agents()).map(|line| format!("  {line}")));
-    lines.extend(unwatched::lines(&counts.agents()).into_iter().map(|line| format!("  {line}")));
-    lines.extend(translations(counts));
-    let absences = counts.absences().into_iter();
-    lines.extend(absences.map(|absence| format!("  {absence}: {what} of that time are missing")));
-    let missing = names.map(Names::missing).into_iter().flatten();
-    lines.extend(missing.map(|missing| format!("  names may be missing, {missing}")));
-    let (heard, expected) = (counts.totals().agents, options.expect_nodes);
-    let silence = format!("  {heard} of {expected} nodes sent something: {what} of the others are missing");
-    lines.extend((heard < expected).then_some(silence));
-    let versions = versions::differences(versions::plugin().as_deref(), &counts.agents());
-    lines.extend(versions.map(|line| format!("  {line}")));
-    lines
-}
-
 /// Gives the terminal back, unless it hangs. Lines go on until the pipeline is closed.
 pub(crate) async fn stop_view(view: Option<View>) -> Option<Lines> {
     let view = view?;
@@ -405,142 +345,6 @@ impl Server {
         if timeout(LAST_REQUESTS, &mut self.task).await.is_err() {
             self.task.abort();
         }
-    }
-}
-
-pub(crate) async fn until_end(
-    options: &Options,
-    (started, counts): (Instant, &Counts),
-    signals: &mut Signals,
-    limit: &Notify,
-    failed: impl Future<Output = ()>,
-    running: &mut Option<Running>,
-    view: &mut Option<View>,
-) -> End {
-    let time = async {
-        match options.max_time {
-            Some(time) => passed(time, started, counts).await,
-            None => std::future::pending().await,
-        }
-    };
-    let outlives_terminal = running.as_ref().is_some_and(Running::has_lease);
-    let asked = async {
-        match running {
-            Some(running) => running.asked().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(time, asked, failed);
-    loop {
-        tokio::select! {
-            kind = signals.next() => {
-                if kind != Kind::HangUp || !outlives_terminal {
-                    return End::Signal(kind);
-                }
-                stop_view(view.take()).await;
-                info!("the terminal is gone: capturing on while the session is renewed");
-            }
-            () = &mut time => return End::Limit(human::duration(options.max_time.unwrap_or_default())),
-            () = limit.notified() => return End::Limit(human::bytes(options.max_bytes.unwrap_or_default())),
-            asked = &mut asked => return match asked {
-                Asked::Finish => End::Asked,
-                Asked::Removed => End::Removed,
-                Asked::Lease(time) => End::Lease(time),
-            },
-            // In the background it is a log.
-            broken = stdout_broken(), if !options.background => return End::Output(broken),
-            // Packets that go to standard output fail with it.
-            () = &mut failed => return stdio::stdout().broken().map_or(End::Failed, End::Output),
-        }
-    }
-}
-
-/// Returns when standard output takes no more.
-async fn stdout_broken() -> Broken {
-    loop {
-        if let Some(broken) = stdio::stdout().broken() {
-            return broken;
-        }
-        sleep(LOOK_AT_OUTPUT).await;
-    }
-}
-
-/// Returns when a capture has taken so long, which does not count before the agents watch their interfaces.
-async fn passed(time: Duration, started: Instant, counts: &Counts) {
-    loop {
-        let now = Instant::now();
-        let left = time.saturating_sub(now.saturating_duration_since(counts.beginning().of(started, now)));
-        if left.is_zero() {
-            return;
-        }
-        // Agents may be heard of, and begin, in the meantime.
-        sleep(left.min(LOOK)).await;
-    }
-}
-
-impl End {
-    pub(crate) fn reason(&self) -> String {
-        match self {
-            End::Signal(kind) => kind.to_string(),
-            End::Limit(limit) => format!("reached {limit}"),
-            End::Asked => "finished on request".into(),
-            End::Removed => "ended: the pod of the collector is being removed".into(),
-            End::Lease(time) => format!("ended: nobody renewed it for {}", human::duration(*time)),
-            End::Output(Broken::Gone) => "ended: the reader of standard output has gone".into(),
-            End::Output(broken) => format!("ended: cannot write standard output: {broken}"),
-            End::Failed => "failed".into(),
-        }
-    }
-
-    pub(crate) fn farewell(&self) -> String {
-        match self {
-            End::Limit(limit) => format!("Capture reached {limit}, exiting now..."),
-            other => format!("Capture {}, exiting now...", other.reason()),
-        }
-    }
-
-    /// Whether a capture without flows or packets has not begun: no agent could start, and the program that started this one
-    /// reports why.
-    pub(crate) fn is_in_vain(&self, options: &Options, counts: &Counts) -> bool {
-        options.child && (matches!(self, End::Signal(Kind::NoAgent)) || counts.totals().agents == 0)
-    }
-
-    /// The end of a capture that has not begun: an error, unless it was asked to end.
-    pub(crate) fn without_agents(&self) -> anyhow::Result<()> {
-        match self {
-            End::Signal(_) => Ok(()),
-            other => {
-                anyhow::bail!("no agent reported anything until the capture {}: nothing was captured", other.reason())
-            }
-        }
-    }
-
-    pub(crate) fn signal(&self) -> Option<Kind> {
-        if let End::Signal(kind) = self { Some(*kind) } else { None }
-    }
-}
-
-/// Waits for what the agents still have: until each has said its last word, those that owe it are silent, or a second signal comes.
-///
-/// True when a signal came.
-pub(crate) async fn drain(counts: &Counts, failed: impl Future<Output = ()>, signals: &mut Signals) -> bool {
-    tokio::select! {
-        () = last_words(counts) => false,
-        kind = signals.next() => {
-            debug!("{kind} again: not waiting for the agents");
-            true
-        }
-        () = failed => false,
-    }
-}
-
-async fn last_words(counts: &Counts) {
-    let since = Instant::now();
-    while let Some(heard) = counts.owed_since(since, ALIVE) {
-        if heard.max(since).elapsed() > GRACE || since.elapsed() > LONGEST {
-            return warn!("some agents did not say their last word");
-        }
-        sleep(LOOK).await;
     }
 }
 
