@@ -154,6 +154,18 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     story.end(end.reason());
     let (finished, last) = finish(sinks, &mut signals, first, &hurry, names.as_deref()).await;
     let time = took(started, &counts);
+    // Before the capture reports that its files are finished: the findings are written into one of them.
+    let report = match &finished {
+        Ok(()) if !in_vain() => {
+            if let Some(names) = names.as_ref().filter(|_| watcher.has_findings()) {
+                names.decided(FIRST_NAMES).await;
+            }
+            let report = watcher.report();
+            let saved = watcher.save(&report, &paths.db);
+            Some((report, saved))
+        }
+        _ => None,
+    };
     if stays {
         stage.finished();
         if finished.is_ok() && !hurried && last.is_none() {
@@ -182,10 +194,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
         say(&options, &line);
     }
     finished?;
-    if let Some(names) = names.as_ref().filter(|_| watcher.has_findings()) {
-        names.decided(FIRST_NAMES).await;
-    }
-    let report = watcher.report();
+    let Some((report, saved)) = report else { return keep(&options).await };
     for line in report.summary().into_iter().chain(report.demand_lines()) {
         say(&options, &line);
     }
@@ -193,7 +202,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     if had_screen && options.session.is_none() {
         say(&options, &format!("Read it again: oc-netobserv why --from={}", paths.db.display()));
     }
-    watcher.save(&report, &paths.db)?;
+    saved?;
     tui::forget_typed();
     keep(&options).await?;
     why::verdict(&report)

@@ -45,6 +45,7 @@ fn a_capture_is_finished_from_outside() {
     let files = collector.files();
     files.assert_whole();
     assert_eq!(files.rows(), 7);
+    assert_eq!(files.number("SELECT count(*) FROM sqlite_master WHERE name = 'finding'"), 1);
     assert_eq!(beside(&collector, "finish"), end);
     let listing = program(&["files", "--output-dir"]).arg(collector.output()).output();
     assert_eq!(serde_json::from_str::<Value>(&listing).unwrap().as_array().unwrap().len(), 2, "{listing}");

@@ -51,5 +51,8 @@ pub(super) fn keep(pod: Pod) -> anyhow::Result<()> {
     log::start(LevelFilter::INFO, Look::default().or_environment().colours());
     super::sleep::bury_children()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(keeper::keep(pod))
+    let kept = runtime.block_on(keeper::keep(pod));
+    // The last lines of the log are what a person looks for.
+    let _ = netobserv_stdio::finish();
+    kept
 }
