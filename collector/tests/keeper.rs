@@ -87,7 +87,18 @@ fn ended_capture(dir: &Path, lease_s: u64, keep_s: u64) {
 
 fn keeper(dir: &Path, server: &Server) -> Process {
     let run = program(&["sleep", "infinity"]).dir(dir).env("NETOBSERV_KUBE_URL", server.url());
-    run.env("NETOBSERV_SESSION", SESSION).env("NETOBSERV_NAMESPACE", "lab").start()
+    let keeper = run.env("NETOBSERV_SESSION", SESSION).env("NETOBSERV_NAMESPACE", "lab").start();
+    // A signal before that would end it.
+    assert!(wait_for(SOON, || catches(keeper.pid(), Signal::SIGTERM)), "{}", keeper.stderr());
+    keeper
+}
+
+/// Whether a process has a handler for a signal (proc_pid_status(5), SigCgt).
+fn catches(pid: i32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    caught & (1 << (signal as i32 - 1)) != 0
 }
 
 #[test]
