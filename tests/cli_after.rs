@@ -121,6 +121,23 @@ fn a_database_of_the_go_program_answers() {
 }
 
 #[test]
+fn the_copy_of_an_echo_reply_that_the_kernel_drops_is_no_loss() {
+    let dir = tempfile::tempdir().unwrap();
+    let reply = json!({"Proto": 1, "IcmpType": 0, "IcmpCode": 0, "PktDropPackets": 3, "PktDropBytes": 300,
+        "PktDropLatestDropCause": "SKB_DROP_REASON_NO_SOCKET"});
+    let request =
+        json!({"PktDropPackets": 2, "PktDropBytes": 200, "PktDropLatestDropCause": "SKB_DROP_REASON_NO_SOCKET"});
+    let records = [
+        record(("10.0.0.1", 0), ("10.0.0.2", 0), 500, &reply),
+        record(("10.0.0.1", 9), ("10.0.0.2", 80), 400, &request),
+    ];
+    write_json(&dir.path().join("a.json"), &records);
+    let done =
+        run(dir.path(), &["query", "a.json", "--sql=SELECT protocol, drops FROM conversation ORDER BY 1", "-o", "csv"]);
+    assert_eq!(done.stdout, "protocol,drops\nICMP,0\nTCP,2\n", "{done}");
+}
+
+#[test]
 fn what_is_no_capture_is_refused_in_one_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();

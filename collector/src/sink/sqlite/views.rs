@@ -3,6 +3,10 @@
 /// Name of the IP protocol of a record (IANA numbers).
 pub(crate) const PROTOCOL: &str = "CASE Proto WHEN 1 THEN 'ICMP' WHEN 6 THEN 'TCP' WHEN 17 THEN 'UDP' WHEN 58 THEN 'ICMPv6' WHEN 132 THEN 'SCTP' ELSE Proto END";
 
+/// An echo reply that reaches the program which waits for it: the kernel drops its own copy, and nothing is lost.
+const HARMLESS: &str = "(Proto, coalesce(IcmpType, -1)) IN (VALUES (1, 0), (58, 129))
+    AND PktDropLatestDropCause IN ('SKB_DROP_REASON_NO_SOCKET', 'SKB_DROP_REASON_NOT_SPECIFIED')";
+
 /// Names an end: pod, service or node by what it is called, else a process, else its address.
 fn named(names: &str, process: &str, address: &str) -> String {
     format!(
@@ -79,7 +83,7 @@ pub(super) fn statements() -> String {
             (max(TimeFlowEndMs) - min(TimeFlowStartMs)) / 1000.0 AS duration_s,
             {} AS packets_to_server, {} AS bytes_to_server, {} AS packets_to_client, {} AS bytes_to_client,
             round(avg(TimeFlowRttNs) / 1e6, 3) AS rtt_ms,
-            coalesce(sum(PktDropPackets), 0) AS drops,
+            coalesce(sum(PktDropPackets) FILTER (WHERE NOT ({HARMLESS})), 0) AS drops,
             {} AS lost_to_server, {} AS lost_to_client
          FROM flow WHERE ConversationId IS NOT NULL GROUP BY ConversationId;",
         asked("Port"),
