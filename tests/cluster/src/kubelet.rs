@@ -5,8 +5,9 @@ mod container;
 mod status;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,7 +73,7 @@ struct State {
 struct Running {
     node: String,
     /// The mount namespace that all its processes share, once there is one.
-    rest: Option<PathBuf>,
+    rest: Option<Namespace>,
     /// `None`: it ended, and is to be started again.
     process: Option<Process>,
     /// It is that of the first container, which prepares the others.
@@ -92,7 +93,7 @@ struct Running {
 impl Running {
     /// A container ends with its first process: what `oc exec` started in it is killed.
     fn kill_the_rest(&self) {
-        let rest = self.rest.as_deref().map(processes_in).unwrap_or_default();
+        let rest = self.rest.as_ref().map(|rest| processes_in(&rest.name)).unwrap_or_default();
         rest.into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
     }
 }
@@ -101,6 +102,21 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.process = None;
         self.kill_the_rest();
+    }
+}
+
+/// A mount namespace, held open: the kernel gives the number of one that is gone to the next that is made, which may be that of a pod of
+/// another test.
+struct Namespace {
+    name: PathBuf,
+    _held: File,
+}
+
+impl Namespace {
+    fn of(pid: i32) -> Option<Self> {
+        let held = File::open(format!("/proc/{pid}/ns/mnt")).ok()?;
+        let name = format!("mnt:[{}]", held.metadata().ok()?.ino()).into();
+        Some(Self { name, _held: held })
     }
 }
 
@@ -271,7 +287,7 @@ impl State {
         let name = name_of(pod);
         let running = self.pods.get_mut(&name).expect("a pod that was started");
         if let Some(process) = running.process.as_ref().filter(|_| running.rest.is_none()) {
-            running.rest = mounts_of(process.pid()).filter(|mounts| !processes_in(mounts).is_empty());
+            running.rest = Namespace::of(process.pid()).filter(|rest| !processes_in(&rest.name).is_empty());
         }
         if running.process.as_mut().is_some_and(Process::ended) {
             let done = running.process.take().expect("it was just there").wait(Duration::from_secs(1));
