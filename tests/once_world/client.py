@@ -1,7 +1,7 @@
 """Talks to targets in a random order, several at a time, and prints one line for each: protocol, own port, address, port.
 
 Each conversation has a port of its own: where a bridge shows packets with one address translated and the other not yet, two connections
-from one port through two Services are one to whoever reads the file.
+from one port through two Services look like one in the file.
 """
 import random
 import socket

@@ -1,8 +1,8 @@
 //! Live filters: words that are looked for in what is shown, `field:value`, `!not` and `/regular expression/`.
 
-use std::fmt;
 use std::net::IpAddr;
 
+use netobserv_query::Network;
 use netobserv_wire::{Field, Flow, Value, field};
 use regex::{Regex, RegexBuilder};
 
@@ -43,14 +43,6 @@ enum What {
     Exact(Box<Exact>),
     /// Not a filter: why not. It hides nothing.
     Invalid(String),
-}
-
-/// `10.0.0.0/8`: the bits of an address, IPv4 in the upper 32 of them, and how many count.
-#[derive(Clone, Copy, Debug)]
-struct Network {
-    v4: bool,
-    bits: u128,
-    length: u32,
 }
 
 impl Filter {
@@ -156,27 +148,6 @@ impl What {
     }
 }
 
-impl Network {
-    fn parse(text: &str) -> Option<Self> {
-        let (address, length) = text.split_once('/')?;
-        let (address, length): (IpAddr, u32) = (address.parse().ok()?, length.parse().ok()?);
-        let v4 = address.is_ipv4();
-        (length <= if v4 { 32 } else { 128 }).then(|| Self { v4, bits: bits(address) & mask(length), length })
-    }
-
-    fn holds(self, address: IpAddr) -> bool {
-        address.is_ipv4() == self.v4 && bits(address) & mask(self.length) == self.bits
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = std::net::Ipv6Addr::from_bits(self.bits);
-        let v4 = std::net::Ipv4Addr::from_bits((self.bits >> 96) as u32);
-        if self.v4 { write!(f, "{v4}/{}", self.length) } else { write!(f, "{address}/{}", self.length) }
-    }
-}
-
 /// The addresses in a line of text, with or without a port behind them.
 fn addresses(text: &str) -> impl Iterator<Item = IpAddr> {
     let words = text.split(|c: char| !c.is_ascii_hexdigit() && c != '.' && c != ':');
@@ -185,17 +156,6 @@ fn addresses(text: &str) -> impl Iterator<Item = IpAddr> {
         without_port.parse().or_else(|_| word.trim_end_matches(':').parse()).ok()
     };
     words.filter_map(address)
-}
-
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-fn mask(length: u32) -> u128 {
-    u128::MAX.checked_shl(128 - length).unwrap_or(0)
 }
 
 /// `field:` and what is behind it. An IPv6 address is no field.
