@@ -1,4 +1,4 @@
-//! The words of the commands that read a finished capture: `summary`, `query`, `diff`, `report` and `mcp`. The collector checks what they mean.
+//! The words of the commands that read a finished capture: `summary`, `query`, `diff`, `report`, `redact` and `mcp`. The collector checks what they mean.
 
 use std::path::PathBuf;
 
@@ -81,6 +81,21 @@ pub struct ReportArgs {
     pub file: Option<PathBuf>,
     /// The file to write, - for standard output [default: FILE with the ending .html]
     #[arg(short = 'o', long, value_name = "FILE.html")]
+    pub output: Option<PathBuf>,
+    /// Print the program as it is started
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+}
+
+/// Options of `redact`, as typed.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct RedactArgs {
+    /// Captures: databases, JSON, pcapng or pcap files [default: the newest in ./output/flow]
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The file to write, or a directory for several [default: FILE with .redacted before its ending]
+    #[arg(short = 'o', long, value_name = "PATH")]
     pub output: Option<PathBuf>,
     /// Print the program as it is started
     #[arg(short = 'v', long)]

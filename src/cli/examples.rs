@@ -106,6 +106,14 @@ Examples:
 The file needs nothing from elsewhere: it can be mailed, and opened without a network.
 Exit codes: 0; 1 when a file cannot be read or written; 2 for wrong words.";
 
+pub(super) const REDACT: &str = "\
+Examples:
+  oc netobserv redact                                   the newest capture; its copy is next to it
+  oc netobserv redact output/flow/TIME.db output/pcap/TIME.pcapng -o to-vendor/
+
+Files of one command get the same replacements, those of the next command others. Packets keep their
+headers only. Exit codes: 0; 1 when a file cannot be read or written; 2 for wrong words.";
+
 pub(super) const MCP: &str = "\
 Examples:
   oc-netobserv mcp                                  the command to configure in the assistant

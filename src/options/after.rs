@@ -1,9 +1,10 @@
-//! The words that the collector gets for `summary`, `query`, `diff`, `report` and `mcp`.
+//! The words that the collector gets for `summary`, `query`, `diff`, `report`, `redact` and `mcp`.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use super::Reading;
-use crate::cli::{DiffArgs, McpArgs, QueryArgs, ReportArgs, SummaryArgs};
+use crate::cli::{DiffArgs, McpArgs, QueryArgs, RedactArgs, ReportArgs, SummaryArgs};
 
 /// The words of a program of the collector: options first; what follows `--` may begin with a dash.
 fn reading(
@@ -54,10 +55,20 @@ pub fn mcp(words: &McpArgs) -> Reading {
 /// The words of `report`.
 #[must_use]
 pub fn report(words: &ReportArgs) -> Reading {
-    let output = words.output.iter().map(|path| {
-        let mut option = OsString::from("--output=");
-        option.push(path);
-        option
-    });
-    reading("report", output, words.file.iter().map(OsString::from), words.verbose)
+    let files = words.file.iter().map(OsString::from);
+    reading("report", words.output.as_deref().map(output), files, words.verbose)
+}
+
+/// The words of `redact`.
+#[must_use]
+pub fn redact(words: &RedactArgs) -> Reading {
+    let files = words.files.iter().map(OsString::from);
+    reading("redact", words.output.as_deref().map(output), files, words.verbose)
+}
+
+/// The option with a path, which need not be Unicode.
+fn output(path: &Path) -> OsString {
+    let mut option = OsString::from("--output=");
+    option.push(path);
+    option
 }

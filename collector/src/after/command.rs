@@ -10,7 +10,7 @@ use netobserv_contract::plain;
 use netobserv_stdio::Broken;
 
 use super::table::{Answer, Form};
-use super::{diff, file, mcp, questions, report, summary};
+use super::{diff, file, mcp, questions, redact, report, summary};
 use crate::why::NotMet;
 use crate::why::command::{end, usage};
 
@@ -84,6 +84,25 @@ pub(crate) fn report(words: Vec<OsString>) -> ExitCode {
         }
         std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
         print(&format!("{}", path.display()))
+    })
+}
+
+/// Writes copies of captures without addresses, names and payloads.
+#[derive(Debug, Parser)]
+#[command(name = "redact")]
+struct Redact {
+    /// The captures; the newest in ./output/flow by default
+    files: Vec<PathBuf>,
+    /// The copy, or a directory for several; next to each capture by default
+    #[arg(long, short, value_name = "PATH")]
+    output: Option<PathBuf>,
+}
+
+/// The program `redact`.
+pub(crate) fn redact(words: Vec<OsString>) -> ExitCode {
+    run("redact", words, |words: &Redact| {
+        let files = if words.files.is_empty() { vec![file::newest()?] } else { words.files.clone() };
+        print(&plain::lines(&redact::all(&files, words.output.as_deref())?.join("\n")))
     })
 }
 

@@ -4,11 +4,15 @@
 //! All of it reads one form: the database of this program. Files in JSON, and databases of other versions and of the Go program, are
 //! imported into a private one first.
 
+mod blocks;
 pub mod command;
 mod diff;
 mod file;
 mod mcp;
+mod output;
 mod questions;
+mod records;
+mod redact;
 mod report;
 mod summary;
 mod table;

@@ -39,6 +39,7 @@ fn by_name(word: &OsString) -> Option<Applet> {
         "query" => Some(crate::after::command::query),
         "diff" => Some(crate::after::command::diff),
         "report" => Some(crate::after::command::report),
+        "redact" => Some(crate::after::command::redact),
         "mcp" => Some(crate::after::command::mcp),
         _ => None,
     }

@@ -172,7 +172,7 @@ pub fn vlan(frame: &[u8]) -> Option<u16> {
 }
 
 /// EtherType behind the tags, and what follows it.
-fn network(frame: &[u8]) -> (u16, &[u8]) {
+pub(crate) fn network(frame: &[u8]) -> (u16, &[u8]) {
     let mut at = 12;
     while let Some(etype) = u16_at(frame, at) {
         if !TAGS.contains(&etype) {

@@ -1,5 +1,7 @@
 //! Records of other files, in a database like that of a capture, so that the same questions can be asked.
 
+use std::path::Path;
+
 use netobserv_wire::Flow;
 use rusqlite::Connection;
 
@@ -9,7 +11,7 @@ use super::{Record, schema, views};
 /// Rows of one transaction.
 const ROWS: usize = 4_096;
 
-/// A private database on disk, which is gone with the process.
+/// A database on disk.
 pub(crate) struct Import {
     db: Connection,
     inserts: Inserts,
@@ -17,13 +19,26 @@ pub(crate) struct Import {
 }
 
 impl Import {
-    /// Makes the tables and views.
+    /// Makes the tables and views in a private database, which is gone with the process.
     ///
     /// # Errors
     /// When there is no room for temporary files.
     pub(crate) fn new() -> rusqlite::Result<Self> {
         // A database without a name: SQLite keeps it in memory while it is small, then in a file that it has removed already.
-        let db = Connection::open("")?;
+        Self::with(Connection::open("")?)
+    }
+
+    /// The same in this file, which is empty.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn at(path: &Path) -> rusqlite::Result<Self> {
+        let db = Connection::open(path)?;
+        db.execute_batch("PRAGMA page_size = 16384;")?;
+        Self::with(db)
+    }
+
+    fn with(db: Connection) -> rusqlite::Result<Self> {
         db.set_prepared_statement_cache_capacity(STATEMENTS);
         db.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;")?;
         db.execute_batch(&schema::statements())?;
