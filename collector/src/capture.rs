@@ -1,7 +1,9 @@
 //! One capture from its first check to its last line.
 
 mod end;
+mod follow;
 mod gaps;
+mod packets;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -20,23 +22,25 @@ use self::end::stdout_broken;
 pub(crate) use self::end::{End, drain, until_end};
 pub(crate) use self::gaps::gaps;
 use crate::cli::{Observations, Options};
-use crate::control::{Control, Killed, Running, Status};
+use crate::control::{Control, Running, Status};
 use crate::counts::Counts;
+use crate::counts::between;
 use crate::enrich::{self, Names};
+use crate::feed;
 use crate::ingest::door::Door;
 use crate::ingest::speakers::Speakers;
 use crate::ingest::{Grpc, Ingest, Receiver, listen};
 use crate::keeper::{self, Pod};
+use crate::killed::Killed;
 use crate::lines::Lines;
 use crate::nodes;
-use crate::once::between;
 use crate::output::{Folder, Name, Paths};
 use crate::own::Own;
 use crate::pipeline::{Pipeline, Sinks};
 use crate::query::{Members, Predicate};
 use crate::record::Story;
 use crate::resume::{self, Start};
-use crate::select::{self, Known};
+use crate::select::Known;
 use crate::signals::{Kind, Signals};
 use crate::sink::json::{JsonSink, Limit};
 use crate::sink::sqlite::{Hurry, SqliteSink};
@@ -65,7 +69,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let result = match options.packets.clone() {
-        Some(packets) => runtime.block_on(crate::packets::capture::capture(options, packets)),
+        Some(packets) => runtime.block_on(packets::capture(options, packets)),
         None => runtime.block_on(capture(options)),
     };
     // A thread may hang in a terminal that takes no more bytes.
@@ -82,7 +86,7 @@ pub(crate) fn predicate(options: &Options, counts: &Counts) -> Option<Predicate>
 
 async fn capture(mut options: Options) -> anyhow::Result<()> {
     let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options).await };
-    let (started, start) = (resume::began(killed.as_ref()), Utc::now());
+    let (started, start) = (crate::killed::began(killed.as_ref()), Utc::now());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let folder = Folder::prepare(&options.output_dir, "flow")?;
     let door = Door::open(&options.security)?;
@@ -94,7 +98,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     let counts = Arc::<Counts>::default();
     counts.goes_on(killed.as_ref());
     let names = names(&options);
-    select::begin(&options.selections, names.as_ref(), &counts).await?;
+    follow::begin(&options.selections, names.as_ref(), &counts).await?;
     let story = Story::new(options.options.clone(), options.namespace.clone(), start).with_names(names.clone());
     let story = story.goes_on(killed.as_ref());
     let story = Arc::new(story);
@@ -103,7 +107,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     let watcher = Watcher::new(options.asked.clone()).with_names(names.clone()).with_counts(counts.clone());
     let (mut files, hurry) = create_sinks(&options, (json, &paths), &counts, &story, &names, &limit)?;
     files.push(Box::new(watcher.clone()));
-    let (feed, intake) = tui::queue();
+    let (feed, intake) = feed::queue();
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), Some(feed))?;
     let pipeline = pipeline.with_names(names.clone()).with_query(predicate(&options, &counts));
     let pipeline = pipeline.without(Own::of_this_pod(&options)).showing_all(options.observations == Observations::All);

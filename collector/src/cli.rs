@@ -1,5 +1,7 @@
 //! The command line: words to a checked [`Options`]. Nothing below this file knows clap.
 
+mod look;
+pub mod packets;
 mod values;
 
 use std::net::SocketAddr;
@@ -13,11 +15,11 @@ use tracing::level_filters::LevelFilter;
 
 use crate::enrich::subnets::Subnets;
 use crate::output::Name;
-use crate::packets::options::{PacketOptions, PacketWords};
 use crate::select::Selections;
-use crate::tui::Look;
 use crate::why::Asked;
 use crate::why::command::DemandWords;
+pub use look::Look;
+use packets::{PacketOptions, PacketWords};
 pub(crate) use values::duration;
 use values::{file_name, keep_rows, kube, listen, log_level, session, subnets};
 

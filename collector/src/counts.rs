@@ -1,7 +1,10 @@
 //! What every stage saw and what it could not keep: filled by the stages, read by the screen, the
 //! summary and the files.
 
+pub mod between;
+pub mod pushed;
 mod totals;
+pub mod unwatched;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,13 +17,13 @@ use netobserv_wire::pbflow::{AgentStatus, UnwatchedInterfaces};
 
 use crate::absence::{Absence, Attendance, SILENCE};
 use crate::begin::Beginning;
-use crate::control::Killed;
-use crate::ingest::limits::MOST_NODES;
-use crate::once::between::Between;
-use crate::pushed::Pushed;
-use crate::unwatched;
+use crate::killed::Killed;
+use between::Between;
+use pushed::Pushed;
 pub use totals::{Losses, Totals};
 
+/// Nodes of one capture. A cluster has 5,000 at most.
+pub(crate) const MOST_NODES: usize = 6_000;
 /// More times without an agent than these are counted and not listed.
 const MOST_ABSENCES: usize = 100;
 

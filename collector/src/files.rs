@@ -10,11 +10,6 @@ use sha2::{Digest, Sha256};
 
 use crate::control::{Control, Phase};
 
-/// Folder below the output folder where a capture says how it stands. Not one of its files.
-pub const STATE_DIR: &str = ".capture";
-/// In that folder: an object whose `state` is `waiting`, `capturing` or `finished`.
-pub const STATE_FILE: &str = "state.json";
-
 /// One file of a capture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listed {

@@ -12,10 +12,10 @@ use netobserv_wire::flow::{Dns, Drops, Holder, HolderRef, Process, Processes, Xl
 use tracing::warn;
 
 use crate::cli::Format;
+use crate::feed::{Intake, Next};
 use crate::human;
 use crate::sink::json::Objects;
 use crate::tui::text;
-use crate::tui::{Intake, Next};
 
 /// Lines are written at the latest after this time.
 const TICK: Duration = Duration::from_millis(200);

@@ -11,17 +11,18 @@ use std::time::{Duration, Instant};
 
 use netobserv_wire::Flow;
 use netobserv_wire::flow::Duplicate;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout_at;
 
 use crate::counts::Counts;
 use crate::enrich::Names;
+use crate::feed::Feed;
 use crate::once::Once;
 use crate::own::Own;
 use crate::query::{Predicate, Scratch};
+use crate::room::Room;
 use crate::rows::Rows;
 use crate::sink::{Sink, SinkError};
-use crate::tui::Feed;
 
 /// Rows in the queue. A row is 0.4 to 1 KB.
 pub const ROOM: usize = 32_768;
@@ -36,10 +37,6 @@ struct Batch {
 
 /// One for each sink.
 type Senders = Vec<Sender<Arc<Batch>>>;
-
-/// Reserved places in the queue.
-#[derive(Debug, Default)]
-pub struct Room(Option<OwnedSemaphorePermit>);
 
 /// The queue's entrance.
 pub struct Pipeline {
@@ -158,7 +155,7 @@ impl Pipeline {
     /// Waits for room for `rows` rows as long as it takes; `None` when there will be none.
     pub async fn reserve_patiently(&self, rows: usize) -> Option<Room> {
         let places = u32::try_from(rows.min(ROOM)).ok()?;
-        self.room.clone().acquire_many_owned(places).await.ok().map(|permit| Room(Some(permit)))
+        self.room.clone().acquire_many_owned(places).await.ok().map(Room::of)
     }
 
     /// The way in; the pipeline is not closed while it is held.
@@ -221,31 +218,6 @@ impl Entrance<'_> {
             // A sink's thread ends only after the sender is gone.
             let _ = sink.send(batch.clone());
         }
-    }
-}
-
-impl Room {
-    /// Parts with `rows` places; `None` when there are fewer.
-    pub fn split(&mut self, rows: usize) -> Option<Room> {
-        self.0.as_mut()?.split(rows).map(|permit| Room(Some(permit)))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn of(permit: OwnedSemaphorePermit) -> Self {
-        Self(Some(permit))
-    }
-
-    /// Adds the places of another.
-    pub fn join(&mut self, other: Room) {
-        match (&mut self.0, other.0) {
-            (Some(mine), Some(others)) => mine.merge(others),
-            (mine, others) => *mine = mine.take().or(others),
-        }
-    }
-
-    /// Places.
-    pub fn places(&self) -> usize {
-        self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
     }
 }
 

@@ -8,13 +8,13 @@ use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 
-use crate::control::Killed;
+use crate::counts::between::Between;
+use crate::counts::unwatched;
 use crate::counts::{Agent, Counts, Totals};
 use crate::enrich::Names;
 use crate::human;
-use crate::once::between::Between;
+use crate::killed::Killed;
 use crate::select::members::Time;
-use crate::unwatched;
 use crate::versions;
 
 /// How often the tables are brought up to date.

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::Context;
 use tracing::warn;
 
 use crate::cli::Options;
-use crate::control::{Control, Earlier, Killed};
+use crate::control::{Control, Earlier};
+use crate::killed::Killed;
 use crate::output::Name;
 
 /// Endings of the files that the limit of bytes is for.
@@ -76,34 +76,8 @@ fn bytes(file: &Path) -> u64 {
     of_it.filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
 }
 
-impl Killed {
-    /// When the capture began, by the clock of this process.
-    pub(crate) fn began(&self) -> Option<Instant> {
-        Instant::now().checked_sub(self.elapsed)
-    }
-
-    /// What is said at the end: the times without a process, and the files of before.
-    pub(crate) fn lines(&self, what: &str) -> Vec<String> {
-        let outages = self.outages.iter().map(|outage| {
-            format!(
-                "the collector was killed and started again: it was away {outage}, and {what} of the second before may be missing"
-            )
-        });
-        let files: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
-        let files = (!files.is_empty()).then(|| format!("what came before is in {}", files.join(", ")));
-        outages.chain(files).collect()
-    }
-}
-
-/// When a capture began: an earlier process may have begun it.
-pub(crate) fn began(killed: Option<&Killed>) -> Instant {
-    killed.and_then(Killed::began).unwrap_or_else(Instant::now)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -126,11 +100,5 @@ mod tests {
         assert_eq!(bytes(&dir.path().join("flow/a.json")), 10);
         assert_eq!(bytes(&dir.path().join("pcap/b.pcapng")), 7);
         assert_eq!(bytes(&dir.path().join("pcap/b-2.pcapng")), 8);
-    }
-
-    #[test]
-    fn a_capture_that_is_older_than_the_machine_is_no_trouble() {
-        let killed = Killed { elapsed: Duration::MAX, files: vec![], outages: vec![] };
-        assert!(began(Some(&killed)).elapsed() < Duration::from_secs(60));
     }
 }

@@ -5,9 +5,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use netobserv_collector::enrich::Names;
-use netobserv_collector::enrich::facts::{Fact, Identity, Owner, Pod, Service};
 use netobserv_collector::enrich::index::{Index, Question};
 use netobserv_collector::enrich::subnets::Subnets;
+use netobserv_collector::facts::{Fact, Identity, Owner, Pod, Service};
 use netobserv_testkit::memory::{mib, of_process};
 
 use crate::large::{NODE, PODS, SERVICES, batches, cluster, host_address, name, pod_address, service_address};

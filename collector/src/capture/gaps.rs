@@ -2,8 +2,9 @@
 
 use crate::cli::Options;
 use crate::counts::Counts;
+use crate::counts::{pushed, unwatched};
 use crate::enrich::Names;
-use crate::{pushed, unwatched, versions};
+use crate::versions;
 
 /// Nodes on which packets before and after address translation may count twice, by reason.
 fn translations(counts: &Counts) -> Vec<String> {

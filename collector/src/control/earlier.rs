@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Control, FINISH, Phase, Status};
 use crate::human;
+use crate::killed::Killed;
 
 /// Its content is for how long the capture has run, in milliseconds; its time is that of the last sign of life.
 const ALIVE: &str = "alive";
@@ -23,17 +24,6 @@ pub enum Earlier {
     Killed(Killed),
     /// A capture that has ended, or was asked to before it was killed.
     Over,
-}
-
-/// A capture whose process was killed.
-#[derive(Clone, Debug)]
-pub struct Killed {
-    /// How long ago the capture began.
-    pub elapsed: Duration,
-    /// Files that it has made, below the output folder.
-    pub files: Vec<PathBuf>,
-    /// What is to be said of each time without a process, this one last.
-    pub outages: Vec<String>,
 }
 
 impl Control {

@@ -17,10 +17,13 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-pub use crate::files::{STATE_DIR, STATE_FILE};
-pub use earlier::{Earlier, Killed};
+pub use earlier::Earlier;
 pub use running::{Asked, Running};
 
+/// Folder below the output folder where a capture reports its state. Not one of its files.
+pub const STATE_DIR: &str = ".capture";
+/// In that folder: an object whose `state` is `waiting`, `capturing` or `finished`.
+pub const STATE_FILE: &str = "state.json";
 /// Touched by whoever still wants the capture.
 const LEASE: &str = "lease";
 /// Made by whoever wants the capture to end.

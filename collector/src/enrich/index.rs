@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use netobserv_wire::flow::{Holder, HolderRef, Mac};
 
-use super::facts::{Endpoints, Fact, Host, Identity, Node, Owner, Pod, Service, Workload};
 use super::hash::QuickHash;
 use super::marks::Marks;
 use super::only::Only;
 use super::tenure::{End, Rank, Seat, Tenure, Tenures};
+use crate::facts::{Endpoints, Fact, Host, Identity, Kind, Node, Owner, Pod, Service, Workload};
 
 /// Tenures that are over and still known: some 15 MB.
 const PAST: usize = 50_000;
@@ -29,44 +29,6 @@ pub(super) enum Place {
     Secondary(u128, Mac),
     /// A port of a node.
     Port(u128, u8, u16),
-}
-
-/// A kind of objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// Pods.
-    Pods,
-    /// Nodes.
-    Nodes,
-    /// Services.
-    Services,
-    /// ReplicaSets.
-    ReplicaSets,
-    /// Jobs.
-    Jobs,
-    /// Endpoint slices of services.
-    EndpointSlices,
-    /// Addresses of nodes, as agents report them.
-    Hosts,
-    /// Namespaces, for their labels.
-    Namespaces,
-    /// NetworkPolicies.
-    NetworkPolicies,
-    /// AdminNetworkPolicies.
-    AdminPolicies,
-    /// BaselineAdminNetworkPolicies.
-    BaselinePolicies,
-    /// ClusterNetworkPolicies.
-    ClusterPolicies,
-    /// The same in the version after it.
-    LaterClusterPolicies,
-}
-
-impl Kind {
-    /// Whether names are made of its objects; those that come later only decide on connections.
-    pub fn is_named(self) -> bool {
-        self < Self::Namespaces
-    }
 }
 
 /// One end of a flow, and when.

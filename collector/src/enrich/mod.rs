@@ -4,7 +4,7 @@
 //! on its way to the sinks, by whoever held its addresses when it began. Nothing waits for a name: what is not known yet is
 //! written without it, and filled in at the end where it became known meanwhile.
 
-pub mod facts;
+pub mod cluster;
 pub(crate) mod hash;
 mod hosts;
 pub mod index;
@@ -27,9 +27,8 @@ use netobserv_explain::cluster::Cluster;
 use netobserv_wire::Flow;
 use netobserv_wire::flow::{Endpoint, Enrichment, HolderRef, Layer};
 
-use facts::{Fact, Host, Identity};
 use hosts::Hosts;
-use index::{Index, Kind, Question};
+use index::{Index, Question};
 use marks::Marks;
 use missed::Missed;
 use state::{State, Trouble};
@@ -37,8 +36,9 @@ use subnets::Subnets;
 use tenure::{Rank, Seat};
 
 use crate::ahead::AHEAD;
+use crate::facts::{Fact, Host, Identity, Kind};
 use crate::select::Roster;
-use crate::why::objects::Objects;
+use cluster::Objects;
 
 /// One end of a flow, and the marks of who is there.
 type End = (Endpoint, Option<Marks>);

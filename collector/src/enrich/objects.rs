@@ -10,7 +10,7 @@ use netobserv_explain::objects::{PortRef, Protocol};
 use netobserv_wire::flow::Mac;
 use serde::Deserialize;
 
-use super::facts::{Endpoints, Identity, Node, Pod, Secondary, Service};
+use crate::facts::{Endpoints, Identity, Node, Pod, Secondary, Service};
 
 /// What multus and OVN-Kubernetes note on a pod: its interfaces.
 pub(super) const NETWORKS: &str = "k8s.v1.cni.cncf.io/network-status";

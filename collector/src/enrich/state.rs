@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::index::Kind;
+use crate::facts::Kind;
 
 /// Why objects of a kind cannot be followed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-use super::facts::{Identity, Node, Pod};
 use super::*;
+use crate::facts::{Identity, Node, Pod};
 
 const NOW: u64 = 1_000_000;
 

@@ -25,12 +25,12 @@ use netobserv_explain::admin::AdminPolicy;
 use serde::de::DeserializeOwned;
 
 use super::Names;
-use super::facts::{self, Fact, Identity, Node, Owner, Pod, Policy, Rules, Workload};
-use super::index::Kind;
 use super::objects::{
     self, NETWORKS, NodeSpec, NodeStatus, OVN_NETWORKS, PodSpec, PodStatus, SUBNETS, ServiceSpec, ServiceStatus, ZONE,
 };
 use super::state::Trouble;
+use crate::facts::Kind;
+use crate::facts::{self, Fact, Identity, Node, Owner, Pod, Policy, Rules, Workload};
 use crate::select::Roster;
 
 /// Objects of a page.

@@ -17,7 +17,7 @@ use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tracing::warn;
 
-use super::limits::{self, Broken, MOST_NODES};
+use super::limits::{self, Broken};
 use super::memory::{MAX_MESSAGE, Memory};
 use super::message::{self, Body as MessageBody, Times, Unit};
 use super::peer::Peer;
@@ -25,6 +25,7 @@ use super::quiet::{Quiet, more_like_it};
 use super::resend::{Taken, Turn};
 use super::speakers::Speakers;
 use crate::counts::Counts;
+use crate::counts::MOST_NODES;
 
 /// How long a message waits for room before it is refused.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);

@@ -8,8 +8,6 @@ use prost::{DecodeError, Message as _};
 
 use super::decode::count;
 
-/// Nodes of one capture. A cluster has 5,000 at most.
-pub(crate) const MOST_NODES: usize = 6_000;
 /// Longest name of an object in Kubernetes.
 const LONGEST_NODE: usize = 253;
 const LONGEST_VERSION: usize = 100;

@@ -27,7 +27,8 @@ use tonic::Status;
 use tonic::body::Body;
 
 use crate::counts::Counts;
-use crate::pipeline::{Pipeline, Room};
+use crate::pipeline::Pipeline;
+use crate::room::Room;
 use grpc::{Desk, PATIENCE, busy, closed, unreadable};
 pub use grpc::{Grpc, Receiver};
 use message::{Body as MessageBody, Unit};

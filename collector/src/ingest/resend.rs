@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use netobserv_wire::pbflow::AgentStatus;
 
-use super::limits::MOST_NODES;
+use crate::counts::MOST_NODES;
 
 /// How far each agent's messages have been taken.
 #[derive(Debug, Default)]

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use netobserv_wire::pbflow::AgentStatus;
 
-use super::limits::MOST_NODES;
 use super::peer::Peer;
+use crate::counts::MOST_NODES;
 use crate::enrich::{Names, Owner};
 
 /// Who may speak for whom.
@@ -118,7 +118,7 @@ impl Bound {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enrich::facts::{Fact, Identity, Node, Pod};
+    use crate::facts::{Fact, Identity, Node, Pod};
     use std::net::SocketAddr;
 
     fn peer(address: &str) -> Peer {

@@ -9,10 +9,10 @@ use clap::Parser;
 use tracing::level_filters::LevelFilter;
 
 use super::transfer::with_words;
+use crate::cli::Look;
 use crate::control::command::{Finish, Keylog, Renew};
 use crate::keeper::{self, Pod};
 use crate::log;
-use crate::tui::Look;
 
 /// Waits beside a capture; removes the session's objects when nobody wants them any more.
 #[derive(Debug, Parser)]

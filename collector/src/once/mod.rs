@@ -10,9 +10,8 @@
 //! counts: the rule alone never makes packets disappear. When a node's agent starts or ends, another node may count from that moment
 //! on; up to one window of conversations in progress then counts twice or not at all.
 //!
-//! The difference between what both nodes counted is the loss between them, see [`between`].
+//! The difference between what both nodes counted is the loss between them, see [`between`](crate::counts::between).
 
-pub mod between;
 pub(crate) mod conversation;
 mod nodes;
 
@@ -26,8 +25,8 @@ use netobserv_wire::field::Side;
 use netobserv_wire::flow::{Conversation, Duplicate, HolderRef, Xlat};
 
 use crate::counts::Counts;
-use crate::pipeline::Room;
-use between::Between;
+use crate::counts::between::Between;
+use crate::room::Room;
 use nodes::{Nodes, Number};
 
 /// Conversations that are remembered; 80 bytes each.

@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use netobserv_wire::flow::HolderRef;
 use pcap_file::PcapResult;
 
-use super::options::Format;
 use super::places::Place;
 use super::talks::Names;
+use crate::cli::packets::Format;
 use crate::sink::pcap::{self, Pcap};
 use crate::sink::pcapng::{self, Frame, Interface, Pcapng, Section, Statistics};
 use crate::sink::volume::Ends;

@@ -5,16 +5,15 @@
 //! (`sink::pcapng`, `sink::pcap`).
 
 pub mod book;
-pub mod capture;
 pub mod comment;
 pub mod filter;
 pub mod headers;
 pub mod intake;
 pub mod keylog;
 pub mod once;
-pub mod options;
 pub mod places;
-mod summary;
+pub mod screen;
+pub(crate) mod summary;
 pub mod talks;
 pub mod tally;
 pub mod window;

@@ -10,7 +10,7 @@ use crate::human;
 use crate::summary::{attaching, captured, clock, from_agents, or_nothing, rejected, silence};
 
 /// Where a capture stands.
-pub(super) fn line(elapsed: Duration, tally: &Tally, totals: &Totals) -> String {
+pub(crate) fn line(elapsed: Duration, tally: &Tally, totals: &Totals) -> String {
     format!(
         "{} {} packets, {}, lost {}{}",
         clock(elapsed),
@@ -22,7 +22,7 @@ pub(super) fn line(elapsed: Duration, tally: &Tally, totals: &Totals) -> String 
 }
 
 /// The account at the end; it lists what is lost and what may be.
-pub(super) fn account(
+pub(crate) fn account(
     elapsed: Duration,
     reason: &str,
     tally: &Tally,

@@ -19,15 +19,16 @@ use super::headers::Ends;
 use super::intake::{Delivery, Outlet, weight};
 use super::keylog::Keylog;
 use super::once::Once;
-use super::options::{Comments, PacketOptions, Sightings as Wanted};
 use super::places::{Place, Places};
+use super::screen::Sightings;
 use super::talks::{Names, Talks, Who};
 use super::tally::Tally;
 use super::window::{LONG_WAIT, Seen, WAIT, Window, cost};
+use crate::cli::packets::{Comments, PacketOptions, Sightings as Wanted};
+use crate::feed::Feed;
 use crate::sink::SinkError;
 use crate::sink::pcapng::{Frame, Interface, Section};
 use crate::sink::volume::{Failed, Volume};
-use crate::tui::{Feed, Sightings};
 
 /// How often packets are let through and written.
 const TICK: Duration = Duration::from_millis(50);

@@ -1,22 +1,22 @@
 //! What the user has named, as addresses: the agents keep what is from or to them, and get them again whenever they change.
 //!
-//! `roster` knows the objects of the cluster, `resolve` says which addresses are those of a selection now, `follow` sends them to
-//! the agents, and [`members`] remembers from when to when an address belonged.
+//! `roster` knows the objects of the cluster, `resolve` finds the addresses of a selection, `capture::follow` sends them to the agents,
+//! and [`members`] records from when to when an address belonged.
 
 mod check;
-mod follow;
 pub mod members;
 mod resolve;
 mod roster;
 mod sets;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::collections::BTreeMap;
 
-pub use follow::begin;
 use netobserv_contract::selector::{Numbered, Selection, Term};
 pub use roster::Roster;
+pub use update::TooMany;
 
 use crate::query;
 

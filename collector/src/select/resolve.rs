@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use netobserv_contract::selector::{Kind, Selection, Term, Wanted};
 
 use super::roster::{Member, Objects, Owned, Since};
-use crate::enrich::facts::{Node, Owner, Service};
+use crate::facts::{Node, Owner, Service};
 
 /// An address, or one port of it: protocol number and port.
 pub(super) type Element = (IpAddr, Option<(u8, u16)>);

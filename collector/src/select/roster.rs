@@ -9,8 +9,8 @@ use netobserv_contract::selector::{Kind as What, Wanted};
 use tokio::sync::Notify;
 
 use super::Selections;
-use crate::enrich::facts::{Endpoints, Fact, Node, Owner, Pod, Service};
-use crate::enrich::index::Kind;
+use crate::facts::Kind;
+use crate::facts::{Endpoints, Fact, Node, Owner, Pod, Service};
 
 /// The objects, shared by the watch, which changes them, and the task that resolves selections.
 #[derive(Debug)]
@@ -159,7 +159,7 @@ impl Roster {
     }
 
     /// Waits until something has changed since the last time.
-    pub(super) async fn changed(&self) {
+    pub async fn changed(&self) {
         self.changed.notified().await;
     }
 

@@ -9,8 +9,8 @@ use super::check::check;
 use super::members::Members;
 use super::resolve::{Resolved, View};
 use super::{Roster, Selections};
-use crate::enrich::facts::{Endpoints, Fact, Identity, Node, Owner, Pod, Service, Workload};
-use crate::enrich::index::Kind;
+use crate::facts::Kind;
+use crate::facts::{Endpoints, Fact, Identity, Node, Owner, Pod, Service, Workload};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

@@ -7,7 +7,6 @@ mod data;
 mod detail;
 mod draw;
 mod exact;
-mod feed;
 pub(crate) mod filter;
 mod keys;
 mod matches;
@@ -25,12 +24,10 @@ mod top;
 mod views;
 mod writer;
 
-pub use feed::{Feed, Intake, Next, Rows, queue};
-pub use packets::{PacketSource, Sightings, packet_queue};
+pub use packets::PacketSource;
 pub use scene::Source;
 pub use stage::Stage;
 pub use terminal::{Screen, forget_typed};
-pub use theme::Look;
 
 /// Parts of the screen that lines of text are made of, too.
 pub(crate) mod text {

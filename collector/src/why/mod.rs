@@ -3,7 +3,6 @@
 
 pub mod command;
 pub(crate) mod database;
-pub mod objects;
 pub mod policy;
 
 use std::collections::BTreeMap;
@@ -24,8 +23,8 @@ use netobserv_wire::Flow;
 use netobserv_wire::field::Side;
 
 use crate::counts::Counts;
+use crate::counts::between::Between;
 use crate::enrich::Names;
-use crate::once::between::Between;
 
 /// The bit of the DNS flags that an answer has.
 const RESPONSE: u16 = 0x8000;

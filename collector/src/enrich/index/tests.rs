@@ -1,5 +1,5 @@
 use super::*;
-use crate::enrich::facts::Secondary;
+use crate::facts::Secondary;
 
 const NOW: u64 = 1_000_000;
 

@@ -83,7 +83,7 @@ fn name_row(line: &[u8], objects: &Objects, names: &Names, row: &mut Vec<u8>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enrich::facts::{Fact, Identity, Service};
+    use crate::facts::{Fact, Identity, Service};
     use std::time::Duration;
 
     const ROWS: &str = "[\n{\"TimeFlowStartMs\":9,\"SrcAddr\":\"10.0.0.1\"},\n{\"SrcK8S_Name\":\"a\",\"DstK8S_Name\":\"b\",\"K8S_FlowLayer\":\"infra\"}\n]\n";

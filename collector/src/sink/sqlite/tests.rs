@@ -142,7 +142,7 @@ fn a_lasting_holder_is_written_once_beside_others() {
 
 #[test]
 fn late_names_without_time_are_counted() {
-    use crate::enrich::facts::{Fact, Identity, Pod};
+    use crate::facts::{Fact, Identity, Pod};
     let names = Arc::new(Names::default());
     let (sink, _dir) = sink();
     let mut sink = sink.with_names(Some(names.clone()));

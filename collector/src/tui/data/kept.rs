@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use netobserv_wire::Flow;
 
-use crate::tui::feed::Rows;
+use crate::feed::Rows;
 
 /// Numbered rows, oldest first. Numbers count from the start of the capture and never change.
 #[derive(Clone, Debug, Default)]

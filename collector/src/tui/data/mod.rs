@@ -10,7 +10,7 @@ use std::time::Duration;
 use netobserv_wire::Flow;
 use netobserv_wire::flow::Enrichment;
 
-use super::feed::Rows;
+use crate::feed::Rows;
 use budget::Budget;
 use connections::Connections;
 use kept::Kept;

@@ -9,6 +9,7 @@ use netobserv_wire::flow::{Drops, Endpoint, Enrichment, Interface};
 use super::decode;
 use super::numbers::{Base, Numbers};
 use crate::packets::headers::{Ends, is_after, tcp_data, tcp_of};
+use crate::packets::screen::Sightings;
 use crate::packets::talks::{LOOK_AGAIN_NS, Who, names};
 use crate::packets::window::Seen;
 
@@ -23,13 +24,6 @@ const MOST_PLACES: usize = 8;
 /// The flags of TCP that tell a client from a server (RFC 9293).
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
-
-/// Packets in the order in which they were written, with the names of all places.
-#[derive(Debug)]
-pub struct Sightings {
-    pub(crate) seen: Vec<Seen>,
-    pub(crate) places: Arc<[Arc<str>]>,
-}
 
 /// Both directions between two ends, client first.
 #[derive(Clone, Debug)]

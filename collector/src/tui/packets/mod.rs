@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 use crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::Frame;
 
-use super::feed::{Feed, Intake, Next, queue_of};
 use super::keys::Effect;
 use super::mouse::Buttons;
 use super::scene::{DATA_TICK, Scene, facts, locked};
@@ -28,15 +27,13 @@ use super::terminal::Screen;
 use super::theme::Theme;
 use crate::cli::Options;
 use crate::counts::Counts;
+use crate::feed::{Intake, Next};
 use crate::log;
+use crate::packets::screen::Sightings;
 use crate::packets::talks::Who;
 use crate::packets::tally::Tally;
 use app::App;
 use data::Data;
-pub use data::Sightings;
-
-/// Bytes of packets that wait for the screen at most.
-const MOST_WAITING: usize = 8 << 20;
 
 /// What the screen shows of a capture of packets.
 pub struct PacketSource {
@@ -50,11 +47,6 @@ pub struct PacketSource {
     pub intake: Intake<Sightings>,
     /// Names ends.
     pub who: Option<Who>,
-}
-
-/// The way of packets to the screen.
-pub fn packet_queue() -> (Feed<Sightings>, Intake<Sightings>) {
-    queue_of(MOST_WAITING)
 }
 
 impl Screen {

@@ -9,12 +9,13 @@ use netobserv_wire::flow::{Holder, HolderRef};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
+use crate::packets::screen::Sightings;
 use crate::packets::talks::Who;
 use crate::packets::window::Seen;
 use crate::tui::app::Facts;
 use crate::tui::mouse::Buttons;
 use crate::tui::packets::app::App;
-use crate::tui::packets::data::{Data, Sightings};
+use crate::tui::packets::data::Data;
 use crate::tui::packets::{draw, refresh};
 use crate::tui::theme::Theme;
 

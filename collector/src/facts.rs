@@ -8,7 +8,43 @@ use netobserv_explain::cluster::{ContainerPort, Endpoint, ServiceSpec};
 use netobserv_explain::objects::NetworkPolicy;
 use netobserv_wire::flow::Mac;
 
-use super::index::Kind;
+/// A kind of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Pods.
+    Pods,
+    /// Nodes.
+    Nodes,
+    /// Services.
+    Services,
+    /// ReplicaSets.
+    ReplicaSets,
+    /// Jobs.
+    Jobs,
+    /// Endpoint slices of services.
+    EndpointSlices,
+    /// Addresses of nodes, as agents report them.
+    Hosts,
+    /// Namespaces, for their labels.
+    Namespaces,
+    /// NetworkPolicies.
+    NetworkPolicies,
+    /// AdminNetworkPolicies.
+    AdminPolicies,
+    /// BaselineAdminNetworkPolicies.
+    BaselinePolicies,
+    /// ClusterNetworkPolicies.
+    ClusterPolicies,
+    /// The same in the version after it.
+    LaterClusterPolicies,
+}
+
+impl Kind {
+    /// Whether names are made of its objects; those that come later only decide on connections.
+    pub fn is_named(self) -> bool {
+        self < Self::Namespaces
+    }
+}
 
 /// Kind and name of what owns an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

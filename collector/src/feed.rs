@@ -45,7 +45,7 @@ pub fn queue() -> (Feed, Intake) {
 }
 
 /// A queue of things that weigh so much together, at most.
-pub(super) fn queue_of<T>(most: usize) -> (Feed<T>, Intake<T>) {
+pub(crate) fn queue_of<T>(most: usize) -> (Feed<T>, Intake<T>) {
     let (sender, receiver) = channel();
     let (waiting, missed) = (Arc::<AtomicUsize>::default(), Arc::<AtomicU64>::default());
     let feed = Feed { sender: Mutex::new(Some(sender)), waiting: waiting.clone(), missed: missed.clone(), most };

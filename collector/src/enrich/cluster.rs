@@ -8,8 +8,8 @@ use netobserv_explain::admin::AdminPolicy;
 use netobserv_explain::cluster::{Cluster, EndpointSlice, Node, Pod, SERVICE_OF_SLICE, Service};
 use netobserv_explain::objects::{Labels, Meta, NetworkPolicy};
 
-use crate::enrich::facts::{self, Fact, Identity, Rules};
-use crate::enrich::index::Kind;
+use crate::facts::Kind;
+use crate::facts::{self, Fact, Identity, Rules};
 
 /// Most pods that are kept after they were deleted.
 const MOST_DELETED: usize = 2_048;

@@ -12,37 +12,38 @@ use netobserv_stdio as stdio;
 use tokio::sync::{Notify, oneshot};
 use tracing::{debug, info};
 
-use super::filter::Filter;
-use super::options::PacketOptions;
-use super::summary;
-use super::talks::Who;
-use super::tally::Tally;
-use super::writer::{Done, Setup, Writer};
-use super::{intake, intake::Outlet};
-use crate::capture::{
-    End, FIRST_NAMES, Server, announce, begin, discard, drain, gaps, keep, predicate, speakers, stop_view, took,
-    until_end,
+use super::{
+    End, FIRST_NAMES, Server, announce, begin, discard, drain, follow, gaps, keep, predicate, speakers, stop_view,
+    took, until_end,
 };
 use crate::cli::Options;
+use crate::cli::packets::PacketOptions;
 use crate::control::Control;
 use crate::counts::Counts;
 use crate::enrich::Names;
+use crate::feed::{Feed, Intake};
 use crate::ingest::{door::Door, listen, packets::PacketIngest};
 use crate::nodes;
 use crate::output::Folder;
+use crate::packets::filter::Filter;
+use crate::packets::screen::{Sightings, packet_queue};
+use crate::packets::summary;
+use crate::packets::talks::Who;
+use crate::packets::tally::Tally;
+use crate::packets::writer::{Done, Setup, Writer};
+use crate::packets::{intake, intake::Outlet};
 use crate::resume::{self, Start};
-use crate::select;
 use crate::signals::{Kind, Signals};
 use crate::sink::SinkError;
 use crate::sink::pcapng::Section;
 use crate::sink::volume::Volume;
-use crate::tui::{Feed, Intake, PacketSource, Sightings, packet_queue};
+use crate::tui::PacketSource;
 use crate::view::{View, each_second, has_screen};
 
 /// Captures until a limit, a signal or an error.
 pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> anyhow::Result<()> {
     let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options).await };
-    let (started, start) = (resume::began(killed.as_ref()), Utc::now());
+    let (started, start) = (crate::killed::began(killed.as_ref()), Utc::now());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let sent = wanted.keylog_sent.then(|| Control::of(&options.output_dir));
     wanted.keylog = wanted.keylog.or_else(|| sent.as_ref().map(Control::keylog));
@@ -54,8 +55,8 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
     announce(&options, "Packet");
     let (counts, tally, limit) = (Arc::<Counts>::default(), Arc::<Tally>::default(), Arc::<Notify>::default());
     counts.goes_on(killed.as_ref());
-    let names = crate::capture::names(&options);
-    select::begin(&options.selections, names.as_ref(), &counts).await?;
+    let names = super::names(&options);
+    follow::begin(&options.selections, names.as_ref(), &counts).await?;
     let (intake, outlet) = intake::way();
     let (ending, several) = (wanted.format.ending(), wanted.rotation.is_some());
     let mut claim = folder.map(|folder| folder.packets(&options.filename, start, ending, several)).transpose()?;

@@ -8,11 +8,9 @@ use chrono::Utc;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::resolve::View;
-use super::sets::{MOST, set};
-use super::{Roster, Selections, check};
 use crate::counts::Counts;
 use crate::enrich::Names;
+use crate::select::{Roster, Selections};
 
 /// Longest wait for the objects of the cluster: until then nothing can be captured.
 const FIRST: Duration = Duration::from_secs(30);
@@ -23,7 +21,11 @@ const TOGETHER: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// Something that is named is not there, or it cannot be known.
-pub async fn begin(selections: &Selections, names: Option<&Arc<Names>>, counts: &Arc<Counts>) -> anyhow::Result<()> {
+pub(super) async fn begin(
+    selections: &Selections,
+    names: Option<&Arc<Names>>,
+    counts: &Arc<Counts>,
+) -> anyhow::Result<()> {
     if selections.is_empty() {
         return Ok(());
     }
@@ -34,10 +36,7 @@ pub async fn begin(selections: &Selections, names: Option<&Arc<Names>>, counts: 
     }
     let roster = names.roster().context("names are not followed")?;
     if !selections.wait {
-        let objects = roster.objects();
-        let view = View::of(&objects);
-        let checked = selections.by_number.values().try_for_each(|selection| check::check(&view, selection));
-        checked.map_err(|why| anyhow::anyhow!("{why}; --wait waits for what is not there yet"))?;
+        roster.check(selections).map_err(|why| anyhow::anyhow!("{why}; --wait waits for what is not there yet"))?;
     }
     send(selections, roster, counts)?;
     tokio::spawn(follow(selections.clone(), names.clone(), counts.clone()));
@@ -64,24 +63,11 @@ async fn follow(selections: Selections, names: Arc<Names>, counts: Arc<Counts>) 
     }
 }
 
-/// Hands the addresses of now to the agents, if they are other ones.
+/// Hands the current addresses to the agents, if they have changed.
 fn send(selections: &Selections, roster: &Roster, counts: &Counts) -> anyhow::Result<()> {
-    let resolved: Vec<_> = {
-        let objects = roster.objects();
-        let view = View::of(&objects);
-        selections.by_number.iter().map(|(number, selection)| (*number, selection, view.resolve(selection))).collect()
-    };
-    let all: usize = resolved.iter().map(|(.., resolved)| resolved.len()).sum();
-    if all > MOST {
-        bail!("{all} addresses have these names, and agents take {MOST} at most: name less");
-    }
     let (now, members) = (Utc::now(), counts.pushed().members());
-    let mut changed = false;
-    for (number, selection, resolved) in &resolved {
-        changed |= members.put(*number, &selection.to_string(), resolved, now);
-    }
-    if changed {
-        counts.pushed().put_sets(resolved.iter().map(|(number, _, resolved)| set(*number, resolved)).collect(), now);
+    if let Some(sets) = roster.update(selections, members, now)? {
+        counts.pushed().put_sets(sets, now);
         info!("{}", members.now().join("; "));
     }
     Ok(())
