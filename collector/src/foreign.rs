@@ -202,8 +202,8 @@ fn query(bytes: &[u8]) {
 fn filter(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let filter = Filter::parse(text);
-    let _ = filter.passes("10.0.0.1 tcp", &example());
-    if let Ok(rules) = filter.kernel_rules() {
+    let _ = filter.passes(&mut Scratch::of_row("10.0.0.1 tcp".into()), &example());
+    if let Ok(rules) = filter.kernel_rules(|_| Some(1)) {
         let rules: Result<serde_json::Value, _> = serde_json::from_str(&rules);
         assert!(rules.is_ok_and(|rules| rules.is_array()));
     }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use netobserv_contract::selector::Term;
-use netobserv_query::{End, Expr, FieldId, Network, Order, Part, Query};
+use netobserv_query::{End, Expr, FieldId, Network, Order, Part, Query, in_fields};
 use netobserv_wire::field::{self, Field};
 use netobserv_wire::flow::{Mac, Side};
 use netobserv_wire::names::TLS_TYPES;
@@ -61,6 +61,15 @@ pub struct Scratch {
     right: Vec<u8>,
     /// The VLAN tag of a packet. Flows have none.
     pub vlan: Option<u16>,
+    /// The row that is shown of it.
+    pub row: String,
+}
+
+impl Scratch {
+    /// For something whose row is shown.
+    pub fn of_row(row: String) -> Self {
+        Self { row, ..Self::default() }
+    }
 }
 
 #[derive(Debug)]
@@ -75,6 +84,7 @@ enum Node {
     Within(&'static Field, Network),
     Named(End, u32, Arc<dyn Members>),
     Vlan(Option<u16>),
+    Row(Regex),
 }
 
 #[derive(Debug)]
@@ -98,7 +108,7 @@ impl Predicate {
         nodes.filter(|nodes| !nodes.is_empty()).map(Self)
     }
 
-    /// The same where no cluster has names.
+    /// The same where names are those that records have.
     pub fn without_names(queries: &[Query]) -> Option<Self> {
         let nothing: Arc<dyn Members> = Arc::new(Nothing);
         Self::new(queries, &nothing)
@@ -119,8 +129,8 @@ fn node(expr: &Expr, members: &Arc<dyn Members>) -> Option<Node> {
         Expr::Not(expr) => Node::Not(Box::new(node(expr, members)?)),
         Expr::Named(end, term) => match members.number(term) {
             Some(number) => Node::Named(*end, number, members.clone()),
-            // The command line does not let this happen.
-            None => Node::Any(vec![]),
+            // Where nothing is followed, records have names; those without labels.
+            None => in_fields(*end, term).map_or(Some(Node::Any(vec![])), |expr| node(&expr, members))?,
         },
         leaf => leaf_node(leaf)?,
     })
@@ -137,6 +147,7 @@ fn leaf_node(expr: &Expr) -> Option<Node> {
         Expr::Regex(field, is, regex) => Node::Regex(find(*field)?, *is, regex.clone()),
         Expr::Within(field, network) => Node::Within(find(*field)?, *network),
         Expr::Vlan(number) => Node::Vlan(*number),
+        Expr::Row(_, regex) => Node::Row(regex.clone()),
         _ => return None,
     })
 }
@@ -184,6 +195,7 @@ impl Node {
                     End::Either => is(Side::Src) || is(Side::Dst),
                 }
             }
+            Node::Row(regex) => regex.is_match(scratch.row.as_bytes()),
             Node::Vlan(number) => scratch.vlan.is_some_and(|tag| number.is_none_or(|number| number == tag)),
         }
     }

@@ -213,7 +213,7 @@ pub(crate) fn is_mac(text: &str) -> bool {
 }
 
 /// The reason, and the column of the caret, in what the regex crate prints in several lines.
-fn explain(text: &str) -> (String, Option<usize>) {
+pub(crate) fn explain(text: &str) -> (String, Option<usize>) {
     const INDENT: usize = 4;
     let reason = text.lines().rev().find_map(|line| line.strip_prefix("error: ")).unwrap_or(text);
     let caret = text.lines().find(|line| line.contains('^') && line.chars().all(|c| c == ' ' || c == '^'));

@@ -55,6 +55,11 @@ impl<'a> Cursor<'a> {
         self.used.push((used, at));
     }
 
+    /// The word behind the next one.
+    pub(crate) fn after(&self) -> Option<&'a Token> {
+        self.words.get(self.next + 1).map(|(token, _)| token)
+    }
+
     pub(crate) fn peek(&self) -> Option<&'a Token> {
         self.words.get(self.next).map(|(token, _)| token)
     }

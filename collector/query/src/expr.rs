@@ -32,6 +32,8 @@ pub enum Expr {
     Named(End, Term),
     /// The packet has a VLAN tag; if a number is given, the outer tag has that one.
     Vlan(Option<u16>),
+    /// The row that is shown has this text, or `/expression/`, in it.
+    Row(String, Regex),
 }
 
 /// What a condition is about.
@@ -163,6 +165,7 @@ impl fmt::Display for Expr {
             }
             Self::Vlan(None) => f.write_str("vlan"),
             Self::Vlan(Some(number)) => write!(f, "vlan {number}"),
+            Self::Row(text, _) => f.write_str(text),
         }
     }
 }

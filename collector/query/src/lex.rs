@@ -23,6 +23,8 @@ pub(crate) enum Token {
     Operator(&'static str),
     /// `&&`, `||`, `!`, by the keyword for it.
     Sign(&'static str),
+    /// `/expression/`, without its slashes.
+    Pattern(String),
 }
 
 /// A word and its bytes.
@@ -37,6 +39,14 @@ const FOREIGN: [(&str, &str); 4] = [("==", "="), ("<>", "!="), ("'", "\""), ("~"
 
 /// Splits a query into words.
 pub(crate) fn words(query: &str) -> Result<Vec<Word>, Wrong> {
+    split(query, word)
+}
+
+/// The same, where `word` finds the first word of a text, which begins with this character and stands at this place, and its length.
+pub(crate) fn split(
+    query: &str,
+    word: impl Fn(&str, char, usize) -> Result<(Token, usize), Wrong>,
+) -> Result<Vec<Word>, Wrong> {
     let (mut words, mut at) = (Vec::new(), 0);
     while let Some(c) = query[at..].chars().next() {
         if c.is_whitespace() {
@@ -51,7 +61,7 @@ pub(crate) fn words(query: &str) -> Result<Vec<Word>, Wrong> {
 }
 
 /// The first word of `rest`, which begins with `c`, and its length.
-fn word(rest: &str, c: char, at: usize) -> Result<(Token, usize), Wrong> {
+pub(crate) fn word(rest: &str, c: char, at: usize) -> Result<(Token, usize), Wrong> {
     match c {
         '(' => Ok((Token::Open, 1)),
         ')' => Ok((Token::Close, 1)),
@@ -64,7 +74,7 @@ fn word(rest: &str, c: char, at: usize) -> Result<(Token, usize), Wrong> {
 }
 
 /// The length of the beginning that has only such characters.
-fn length(rest: &str, part: impl Fn(char) -> bool) -> usize {
+pub(crate) fn length(rest: &str, part: impl Fn(char) -> bool) -> usize {
     rest.find(|c: char| !part(c)).unwrap_or(rest.len())
 }
 

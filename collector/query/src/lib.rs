@@ -24,11 +24,13 @@ mod expr;
 mod fields;
 mod kernel;
 mod lex;
+mod names;
 mod network;
 mod parse;
 mod pcap;
 mod records;
 mod regexes;
+mod row;
 mod short;
 mod units;
 mod vocabulary;
@@ -42,8 +44,9 @@ use error::Wrong;
 pub use expr::{End, Expr, Order, Part, Used};
 pub use fields::{FIELDS, FieldId, Kind};
 pub use kernel::{Condition, Rule, Split, split};
+pub use names::in_fields;
 pub use network::Network;
-pub use short::SHORT;
+pub use short::{SHORT, fields_of};
 
 /// A query that can be applied.
 #[derive(Clone, Debug)]
@@ -69,6 +72,19 @@ impl Query {
     /// When it is none, with the place that is wrong.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
         let made = parse::parse(text).map(|(expr, used)| Self { expr, text: text.to_owned(), used });
+        made.map_err(|wrong| wrong.within(text))
+    }
+
+    /// Reads what is typed while rows are shown: the same language, and besides it words and `/expressions/`, which are looked for in
+    /// the row. Conditions that follow one another must all hold.
+    ///
+    /// # Errors
+    /// When it is none, with the place that is wrong.
+    pub fn typed(text: &str) -> Result<Self, QueryError> {
+        if regexes::is_list(text) {
+            return Self::read(text);
+        }
+        let made = parse::typed(text).map(|(expr, used)| Self { expr, text: text.to_owned(), used });
         made.map_err(|wrong| wrong.within(text))
     }
 

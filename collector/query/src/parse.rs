@@ -6,9 +6,9 @@ use crate::cursor::Cursor;
 use crate::error::Wrong;
 use crate::expr::{Expr, Used};
 use crate::fields::FieldId;
-use crate::lex::{Token, words};
+use crate::lex::{Token, Word, words};
 use crate::vocabulary::is_word;
-use crate::{compare, pcap, short};
+use crate::{compare, pcap, row, short};
 
 /// Parentheses in parentheses; more would be a mistake, and could use up the stack.
 const DEEPEST: usize = 100;
@@ -18,8 +18,16 @@ const EXAMPLE: &str = "SrcK8S_Namespace = \"default\" and DstPort = 80";
 pub(crate) type Parsed = (Expr, Vec<(Used, Range<usize>)>);
 
 pub(crate) fn parse(query: &str) -> Result<Parsed, Wrong> {
-    let words = words(query)?;
-    let mut parser = Parser { cursor: Cursor::new(query, &words), depth: 0 };
+    read(query, &words(query)?, false)
+}
+
+/// The same where rows are shown, in which words can be looked for.
+pub(crate) fn typed(query: &str) -> Result<Parsed, Wrong> {
+    read(query, &row::words(query)?, true)
+}
+
+fn read(query: &str, words: &[Word], typed: bool) -> Result<Parsed, Wrong> {
+    let mut parser = Parser { cursor: Cursor::new(query, words), depth: 0, typed };
     if words.is_empty() {
         return Err(Wrong::new(0..0, format!("the query is empty: write a condition, such as {EXAMPLE}")));
     }
@@ -37,6 +45,8 @@ pub(crate) fn parse(query: &str) -> Result<Parsed, Wrong> {
 struct Parser<'a> {
     cursor: Cursor<'a>,
     depth: usize,
+    /// Words may be looked for in a row.
+    typed: bool,
 }
 
 impl Parser<'_> {
@@ -59,14 +69,22 @@ impl Parser<'_> {
     /// Conditions that all hold, and the first `and` between them.
     fn all(&mut self) -> Result<(Expr, Option<Range<usize>>), Wrong> {
         let (mut factors, mut first) = (vec![self.factor()?], None);
-        while let Some(at) = self.cursor.took("and") {
-            first = first.or(Some(at));
+        loop {
+            if let Some(at) = self.cursor.took("and") {
+                first = first.or(Some(at));
+            } else if !(self.typed && row::goes_on(&self.cursor)) {
+                return Ok((Expr::all(factors), first));
+            }
             factors.push(self.factor()?);
         }
-        Ok((Expr::all(factors), first))
     }
 
     fn factor(&mut self) -> Result<Expr, Wrong> {
+        if self.typed
+            && let Some(expr) = row::condition(&mut self.cursor)?
+        {
+            return Ok(expr);
+        }
         let (token, at) = self.cursor.take("a condition is missing here")?;
         match token {
             Token::Open => self.nested(at, |parser, open| {

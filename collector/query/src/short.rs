@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use netobserv_contract::selector::Kind as Selected;
 
-use crate::error::Wrong;
+use crate::error::{QueryError, Wrong};
 use crate::fields::{self, FIELDS, FieldId};
 use crate::vocabulary;
 
@@ -57,6 +57,14 @@ pub(crate) fn find(name: &str) -> Option<Vec<FieldId>> {
         Some((_, long)) => Some(long.iter().filter_map(|name| fields::by_name(name)).collect()),
         None => fields::by_name(name).map(|field| vec![field]),
     }
+}
+
+/// The fields of a name, short or long: both ends' where a short one stands for both.
+///
+/// # Errors
+/// There is no such field; it says which is spelled nearly like it.
+pub fn fields_of(name: &str) -> Result<Vec<FieldId>, QueryError> {
+    find(name).ok_or_else(|| unknown_field(name, 0..name.len()).within(name))
 }
 
 /// The field of this long name, which stands at `at`.

@@ -306,3 +306,30 @@ fn what_a_record_does_not_have_is_refused_at_its_place() {
     let query = Query::parse("name:web and rtt>5ms").unwrap();
     assert!(query.asks_for_names() && query.asks_for(&["TimeFlowRtt"]) && !query.asks_for(&["Dns"]));
 }
+
+#[test]
+fn what_is_typed_has_words_of_the_row_besides() {
+    for (text, read) in [
+        ("web", "web"),
+        ("nodejs-7c9", "nodejs-7c9"),
+        ("web rtt>5ms", "web and TimeFlowRttNs > 5000000"),
+        ("web or tcp port 80", "web or (Proto = 6 and (SrcPort = 80 or DstPort = 80))"),
+        ("!web (udp or /a b/)", "not (web) and (Proto = 17 or /a b/)"),
+        ("/a(b)/ and \"two words\"", "/a(b)/ and \"two words\""),
+        ("port 80 or 443", "(SrcPort = 80 or DstPort = 80) or (SrcPort = 443 or DstPort = 443)"),
+        ("443", "443"),
+        ("dns", "dns"),
+    ] {
+        let query = Query::typed(text).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(query.expr.to_string(), read, "{text}");
+    }
+    for text in ["web", "nodejs-7c9", "/a/", "443", "tcp udp"] {
+        assert!(Query::parse(text).is_err(), "{text} is of the screen only");
+    }
+    for (text, what) in
+        [("web or", "missing"), ("x>1", "unknown field x"), ("porr:1", "unknown name porr"), ("/(/", "unclosed")]
+    {
+        let error = Query::typed(text).unwrap_err();
+        assert!(error.what().contains(what), "{text}: {error}");
+    }
+}

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
+use netobserv_contract::selector::Term;
 
 use super::resolve::{Element, Object, Resolved, count};
 use crate::query::Seen;
@@ -121,6 +122,12 @@ impl Members {
                 || selected.past.get(&element).is_some_and(|times| times.iter().any(|(from, to)| within(*from, *to)));
             now || past()
         })
+    }
+
+    /// The number of the selection that is this alone; None if it is not followed.
+    pub fn number(&self, term: &Term) -> Option<u32> {
+        let words = term.to_string();
+        self.state().selections.iter().find(|(_, selected)| selected.words == words).map(|(number, _)| *number)
     }
 
     /// What is meant now, each selection in words; empty without any.

@@ -135,11 +135,6 @@ pub(super) fn by_field(name: &str) -> Option<&'static Column> {
     COLUMNS.iter().find(|column| column.field == name)
 }
 
-/// All columns.
-pub(super) fn all() -> &'static [Column] {
-    &COLUMNS
-}
-
 impl Column {
     /// Whether values stand to the right.
     pub(super) fn is_right(&self) -> bool {

@@ -1,14 +1,15 @@
 //! The rows of view Connections: one a conversation, in an order that does not change all the time.
 
 use std::cmp::Reverse;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use netobserv_wire::Flow;
-use netobserv_wire::flow::{Conversation, Process, Processes, Side};
+use netobserv_wire::flow::{Conversation, Drops, Process, Processes, Side};
 
 use super::data::connections::pace::STEPS;
 use super::data::connections::{Connection, Connections, State};
-use super::filter::Filter;
+use super::filter::{self, Filter};
 use super::names;
 use super::problems::ProblemRow;
 use super::views::Order;
@@ -136,7 +137,7 @@ pub(super) fn order(connections: &mut Connections, order: Order, filters: &[Filt
 }
 
 /// Whether a conversation passes filters that are made for records.
-fn passes(connections: &Connections, one: &Connection, filters: &[Filter]) -> bool {
+pub(super) fn passes(connections: &Connections, one: &Connection, filters: &[Filter]) -> bool {
     let text = format!(
         "{} {} {} {} {}",
         title(connections, one),
@@ -145,8 +146,12 @@ fn passes(connections: &Connections, one: &Connection, filters: &[Filter]) -> bo
         word(one.state()),
         names::address(one.key.src)
     );
-    let (text, flow) = (text.to_lowercase(), as_record(connections, one));
-    filters.iter().all(|filter| filter.passes(&text, &flow))
+    filter::pass(filters, text, &as_record(connections, one))
+}
+
+/// The EtherType of an address (IEEE 802 numbers); 0 without one.
+pub(super) fn etype(address: Option<IpAddr>) -> u16 {
+    address.map_or(0, |address| if address.is_ipv4() { 0x0800 } else { 0x86dd })
 }
 
 /// A record with all that is known of a conversation.
@@ -159,12 +164,15 @@ fn as_record(connections: &Connections, one: &Connection) -> Flow {
         src_port: port(one.key.src_port),
         dst_port: port(one.key.dst_port),
         proto: Some(one.key.proto),
+        etype: etype(one.key.src),
         bytes: total.bytes,
         packets: total.packets,
         rtt_ns: u64::from(one.rtt_us) * 1_000,
         conversation: Some(Conversation { id: one.id, from_client: Some(true) }),
         ..Flow::default()
     };
+    let drops = Drops { packets: total.drops, ..Drops::default() };
+    flow.drops = (total.drops > 0).then(|| Box::new(drops));
     let ends = connections.ends_of(one);
     let comm = |index: usize| ends[index].map(|end| end.process.clone()).unwrap_or_default();
     let [src, dst] = [0, 1].map(|index| Process { comm: comm(index), ..Process::default() });

@@ -1,54 +1,38 @@
-//! Live filters: words that are looked for in what is shown, `field:value`, `!not` and `/regular expression/`.
+//! Live filters: the query language (`netobserv_query`), and words and `/regular expressions/` that are looked for in what is shown.
 
-use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
 
-use netobserv_query::Network;
-use netobserv_wire::{Field, Flow, Value, field};
-use regex::{Regex, RegexBuilder};
+use netobserv_contract::selector::Wanted;
+use netobserv_query::{Expr, Query, Used};
+use netobserv_wire::Flow;
 
-use super::columns::{self, Column, shown};
 use super::exact::Exact;
-use compare::Compare;
+use crate::query::{Predicate, Scratch};
 
-mod compare;
 mod kernel;
 
 /// One filter, as it was typed and as it is meant.
 #[derive(Clone, Debug)]
 pub(crate) struct Filter {
     pub(super) text: String,
-    not: bool,
-    scope: Scope,
     what: What,
-}
-
-/// Where to look.
-#[derive(Clone, Debug)]
-enum Scope {
-    Row,
-    Fields(Vec<&'static Field>),
 }
 
 /// What to look for.
 #[derive(Clone, Debug)]
 enum What {
-    /// In small letters.
-    Word(String),
-    Regex(Regex),
-    /// Of addresses.
-    Network(Network),
-    /// Of numbers.
-    Compare(Compare),
+    Query(Arc<(Query, Predicate)>),
     /// Exactly the records that a row counts.
     Exact(Box<Exact>),
-    /// Not a filter: why not. It hides nothing.
-    Invalid(String),
+    /// Not a filter: why not, and where. It hides nothing.
+    Invalid(String, Range<usize>),
 }
 
 impl Filter {
     /// Shows exactly the records that a row counts; `title` names it.
     pub(super) fn exactly(title: &str, exact: Exact) -> Self {
-        Self { text: title.to_owned(), not: false, scope: Scope::Row, what: What::Exact(Box::new(exact)) }
+        Self { text: title.to_owned(), what: What::Exact(Box::new(exact)) }
     }
 
     /// The row that it stands for.
@@ -57,20 +41,15 @@ impl Filter {
     }
 
     pub(crate) fn parse(text: &str) -> Self {
-        let (not, rest) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
-        if let Some(filter) = comparison(text, rest, not) {
-            return filter;
-        }
-        let (mut scope, value) = scope(rest);
-        let network = Network::parse(value);
-        if let (Ok(Scope::Row), Some(_)) = (&scope, network) {
-            scope = Ok(Scope::Fields(fields("ip")));
-        }
-        let what = match scope {
-            Ok(_) => network.map_or_else(|| what(value), What::Network),
-            Err(ref why) => What::Invalid(why.clone()),
+        let checked = Query::typed(text).and_then(|query| query.refuse(unknown).map(|()| query));
+        let what = match checked {
+            Ok(query) => match Predicate::without_names(std::slice::from_ref(&query)) {
+                Some(predicate) => What::Query(Arc::new((query, predicate))),
+                None => What::Invalid("records do not have this".into(), 0..text.len()),
+            },
+            Err(error) => What::Invalid(error.what().to_owned(), error.at()),
         };
-        Self { text: text.to_owned(), not, scope: scope.unwrap_or(Scope::Row), what }
+        Self { text: text.to_owned(), what }
     }
 
     /// What tells it from others.
@@ -81,131 +60,66 @@ impl Filter {
         }
     }
 
-    /// Why it is not a filter.
-    pub(super) fn error(&self) -> Option<&str> {
-        if let What::Invalid(why) = &self.what { Some(why) } else { None }
+    /// Why it is not a filter, and which bytes of it are wrong.
+    pub(super) fn error(&self) -> Option<(&str, Range<usize>)> {
+        if let What::Invalid(why, at) = &self.what { Some((why, at.clone())) } else { None }
     }
 
-    /// Whether a flow is shown; `row` is its row in small letters.
-    pub(crate) fn passes(&self, row: &str, flow: &Flow) -> bool {
-        let found = match &self.scope {
-            Scope::Row if matches!(self.what, What::Exact(_)) => self.what.holds(flow),
-            Scope::Row => self.what.is_in(row, false),
-            Scope::Fields(fields) => fields.iter().any(|field| self.what.is_in_field(field, flow)),
-        };
-        self.is_hidden_by_nothing() || found != self.not
+    /// Whether the text of a row matters.
+    pub(super) fn reads_rows(&self) -> bool {
+        matches!(&self.what, What::Query(query) if reads_rows(&query.0.expr))
     }
 
-    /// Whether a row without fields is shown.
-    pub(super) fn passes_text(&self, row: &str) -> bool {
-        self.is_hidden_by_nothing() || self.what.is_in(row, false) != self.not
-    }
-
-    /// An empty or invalid filter, which hides nothing.
-    fn is_hidden_by_nothing(&self) -> bool {
+    /// Whether a record is shown; `scratch` has its row.
+    pub(crate) fn passes(&self, scratch: &mut Scratch, flow: &Flow) -> bool {
         match &self.what {
-            What::Word(word) => word.is_empty(),
-            What::Regex(_) | What::Network(_) | What::Compare(_) | What::Exact(_) => false,
-            What::Invalid(_) => true,
-        }
-    }
-}
-
-impl What {
-    fn holds(&self, flow: &Flow) -> bool {
-        matches!(self, What::Exact(exact) if exact.holds(flow))
-    }
-
-    fn is_in(&self, text: &str, whole: bool) -> bool {
-        match self {
-            What::Word(word) if whole => text == word,
-            What::Word(word) => text.contains(word.as_str()),
-            What::Regex(regex) => regex.is_match(text),
-            What::Network(network) => addresses(text).any(|address| network.holds(address)),
-            // A line of text has no fields.
-            What::Compare(_) | What::Exact(_) | What::Invalid(_) => true,
+            What::Query(query) => query.1.holds(flow, scratch),
+            What::Exact(exact) => exact.holds(flow),
+            What::Invalid(..) => true,
         }
     }
 
-    /// Numbers are compared as a whole: `port:80` is not port 8080.
-    fn is_in_field(&self, field: &'static Field, flow: &Flow) -> bool {
-        let value = field.get(flow);
-        match (self, &value) {
-            (What::Compare(compare), _) => return compare.holds(field, flow),
-            (What::Network(network), Value::Ip(address)) => return network.holds(*address),
-            (What::Network(_), _) => return false,
-            (What::Word(word), Value::Ip(address)) if word.parse::<IpAddr>().is_ok() => {
-                return word.parse() == Ok(*address);
-            }
-            _ => {}
+    /// It was typed, and is not of a row that was entered.
+    pub(super) fn is_typed(&self) -> bool {
+        !matches!(self.what, What::Exact(_))
+    }
+}
+
+/// Whether something with this row passes all of these.
+pub(super) fn pass<'a>(filters: impl IntoIterator<Item = &'a Filter>, row: String, flow: &Flow) -> bool {
+    let mut scratch = Scratch::of_row(row);
+    filters.into_iter().all(|filter| filter.passes(&mut scratch, flow))
+}
+
+/// What to do when nothing passes.
+pub(super) fn advice(filters: &[Filter]) -> String {
+    let queries =
+        filters.iter().filter_map(|filter| if let What::Query(query) = &filter.what { Some(query) } else { None });
+    let names: Vec<_> = queries.flat_map(|query| query.0.terms()).filter(|term| !term.text().contains('*')).collect();
+    let whole = names.first().map(|term| {
+        let (kind, text) = (term.kind.option(), term.text());
+        format!("; {kind}:{text} is a whole name, {kind}:{text}* also its beginning")
+    });
+    format!("Backspace removes one{}", whole.unwrap_or_default())
+}
+
+/// What records do not have.
+fn unknown(used: &Used) -> Option<String> {
+    match used {
+        Used::Name(term) if matches!(term.wanted, Wanted::Labels(_)) => {
+            Some("records do not have labels: use --label when the capture starts".into())
         }
-        let plain = shown(&value).to_lowercase();
-        let whole = matches!(value, Value::Int(_));
-        let shown = || columns::by_field(field.name).map(|column| column.text(flow).to_lowercase());
-        value != Value::Absent
-            && (self.is_in(&plain, whole)
-                || shown().is_some_and(|text| self.is_in(&text, false) && (!whole || text != plain)))
+        Used::Vlan => Some("what is shown does not have VLAN tags".into()),
+        _ => None,
     }
 }
 
-/// The addresses in a line of text, with or without a port behind them.
-fn addresses(text: &str) -> impl Iterator<Item = IpAddr> {
-    let words = text.split(|c: char| !c.is_ascii_hexdigit() && c != '.' && c != ':');
-    let address = |word: &str| {
-        let without_port = word.split_once(':').filter(|(_, port)| !port.contains(':')).map_or(word, |(host, _)| host);
-        without_port.parse().or_else(|_| word.trim_end_matches(':').parse()).ok()
-    };
-    words.filter_map(address)
-}
-
-/// `field:` and what is behind it. An IPv6 address is no field.
-fn scope(text: &str) -> (Result<Scope, String>, &str) {
-    let Some((name, value)) = text.split_once(':') else { return (Ok(Scope::Row), text) };
-    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let may_be_address = name.chars().all(|c| c.is_ascii_hexdigit());
-    match fields(name) {
-        _ if !is_name || text.starts_with('/') => (Ok(Scope::Row), text),
-        found if !found.is_empty() => (Ok(Scope::Fields(found)), value),
-        _ if may_be_address => (Ok(Scope::Row), text),
-        _ => (Err(format!("no field {name}")), value),
-    }
-}
-
-fn fields(name: &str) -> Vec<&'static Field> {
-    // What is searched for may stand before or after address translation.
-    let alias = netobserv_query::SHORT.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name));
-    if let Some((_, names)) = alias {
-        let translated = names.iter().map(|name| format!("Xlat{name}"));
-        let all = names.iter().map(|name| (*name).to_owned()).chain(translated);
-        return all.filter_map(|name| field::by_name(&name)).collect();
-    }
-    let title = |column: &Column| column.title.replace(' ', "").eq_ignore_ascii_case(name);
-    let column = columns::all().iter().find(|column| title(column)).map(|column| column.field);
-    let known = field::FIELDS.iter().find(|field| field.name.eq_ignore_ascii_case(name) || Some(field.name) == column);
-    known.into_iter().collect()
-}
-
-/// `bytes>1000`, where that is what it is.
-fn comparison(text: &str, rest: &str, not: bool) -> Option<Filter> {
-    let (name, compare, number) = compare::split(rest)?;
-    let fields = fields(name);
-    let what = match fields.first().map(|first| compare.with(number, first.name)) {
-        None => What::Invalid(format!("no field {name}")),
-        Some(None) => What::Invalid(format!("{number:?} is no number of {name}")),
-        Some(Some(compare)) => What::Compare(compare),
-    };
-    Some(Filter { text: text.to_owned(), not, scope: Scope::Fields(fields), what })
-}
-
-fn what(text: &str) -> What {
-    let Some(pattern) = text.strip_prefix('/') else { return What::Word(text.to_lowercase()) };
-    // The last / may still be to come.
-    let pattern = pattern.strip_suffix('/').unwrap_or(pattern);
-    match RegexBuilder::new(pattern).case_insensitive(true).size_limit(1 << 20).build() {
-        Ok(regex) => What::Regex(regex),
-        Err(error) => {
-            What::Invalid(error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
-        }
+fn reads_rows(expr: &Expr) -> bool {
+    match expr {
+        Expr::All(exprs) | Expr::Any(exprs) => exprs.iter().any(reads_rows),
+        Expr::Not(expr) => reads_rows(expr),
+        Expr::Row(..) => true,
+        _ => false,
     }
 }
 
@@ -216,7 +130,15 @@ mod tests {
 
     fn flow() -> Flow {
         let mut k8s = Enrichment::default();
-        let holder = Holder { name: "nodejs-7c9".into(), namespace: "shop".into(), ..Holder::default() };
+        let holder = Holder {
+            name: "nodejs-7c9".into(),
+            namespace: "shop".into(),
+            kind: "Pod".into(),
+            owner_name: "nodejs".into(),
+            owner_kind: "Deployment".into(),
+            host_name: "n1".into(),
+            ..Holder::default()
+        };
         k8s.src.holder = Some(holder.into());
         let dns = Dns { rcode: "NXDomain".into(), name: "db.shop.svc".into(), ..Dns::default() };
         let curl = Process { pid: 42, comm: "curl".into(), container: "c0ffee".into(), ..Process::default() };
@@ -236,14 +158,13 @@ mod tests {
     }
 
     fn passes(text: &str) -> bool {
-        let row = "10:00:00 pod nodejs-7c9 shop fd00::1 10.0.0.2 tcp";
-        Filter::parse(text).passes(row, &flow())
+        let row = "10:00:00 Pod nodejs-7c9 shop fd00::1 10.0.0.2 TCP";
+        pass([&Filter::parse(text)], row.to_owned(), &flow())
     }
 
     #[test]
     fn each_form_finds_what_it_should() {
         for (text, wanted) in [
-            ("", true),
             ("NodeJS", true),
             ("!nodejs", false),
             ("nowhere", false),
@@ -259,7 +180,16 @@ mod tests {
             ("dport:40080", false),
             ("port:/^80/", true),
             ("SrcK8S_Name:nodejs", true),
-            ("srcname:nodejs", true),
+            ("pod:nodejs-7c9", true),
+            ("pod:shop/nodejs-7c9", true),
+            ("pod:nodejs", true),
+            ("pod:node", false),
+            ("pod:node*", true),
+            ("src pod:nodejs", true),
+            ("dst pod:nodejs", false),
+            ("deploy:nodejs", true),
+            ("svc:nodejs", false),
+            ("node:n1", true),
             ("ns:shop", true),
             ("ns:nodejs", false),
             ("proto:tcp", true),
@@ -267,6 +197,18 @@ mod tests {
             ("rcode:nxdomain", true),
             ("!rcode:NXDomain", false),
             ("cause:no", false),
+            ("nodejs-7c9", true),
+            ("7c9", true),
+            ("shop rtt>5ms bytes>1k", true),
+            ("shop rtt>5ms bytes>2k", false),
+            ("nowhere or port:8080", true),
+            ("tcp and not port 80", true),
+            ("tcp port 8080", true),
+            ("(nowhere or shop) proc:curl", true),
+            ("\"nodejs-7c9 shop\"", true),
+            ("/js-.c9/ /shop/", true),
+            ("DstPort = 8080 and SrcK8S_Namespace = \"shop\"", true),
+            ("SrcK8S_Name~^node,DstPort~80", true),
             ("10.0.0.0/8", true),
             ("!10.0.0.0/8", false),
             ("ip:10.1.0.0/16", false),
@@ -290,37 +232,44 @@ mod tests {
             ("pid:42", true),
             ("pid:4", false),
             ("container:c0ffee", true),
-            ("svc:nodejs", true),
         ] {
             assert_eq!(passes(text), wanted, "{text}");
         }
     }
 
     #[test]
-    fn networks_are_found_in_lines_of_top_too() {
-        for (text, line, wanted) in [
-            ("10.0.0.0/8", "10.1.2.3:443 → shop/web:80 tcp", true),
-            ("10.0.0.0/8", "shop/db-10:443 → 192.0.2.1:80 tcp", false),
-            ("!10.0.0.0/8", "dropped 3 → 10.0.0.1", false),
-            ("fd00::/8", "[fd00::1]:443 → shop/web:80 tcp", true),
-        ] {
-            assert_eq!(Filter::parse(text).passes_text(line), wanted, "{text} {line}");
-        }
-    }
-
-    #[test]
     fn an_invalid_filter_says_why_and_hides_nothing() {
-        for (text, why) in [
-            ("/a(/", "unclosed group"),
-            ("nofield:x", "no field nofield"),
-            ("!/[/", "unclosed"),
-            ("x>1", "no field x"),
-            ("rtt>5kg", "no number"),
+        for (text, why, at) in [
+            ("/a(/", "unclosed group", 0..4),
+            ("nofield:x", "unknown name nofield", 0..7),
+            ("shop x>1", "unknown field x", 5..6),
+            ("rtt>5kg", "not a time", 4..7),
+            ("rtt>5", "the unit is missing", 4..5),
+            ("port:", "a value is missing", 5..5),
+            ("(shop", "never closed", 0..1),
+            ("pod:Web", "small letters", 4..7),
+            ("label:app=web", "use --label", 0..13),
         ] {
             let filter = Filter::parse(text);
-            assert!(filter.error().is_some_and(|error| error.contains(why)), "{text}: {:?}", filter.error());
+            let (error, place) = filter.error().unwrap_or_else(|| panic!("{text} is not refused"));
+            assert!(error.contains(why), "{text}: {error}");
+            assert_eq!(place, at, "{text}");
             assert!(passes(text), "{text}");
         }
         assert!(Filter::parse("port:80").error().is_none());
+    }
+
+    #[test]
+    fn what_the_options_take_is_taken_on_the_screen_too() {
+        for text in [
+            "pod:shop/web and dst port 443 and rtt>5ms",
+            "tcp port 80 and host 10.0.0.1",
+            "SrcK8S_Namespace = \"shop\" and DnsFlagsResponseCode != \"NoError\" and with(DnsId)",
+            "not (udp or icmp6) and src net 10.0.0.0/8",
+        ] {
+            let (option, typed) = (Query::read(text).unwrap(), Query::typed(text).unwrap());
+            assert_eq!(option.expr.to_string(), typed.expr.to_string());
+            assert!(Filter::parse(text).error().is_none(), "{text}");
+        }
     }
 }

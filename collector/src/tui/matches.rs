@@ -10,6 +10,7 @@ use super::columns::Column;
 use super::data::kept::Kept;
 use super::filter::Filter;
 use super::views::View;
+use crate::query::Scratch;
 
 /// Time for one slice, and rows between two looks at the clock.
 const SLICE: Duration = Duration::from_millis(8);
@@ -42,7 +43,8 @@ impl Matches {
             *self = Self { tested_with: with, low: kept.end(), high: kept.end(), ..Self::default() };
         }
         let start = Instant::now();
-        let mut test = Test { filters, view, columns, row: String::new() };
+        let reads_rows = filters.iter().any(Filter::reads_rows);
+        let mut test = Test { filters, view, columns, reads_rows, scratch: Scratch::default() };
         self.test_new(kept, &mut test, start);
         self.test_old(kept, &mut test, start);
         let oldest = kept.start();
@@ -95,12 +97,13 @@ impl Matches {
     }
 }
 
-/// Filters, and the text of the row that they look at.
+/// Filters, and the row that they test.
 struct Test<'a> {
     filters: &'a [Filter],
     view: View,
     columns: &'a [&'a Column],
-    row: String,
+    reads_rows: bool,
+    scratch: Scratch,
 }
 
 impl Test<'_> {
@@ -108,12 +111,11 @@ impl Test<'_> {
         if !self.view.shows(flow) || self.filters.is_empty() {
             return self.view.shows(flow);
         }
-        self.row.clear();
-        for column in self.columns {
-            let _ = write!(self.row, "{} ", column.text(flow));
+        self.scratch.row.clear();
+        for column in self.columns.iter().filter(|_| self.reads_rows) {
+            let _ = write!(self.scratch.row, "{} ", column.text(flow));
         }
-        let row = self.row.to_lowercase();
-        self.filters.iter().all(|filter| filter.passes(&row, flow))
+        self.filters.iter().all(|filter| filter.passes(&mut self.scratch, flow))
     }
 }
 

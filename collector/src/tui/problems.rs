@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use netobserv_explain::finding::{Finding, Kind};
 use netobserv_explain::observe::Party;
+use netobserv_wire::Flow;
+use netobserv_wire::flow::{Process, Processes, Side};
 
-use super::data::connections::Key;
+use super::connections::etype;
+use super::data::connections::{Connections, Key};
 use super::names;
 
 /// A problem that was seen this short a time ago still goes on: the time between two tries of a connection, as a rule.
@@ -107,6 +110,36 @@ impl ProblemRow {
             Kind::Slow => "records",
             _ => "packets",
         }
+    }
+
+    /// What filters look for words in.
+    pub(super) fn text(&self) -> String {
+        format!("{} {} {}", self.word(), self.what, self.who)
+    }
+
+    /// A record from its client to its server.
+    pub(super) fn as_record(&self, connections: &Connections) -> Flow {
+        let Which { client, server, port, protocol, .. } = self.which;
+        let mut flow = Flow {
+            src_addr: client,
+            dst_addr: server,
+            dst_port: port,
+            proto: protocol,
+            etype: etype(server),
+            ..Flow::default()
+        };
+        let ends = [client, server].map(|address| address.and_then(|address| connections.ends.of(address)));
+        let [src, dst] = ends.map(|end| {
+            let comm = end.map(|end| end.process.clone()).unwrap_or_default();
+            Process { comm, ..Process::default() }
+        });
+        flow.processes = Some(Box::new(Processes { src, dst }));
+        for (end, side) in ends.into_iter().zip([Side::Src, Side::Dst]) {
+            if let Some(holder) = end.and_then(|end| end.holder_ref()) {
+                flow.set_holder(side, holder.clone());
+            }
+        }
+        flow
     }
 
     /// Whether a conversation has it; the key goes from the client to the server.

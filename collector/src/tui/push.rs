@@ -54,7 +54,8 @@ pub(super) fn toggle(app: &mut App, counts: &Counts, now: DateTime<Utc>) {
         return;
     }
     let filters = app.typed_filters();
-    let lists: Result<Vec<_>, _> = filters.iter().map(|filter| filter.kernel_rules()).collect();
+    let lists: Result<Vec<_>, _> =
+        filters.iter().map(|filter| filter.kernel_rules(|term| counts.pushed().members().number(term))).collect();
     match lists {
         Ok(lists) if lists.is_empty() => {
             app.notice = Some("nothing to put into the kernel: type a filter first, such as port:443".into());

@@ -8,11 +8,12 @@ use netobserv_wire::Flow;
 
 use super::app::{App, Over, Silent, Sort};
 use super::data::Data;
+use super::data::connections::Connection;
 use super::data::kept::Kept;
 use super::detail::Detail;
 use super::draw::telling;
 use super::exact::Row;
-use super::filter::Filter;
+use super::filter::{self, Filter};
 use super::matches::{Matches, is_filtered};
 use super::problems::{ProblemRow, Problems};
 use super::views::View;
@@ -178,15 +179,20 @@ impl Refresh {
                 app.shown.all_connections = self.order.len();
             }
             View::Top => {
-                let mut rows = top::rows(&data.connections, app.group, app.metric, now);
-                rows.retain(|row| pass(&filters, &row.who));
+                let connections = &data.connections;
+                let typed: Vec<_> = filters.into_iter().filter(Filter::is_typed).collect();
+                let passes = |one: &Connection| typed.is_empty() || connections::passes(connections, one, &typed);
+                let mut rows = top::rows_of(connections, app.group, app.metric, now, passes);
                 rows.truncate(MOST_TOP);
                 app.shown.top = rows;
             }
             _ => {
                 let rows = app.shown.problems.iter().cloned();
-                let text = |row: &ProblemRow| format!("{} {} {}", row.word(), row.what, row.who);
-                app.shown.problems_shown = rows.filter(|row| pass(&filters, &text(row))).collect();
+                let passes = |row: &ProblemRow| {
+                    let typed = filters.iter().filter(|filter| filter.is_typed());
+                    filter::pass(typed, row.text(), &row.as_record(&data.connections))
+                };
+                app.shown.problems_shown = rows.filter(passes).collect();
             }
         }
         self.follow(app, selected);
@@ -215,11 +221,6 @@ impl Refresh {
         let (low, high) = app.cursor.map_or((0, usize::MAX), |place| ((place + 1).saturating_sub(app.height()), place));
         app.offset = app.offset.clamp(low, high).min(end.unwrap_or(0));
     }
-}
-
-fn pass(filters: &[Filter], row: &str) -> bool {
-    let row = row.to_lowercase();
-    filters.iter().all(|filter| filter.passes_text(&row))
 }
 
 /// The places `from` to `to` of the rows in order. Rows that are equal stand as they came, the newest first.

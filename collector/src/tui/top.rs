@@ -54,9 +54,20 @@ impl TopRow {
 
 /// All rows, the largest first; those that have nothing of the metric are left out.
 pub(super) fn rows(connections: &Connections, group: Group, metric: Metric, now: Duration) -> Vec<TopRow> {
+    rows_of(connections, group, metric, now, |_| true)
+}
+
+/// The same of the conversations that `passes` wants.
+pub(super) fn rows_of(
+    connections: &Connections,
+    group: Group,
+    metric: Metric,
+    now: Duration,
+    passes: impl Fn(&Connection) -> bool,
+) -> Vec<TopRow> {
     let labels = Labels::of(connections, group);
     let mut rows: HashMap<Member, TopRow> = HashMap::new();
-    for one in connections.iter() {
+    for one in connections.iter().filter(|one| passes(one)) {
         let members = labels.members(connections, one);
         let is_pair = members[1].is_none();
         let same = members[0] == members[1];

@@ -9,6 +9,7 @@ use crate::human;
 use crate::tui::app::App;
 use crate::tui::columns::{micros, short};
 use crate::tui::connections::ConnectionRow;
+use crate::tui::filter::advice;
 use crate::tui::mouse::Act;
 use crate::tui::theme::{dim, reversed};
 use crate::tui::views::Order;
@@ -199,12 +200,14 @@ pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
     }
 }
 
-fn nothing(app: &App) -> &'static str {
+fn nothing(app: &App) -> String {
     match (app.shown.seen, app.shown.totals.agents) {
-        (0, 0) => "Waiting for the agents...",
-        (0, _) => "Waiting for connections...",
-        _ if !app.active_filters().is_empty() => "No connection passes the filters; Backspace removes one",
-        _ => "No connection now. 8 shows the records of those that were",
+        (0, 0) => "Waiting for the agents...".into(),
+        (0, _) => "Waiting for connections...".into(),
+        _ if !app.active_filters().is_empty() => {
+            format!("No connection passes the filters; {}", advice(&app.active_filters()))
+        }
+        _ => "No connection now. 8 shows the records of those that were".into(),
     }
 }
 

@@ -36,12 +36,16 @@ pub(in crate::tui) fn filters(canvas: &mut Canvas, line: &Filters, area: Rect) {
     let mut pieces = Pieces::new();
     pieces.push("Filter: ", bold());
     let error = line.typed.as_ref().and_then(Filter::error);
-    let style = if error.is_some() { theme.alarm().patch(reversed()) } else { theme.accent() };
     let room = usize::from(area.width / 2);
     let from = input.chars().count().saturating_sub(room);
-    pieces.push(input.chars().skip(from).collect::<String>(), style);
+    let shown = input.char_indices().nth(from).map_or(input.len(), |(at, _)| at);
+    let wrong = line.typed.as_ref().map_or(0..0, |typed| wrong(typed, input));
+    let (start, end) = (wrong.start.max(shown), wrong.end.max(shown));
+    pieces.push(&input[shown..start], theme.accent());
+    pieces.push(&input[start..end], theme.alarm().patch(reversed()));
+    pieces.push(&input[end..], theme.accent());
     pieces.push(" ", reversed());
-    if let Some(why) = error {
+    if let Some((why, _)) = error {
         pieces.push(format!(" not valid: {why}"), theme.alarm());
     }
     for (index, filter) in filters.iter().enumerate() {
@@ -55,6 +59,14 @@ pub(in crate::tui) fn filters(canvas: &mut Canvas, line: &Filters, area: Rect) {
     };
     pieces.push(hint, dim());
     pieces.draw(canvas, area);
+}
+
+/// The part of what is typed that is wrong. A `/` that began it does not stand there.
+fn wrong(typed: &Filter, input: &str) -> std::ops::Range<usize> {
+    let before = typed.text.len().saturating_sub(input.len());
+    let place = |at: usize| at.saturating_sub(before).min(input.len());
+    let at = typed.error().map_or(0..0, |(_, at)| place(at.start)..place(at.end));
+    if input.is_char_boundary(at.start) && input.is_char_boundary(at.end) { at } else { 0..0 }
 }
 
 /// The last line.
@@ -117,7 +129,7 @@ fn is_pushed(app: &App) -> bool {
 
 /// Whether `F` would do something for what is filtered now.
 fn can_be_pushed(app: &App) -> bool {
-    app.shown.kernel.is_none() && app.filters.iter().all(|filter| filter.kernel_rules().is_ok())
+    app.shown.kernel.is_none() && app.filters.iter().all(|filter| filter.kernel_rules(|_| Some(1)).is_ok())
 }
 
 fn shown_keys(app: &App) -> &'static [(&'static str, &'static str)] {

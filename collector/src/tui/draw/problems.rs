@@ -6,6 +6,7 @@ use ratatui::style::Style;
 use super::{Canvas, Pieces, age, fit, fit_middle, pair, row};
 use crate::human;
 use crate::tui::app::App;
+use crate::tui::filter::advice;
 use crate::tui::mouse::Act;
 use crate::tui::problems::ProblemRow;
 use crate::tui::theme::{bold, dim, reversed};
@@ -102,11 +103,11 @@ pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
     }
 }
 
-fn nothing(app: &App) -> &'static str {
+fn nothing(app: &App) -> String {
     if app.shown.problems.is_empty() {
-        "Nothing is blocked, unanswered, refused or slow, and DNS answers"
+        "Nothing is blocked, unanswered, refused or slow, and DNS answers".into()
     } else {
-        "No problem passes the filters; Backspace removes one"
+        format!("No problem passes the filters; {}", advice(&app.typed_filters()))
     }
 }
 

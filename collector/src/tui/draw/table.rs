@@ -9,6 +9,7 @@ use super::{Canvas, Pieces, fit, row};
 use crate::human;
 use crate::tui::app::App;
 use crate::tui::columns::shown;
+use crate::tui::filter::advice;
 use crate::tui::mouse::Act;
 use crate::tui::theme::{dim, reversed};
 use crate::tui::views::View;
@@ -45,7 +46,7 @@ fn nothing(canvas: &mut Canvas, app: &App, area: Rect) {
         (0, _) => "Waiting for flows...".into(),
         _ if app.shown.searching => "Searching...".into(),
         _ if !filtered => format!("None of the {} latest records has one", human::count(app.shown.kept as u64)),
-        _ => "No flow passes the filters; Backspace removes one".into(),
+        _ => format!("No flow passes the filters; {}", advice(&app.active_filters())),
     };
     if let Some(area) = row(area, 2) {
         let mut pieces = Pieces::new();

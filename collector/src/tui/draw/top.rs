@@ -8,6 +8,7 @@ use super::{Canvas, Pieces, fit, fit_middle, pair, row};
 use crate::human;
 use crate::tui::app::App;
 use crate::tui::columns::short;
+use crate::tui::filter::advice;
 use crate::tui::mouse::Act;
 use crate::tui::theme::{dim, reversed};
 use crate::tui::top::TopRow;
@@ -135,6 +136,9 @@ fn line(app: &App, top: &TopRow, places: &Places, selected: bool) -> Pieces {
 
 fn notes(canvas: &mut Canvas, app: &App, area: Rect) {
     let note = match (app.shown.top.is_empty(), app.shown.let_go) {
+        (true, _) if !app.typed_filters().is_empty() => {
+            format!("  No conversation passes the filters; {}", advice(&app.typed_filters()))
+        }
         (true, _) => format!("  Nothing yet ({})", app.metric.title()),
         (false, 0) => return,
         (false, gone) => {

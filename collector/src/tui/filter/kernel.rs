@@ -1,104 +1,79 @@
-//! Live filters as rules of the kernel, where they can be: addresses, ports and protocols.
+//! Live filters as rules of the kernel, where they can be: addresses, ports, protocols, and names whose addresses the capture follows.
 
-use std::net::IpAddr;
+use netobserv_contract::selector::Term;
+use netobserv_query::{Condition, Expr, Split, split};
+use serde_json::{Map, Value};
 
-use serde_json::{Value, json};
-
-use super::{Filter, Scope, What};
-
-/// Protocols that rules know, by what may be typed (IANA).
-const PROTOCOLS: [(&str, &str); 11] = [
-    ("tcp", "TCP"),
-    ("6", "TCP"),
-    ("udp", "UDP"),
-    ("17", "UDP"),
-    ("sctp", "SCTP"),
-    ("132", "SCTP"),
-    ("icmp", "ICMP"),
-    ("1", "ICMP"),
-    ("icmpv6", "ICMPv6"),
-    ("ipv6-icmp", "ICMPv6"),
-    ("58", "ICMPv6"),
-];
+use super::{Filter, What};
 
 /// What the kernel can be asked for.
-const CAN: &str = "the kernel knows ip:, port:, sport:, dport: and proto: only";
+const CAN: &str = "the kernel knows addresses, ports, protocols and names that the capture selects";
 
 impl Filter {
-    /// The list of rules, as JSON, that keeps what this filter shows; it is true for both directions where the filter is.
+    /// The list of rules, as JSON, that keeps what this filter shows. `number` is that by which the agents know a name.
     ///
     /// # Errors
     /// Why the kernel cannot do that.
-    pub(crate) fn kernel_rules(&self) -> Result<String, String> {
-        let (key, value) = self.condition()?;
-        let action = if self.not { "Reject" } else { "Accept" };
-        Ok(json!([{ "action": action, key: value }]).to_string())
-    }
-
-    fn condition(&self) -> Result<(&'static str, Value), String> {
-        let text = self.text.trim_start_matches('!');
-        let word = match &self.what {
-            What::Invalid(why) => return Err(format!("{text} is not valid: {why}")),
-            What::Regex(_) => return Err(format!("{text} is a regular expression: {CAN}")),
-            What::Compare(_) => return Err(format!("{text} is a comparison: {CAN}")),
+    pub(crate) fn kernel_rules(&self, number: impl Fn(&Term) -> Option<u32>) -> Result<String, String> {
+        let text = &self.text;
+        let query = match &self.what {
+            What::Invalid(why, _) => return Err(format!("{text} is not valid: {why}")),
             What::Exact(_) => return Err(format!("{text} is a row: {CAN}")),
-            What::Network(network) => network.to_string(),
-            What::Word(word) => word.clone(),
+            What::Query(query) => &query.0,
         };
-        let fields = match &self.scope {
-            Scope::Row => return any(text, &word),
-            // The kernel looks at a packet as it is at an interface.
-            Scope::Fields(fields) => {
-                fields.iter().map(|field| field.name).filter(|name| !name.starts_with("Xlat")).collect::<Vec<_>>()
-            }
-        };
-        match fields.as_slice() {
-            ["SrcAddr", "DstAddr"] => network(&word).map(|network| ("ip_cidr", network.into())).ok_or_else(|| {
-                format!("{text} is a part of an address: a whole one or a network is wanted, such as ip:10.0.0.0/8")
-            }),
-            ["SrcAddr", ..] | ["DstAddr", ..] => {
-                Err(format!("{text} is one end only: the kernel's rules hold for both, so use ip:"))
-            }
-            ["SrcPort", "DstPort"] => port("port", text, &word),
-            ["SrcPort"] => port("source_port", text, &word),
-            ["DstPort"] => port("destination_port", text, &word),
-            ["Proto"] => protocol(&word)
-                .map(|name| ("protocol", name.into()))
-                .ok_or_else(|| format!("{text}: the kernel's rules know TCP, UDP, SCTP, ICMP and ICMPv6")),
-            _ => Err(format!("{text}: {CAN}")),
+        if let Some(term) = query.terms().into_iter().find(|term| number(term).is_none()) {
+            return Err(format!("{text}: the addresses of {term} are not followed: start with --{}", option(term)));
         }
+        let split = split(&query.expr, true);
+        if split.impossible {
+            return Err(format!("{text}: no packet can match"));
+        }
+        if let Some(part) = split.in_collector.first().or(split.in_both.first()) {
+            return Err(format!("{} {}", of(text, part, &split), why(&query.expr)));
+        }
+        let rules: Vec<Value> = split
+            .rules
+            .iter()
+            .map(|rule| {
+                let mut rule: Map<_, _> =
+                    rule.conditions(|term| number(term).unwrap_or_default()).into_iter().map(json).collect();
+                rule.entry("action").or_insert_with(|| "Accept".into());
+                Value::Object(rule)
+            })
+            .collect();
+        Ok(Value::Array(rules).to_string())
     }
 }
 
-/// A word without a field.
-fn any(text: &str, word: &str) -> Result<(&'static str, Value), String> {
-    if let Some(name) = protocol(word).filter(|_| word.parse::<u16>().is_err()) {
-        return Ok(("protocol", name.into()));
-    }
-    if let Some(network) = network(word) {
-        return Ok(("ip_cidr", network.into()));
-    }
-    Err(match word.parse::<u16>() {
-        Ok(number) => format!("{text} may be anything: write port:{number} for a port"),
-        Err(_) => format!("{text} is a text: {CAN}"),
-    })
+fn option(term: &Term) -> String {
+    format!("{}={}", term.kind.option(), term.text())
 }
 
-fn network(word: &str) -> Option<String> {
-    if word.contains('/') {
-        return super::Network::parse(word).map(|network| network.to_string());
+fn json((key, condition): (&'static str, Condition)) -> (String, Value) {
+    let value = match condition {
+        Condition::Text(text) => Value::from(text),
+        Condition::Number(number) => Value::from(number),
+    };
+    (key.to_owned(), value)
+}
+
+/// A part that is not the kernel's, in what was typed.
+fn of(text: &str, part: &str, split: &Split) -> String {
+    let is_all = split.in_kernel.is_empty() && split.in_both.len() + split.in_collector.len() == 1;
+    if is_all { text.to_owned() } else { format!("{text}: {part}") }
+}
+
+/// Why a condition is not the kernel's.
+fn why(expr: &Expr) -> String {
+    match expr {
+        Expr::Row(text, _) => match text.parse::<u16>() {
+            Ok(number) => format!("may be anything: write port:{number} for a port"),
+            Err(_) if text.starts_with('/') => format!("is a regular expression: {CAN}"),
+            Err(_) => format!("is a text: {CAN}"),
+        },
+        Expr::Within(..) | Expr::Text(..) => format!("is one end only: use ip:, as {CAN}, of either end"),
+        _ => format!("cannot be in the kernel: {CAN}"),
     }
-    let address: IpAddr = word.parse().ok()?;
-    Some(format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 }))
-}
-
-fn port(key: &'static str, text: &str, word: &str) -> Result<(&'static str, Value), String> {
-    let port = word.parse::<u16>().ok().filter(|port| *port > 0);
-    port.map(|port| (key, port.into())).ok_or_else(|| format!("{text}: a port from 1 to 65535 is wanted"))
-}
-
-fn protocol(word: &str) -> Option<&'static str> {
-    PROTOCOLS.iter().find(|(typed, _)| typed.eq_ignore_ascii_case(word)).map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -117,10 +92,23 @@ mod tests {
             ("!proto:IPv6-ICMP", r#"[{"action":"Reject","protocol":"ICMPv6"}]"#),
             ("10.0.0.1", r#"[{"action":"Accept","ip_cidr":"10.0.0.1/32"}]"#),
             ("ip:fd00::1", r#"[{"action":"Accept","ip_cidr":"fd00::1/128"}]"#),
-            ("10.1.2.3/8", r#"[{"action":"Accept","ip_cidr":"10.0.0.0/8"}]"#),
+            ("10.0.0.0/8", r#"[{"action":"Accept","ip_cidr":"10.0.0.0/8"}]"#),
         ] {
-            assert_eq!(Filter::parse(text).kernel_rules().as_deref(), Ok(rules), "{text}");
+            assert_eq!(Filter::parse(text).kernel_rules(|_| None).as_deref(), Ok(rules), "{text}");
         }
+    }
+
+    #[test]
+    fn names_go_by_the_numbers_that_agents_know() {
+        let rules = |text: &str| {
+            let number = |term: &Term| (term.to_string() == "pod shop/web").then_some(7);
+            Filter::parse(text).kernel_rules(number)
+        };
+        assert_eq!(rules("pod:shop/web").as_deref(), Ok(r#"[{"action":"Accept","set":7}]"#));
+        let both = rules("pod:shop/web and tcp port 80");
+        assert_eq!(both.as_deref(), Ok(r#"[{"action":"Accept","port":80,"protocol":"TCP","set":7}]"#));
+        assert_eq!(rules("!pod:shop/web").as_deref(), Ok(r#"[{"action":"Accept","not_set":7}]"#));
+        assert!(rules("pod:shop/db").unwrap_err().contains("start with --pod=shop/db"));
     }
 
     #[test]
@@ -129,18 +117,20 @@ mod tests {
             ("nodejs", "is a text"),
             ("443", "write port:443"),
             ("6", "write port:6"),
-            ("ns:shop", "the kernel knows"),
+            ("ns:shop", "start with --ns=shop"),
             ("/tcp/", "regular expression"),
             ("/a(", "not valid"),
-            ("ip:10.0", "part of an address"),
-            ("src:10.0.0.1", "one end only"),
-            ("SrcAddr:10.0.0.1", "one end only"),
-            ("port:0", "from 1 to 65535"),
-            ("port:44x", "from 1 to 65535"),
-            ("proto:gre", "TCP, UDP, SCTP"),
+            ("ip:10.0", "the kernel knows"),
+            ("src 10.0.0.1", "is one end only"),
+            ("SrcAddr:10.0.0.1", "is one end only"),
+            ("10.1.2.3/8", "bits behind its length"),
+            ("port:44x", "this is none"),
+            ("proto:gre", "the kernel knows"),
+            ("tcp and rtt>5ms", "TimeFlowRttNs > 5000000 cannot be"),
+            ("tcp and udp", "no packet"),
             ("if:eth0", "the kernel knows"),
         ] {
-            let error = Filter::parse(text).kernel_rules().unwrap_err();
+            let error = Filter::parse(text).kernel_rules(|_| None).unwrap_err();
             assert!(error.starts_with(text) && error.contains(why), "{text}: {error}");
         }
     }

@@ -11,7 +11,7 @@ use super::data::{Data, Kept, Talk};
 use crate::counts::Counts;
 use crate::packets::headers::Ends;
 use crate::packets::tally::Tally;
-use crate::tui::filter::Filter;
+use crate::tui::filter::{self, Filter};
 use crate::tui::push::selected;
 use crate::tui::refresh::silent;
 
@@ -76,8 +76,7 @@ fn talks(app: &mut App, data: &Data) {
 }
 
 fn passes(filters: &[Filter], talk: &Talk) -> bool {
-    let text = searched(talk);
-    filters.iter().all(|filter| filter.passes(&text, &talk.flow))
+    filter::pass(filters, searched(talk), &talk.flow)
 }
 
 /// The places `from` to `to` of the conversations in order.
@@ -103,10 +102,11 @@ fn sorted<'a>(mut talks: Vec<(&'a Ends, &'a Talk)>, sort: Sort, from: usize, to:
 fn packets(app: &mut App, data: &Data, key: Ends) {
     let (filters, page) = (app.active_filters(), app.page());
     app.shown.open = data.talk(&key).cloned().or(app.shown.open.take());
+    let talk = app.shown.open.as_ref().map(|talk| talk.flow.clone()).unwrap_or_default();
     let mut found: Vec<&Arc<Kept>> = data.packets(key).collect();
     app.shown.kept = found.len();
     if !filters.is_empty() {
-        found.retain(|kept| filters.iter().all(|filter| filter.passes_text(&line(kept).to_lowercase())));
+        found.retain(|kept| filter::pass(&filters, line(kept), &talk));
     }
     let list = app.list_mut();
     list.resize(found.len(), page);

@@ -145,6 +145,27 @@ fn a_filter_shows_its_rows_at_once() {
 }
 
 #[test]
+fn a_filter_means_the_same_in_every_view() {
+    let mut world = World::new(160, 40);
+    press(&mut world, "6 port:5432");
+    assert!(!world.app.shown.top.is_empty());
+    assert!(world.app.shown.top.iter().all(|row| row.who.contains(":5432")), "{:?}", world.app.shown.top);
+    world.app.input = "dst port 1".into();
+    assert!(world.text().contains("No conversation passes the filters"), "{}", world.text());
+    world.app.input = "pod:nodejs-7 or port:1".into();
+    assert!(
+        world.text().contains("pod:nodejs-7 is a whole name, pod:nodejs-7* also its beginning"),
+        "{}",
+        world.text()
+    );
+    let all = world.app.shown.problems.len();
+    press(&mut world, "C-u 2 port:5432");
+    assert!(all > 0 && world.app.shown.problems_shown.iter().all(|row| row.which.port == Some(5432)));
+    press(&mut world, "C-u port:1");
+    assert!(world.app.shown.problems_shown.is_empty());
+}
+
+#[test]
 fn the_table_is_sorted_and_scrolls_with_the_selection() {
     let mut world = World::new(80, 24);
     press(&mut world, "8");
