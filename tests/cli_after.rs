@@ -281,3 +281,61 @@ fn a_report_is_one_page_in_which_names_are_no_html() {
     assert!(piped.stdout == page, "the same on standard output");
     assert_error(dir.path(), &["report", "a.json", "-o", "gone/a.html"], 1, "cannot write gone/a.html: No such file");
 }
+
+#[test]
+fn a_condition_finds_records_and_by_sums_them() {
+    let dir = tempfile::tempdir().unwrap();
+    write_json(&dir.path().join("a.json"), &records());
+    write_database(&dir.path().join("go.db"), &records());
+    let csv = |words: &[&str]| {
+        let done = run(dir.path(), &[&["query"], words, &["-o", "csv"]].concat());
+        assert!(done.success(), "{done}");
+        done.stdout
+    };
+    let bytes = |words: &[&str]| -> Vec<String> {
+        let text = csv(words);
+        let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
+        let at = lines.next().unwrap().iter().position(|name| name == "bytes").unwrap();
+        lines.map(|line| line[at].clone()).collect()
+    };
+    for file in ["a.json", "go.db"] {
+        assert_eq!(bytes(&[file, "port:5432", "--sort=bytes"]), ["3000", "1000"], "{file}");
+        assert_eq!(bytes(&[file, "tcp port 80 or bytes<2k"]), ["1000", "50000"], "{file}");
+        assert_eq!(bytes(&[file, "drops>0 and not port 22"]), ["50000"], "{file}");
+        assert_eq!(bytes(&[file, "tcp", "--by=proto"]), ["54000"], "{file}");
+        assert_eq!(bytes(&[file, "--by=port"]), ["50000", "4000"], "{file}: both directions are one row");
+    }
+    assert_eq!(bytes(&["a.json", "src pod:shop/pod-1"]), ["1000", "50000"]);
+    assert_eq!(bytes(&["a.json", "rtt>1ms", "--by=ns"]), ["3000"]);
+    let by = csv(&["a.json", "ns:shop", "--by=client,server,port", "--sort=drops", "--limit=1"]);
+    assert_eq!(
+        by,
+        "client,server,port,records,conversations,packets,bytes,rtt_ms,drops,dns_ms\n\
+         shop/pod-1,shop/pod-3,80,1,1,500,50000,,4,\n"
+    );
+    let table = run(dir.path(), &["query", "a.json", "port=1"]);
+    assert_eq!(table.stdout, "a.json has none of this: records that match\n", "{table}");
+    fs::create_dir_all(dir.path().join("output/flow")).unwrap();
+    fs::copy(dir.path().join("go.db"), dir.path().join("output/flow/2026_01_01.db")).unwrap();
+    assert_eq!(bytes(&["port:5432"]), ["1000", "3000"], "of the newest capture");
+}
+
+#[test]
+fn a_wrong_condition_is_refused_with_the_place() {
+    let dir = tempfile::tempdir().unwrap();
+    write_json(&dir.path().join("a.json"), &records());
+    for (words, text) in [
+        (&["a.json", "prot=80"][..], "unknown field prot; did you mean Proto?\n  prot=80\n  ^^^^"),
+        (&["a.json", "rtt>5"], "the unit is missing"),
+        (&["a.json", "label:app=web"], "a file does not have labels"),
+        (&["a.json", "vlan 5"], "flows do not have the VLAN tags"),
+        (&["a.json", "tcp", "--by=colour"], "--by: unknown field colour"),
+        (&["a.json", "top", "--by=port"], "--by and --sort go with a condition"),
+        (&["nowhere.json", "tcp"], "cannot read nowhere.json"),
+    ] {
+        let done = run(dir.path(), &[&["query"], words].concat());
+        assert_eq!(done.code(), 1, "{done}");
+        assert!(done.stderr.contains(text), "{text}\n{done}");
+    }
+    assert_eq!(run(dir.path(), &["query", "a.json", "tcp", "--sort=size"]).code(), 2);
+}

@@ -25,12 +25,19 @@ pub struct SummaryArgs {
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
 pub struct QueryArgs {
-    /// The database or JSON file of a capture [default: the newest in ./output/flow], and the question; without one, all are listed
+    /// The database or JSON file of a capture [default: the newest in ./output/flow], and a question or a condition as for --filter;
+    /// without one, all questions are listed
     #[arg(value_name = "FILE QUESTION", num_args = 0..=2)]
     pub words: Vec<String>,
     /// Ask this instead of a question; it can only read
     #[arg(long, value_name = "SELECT")]
     pub sql: Option<String>,
+    /// Sum the records that match a condition by these, with commas: client, server, service, port, protocol, second, or fields
+    #[arg(long, value_name = "NAMES")]
+    pub by: Option<String>,
+    /// Sort the records that match a condition by this: bytes, packets, drops, rtt, dns, count or time [default: time; with --by bytes]
+    #[arg(long, value_name = "WHAT", value_parser = OneOf(&values::SORTS))]
+    pub sort: Option<String>,
     /// How to print: table, json or csv [default: table]
     #[arg(short = 'o', long, value_name = "FORMAT", value_parser = OneOf(&values::TABLES))]
     pub output: Option<String>,

@@ -85,6 +85,8 @@ Examples:
   oc netobserv query top                                the largest conversations of the newest capture
   oc netobserv query output/flow/TIME.db drops --limit=5
   oc netobserv query output/flow/TIME.db dns -o csv > dns.csv
+  oc netobserv query 'port:443 and rtt>5ms'             the records that match a condition
+  oc netobserv query output/flow/TIME.db 'ns:shop and drops>0' --by=client,server,port --sort=drops
   oc netobserv query output/flow/TIME.db --sql='SELECT client, drops FROM conversation WHERE drops > 0' -o json
 
 Exit codes: 0; 1 when the file cannot be read or the query is wrong; 2 for wrong words.";

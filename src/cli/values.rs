@@ -25,6 +25,8 @@ pub(crate) const LINES: [&str; 2] = ["text", "json"];
 pub(crate) const LISTS: [&str; 4] = ["text", "json", "mirror", "idms"];
 /// Forms of a table.
 pub(crate) const TABLES: [&str; 3] = ["table", "json", "csv"];
+/// By what the rows of `query` are sorted.
+pub(crate) const SORTS: [&str; 7] = ["bytes", "packets", "drops", "rtt", "dns", "count", "time"];
 /// Forms of policies.
 pub(crate) const POLICIES: [&str; 1] = ["yaml"];
 /// What a rule does with packets.

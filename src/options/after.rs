@@ -33,8 +33,13 @@ pub fn summary(words: &SummaryArgs) -> Reading {
 /// The words of `query`.
 #[must_use]
 pub fn query(words: &QueryArgs) -> Reading {
-    let options =
-        [option("sql", words.sql.as_ref()), option("output", words.output.as_ref()), option("limit", words.limit)];
+    let options = [
+        option("sql", words.sql.as_ref()),
+        option("by", words.by.as_ref()),
+        option("sort", words.sort.as_ref()),
+        option("output", words.output.as_ref()),
+        option("limit", words.limit),
+    ];
     reading("query", options.into_iter().flatten(), words.words.iter().map(OsString::from), words.verbose)
 }
 

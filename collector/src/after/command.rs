@@ -1,21 +1,17 @@
-//! The programs `summary`, `query` and `diff`: words to exit code.
+//! The programs `summary`, `diff`, `report` and `mcp`: words to exit code.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
 use netobserv_contract::plain;
 use netobserv_stdio::Broken;
 
-use super::table::{Answer, Form};
-use super::{diff, file, mcp, questions, redact, report, summary};
+use super::{diff, file, mcp, redact, report, summary};
 use crate::why::NotMet;
 use crate::why::command::{end, usage};
-
-/// Rows that a question with a name answers, unless more are asked for.
-const LIMIT: usize = 20;
 
 /// Summarizes a finished capture.
 #[derive(Debug, Parser)]
@@ -26,24 +22,6 @@ struct Summary {
     /// How to print: text or json
     #[arg(long, short, default_value = "text", value_parser = ["text", "json"])]
     output: String,
-}
-
-/// Answers a question about a finished capture.
-#[derive(Debug, Parser)]
-#[command(name = "query")]
-struct Query {
-    /// The capture, unless the newest is meant, and the name of a question
-    #[arg(num_args = 0..=2)]
-    words: Vec<String>,
-    /// An SQL query instead; it can only read
-    #[arg(long, value_name = "SELECT")]
-    sql: Option<String>,
-    /// How to print
-    #[arg(long, short, default_value = "table", value_enum)]
-    output: Form,
-    /// Rows at most; 0: all of them
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
 }
 
 /// Compares two captures.
@@ -125,11 +103,6 @@ pub(crate) fn summary(words: Vec<OsString>) -> ExitCode {
     })
 }
 
-/// The program `query`.
-pub(crate) fn query(words: Vec<OsString>) -> ExitCode {
-    run("query", words, Query::run)
-}
-
 /// The program `diff`.
 pub(crate) fn diff(words: Vec<OsString>) -> ExitCode {
     run("diff", words, |words: &Diff| {
@@ -147,7 +120,11 @@ pub(crate) fn diff(words: Vec<OsString>) -> ExitCode {
     })
 }
 
-fn run<W: Parser>(name: &str, words: Vec<OsString>, work: impl FnOnce(&W) -> anyhow::Result<()>) -> ExitCode {
+pub(super) fn run<W: Parser>(
+    name: &str,
+    words: Vec<OsString>,
+    work: impl FnOnce(&W) -> anyhow::Result<()>,
+) -> ExitCode {
     match W::try_parse_from(std::iter::once(name.into()).chain(words)) {
         Ok(words) => end(work(&words)),
         Err(error) => usage(&error),
@@ -160,57 +137,4 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
         Ok(()) | Err(Broken::Gone) => Ok(()),
         Err(error) => Err(anyhow::Error::msg(error)),
     }
-}
-
-impl Query {
-    fn run(&self) -> anyhow::Result<()> {
-        let (file, question) = self.file_and_question()?;
-        let sql = match (&self.sql, question) {
-            (Some(sql), _) => sql.as_str(),
-            (None, Some(question)) => question.sql,
-            (None, None) => return print(&list()),
-        };
-        let limit = match (self.limit, &self.sql) {
-            (Some(0), _) | (None, Some(_)) => None,
-            (limit, _) => limit.or(Some(LIMIT)),
-        };
-        let capture = file::open(file.as_deref())?;
-        let answer = Answer::of(&capture.db, sql, limit)?;
-        if answer.is_empty() && self.output == Form::Table {
-            let what = question.map_or("rows", |question| question.title);
-            return print(&format!("{} has none of this: {what}", capture.path.display()));
-        }
-        let text = answer.print(self.output)?;
-        print(&if self.output == Form::Table { plain::lines(&text).into_owned() } else { text })
-    }
-
-    /// One word may be either of the two.
-    fn file_and_question(&self) -> anyhow::Result<(Option<PathBuf>, Option<&'static questions::Question>)> {
-        let asked = |word: &str| {
-            let hint = questions::similar(word).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-            questions::find(word).with_context(|| format!("no question is called {word}{hint} {}", names()))
-        };
-        Ok(match self.words.as_slice() {
-            [] => (None, None),
-            [file, question] if self.sql.is_none() => (Some(file.into()), Some(asked(question)?)),
-            [_, _] => bail!("--sql takes the place of a question: give FILE and --sql"),
-            [file] if self.sql.is_some() => (Some(file.into()), None),
-            [word] if questions::find(word).is_some() => (None, questions::find(word)),
-            [word] if word.contains(['/', '.', '\\']) => {
-                bail!("what is the question to {word}? {}", names())
-            }
-            [word, ..] => (None, Some(asked(word)?)),
-        })
-    }
-}
-
-fn names() -> String {
-    let names: Vec<_> = questions::QUESTIONS.iter().map(|question| question.name).collect();
-    format!("Use one of: {}", names.join(", "))
-}
-
-fn list() -> String {
-    let width = questions::QUESTIONS.iter().map(|question| question.name.len()).max().unwrap_or_default();
-    let lines = questions::QUESTIONS.iter().map(|question| format!("  {:width$}  {}", question.name, question.title));
-    std::iter::once("Questions:".to_owned()).chain(lines).collect::<Vec<_>>().join("\n")
 }

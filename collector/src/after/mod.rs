@@ -10,6 +10,7 @@ mod diff;
 mod file;
 mod mcp;
 mod output;
+pub mod query;
 mod questions;
 mod records;
 mod redact;

@@ -36,7 +36,7 @@ fn by_name(word: &OsString) -> Option<Applet> {
         "why" => Some(crate::why::command::run),
         "policy" => Some(crate::why::policy::run),
         "summary" => Some(crate::after::command::summary),
-        "query" => Some(crate::after::command::query),
+        "query" => Some(crate::after::query::run),
         "diff" => Some(crate::after::command::diff),
         "report" => Some(crate::after::command::report),
         "redact" => Some(crate::after::command::redact),
