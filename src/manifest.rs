@@ -257,6 +257,8 @@ fn common(plan: &Plan) -> Values<'static> {
         ("owned", json!(plan.namespace_uid.is_some())),
         ("owners", plan.namespace_uid.iter().map(owner).collect()),
         ("pull_secrets", json!(pull_secrets)),
+        ("only_these_nodes", json!(plan.only_these_nodes)),
+        ("all_nodes", json!(!plan.only_these_nodes)),
         ("privileged", json!(plan.privileged)),
         ("scc", json!(plan.scc)),
         ("scc_volumes", json!(scc_volumes)),

@@ -70,6 +70,8 @@ pub struct Plan {
     pub images: Images,
     /// Nodes with this label only.
     pub node_selector: Option<(String, String)>,
+    /// Agents run only on nodes that the collector names.
+    pub only_these_nodes: bool,
     /// Agents may do anything on their node.
     pub privileged: bool,
     /// The cluster has security context constraints (OpenShift).

@@ -36,6 +36,9 @@ pub enum RolloutError {
         /// The end of its log.
         last_words: Vec<String>,
     },
+    /// The collector's program cannot capture, and reports why.
+    #[error("the capture has not started: {0}")]
+    NotStarted(String),
     /// The time is over.
     #[error("{what} after {}{trouble}; raise --timeout", seconds(*.after))]
     TooLong {
@@ -58,6 +61,15 @@ fn words(lines: &[String]) -> String {
     if lines.is_empty() { String::new() } else { format!("; end of its log: {}", lines.join(" / ")) }
 }
 
+/// Agents that there must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Least {
+    /// At least one.
+    One,
+    /// None: the collector names their nodes later.
+    None,
+}
+
 /// Gives the number of agents, all of them ready. Nodes that are not ready themselves are left out, and reported.
 ///
 /// # Errors
@@ -66,6 +78,7 @@ fn words(lines: &[String]) -> String {
 pub(crate) fn wait(
     oc: &Oc,
     (namespace, session): (&str, &str),
+    least: Least,
     timeout: Duration,
     progress: Progress,
     mut handover: Option<Handover<'_>>,
@@ -84,7 +97,11 @@ pub(crate) fn wait(
         if state.is_done() {
             bar.finish_and_clear();
             progress.print(&state.to_string());
-            return if state.desired == 0 { Err(RolloutError::NoNodes) } else { Ok(state.desired) };
+            return if state.desired == 0 && least == Least::One {
+                Err(RolloutError::NoNodes)
+            } else {
+                Ok(state.desired)
+            };
         }
         without_pods = if state.has_no_pods() { without_pods + 1 } else { 0 };
         let line = state.line();
@@ -167,8 +184,16 @@ fn what_failed(state: &State, collector: bool) -> String {
 fn give_up_if_hopeless(oc: &Oc, namespace: &str, state: &State) -> Result<(), RolloutError> {
     let Some(trouble) = state.troubles.iter().find(|trouble| trouble.hopeless) else { return Ok(()) };
     let last_words = if trouble.crashed { last_words(oc, namespace, trouble) } else { Vec::new() };
+    if let Some(reason) = own_reason(last_words.iter().map(String::as_str)).filter(|_| is_collector(&trouble.pod)) {
+        return Err(RolloutError::NotStarted(reason.to_owned()));
+    }
     let what = what_failed(state, is_collector(&trouble.pod));
     Err(RolloutError::Hopeless { what, trouble: trouble.to_string(), last_words })
+}
+
+/// The error that a program of ours ended with, in the lines of its log.
+pub(crate) fn own_reason<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    lines.find_map(|line| line.trim().strip_prefix("error: "))
 }
 
 /// The log of the program that crashed, or of the one that is there now.

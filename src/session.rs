@@ -27,6 +27,7 @@ mod connect;
 mod keylog;
 mod restart;
 mod setup;
+mod started;
 mod watch;
 mod yaml;
 
@@ -129,10 +130,13 @@ pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
     clear_the_way(&oc, settings, &cluster, progress)?;
     let mut session = Session { oc, settings, plan, progress, has_files: true, is_lost: false };
     match setup::run(&mut session, &certificates) {
-        Ok(nodes) if settings.background => {
-            session.tell_background(nodes);
-            Ok(())
-        }
+        Ok(nodes) if settings.background => match started::wait(&session) {
+            Ok(()) => {
+                session.tell_background(nodes);
+                Ok(())
+            }
+            Err(error) => session.give_up(error.into()),
+        },
         Ok(nodes) => session.capture_and_end(nodes),
         Err(error) => session.give_up(error),
     }
@@ -160,6 +164,7 @@ pub(crate) fn plan(settings: &Settings, cluster: &Cluster) -> Plan {
         typed: format!("{} {}", settings.kind.word(), settings.typed).trim().to_owned(),
         images: settings.images.clone(),
         node_selector: settings.node_selector.clone(),
+        only_these_nodes: settings.only_these_nodes,
         privileged: settings.privileged,
         scc: cluster.scc,
         agent_env: settings.agent_env.clone(),
@@ -297,7 +302,7 @@ impl Session<'_> {
         ] {
             self.progress.print(&line);
         }
-        if nodes == 0 {
+        if nodes == 0 && !self.settings.only_these_nodes {
             warn("no node captures yet");
         }
     }

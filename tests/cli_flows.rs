@@ -501,7 +501,10 @@ fn background_returns_at_once_and_leaves_everything_running() {
     assert_in_order(&outcome.stdout, &words);
     let run = world.calls().into_iter().find(|line| line.starts_with("run ")).expect("a pod");
     assert!(run.contains("get-flows") && run.ends_with("--background"), "{run}");
-    assert!(!run.contains("--lease") && !world.calls().iter().any(|line| line.starts_with("exec ")));
+    assert!(!run.contains("--lease"));
+    let calls = world.calls();
+    let inside: Vec<_> = calls.iter().filter(|line| line.starts_with("exec ")).collect();
+    assert!(inside.len() == 1 && inside[0].ends_with(" state"), "{inside:?}");
     assert!(world.objects().contains(&"pod.collector".to_owned()));
 }
 

@@ -1,53 +1,34 @@
 //! A Deployment is captured by its name, wherever its pods are and whatever addresses they have, and nothing else is.
 
 mod cluster_world;
+mod select_world;
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::net::Ipv4Addr;
 
-use cluster_world::{A_MINUTE, NOTHING, Shop, capture, files};
+use cluster_world::{A_MINUTE, NOTHING, Shop, files, state};
 use netobserv_test_cluster::Workload;
 use netobserv_testkit::{Signal, require_privileged};
-
-/// Datagrams from the client.
-fn send(shop: &Shop, to: Ipv4Addr, port: u16, count: usize) {
-    send_each(shop, std::iter::repeat_n(to, count), port);
-}
-
-/// A datagram to each address.
-fn send_each(shop: &Shop, to: impl IntoIterator<Item = Ipv4Addr>, port: u16) {
-    let socket = shop.client.netns.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket"));
-    for to in to {
-        socket.send_to(b"x", (to, port)).expect("sent");
-    }
-}
-
-/// What each agent has in force now: the last line of its log about that.
-fn in_force(shop: &Shop) -> Vec<String> {
-    let (pods, world) = (shop.cluster.api().objects("/api/v1/pods"), shop.cluster.world());
-    let of_agents = pods.iter().filter(|pod| pod["metadata"]["ownerReferences"][0]["kind"] == "DaemonSet");
-    let last = |pod: &serde_json::Value| {
-        let part = |name: &str| pod["metadata"][name].as_str().unwrap_or_default();
-        let log = std::fs::read_to_string(world.log_file(part("namespace"), part("name"))).unwrap_or_default();
-        let (_, sets) = log.rsplit_once("sets of addresses in force: ")?;
-        Some(sets.lines().next()?.trim().to_owned())
-    };
-    of_agents.map(|pod| last(pod).unwrap_or_default()).collect()
-}
-
-/// Until all agents have so many elements in force.
-#[track_caller]
-fn wait_elements(shop: &Shop, count: usize) {
-    let wanted = format!("1 with {count} elements;");
-    shop.cluster.wait_until(&wanted, || {
-        let all = in_force(shop);
-        all.len() == shop.cluster.nodes().len() && all.iter().all(|sets| sets.starts_with(&wanted))
-    });
-}
+use select_world::labels::Many;
+use select_world::{
+    AT_CLIENT, agent_nodes, begin, count_at, counted_at, restarts, send, wait_agents, wait_elements, wait_sets,
+};
+use serde_json::{Value, json};
 
 fn delete(shop: &Shop, pod: &str) {
     shop.cluster.api().delete(&format!("/api/v1/namespaces/shop/pods/{pod}"));
+}
+
+/// A service in the shop.
+fn service(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": name}, "spec": spec})
+}
+
+/// What is behind it: a pod.
+fn slice(service: &str, pod: &str, address: Ipv4Addr) -> Value {
+    json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"namespace": "shop", "name": format!("{service}-x"), "labels": {"kubernetes.io/service-name": service}},
+        "endpoints": [{"addresses": [address.to_string()],
+            "targetRef": {"kind": "Pod", "namespace": "shop", "name": pod}}]})
 }
 
 #[test]
@@ -55,12 +36,12 @@ fn a_deployment_is_captured_by_name_wherever_its_pods_are() {
     require_privileged!();
     let shop = Shop::open(2);
     let other = shop.cluster.deploy("shop", "other", 1);
-    let words = ["flows", "--pod=shop/server", "--max-time=5m", "--copy=true", "--log-level=debug"];
-    let plugin = capture(&shop, &words);
-    shop.wait_capturing();
+    let plugin = begin(&shop, &["flows", "--pod=shop/server"], 2);
     wait_elements(&shop, 1);
+    count_at(&shop.server);
     send(&shop, shop.server.address, 7001, 40);
     send(&shop, other.address, 7002, 40);
+    let mut counters = vec![(shop.server.address, counted_at(&shop.server))];
 
     // Deleted, and made anew on the other node with another address.
     delete(&shop, "server-1");
@@ -68,16 +49,19 @@ fn a_deployment_is_captured_by_name_wherever_its_pods_are() {
     send(&shop, shop.server.address, 7003, 30);
     let second = shop.cluster.replica("shop", "server", 2, 0);
     wait_elements(&shop, 1);
+    count_at(&second);
     send(&shop, second.address, 7004, 25);
 
     // Scaled to five; the address of the first goes to a pod of something else.
     let more: Vec<Workload> =
         (3..=6).map(|number| shop.cluster.replica("shop", "server", number, usize::from(number % 2))).collect();
     wait_elements(&shop, 5);
+    more.iter().for_each(count_at);
     shop.cluster.pod_at("shop", "heir", 1, 1, shop.server.address);
     let all: Vec<Ipv4Addr> = [&second].into_iter().chain(&more).map(|pod| pod.address).collect();
     all.iter().for_each(|address| send(&shop, *address, 7005, 10));
     send(&shop, shop.server.address, 7006, 30);
+    counters.extend([&second].into_iter().chain(&more).map(|pod| (pod.address, counted_at(pod))));
 
     // To none.
     (2..=6).for_each(|number| delete(&shop, &format!("server-{number}")));
@@ -90,9 +74,14 @@ fn a_deployment_is_captured_by_name_wherever_its_pods_are() {
     let said = "captured pod shop/server: 0 addresses at the end, 6 in all";
     assert!(done.stdout.contains(said), "{done}");
     let files = files(&shop);
-    let counted = |port: u16| files.sum(&format!("Proto = 17 AND DstPort = {port} AND Duplicate IS NULL")).packets;
+    let counted = |port: u16| files.sum(&format!("Proto = 17 AND DstPort = {port} AND {AT_CLIENT}")).packets;
     let wanted = [40, 0, 0, 25, 50, 0, 0];
     assert_eq!([7001, 7002, 7003, 7004, 7005, 7006, 7007].map(counted), wanted, "{}", shop.cluster.logs());
+    for (address, counter) in counters {
+        let of_it = format!("(SrcAddr = '{address}' OR DstAddr = '{address}') AND {AT_CLIENT}");
+        assert_eq!(files.sum(&of_it).packets, counter, "{address}");
+        assert!(counter > 10, "{address}: {counter}");
+    }
     let members: Vec<String> = [shop.server.address].iter().chain(&all).map(|address| format!("'{address}'")).collect();
     let members = members.join(", ");
     let foreign = format!("SELECT count(*) FROM flow WHERE SrcAddr NOT IN ({members}) AND DstAddr NOT IN ({members})");
@@ -107,21 +96,11 @@ fn a_deployment_is_captured_by_name_wherever_its_pods_are() {
 fn packets_are_captured_by_the_name_of_a_service() {
     require_privileged!();
     let shop = Shop::open(2);
-    let service = serde_json::json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "front"},
-        "spec": {"clusterIP": "None"}});
-    let slice = serde_json::json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"namespace": "shop", "name": "front-x", "labels": {"kubernetes.io/service-name": "front"}},
-        "endpoints": [{"addresses": [shop.server.address.to_string()],
-            "targetRef": {"kind": "Pod", "namespace": "shop", "name": "server-1"}}]});
-    shop.cluster.api().put_all([service, slice]);
+    let front = [service("front", json!({"clusterIP": "None"})), slice("front", "server-1", shop.server.address)];
+    shop.cluster.api().put_all(front);
     let other = shop.cluster.deploy("shop", "other", 1);
-    let words = ["packets", "--svc=front", "--peer-deploy=client", "--max-time=5m", "--copy=true", "--log-level=debug"];
-    let plugin = capture(&shop, &words);
-    shop.wait_capturing();
-    shop.cluster.wait_until("both sets", || {
-        let all = in_force(&shop);
-        all.len() == 2 && all.iter().all(|sets| sets == "1 with 1 elements; 2 with 1 elements;")
-    });
+    let plugin = begin(&shop, &["packets", "--svc=front", "--peer-deploy=client"], 2);
+    wait_sets(&shop, "1 with 1 elements; 2 with 1 elements;");
     send(&shop, other.address, 7002, 20);
     shop.browse(2);
     plugin.signal_group(Signal::SIGINT);
@@ -151,75 +130,164 @@ fn a_name_that_nothing_has_ends_the_capture_with_what_is_near() {
     assert_eq!(shop.cluster.left_behind(), NOTHING);
 }
 
+/// Nothing is left of a capture in the background that cannot start, and with `--wait` it starts.
 #[test]
-fn labels_that_change_all_the_time_lose_no_packet_and_keep_none() {
-    const PODS: u8 = 60;
-    const TURNS: u16 = 15;
+fn in_the_background_a_name_that_nothing_has_is_an_error_before_the_command_returns() {
+    require_privileged!();
+    let shop = Shop::open(1);
+    let words = ["flows", "--svc=shop/fornt", "--background", "--max-time=5m"];
+    shop.cluster.api().put_all([service("front", json!({"clusterIP": "None"}))]);
+    let done = shop.cluster.plugin(&words).start().wait(A_MINUTE);
+    assert_eq!(done.code(), 1, "{done}\n{}", shop.cluster.logs());
+    let why = "the capture has not started: there is no service shop/fornt; there is shop/front; --wait waits";
+    assert!(done.stderr.contains(why), "{done}\n{}", shop.cluster.logs());
+    assert!(!done.stdout.contains("Background capture started"), "{done}");
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+
+    let done = shop.cluster.plugin(&[&words[..], &["--wait"]].concat()).start().wait(A_MINUTE);
+    assert!(done.success() && done.stdout.contains("Background capture started"), "{done}\n{}", shop.cluster.logs());
+    assert_eq!(state(&shop.cluster), "capturing");
+    for command in ["stop", "cleanup"] {
+        let done = shop.cluster.plugin(&[command]).start().wait(A_MINUTE);
+        assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+    }
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+}
+
+/// Each kind of service, the pods behind it, and a pod on its node's network.
+#[test]
+fn each_kind_of_service_is_captured_by_name() {
     require_privileged!();
     let shop = Shop::open(2);
-    // The addresses of many pods, all of them in one network namespace.
-    let address = |pod: u8| Ipv4Addr::new(10, 99, 0, pod);
-    for pod in 1..=PODS {
-        shop.server.netns.ip(&format!("address add {}/32 dev eth0", address(pod)));
+    let [web, db, other] = ["web", "db", "other"].map(|name| shop.cluster.deploy("shop", name, 1));
+    let [node1, node2] = [0, 1].map(|node| shop.cluster.nodes()[node].address);
+    let api = shop.cluster.api();
+    let udp = |port: u16, node: u16| json!([{"protocol": "UDP", "port": port, "nodePort": node}]);
+    let mut outside = service("outside", json!({"clusterIP": "172.30.0.12", "externalIPs": ["203.0.113.5"]}));
+    outside["status"] = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.6"}]}});
+    let exporter = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"namespace": "shop", "name": "exporter", "annotations": {"test/workload": "true"}},
+        "spec": {"nodeName": "node2", "hostNetwork": true,
+            "containers": [{"name": "exporter", "ports": [{"containerPort": 9100, "hostPort": 9100, "protocol": "UDP"}]}]},
+        "status": {"phase": "Running", "podIP": node2.to_string(), "hostIP": node2.to_string(),
+            "startTime": "2026-01-01T00:00:00Z"}});
+    api.put_all([
+        service("cluster", json!({"clusterIP": "172.30.0.10", "clusterIPs": ["172.30.0.10"]})),
+        slice("cluster", "web-1", web.address),
+        service("headless", json!({"clusterIP": "None"})),
+        slice("headless", "db-1", db.address),
+        service("nodeport", json!({"type": "NodePort", "clusterIP": "172.30.0.11", "ports": udp(80, 30_080)})),
+        outside,
+        service("alias", json!({"type": "ExternalName", "externalName": "db.example.com"})),
+        exporter,
+    ]);
+    // What services have is no interface's, as in a cluster: it is on its way to the node.
+    for network in ["172.30.0.0/24", "203.0.113.0/24"] {
+        shop.client.netns.ip(&format!("route add {network} via {node1}"));
     }
-    shop.client.netns.ip("route add 10.99.0.0/16 dev eth0");
-    shop.server.netns.ip(&format!("route add {}/32 dev eth0", shop.client.address));
-    let put_pod = |name: String, address: Ipv4Addr, tier: &str| {
-        let labels = serde_json::json!({"app": "many", "tier": tier});
-        shop.cluster.api().put(serde_json::json!({"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"namespace": "shop", "name": name, "labels": labels,
-                "annotations": {"test/workload": "true"}},
-            "spec": {"nodeName": "node2", "containers": [{"name": "many"}]},
-            "status": {"phase": "Running", "podIP": address.to_string(), "startTime": "2026-01-01T00:00:00Z"}}));
-    };
-    let put = |pod: u8, tier: &str| put_pod(format!("many-{pod}"), address(pod), tier);
-    // What the API server reports last in a turn: with its address, agents have all that came before.
-    let mark = |turn: u16| put_pod(format!("mark-{turn}"), Ipv4Addr::new(10, 98, 0, turn as u8), "none");
-    let wait = |members: usize, turn: u16| {
-        let wanted = format!("1 with {members} elements; 2 with {} elements;", turn + 1);
-        shop.cluster.wait_until(&wanted, || in_force(&shop).iter().all(|sets| *sets == wanted));
-    };
-    mark(0);
-    (1..=PODS).for_each(|pod| put(pod, if pod == 1 { "front" } else { "back" }));
-    let words = [
-        "flows",
-        "--label=app=many,tier in (front)",
-        "or",
-        "--pod=mark-*",
-        "--max-time=5m",
-        "--copy=true",
-        "--log-level=debug",
+    let names = "--svc=shop/cluster or --svc=headless or --svc=nodeport or --svc=outside or --pod=shop/exporter";
+    let words: Vec<&str> = ["flows"].into_iter().chain(names.split(' ')).collect();
+    let plugin = begin(&shop, &words, 2);
+    let elements = [2, 1, 3, 3, 1].iter().zip(1..).map(|(count, set)| format!("{set} with {count} elements;"));
+    wait_sets(&shop, &elements.collect::<Vec<_>>().join(" "));
+    let ip = |text: &str| text.parse::<Ipv4Addr>().unwrap();
+    let sent = [
+        ("ClusterIP", ip("172.30.0.10"), 7001, 11, true),
+        ("endpoint", web.address, 7002, 12, true),
+        ("headless", db.address, 7003, 13, true),
+        ("node port of the first node", node1, 30_080, 14, true),
+        ("node port of the second", node2, 30_080, 15, true),
+        ("ClusterIP with a node port", ip("172.30.0.11"), 7004, 16, true),
+        ("external IP", ip("203.0.113.5"), 7005, 17, true),
+        ("IP of a load balancer", ip("203.0.113.6"), 7006, 18, true),
+        ("host network", node2, 9100, 19, true),
+        ("another port of the node", node2, 30_081, 20, false),
+        ("the same port of another node", node1, 9100, 21, false),
+        ("another ClusterIP", ip("172.30.0.99"), 7007, 22, false),
+        ("another pod", other.address, 7008, 23, false),
     ];
-    let plugin = capture(&shop, &words);
-    shop.wait_capturing();
-    wait(1, 0);
-
-    let members = |turn: u16| (1..=PODS).filter(move |pod| (u16::from(*pod) * 7 + turn * 11) % 13 < 3 + turn % 5);
-    let (mut slowest, mut wanted) = (Duration::ZERO, BTreeSet::new());
-    for turn in 1..=TURNS {
-        let now: BTreeSet<u8> = members(turn).collect();
-        let before: BTreeSet<u8> = if turn == 1 { [1].into() } else { members(turn - 1).collect() };
-        now.difference(&before).for_each(|pod| put(*pod, "front"));
-        before.difference(&now).for_each(|pod| put(*pod, "back"));
-        let start = Instant::now();
-        mark(turn);
-        wait(now.len(), turn);
-        slowest = slowest.max(start.elapsed());
-        send_each(&shop, (1..=PODS).map(address), 20_000 + turn);
-        wanted.extend(now.iter().map(|pod| (20_000 + turn, address(*pod))));
-    }
-    println!("the slowest of {TURNS} changes was in force after {slowest:?}");
+    sent.iter().for_each(|(_, address, port, count, _)| send(&shop, *address, *port, *count));
     plugin.signal_group(Signal::SIGINT);
     let done = plugin.wait(A_MINUTE);
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
-    let db = files(&shop).database();
-    let sql = "SELECT DstPort, DstAddr, sum(Packets) FROM flow
-        WHERE Proto = 17 AND DstPort > 20000 AND Duplicate IS NULL GROUP BY 1, 2";
-    let mut select = db.prepare(sql).unwrap();
-    let rows = select.query_map([], |row| Ok((row.get::<_, u16>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?)));
-    let found: Vec<_> = rows.unwrap().map(Result::unwrap).collect();
-    assert!(found.iter().all(|(.., packets)| *packets == 1), "{found:?}");
-    let found = found.into_iter().map(|(port, address, _)| (port, address.parse::<Ipv4Addr>().unwrap())).collect();
-    assert_eq!(wanted, found);
+    let files = files(&shop);
+    for (what, address, port, count, captured) in sent {
+        let of_it = format!("Proto = 17 AND DstAddr = '{address}' AND DstPort = {port} AND {AT_CLIENT}");
+        let wanted = if captured { count as u64 } else { 0 };
+        assert_eq!(files.sum(&of_it).packets, wanted, "{what}\n{}", shop.cluster.logs());
+    }
+    let ports = "SELECT count(*) FROM member WHERE selection = 'service nodeport' AND protocol = 17 AND port = 30080";
+    assert_eq!(files.number(ports), 2);
+
+    let done = shop.cluster.plugin(&["flows", "--svc=shop/alias", "--max-time=5m"]).start().wait(A_MINUTE);
+    assert_ne!(done.code(), 0, "{done}");
+    let why =
+        "service shop/alias is of type ExternalName and has no address: it is an alias of db.example.com; use --cidr";
+    assert!(done.stderr.contains(why), "{done}\n{}", shop.cluster.logs());
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+}
+
+/// Agents are on the nodes of the pods, also of a pod that comes later, and go on when one is added.
+#[test]
+fn agents_run_only_where_something_is_that_was_asked_for() {
+    require_privileged!();
+    let shop = Shop::open(3);
+    let plugin = begin(&shop, &["flows", "--pod=shop/server", "--only-these-nodes"], 1);
+    wait_agents(&shop, 1, "1 with 1 elements;");
+    assert_eq!(agent_nodes(&shop), ["node3"]);
+    let first = restarts(&shop);
+    send(&shop, shop.server.address, 7001, 20);
+    let second = shop.cluster.replica("shop", "server", 2, 1);
+    wait_agents(&shop, 2, "1 with 2 elements;");
+    shop.wait_capturing();
+    send(&shop, second.address, 7002, 15);
+    send(&shop, shop.server.address, 7003, 10);
+    delete(&shop, "server-2");
+    wait_agents(&shop, 2, "1 with 1 elements;");
+    assert_eq!(agent_nodes(&shop), ["node2", "node3"]);
+    assert!(restarts(&shop).contains(&first[0]), "{first:?} {:?}", restarts(&shop));
+    plugin.signal_group(Signal::SIGINT);
+    let done = plugin.wait(A_MINUTE);
+    assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+    let files = files(&shop);
+    let counted = |port: u16| files.sum(&format!("Proto = 17 AND DstPort = {port} AND Duplicate IS NULL")).packets;
+    assert_eq!([7001, 7002, 7003].map(counted), [20, 15, 10], "{}", shop.cluster.logs());
+    // What passed on the second node before its agent ran is missing, and that is reported.
+    let told =
+        |line: &str| line.contains("node2 had no agent from ") && line.ends_with(": flows of that time are missing");
+    assert!(done.stdout.lines().any(told), "{done}");
+    assert!(!done.stdout.contains("node1 had no agent") && !done.stdout.contains("nodes sent something"), "{done}");
+    assert_eq!(shop.cluster.left_behind(), NOTHING);
+}
+
+/// Twenty of 200 pods change their labels every second: for ten seconds, or as many as NETOBSERV_TEST_SECONDS has.
+#[test]
+fn labels_that_change_all_the_time_lose_no_packet_and_keep_none() {
+    require_privileged!();
+    let seconds = std::env::var("NETOBSERV_TEST_SECONDS").ok().map_or(10, |text| text.parse().expect("seconds"));
+    let shop = Shop::open(2);
+    let mut many = Many::new(&shop);
+    let plugin = begin(&shop, &["flows", "--label=app=many,tier in (front)", "or", "--pod=mark-*"], 2);
+    many.wait(0);
+    let before = restarts(&shop);
+    many.change(seconds);
+    assert_eq!(restarts(&shop), before);
+    assert!(before.iter().all(|(_, count)| *count == 0), "{before:?}");
+    plugin.signal_group(Signal::SIGINT);
+    let done = plugin.wait(A_MINUTE);
+    assert!(done.success(), "{done}\n{}", shop.cluster.logs());
+    let files = files(&shop);
+    let packets = many.check(&files);
+    let first = many.first_packets(&files);
+    many.changes.sort_unstable();
+    let middle = many.changes.len() / 2;
+    println!(
+        "{seconds} changes, {packets} packets of members: all of them and no other; in force after {:?} (median), {:?} (slowest); \
+         from a new pod to its first packet {} ms (median), {} ms (slowest)",
+        many.changes[middle],
+        many.changes.last().expect("a change"),
+        first[middle],
+        first.last().expect("a pod")
+    );
     assert_eq!(shop.cluster.left_behind(), NOTHING);
 }

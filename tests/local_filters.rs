@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use netobserv_testkit::{Ended, Files, LocalCapture, Pair, require_privileged};
+use netobserv_testkit::{Ended, Files, LocalCapture, Pair, Run, require_privileged};
 
 const WEB: u16 = 8080;
 const OTHER: u16 = 9090;
@@ -82,4 +82,38 @@ fn the_peer_and_the_direction_count() {
     require_privileged!();
     let (filtered, whole) = captured(&["--cidr=10.0.0.0/24", "--peer_ip=10.0.0.1", "--direction=ingress"]);
     assert_kept(&filtered.files(), &whole.files(), "IfDirection = 0 AND Etype = 2048");
+}
+
+/// What the kernel decides of an expression, what the collector decides, and both: each keeps what the whole capture has of it.
+#[test]
+fn filter_expressions_keep_what_they_mean() {
+    require_privileged!();
+    const EXPRESSIONS: [(&str, &str); 3] = [
+        ("udp or tcp dst port 9090", "Proto = 17 OR (Proto = 6 AND DstPort = 9090)"),
+        ("src 10.0.0.2 and tcp port 8080", "SrcAddr = '10.0.0.2' AND Proto = 6 AND SrcPort = 8080"),
+        (r#"SrcAddr =~ "[.]1$" and not icmp"#, "SrcAddr LIKE '%.1' AND Proto <> 1"),
+    ];
+    let pair = Pair::addressed();
+    let of_packets = format!("--filter={}", EXPRESSIONS[1].0);
+    let packets = LocalCapture::packets(&pair.right, pair.captured(), &[&of_packets]);
+    let (interface, mut programs) = (format!("--interfaces={}", pair.captured()), 2);
+    let mut start = |more: &[&str]| {
+        let mut capture = LocalCapture::start(&[&[interface.as_str()], more].concat());
+        programs += 2;
+        capture.wait_programs(&pair.right, pair.captured(), programs);
+        capture
+    };
+    let whole = start(&[]);
+    let filtered = EXPRESSIONS.map(|(filter, _)| start(&[&format!("--filter={filter}")]));
+    traffic(&pair);
+    let (packets, whole) = (packets.stop(), whole.stop());
+    for (capture, (_, condition)) in filtered.into_iter().zip(EXPRESSIONS) {
+        assert_kept(&capture.stop().files(), &whole.files(), condition);
+    }
+    let read =
+        Run::new("tshark").args(["-T", "fields", "-e", "ip.src", "-e", "tcp.srcport", "-r"]).arg(packets.packets());
+    let read = read.finish();
+    assert!(read.stdout.lines().all(|packet| packet == "10.0.0.2\t8080"), "{read}");
+    let wanted = whole.files().sum(EXPRESSIONS[1].1).packets;
+    assert_eq!(read.stdout.lines().count() as u64, wanted, "{}", packets.finished);
 }

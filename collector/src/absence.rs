@@ -126,6 +126,11 @@ impl Attendance {
         self.past.iter().copied().chain(open).collect()
     }
 
+    /// When its first agent was heard.
+    pub(crate) fn first(&self) -> Instant {
+        self.first
+    }
+
     /// Since when nothing was heard of this node.
     pub(crate) fn silent_since(&self) -> Option<Instant> {
         self.since.or((!self.last).then_some(self.heard))
@@ -133,6 +138,12 @@ impl Attendance {
 }
 
 impl Absence {
+    /// From the moment when an agent was to start on a node to the one when it was heard, or to the end without one.
+    pub(crate) fn before_the_first(from: Instant, first: Option<Instant>, end: Instant) -> Self {
+        let why = if first.is_some() { Why::Replaced } else { Why::Ended };
+        Self { from, to: first.unwrap_or(end).max(from), why, more: 0 }
+    }
+
     /// How long it was.
     pub fn time(&self) -> Duration {
         self.to.saturating_duration_since(self.from)

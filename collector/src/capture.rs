@@ -1,5 +1,6 @@
 //! One capture from its first check to its last line.
 
+mod agents;
 mod end;
 mod follow;
 mod gaps;
@@ -98,7 +99,9 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     let counts = Arc::<Counts>::default();
     counts.goes_on(killed.as_ref());
     let names = names(&options);
-    follow::begin(&options.selections, names.as_ref(), &counts).await?;
+    if let Some(nodes) = follow::begin(&options.selections, names.as_ref(), &counts).await? {
+        options.expect_nodes = nodes;
+    }
     let story = Story::new(options.options.clone(), options.namespace.clone(), start).with_names(names.clone());
     let story = story.goes_on(killed.as_ref());
     let story = Arc::new(story);

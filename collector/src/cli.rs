@@ -15,7 +15,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::enrich::subnets::Subnets;
 use crate::output::Name;
-use crate::select::Selections;
+use crate::select::{OnlyNodes, Selections};
 use crate::why::Asked;
 use crate::why::command::DemandWords;
 pub use look::Look;
@@ -132,6 +132,9 @@ struct Words {
     /// Start even if nothing has the names of --select yet
     #[arg(long, global = true)]
     wait: bool,
+    /// Run agents only on the nodes that have something of these selections
+    #[arg(long, global = true, value_name = "NUMBER,...", value_delimiter = ',', requires = "session")]
+    nodes_of: Vec<u32>,
     /// No colors, as if NO_COLOR were set
     #[arg(long, global = true)]
     no_color: bool,
@@ -277,7 +280,9 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
         Command::GetFlows => None,
         Command::GetPackets(words) => Some(words.read().map_err(NoCapture::Usage)?),
     };
-    let selections = Selections::of(words.select, words.wait);
+    let only_nodes = OnlyNodes { of: words.nodes_of, namespace: words.namespace.clone() };
+    let only_nodes = (!only_nodes.of.is_empty()).then_some(only_nodes);
+    let selections = Selections { only_nodes, ..Selections::of(words.select, words.wait) };
     let check = Check { packets: packets.is_some(), selections: &selections };
     let queries = check.queries(&words.query, &words.require)?;
     let listen = words.listen.unwrap_or(Listen::Port(words.port));

@@ -46,6 +46,8 @@ pub struct Counts {
     sqlite: SinkCounts,
     agents: Mutex<BTreeMap<String, Agent>>,
     pushed: Pushed,
+    /// Nodes on which agents were started during the capture, and when.
+    starting: Mutex<BTreeMap<String, Instant>>,
     /// When the agents were asked to end.
     ending: OnceLock<Instant>,
     /// How often the collector was killed, and a capture went on.
@@ -234,19 +236,33 @@ impl Counts {
     pub fn absences(&self) -> Vec<String> {
         let (now, wall) = (Instant::now(), Utc::now());
         let agents = self.agents();
-        let of = |(node, agent): (&String, &Agent)| -> Vec<String> {
-            self.absences_of(agent, now).iter().map(|absence| absence.line(node, (now, wall))).collect()
-        };
-        let mut lines: Vec<String> = agents.iter().flat_map(of).collect();
+        let lines = self.absences_by_node(&agents, now).into_iter();
+        let mut lines: Vec<String> = lines
+            .flat_map(|(node, all)| all.into_iter().map(move |absence| absence.line(&node, (now, wall))))
+            .collect();
         let more = lines.len().saturating_sub(MOST_ABSENCES);
         lines.truncate(MOST_ABSENCES);
         lines.extend((more > 0).then(|| format!("nodes had no agent {more} times more")));
         lines
     }
 
-    fn absences_of(&self, agent: &Agent, now: Instant) -> Vec<Absence> {
+    /// An agent is to start on this node from now on, because something that is captured is there.
+    pub fn starts_agent(&self, node: &str, now: Instant) {
+        let mut starting = self.starting.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        starting.entry(node.to_owned()).or_insert(now);
+    }
+
+    fn absences_by_node(&self, agents: &BTreeMap<String, Agent>, now: Instant) -> BTreeMap<String, Vec<Absence>> {
         let end = self.ending.get();
-        agent.attendance.absences(end.copied().unwrap_or(now), end.is_some())
+        let at = end.copied().unwrap_or(now);
+        let of = |(node, agent): (&String, &Agent)| (node.clone(), agent.attendance.absences(at, end.is_some()));
+        let mut all: BTreeMap<String, Vec<Absence>> = agents.iter().map(of).collect();
+        let starting = self.starting.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for (node, from) in starting.iter() {
+            let first = agents.get(node).map(|agent| agent.attendance.first());
+            all.entry(node.clone()).or_default().insert(0, Absence::before_the_first(*from, first, at));
+        }
+        all
     }
 
     /// What the agents said, by node.
@@ -264,8 +280,8 @@ impl Counts {
     pub fn totals(&self) -> Totals {
         let agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let now = Instant::now();
-        let absent = agents.values().map(|agent| self.absences_of(agent, now));
-        let absent: Vec<Duration> = absent.map(|all| all.iter().map(Absence::time).sum()).collect();
+        let absent = self.absences_by_node(&agents, now);
+        let absent: Vec<Duration> = absent.values().map(|all| all.iter().map(Absence::time).sum()).collect();
         Totals {
             flows: self.flows.load(Relaxed),
             packets: self.packets.load(Relaxed),

@@ -86,6 +86,9 @@ pub struct ClusterArgs {
     /// Capture only on nodes with this label
     #[arg(long = "node-selector", alias = "node_selector", value_name = "KEY:VALUE", allow_hyphen_values = true)]
     pub node_selector: Option<String>,
+    /// Run agents only on nodes that have something of --pod, --svc and the like, also of what appears later
+    #[arg(long = "only-these-nodes", alias = "only_these_nodes", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub only_these_nodes: Option<String>,
     /// Start even if nothing matches --pod, --svc and the like yet; it is captured as soon as it exists
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub wait: Option<String>,
@@ -149,6 +152,7 @@ impl ClusterArgs {
             ("copy", self.copy.is_some()),
             ("wait", self.wait.is_some()),
             ("node-selector", self.node_selector.is_some()),
+            ("only-these-nodes", self.only_these_nodes.is_some()),
             ("get-subnets", self.get_subnets.is_some()),
             ("own-traffic", self.own_traffic.is_some()),
             ("privileged", self.privileged.is_some()),

@@ -63,7 +63,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
         ],
     ),
     (DEMANDS, &["fail-on", "expect", "forbid", "report"]),
-    (CLUSTER, &["background", "keep", "lease", "node-selector", "wait", "privileged", "yaml"]),
+    (CLUSTER, &["background", "keep", "lease", "node-selector", "only-these-nodes", "wait", "privileged", "yaml"]),
     (
         IMAGES,
         &["collector-image", "agent-image", "registry", "image-pull-policy", "pull-secret", "no-registry", "programs"],
@@ -87,7 +87,8 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 7] = [
     ("cleanup", &["output-dir"]),
 ];
 /// Options of a capture that `why` decides itself.
-const NOT_OF_WHY: [&str; 7] = ["background", "copy", "yaml", "wait", "own-traffic", "get-subnets", "keep"];
+const NOT_OF_WHY: [&str; 8] =
+    ["background", "copy", "yaml", "wait", "own-traffic", "get-subnets", "keep", "only-these-nodes"];
 /// What an option does there, where that is not what it does for flows.
 const OF_PACKETS: [(&str, &str); 4] = [
     ("query", "Keep only packets that match this query; if repeated, packets that match any of them"),

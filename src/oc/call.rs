@@ -277,6 +277,14 @@ impl Call {
         Self::collector("renew the session", namespace, &["renew"]).note(note).limit(time)
     }
 
+    /// Reads the state of a capture in the background.
+    pub(crate) fn state(namespace: &str, time: Duration) -> Self {
+        Self::collector("check whether the capture has started", namespace, &["state"])
+            .note("until it captures")
+            .limit(time)
+            .canned(r#"{"state":"capturing"}"#)
+    }
+
     /// Lists the files of the capture.
     pub(crate) fn files(namespace: &str) -> Self {
         let list = Self::collector("list the files of the capture", namespace, &["files"]);

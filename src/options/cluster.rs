@@ -12,6 +12,7 @@ use crate::images::Images;
 use crate::plan::{DEFAULT_NAMESPACE, Kind};
 use crate::programs::Programs;
 
+mod nodes;
 mod printed;
 
 const NAMESPACE: &str = "NETOBSERV_NAMESPACE";
@@ -86,6 +87,8 @@ pub struct Settings {
     pub programs: Option<Programs>,
     /// Label of the nodes.
     pub node_selector: Option<(String, String)>,
+    /// Agents run only where something of the selectors is.
+    pub only_these_nodes: bool,
     /// Agents as privileged containers.
     pub privileged: bool,
     /// Ask OpenShift for its subnets.
@@ -163,7 +166,9 @@ impl Settings {
         if !words.demands.report.is_empty() {
             return Err(OptionError::ReportInCluster);
         }
+        let only_these_nodes = nodes::check(cluster, &capture.rules)?;
         let mut collector_args = collector_args(&capture, (!background).then_some(lease));
+        collector_args.extend(only_these_nodes.iter().map(|of| format!("--nodes-of={of}")));
         collector_args.extend(own_traffic.then(|| "--own-traffic".to_owned()));
         Ok(Self {
             kind,
@@ -174,6 +179,7 @@ impl Settings {
             programs: images::programs(cluster)?,
             images: images::images(cluster)?,
             node_selector: cluster.node_selector.as_deref().map(node_selector).transpose()?,
+            only_these_nodes: only_these_nodes.is_some(),
             privileged: switch("privileged", cluster.privileged.as_deref(), false)?,
             get_subnets: switch("get-subnets", cluster.get_subnets.as_deref(), false)?,
             drops: capture.drops,

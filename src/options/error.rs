@@ -109,6 +109,11 @@ pub enum OptionError {
         /// The one that is missing.
         other: &'static str,
     },
+    /// Agents on some nodes only, with a rule that is for all of them.
+    #[error(
+        "--only-these-nodes requires --pod, --svc or another name in the cluster in each filter rule: a rule without one is for all nodes"
+    )]
+    NodesOfNothing,
     /// Two options that contradict each other.
     #[error("--{option} cannot be combined with --{other}: omit one of them")]
     Excludes {

@@ -172,7 +172,7 @@ impl Live {
             return self.capture().map(drop);
         }
         let typed = self.words.cluster.typed();
-        let own = ["background", "copy", "yaml", "wait", "own-traffic"];
+        let own = ["background", "copy", "yaml", "wait", "own-traffic", "only-these-nodes"];
         if let Some(option) = own.into_iter().find(|option| typed.contains(option)) {
             return Err(OptionError::OfAnotherCommand { option, command: "why" });
         }

@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How often the pod is checked.
 const LOOK: Duration = Duration::from_millis(500);
 /// How a shell reports a program that a signal ended that no user sends: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV.
-const KILLED: [i32; 7] = [132, 133, 134, 135, 136, 137, 139];
+pub(super) const KILLED: [i32; 7] = [132, 133, 134, 135, 136, 137, 139];
 /// As the collector reports it.
 const KILLED_REASON: &str = "the collector was killed";
 

@@ -8,7 +8,7 @@ use crate::handover::Handover;
 use crate::manifest::{self, Document, Stage};
 use crate::oc::{Call, OcError};
 use crate::plan::Kind;
-use crate::rollout;
+use crate::rollout::{self, Least};
 
 /// A setup that failed.
 pub(super) struct Failure {
@@ -47,7 +47,8 @@ pub(super) fn run(session: &mut Session<'_>, certificates: &Certificates) -> Res
     let timeout = session.settings.access.timeout;
     let (oc, namespace, progress) = (&session.oc, session.plan.namespace.as_str(), session.progress);
     let handover = session.settings.programs.as_ref().map(|programs| Handover::new(oc, namespace, programs, progress));
-    let nodes = rollout::wait(oc, (namespace, &session.plan.session), timeout, progress, handover)?;
+    let least = if session.plan.only_these_nodes { Least::None } else { Least::One };
+    let nodes = rollout::wait(oc, (namespace, &session.plan.session), least, timeout, progress, handover)?;
     session.progress.print(&format!("Running collector {}... ", session.command()));
     session.progress.answer(&started);
     let ready =

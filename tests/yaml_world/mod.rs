@@ -22,6 +22,7 @@ pub(crate) fn plan(command: Kind) -> Plan {
         typed: "oc netobserv flows".into(),
         images: Images::default(),
         node_selector: None,
+        only_these_nodes: false,
         privileged: false,
         scc: false,
         agent_env: Vec::new(),
@@ -45,6 +46,7 @@ pub(crate) fn every_plan() -> impl Iterator<Item = Plan> {
             plan.tls = bit(2);
             plan.background = bit(3);
             plan.namespace_uid = bit(4).then(|| "7a0c".into());
+            plan.only_these_nodes = bit(5);
             plan.node_selector = bit(5).then(|| ("role".into(), "infra".into()));
             if bit(7) {
                 plan.images = Images::bare("registry.example.com/tools/shell:9".into());

@@ -5,19 +5,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use chrono::Utc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use super::agents::AgentNodes;
 use crate::counts::Counts;
 use crate::enrich::Names;
 use crate::select::{Roster, Selections};
 
 /// Longest wait for the objects of the cluster: until then nothing can be captured.
 const FIRST: Duration = Duration::from_secs(30);
+/// Between attempts to start agents.
+const AGAIN: Duration = Duration::from_secs(2);
 /// What changes within this time is one change.
 const TOGETHER: Duration = Duration::from_millis(20);
 
 /// Resolves the selections and follows them for as long as the runtime is there. When it returns, agents that ask get the addresses.
+/// Gives the number of nodes on which agents are started, where that is decided here.
 ///
 /// # Errors
 /// Something that is named is not there, or it cannot be known.
@@ -25,9 +29,9 @@ pub(super) async fn begin(
     selections: &Selections,
     names: Option<&Arc<Names>>,
     counts: &Arc<Counts>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<u64>> {
     if selections.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let names =
         names.filter(|names| names.roster().is_some()).context("names are of a cluster, and there is none here")?;
@@ -39,15 +43,26 @@ pub(super) async fn begin(
         roster.check(selections).map_err(|why| anyhow::anyhow!("{why}; --wait waits for what is not there yet"))?;
     }
     send(selections, roster, counts)?;
-    tokio::spawn(follow(selections.clone(), names.clone(), counts.clone()));
-    Ok(())
+    let mut agents = selections.only_nodes.clone().map(AgentNodes::new);
+    let mut nodes = None;
+    if let Some(agents) = &mut agents {
+        let started = agents.follow(counts).await;
+        let started =
+            started.map_err(|why| anyhow::anyhow!("cannot start agents on the nodes of what is selected: {why}"));
+        nodes = Some(started?);
+    }
+    tokio::spawn(follow(selections.clone(), names.clone(), counts.clone(), agents));
+    Ok(nodes)
 }
 
-async fn follow(selections: Selections, names: Arc<Names>, counts: Arc<Counts>) {
+async fn follow(selections: Selections, names: Arc<Names>, counts: Arc<Counts>, mut agents: Option<AgentNodes>) {
     let Some(roster) = names.roster() else { return };
-    let mut failed = false;
+    let (mut failed, mut without_agents) = (false, false);
     loop {
-        roster.changed().await;
+        match without_agents {
+            true => drop(timeout(AGAIN, roster.changed()).await),
+            false => roster.changed().await,
+        }
         let start = Instant::now();
         match send(&selections, roster, &counts) {
             Ok(()) => failed = false,
@@ -57,6 +72,16 @@ async fn follow(selections: Selections, names: Arc<Names>, counts: Arc<Counts>) 
                 warn!("what is captured does not follow what is there: {error}");
             }
             Err(_) => {}
+        }
+        if let Some(agents) = &mut agents {
+            match agents.follow(&counts).await {
+                Ok(_) => without_agents = false,
+                Err(why) if !without_agents => {
+                    without_agents = true;
+                    warn!("cannot start agents on further nodes yet: {why}");
+                }
+                Err(_) => {}
+            }
         }
         // In a large cluster, not all the time.
         sleep(TOGETHER.max(start.elapsed() * 4)).await;

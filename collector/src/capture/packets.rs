@@ -56,7 +56,9 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
     let (counts, tally, limit) = (Arc::<Counts>::default(), Arc::<Tally>::default(), Arc::<Notify>::default());
     counts.goes_on(killed.as_ref());
     let names = super::names(&options);
-    follow::begin(&options.selections, names.as_ref(), &counts).await?;
+    if let Some(nodes) = follow::begin(&options.selections, names.as_ref(), &counts).await? {
+        options.expect_nodes = nodes;
+    }
     let (intake, outlet) = intake::way();
     let (ending, several) = (wanted.format.ending(), wanted.rotation.is_some());
     let mut claim = folder.map(|folder| folder.packets(&options.filename, start, ending, several)).transpose()?;

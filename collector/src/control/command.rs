@@ -1,4 +1,5 @@
-//! `renew`, `finish` and `keylog`: what the plugin starts in the pod beside the capture. The first two print how it stands, as JSON.
+//! `state`, `renew`, `finish` and `keylog`: what the plugin starts in the pod beside the capture. All but the last print the state of the
+//! capture as JSON.
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -13,6 +14,15 @@ use crate::packets::keylog;
 
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Prints the state of the capture and changes nothing: a capture in the background has no lease that could be renewed.
+#[derive(Debug, Parser)]
+#[command(name = "state")]
+pub struct State {
+    /// Folder of the files
+    #[arg(long, default_value = "./output")]
+    output_dir: PathBuf,
+}
 
 /// Says that the session is still wanted.
 #[derive(Debug, Parser)]
@@ -59,6 +69,16 @@ impl Keylog {
         let control = Control::of(&self.output_dir);
         let added = control.add_secrets(&lines, keylog::MOST_BYTES as u64);
         added.with_context(|| format!("cannot keep secrets in {}", self.output_dir.display()))
+    }
+}
+
+impl State {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn run(&self) -> anyhow::Result<()> {
+        print(&Control::of(&self.output_dir))
     }
 }
 

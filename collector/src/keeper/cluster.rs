@@ -11,12 +11,12 @@ const URL: &str = "NETOBSERV_KUBE_URL";
 /// The label that every object of a session has.
 const LABEL: &str = "netobserv.io/session";
 /// Name of most objects.
-const NAME: &str = "netobserv-cli";
+pub(super) const NAME: &str = "netobserv-cli";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Why something could not be removed.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// It may work later.
     Passing(String),
     /// It will not.
@@ -24,7 +24,7 @@ pub(super) enum Trouble {
 }
 
 /// The API server.
-pub(super) struct Cluster(Client);
+pub(crate) struct Cluster(Client);
 
 /// A kind of object: group, version, kind, plural.
 type Kind = (&'static str, &'static str, &'static str, &'static str);
@@ -143,21 +143,28 @@ impl Cluster {
         Ok(())
     }
 
+    /// The DaemonSets of a namespace.
+    pub(super) fn agents(&self, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.0.clone(), namespace, &resource(DAEMON_SET))
+    }
+
     fn api(&self, pod: &Pod, thing: &Thing) -> Api<DynamicObject> {
-        let (group, version, kind, plural) = thing.kind;
-        let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-        let resource = ApiResource {
-            group: group.into(),
-            version: version.into(),
-            api_version,
-            kind: kind.into(),
-            plural: plural.into(),
-        };
+        let resource = resource(thing.kind);
         match thing.namespaced {
             true => Api::namespaced_with(self.0.clone(), &pod.namespace, &resource),
             false => Api::all_with(self.0.clone(), &resource),
         }
     }
+}
+
+fn resource((group, version, kind, plural): Kind) -> ApiResource {
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    ApiResource { group: group.into(), version: version.into(), api_version, kind: kind.into(), plural: plural.into() }
+}
+
+/// Why the agents cannot be changed.
+pub(super) fn agents_trouble(error: &Error) -> Trouble {
+    trouble(&here(DAEMON_SET, NAME), error)
 }
 
 fn status(error: &Error) -> Option<u16> {

@@ -1,6 +1,7 @@
 //! The pod's keeper: waits beside a capture, keeps its files for a while, and then removes what the session made, so that nothing
 //! outlives a user who is gone. It is what `sleep infinity` does in a session's pod, and what a capture in the background becomes.
 
+pub(crate) mod agents;
 mod cluster;
 mod watch;
 

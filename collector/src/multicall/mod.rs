@@ -29,6 +29,7 @@ fn by_name(word: &OsString) -> Option<Applet> {
         "sleep" => Some(sleep::run),
         "files" => Some(transfer::files),
         "fetch" => Some(transfer::fetch),
+        "state" => Some(session::state),
         "renew" => Some(session::renew),
         "finish" => Some(session::finish),
         "keylog" => Some(session::keylog),

@@ -1,4 +1,4 @@
-//! `renew`, `finish`, `keylog` and `keeper`: how a session in a cluster is kept alive, and how it ends.
+//! `state`, `renew`, `finish`, `keylog` and `keeper`: how a session in a cluster is kept alive, and how it ends.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::transfer::with_words;
 use crate::cli::Look;
-use crate::control::command::{Finish, Keylog, Renew};
+use crate::control::command::{Finish, Keylog, Renew, State};
 use crate::keeper::{self, Pod};
 use crate::log;
 
@@ -21,6 +21,10 @@ struct Keeper {
     /// Folder of the files
     #[arg(long, default_value = "./output")]
     output_dir: PathBuf,
+}
+
+pub(super) fn state(words: Vec<OsString>) -> ExitCode {
+    with_words("state", words, State::run)
 }
 
 pub(super) fn renew(words: Vec<OsString>) -> ExitCode {

@@ -130,6 +130,14 @@ impl Members {
         self.state().selections.iter().find(|(_, selected)| selected.words == words).map(|(number, _)| *number)
     }
 
+    /// The nodes of what belongs to these selections now.
+    pub fn nodes(&self, numbers: &[u32]) -> BTreeSet<String> {
+        let state = self.state();
+        let selected = numbers.iter().filter_map(|number| state.selections.get(number));
+        let nodes = selected.flat_map(|selected| selected.now.values()).map(|(object, _)| &object.node);
+        nodes.filter(|node| !node.is_empty()).cloned().collect()
+    }
+
     /// What is meant now, each selection in words; empty without any.
     pub fn now(&self) -> Vec<String> {
         self.state().selections.values().map(Selected::now).collect()

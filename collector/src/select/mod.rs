@@ -27,6 +27,17 @@ pub struct Selections {
     pub by_number: BTreeMap<u32, Selection>,
     /// Names may be given before anything has them.
     pub wait: bool,
+    /// Agents are to run on some nodes only.
+    pub only_nodes: Option<OnlyNodes>,
+}
+
+/// Agents run on the nodes of what is selected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnlyNodes {
+    /// Numbers of these selections.
+    pub of: Vec<u32>,
+    /// Namespace of the agents.
+    pub namespace: String,
 }
 
 /// The selections of a capture, and what they mean and meant.
@@ -56,7 +67,7 @@ impl Selections {
         for Numbered { number, term } in terms {
             by_number.entry(number).or_default().terms.push(term);
         }
-        Self { by_number, wait }
+        Self { by_number, wait, only_nodes: None }
     }
 
     /// The number of the selection that is this alone.

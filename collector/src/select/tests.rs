@@ -213,6 +213,8 @@ fn the_times_of_addresses_are_remembered() {
     assert!(put() && !put());
     assert_eq!(members.now(), ["deployment web: 2 addresses on 2 nodes"]);
     assert_eq!(members.news().len(), 2);
+    assert_eq!(members.nodes(&[1]), ["n1", "n2"].map(str::to_owned).into());
+    assert!(members.nodes(&[2]).is_empty());
     roster.unlearn(Kind::Pods, "shop/web-5d8f-1");
     assert!(put());
     let news = members.news();

@@ -150,8 +150,11 @@ impl State {
         let sets = self.server.objects("/apis/apps/v1/daemonsets");
         let pods = self.server.objects("/api/v1/pods");
         for set in &sets {
-            let nodes =
-                self.nodes.iter().filter(|node| selects(&set["spec"]["template"]["spec"]["nodeSelector"], node));
+            let spec = &set["spec"]["template"]["spec"];
+            let nodes = self
+                .nodes
+                .iter()
+                .filter(|node| selects(&spec["nodeSelector"], node) && allows(&spec["affinity"], node));
             for pod in nodes.map(|node| daemon_pod(set, node)) {
                 if !pods.iter().any(|other| name_of(other) == name_of(&pod)) {
                     self.server.put(pod);
@@ -371,6 +374,18 @@ fn note(file: &Path, text: &str) {
 fn own_network(node: &Node, label: &str) -> (Option<Netns>, std::net::Ipv4Addr) {
     let (netns, address) = node.attach(label);
     (Some(netns), address)
+}
+
+/// Whether a pod may be on a node by its name: what terms may name, one each.
+fn allows(affinity: &Value, node: &Node) -> bool {
+    let terms = &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+    let named = |term: &Value| {
+        let field = &term["matchFields"][0];
+        assert!(field["key"] == "metadata.name" && field["operator"] == "In", "{term}");
+        assert_eq!(field["values"].as_array().map(Vec::len), Some(1), "{term}");
+        field["values"][0] == *node.name
+    };
+    terms.as_array().is_none_or(|terms| terms.iter().any(named))
 }
 
 fn selects(selector: &Value, node: &Node) -> bool {

@@ -29,7 +29,9 @@ impl State {
             (None, code) => json!({"running": null, "terminated": {"exitCode": code}}),
         };
         let last = match running.exit {
-            Some(code) if running.restarts > 0 => json!({"terminated": {"exitCode": code, "reason": "Error"}}),
+            Some(code) if running.restarts > 0 || running.process.is_none() => {
+                json!({"terminated": {"exitCode": code, "reason": "Error"}})
+            }
             _ => json!({}),
         };
         let runs = begun == Some(true);
