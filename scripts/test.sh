@@ -114,10 +114,11 @@ install_tools() {
       cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
     fi
     # Checks manifests against the schemas that the Kubernetes project publishes.
-    # check-jsonschema knows the schema of workflows.
-    if [[ ! -x target/python/bin/kubernetes-validate || ! -x target/python/bin/check-jsonschema ]]; then
-      { python3 -m venv target/python && download target/python/bin/pip install --quiet kubernetes-validate check-jsonschema; } ||
-        note 'kubernetes-validate and check-jsonschema could not be installed: their tests will say that they were skipped'
+    # check-jsonschema knows the schema of workflows. duckdb reads what is exported.
+    if [[ ! -x target/python/bin/kubernetes-validate || ! -x target/python/bin/check-jsonschema ]] ||
+      ! target/python/bin/python3 -c 'import duckdb' 2>/dev/null; then
+      { python3 -m venv target/python && download target/python/bin/pip install --quiet kubernetes-validate check-jsonschema duckdb; } ||
+        note 'kubernetes-validate, check-jsonschema and duckdb could not be installed: their tests will report that they were skipped'
     fi
     unpack_registry
     install_machete

@@ -21,7 +21,7 @@ mod processes;
 pub(crate) mod values;
 mod why;
 
-pub use after::{DiffArgs, McpArgs, QueryArgs, RedactArgs, ReportArgs, SummaryArgs};
+pub use after::{DiffArgs, ExportArgs, McpArgs, QueryArgs, RedactArgs, ReportArgs, SummaryArgs};
 pub(crate) use called::called;
 pub use capture::FlowsArgs;
 pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
@@ -68,6 +68,8 @@ pub enum Request {
     Diff(DiffArgs),
     /// Write a report of a finished capture.
     Report(ReportArgs),
+    /// Write a finished capture in another format.
+    Export(ExportArgs),
     /// Write a copy of a capture without addresses, names and payloads.
     Redact(RedactArgs),
     /// Answer an assistant.
@@ -178,6 +180,9 @@ enum CommandWords {
     /// Write a finished capture as one HTML page
     #[command(after_help = examples::REPORT)]
     Report(ReportArgs),
+    /// Write a finished capture as Parquet, CSV or JSON lines
+    #[command(after_help = examples::EXPORT)]
+    Export(ExportArgs),
     /// Copy captures without addresses, names and payloads, for sending them
     #[command(after_help = examples::REDACT)]
     Redact(RedactArgs),
@@ -252,6 +257,7 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
         CommandWords::Query(query) => Ok(Request::Query(query)),
         CommandWords::Diff(diff) => Ok(Request::Diff(diff)),
         CommandWords::Report(report) => Ok(Request::Report(report)),
+        CommandWords::Export(export) => Ok(Request::Export(export)),
         CommandWords::Redact(redact) => Ok(Request::Redact(redact)),
         CommandWords::Mcp(mcp) => Ok(Request::Mcp(mcp)),
         CommandWords::Images(images) => Ok(Request::Images(images)),

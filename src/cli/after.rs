@@ -1,5 +1,6 @@
-//! The words of the commands that read a finished capture: `summary`, `query`, `diff`, `report`, `redact` and `mcp`. The collector checks what they mean.
+//! The words of the commands that read a finished capture: `summary`, `query`, `diff`, `report`, `export`, `redact` and `mcp`. The collector checks what they mean.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -104,6 +105,21 @@ pub struct RedactArgs {
     /// The file to write, or a directory for several [default: FILE with .redacted before its ending]
     #[arg(short = 'o', long, value_name = "PATH")]
     pub output: Option<PathBuf>,
+    /// Print the program as it is started
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+}
+
+/// Options of `export`, as typed.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct ExportArgs {
+    /// The database or JSON file of a capture [default: the newest in ./output/flow]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The format: parquet:DIRECTORY, csv, csv:FILE, ndjson or ndjson:FILE; without a path on standard output
+    #[arg(short = 'o', long, value_name = "FORMAT", required = true)]
+    pub output: OsString,
     /// Print the program as it is started
     #[arg(short = 'v', long)]
     pub verbose: bool,

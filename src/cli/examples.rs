@@ -108,6 +108,14 @@ Examples:
 The file needs nothing from elsewhere: it can be mailed, and opened without a network.
 Exit codes: 0; 1 when a file cannot be read or written; 2 for wrong words.";
 
+pub(super) const EXPORT: &str = "\
+Examples:
+  oc netobserv export -o parquet:flows                  the newest capture, as flows/dt=.../hour=.../*.parquet
+  oc netobserv export output/flow/TIME.db -o csv:flows.csv
+  oc netobserv export output/flow/TIME.json -o ndjson | jq .SrcAddr
+
+Exit codes: 0; 1 when a file cannot be read or written; 2 for wrong words.";
+
 pub(super) const REDACT: &str = "\
 Examples:
   oc netobserv redact                                   the newest capture; its copy is next to it

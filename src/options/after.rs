@@ -1,10 +1,10 @@
-//! The words that the collector gets for `summary`, `query`, `diff`, `report`, `redact` and `mcp`.
+//! The words that the collector gets for `summary`, `query`, `diff`, `report`, `export`, `redact` and `mcp`.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use super::Reading;
-use crate::cli::{DiffArgs, McpArgs, QueryArgs, RedactArgs, ReportArgs, SummaryArgs};
+use crate::cli::{DiffArgs, ExportArgs, McpArgs, QueryArgs, RedactArgs, ReportArgs, SummaryArgs};
 
 /// The words of a program of the collector: options first; what follows `--` may begin with a dash.
 fn reading(
@@ -62,6 +62,12 @@ pub fn mcp(words: &McpArgs) -> Reading {
 pub fn report(words: &ReportArgs) -> Reading {
     let files = words.file.iter().map(OsString::from);
     reading("report", words.output.as_deref().map(output), files, words.verbose)
+}
+
+/// The words of `export`.
+#[must_use]
+pub fn export(words: &ExportArgs) -> Reading {
+    reading("export", [output(words.output.as_ref())], words.file.iter().map(OsString::from), words.verbose)
 }
 
 /// The words of `redact`.

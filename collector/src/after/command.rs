@@ -9,7 +9,7 @@ use clap::Parser;
 use netobserv_contract::plain;
 use netobserv_stdio::Broken;
 
-use super::{diff, file, mcp, redact, report, summary};
+use super::{diff, export, file, mcp, redact, report, summary};
 use crate::why::NotMet;
 use crate::why::command::{end, usage};
 
@@ -81,6 +81,25 @@ pub(crate) fn redact(words: Vec<OsString>) -> ExitCode {
     run("redact", words, |words: &Redact| {
         let files = if words.files.is_empty() { vec![file::newest()?] } else { words.files.clone() };
         print(&plain::lines(&redact::all(&files, words.output.as_deref())?.join("\n")))
+    })
+}
+
+/// Writes a finished capture in the format of other programs.
+#[derive(Debug, Parser)]
+#[command(name = "export")]
+struct Export {
+    /// The capture; the newest in ./output/flow by default
+    file: Option<PathBuf>,
+    /// The format, and where the files go
+    #[arg(long, short, value_name = "FORMAT")]
+    output: export::Target,
+}
+
+/// The program `export`.
+pub(crate) fn export(words: Vec<OsString>) -> ExitCode {
+    run("export", words, |words: &Export| {
+        let printed = export::write(&file::open(words.file.as_deref())?, &words.output)?;
+        printed.map_or(Ok(()), |line| print(&line))
     })
 }
 

@@ -7,6 +7,7 @@
 mod blocks;
 pub mod command;
 mod diff;
+mod export;
 mod file;
 mod mcp;
 mod output;

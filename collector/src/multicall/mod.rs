@@ -40,6 +40,7 @@ fn by_name(word: &OsString) -> Option<Applet> {
         "query" => Some(crate::after::query::run),
         "diff" => Some(crate::after::command::diff),
         "report" => Some(crate::after::command::report),
+        "export" => Some(crate::after::command::export),
         "redact" => Some(crate::after::command::redact),
         "mcp" => Some(crate::after::command::mcp),
         _ => None,
