@@ -233,10 +233,10 @@ fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError
     if output.exists() && !session.collector_ended_well() && !output.is_of_packets() {
         match output::repair(&output.json()) {
             Ok(Repair::Cut(bytes)) => {
-                report(&format!("closed the JSON after its last complete flow, {bytes} bytes cut off"))
+                report(&format!("closed the JSON after its last complete flow, {bytes} bytes cut off"));
             }
             Err(error) if output.json().exists() => {
-                report(&format!("cannot repair {}: {error}", output.json().display()))
+                report(&format!("cannot repair {}: {error}", output.json().display()));
             }
             Ok(Repair::Whole) | Err(_) => {}
         }

@@ -55,7 +55,7 @@ fn a_part_of_an_earlier_try_is_the_beginning() {
     // A part of something else is found out by the digest, and begun anew.
     let world = World::new().file("pod/flow/t.db", &data);
     std::fs::create_dir_all(world.path("output/flow")).unwrap();
-    std::fs::write(world.path("output/flow/.t.db.x1Y2z3.part"), [0; 40_000]).unwrap();
+    std::fs::write(world.path("output/flow/.t.db.x1Y2z3.part"), vec![0; 40_000]).unwrap();
     assert_eq!(world.run(&["copy"]).code, Some(0));
     assert_eq!(fetches(&world), ["flow/t.db --offset=40000", "flow/t.db"]);
     assert!(std::fs::read(world.path("output/flow/t.db")).unwrap() == data);

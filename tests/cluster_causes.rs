@@ -93,10 +93,10 @@ impl World {
         match (case.fault, case.name) {
             (Fault::Dropped, name) => pod(name, address, "node2", web, "True"),
             (_, "waiting") => {
-                pod("sleepy", Ipv4Addr::new(10, 77, 2, 190), "node2", json!({"containerPort": 9_000}), "False")
+                pod("sleepy", Ipv4Addr::new(10, 77, 2, 190), "node2", json!({"containerPort": 9_000}), "False");
             }
             (_, "empty") => {
-                pod("awake", Ipv4Addr::new(10, 77, 2, 191), "node2", json!({"containerPort": 9_000}), "True")
+                pod("awake", Ipv4Addr::new(10, 77, 2, 191), "node2", json!({"containerPort": 9_000}), "True");
             }
             (_, "edge") => {
                 pod(

@@ -105,7 +105,7 @@ fn an_agent_without_its_network_is_off_all_interfaces_until_it_is_back() {
     let agent = shop.cluster.pid("netobserv-cli", "netobserv-cli-node2").expect("an agent");
     let (before, since) = (spent(agent), Instant::now());
     shop.cluster.wait_until("some seconds of this", || since.elapsed() > Duration::from_secs(4));
-    let (spent, share) = (spent(agent) - before, since.elapsed() / 20);
+    let (spent, share) = (spent(agent).checked_sub(before).unwrap(), since.elapsed() / 20);
     assert!(spent < share, "an agent without a collector used {spent:?} in {:?}", since.elapsed());
     assert_eq!(hooks(far), 0);
     shop.cluster.plug(far);
@@ -147,7 +147,7 @@ fn all_files(shop: &Shop) -> Vec<Files> {
     let entries = fs::read_dir(shop.cluster.home().join("output/flow")).expect("a folder").flatten();
     let json = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "json"));
     let mut files: Vec<_> = json.map(|json| Files { db: json.with_extension("db"), json }).collect();
-    files.sort_by_key(|files| files.json.file_stem().map(|stem| stem.len()));
+    files.sort_by_key(|files| files.json.file_stem().map(std::ffi::OsStr::len));
     files
 }
 

@@ -85,7 +85,7 @@ fn excluded_interfaces_are_left_alone() {
     let wanted = rename(&right, &one.b.name, &prefix, "0");
     let excluded = rename(&right, &two.b.name, &prefix, "1");
     let options = [&format!("--interfaces=/^{prefix}/"), &format!("--exclude_interfaces={excluded},lo")];
-    let mut capture = LocalCapture::start(&options.map(|option| option.as_str()));
+    let mut capture = LocalCapture::start(&options.map(std::string::String::as_str));
     capture.wait_attached(&right, &wanted);
     Blast { flows: 5, rounds: 10, ..Blast::default() }.run(&left, &one.a.name);
     Blast { flows: 5, rounds: 10, net: 2, ..Blast::default() }.run(&left, &two.a.name);

@@ -52,7 +52,7 @@ impl World {
                 let (mut peer, _) = listener.accept().expect("a client");
                 let mut text = String::new();
                 peer.read_to_string(&mut text).expect("a question");
-                peer.write_all(&[7; 50_000]).expect("a client that reads");
+                peer.write_all(&vec![7; 50_000]).expect("a client that reads");
             });
             let mut peer = self.client.enter(|| TcpStream::connect((SERVER, port))).expect("the server");
             peer.write_all(b"question").expect("the server");

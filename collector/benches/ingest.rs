@@ -57,13 +57,13 @@ fn main() {
     let before = rows.insert_for(baseline_time, Binding::Present);
     let taken = take_for(&batches, load);
     let after = rows.insert_for(baseline_time, Binding::Present);
-    let baseline = (before.rate + after.rate) / 2.0;
+    let baseline = f64::midpoint(before.rate, after.rate);
     println!("sqlite alone, every column bound: {:.0} rows/s, {:.2} us of CPU a row", plain.rate, plain.cpu);
     println!(
         "sqlite alone, only what is there bound: {baseline:.0} rows/s (before {:.0}, after {:.0})",
         before.rate, after.rate
     );
-    println!("sqlite alone, only what is there bound: {:.2} us of CPU a row", (before.cpu + after.cpu) / 2.0);
+    println!("sqlite alone, only what is there bound: {:.2} us of CPU a row", f64::midpoint(before.cpu, after.cpu));
     println!("collector, JSON and SQLite: {:.0} rows/s", taken.rate);
     for (how, rate) in [("every column bound", plain.rate), ("only what is there bound", baseline)] {
         let ratio = taken.rate / rate;

@@ -85,6 +85,7 @@ pub(crate) fn predicate(options: &Options, counts: &Counts) -> Option<Predicate>
     Predicate::new(&options.queries, &known)
 }
 
+#[allow(clippy::too_many_lines)] // One step after another, in the order that matters.
 async fn capture(mut options: Options) -> anyhow::Result<()> {
     let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options).await };
     let (started, start) = (crate::killed::began(killed.as_ref()), Utc::now());
@@ -108,13 +109,13 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     let limit = Arc::<Notify>::default();
     let json = claim.files().swap_remove(0);
     let watcher = Watcher::new(options.asked.clone()).with_names(names.clone()).with_counts(counts.clone());
-    let (mut files, hurry) = create_sinks(&options, (json, &paths), &counts, &story, &names, &limit)?;
+    let (mut files, hurry) = create_sinks(&options, (json, &paths), &counts, &story, names.as_ref(), &limit)?;
     files.push(Box::new(watcher.clone()));
     let (feed, intake) = feed::queue();
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), Some(feed))?;
     let pipeline = pipeline.with_names(names.clone()).with_query(predicate(&options, &counts));
     let pipeline = pipeline.without(Own::of_this_pod(&options)).showing_all(options.observations == Observations::All);
-    let ingest = Ingest::new(pipeline, counts.clone(), speakers(&options, &names));
+    let ingest = Ingest::new(pipeline, counts.clone(), speakers(&options, names.as_ref()));
     if let Some(names) = &names {
         // Agents that come earlier wait in the socket's queue.
         names.ready(FIRST_NAMES).await;
@@ -311,8 +312,8 @@ pub(crate) fn names(options: &Options) -> Option<Arc<Names>> {
 }
 
 /// Who may speak for a node: in a session of the plugin there is one agent on each, in another capture anybody may.
-pub(crate) fn speakers(options: &Options, names: &Option<Arc<Names>>) -> Speakers {
-    if options.session.is_some() { Speakers::strict(names.clone()) } else { Speakers::lenient() }
+pub(crate) fn speakers(options: &Options, names: Option<&Arc<Names>>) -> Speakers {
+    if options.session.is_some() { Speakers::strict(names.cloned()) } else { Speakers::lenient() }
 }
 
 /// One sink for each file.
@@ -324,13 +325,13 @@ fn create_sinks(
     (file, paths): (File, &Paths),
     counts: &Arc<Counts>,
     story: &Arc<Story>,
-    names: &Option<Arc<Names>>,
+    names: Option<&Arc<Names>>,
     reached: &Arc<Notify>,
 ) -> Result<(Files, Arc<Hurry>), SinkError> {
     let limit = Limit { bytes: options.bytes_left(), reached: reached.clone() };
-    let json = JsonSink::new(file, paths.json.clone(), counts.clone(), limit)?.with_names(names.clone());
+    let json = JsonSink::new(file, paths.json.clone(), counts.clone(), limit)?.with_names(names.cloned());
     info!("Creating database...");
-    let sqlite = SqliteSink::create(&paths.db, counts.clone(), story.clone())?.with_names(names.clone());
+    let sqlite = SqliteSink::create(&paths.db, counts.clone(), story.clone())?.with_names(names.cloned());
     info!("flows db created");
     info!("flows table created");
     let hurry = sqlite.hurry();

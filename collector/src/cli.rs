@@ -366,9 +366,9 @@ impl Check<'_> {
     fn query(&self, text: &str) -> Result<Query, QueryError> {
         let query = Query::read(text)?;
         if self.packets {
-            query.check_packets()?
+            query.check_packets()?;
         } else {
-            query.check_flows()?
+            query.check_flows()?;
         }
         let unknown = |term: &Term| self.selections.number(term).is_none();
         query.refuse(|used| match used {

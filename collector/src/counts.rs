@@ -169,7 +169,7 @@ impl Counts {
 
     /// Whether there is room for what this node says of itself.
     pub fn has_room_for(&self, node: &str) -> bool {
-        let agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let agents = self.agents.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         node.is_empty() || agents.len() < MOST_NODES || agents.contains_key(node)
     }
 
@@ -195,7 +195,7 @@ impl Counts {
 
     /// Notes what an agent said, and that it sent `flows` with it.
     pub fn heard(&self, status: &AgentStatus, flows: u64, now: Instant) {
-        let mut agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut agents = self.agents.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let is_full = agents.len() >= MOST_NODES;
         match agents.get_mut(&status.node) {
             Some(agent) => agent.update(status, now, self.ending.get().is_some()),
@@ -267,18 +267,18 @@ impl Counts {
 
     /// What the agents said, by node.
     pub fn agents(&self) -> BTreeMap<String, Agent> {
-        self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.agents.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Agents that watch interfaces.
     pub fn capturing(&self) -> u64 {
-        let agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let agents = self.agents.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         agents.values().filter(|agent| agent.interfaces > 0 && !agent.attaching && !agent.last).count() as u64
     }
 
     /// All counters now.
     pub fn totals(&self) -> Totals {
-        let agents = self.agents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let agents = self.agents.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let now = Instant::now();
         let absent = self.absences_by_node(&agents, now);
         let absent: Vec<Duration> = absent.values().map(|all| all.iter().map(Absence::time).sum()).collect();

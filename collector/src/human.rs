@@ -12,13 +12,7 @@ pub fn bytes(bytes: u64) -> String {
         number /= 1000.0;
         unit += 1;
     }
-    let places = if number < 9.995 {
-        2
-    } else if number < 99.95 {
-        1
-    } else {
-        0
-    };
+    let places = if number < 9.995 { 2 } else { usize::from(number < 99.95) };
     let text = format!("{number:.*}", if unit == 0 { 0 } else { places });
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text}{}", UNITS[unit])

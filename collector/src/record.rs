@@ -58,11 +58,11 @@ impl Story {
 
     /// It has ended, for this reason.
     pub fn end(&self, reason: String) {
-        *self.end.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some((Utc::now(), reason));
+        *self.end.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((Utc::now(), reason));
     }
 
     fn ended(&self) -> Option<(DateTime<Utc>, String)> {
-        self.end.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.end.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 }
 

@@ -78,7 +78,7 @@ fn a_flowlogs_pipeline_can_feed_it() {
     let record = json!({
         "AgentIP": "10.0.1.1", "Bytes": 456, "Packets": 2, "SrcAddr": "10.1.0.1", "DstAddr": "10.2.0.2", "SrcPort": 33000, "DstPort": 80,
         "Proto": 6, "Flags": ["SYN", "ACK"], "SrcK8S_Name": "client", "SrcK8S_Namespace": "shop", "Interfaces": ["eth0"], "IfDirections": [1],
-        "Udns": [""], "Interface": "eth0", "IfDirection": 1, "TimeReceived": 1709741962, "TimeFlowStartMs": 1709741961000_u64,
+        "Udns": [""], "Interface": "eth0", "IfDirection": 1, "TimeReceived": 1_709_741_962, "TimeFlowStartMs": 1_709_741_961_000_u64,
         "Etype": 2048, "CustomLabel": {"deep": [1, 2]},
     });
     pipeline.send_generic(&record.to_string()).unwrap();

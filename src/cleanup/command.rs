@@ -50,7 +50,7 @@ pub fn cleanup(access: &Access, called_as: &OsStr) -> Result<(), CommandError> {
     let holder = found.as_ref().and_then(NamespaceOwner::of);
     match (&found, &holder) {
         (Some(_), None) => {
-            warn(&format!("namespace {namespace} was not created by this program and is left unchanged"))
+            warn(&format!("namespace {namespace} was not created by this program and is left unchanged"));
         }
         (_, Some(holder)) => may_go(&oc, access, holder)?,
         (None, None) => {}

@@ -30,9 +30,9 @@ impl Expressions {
         let check = |text: &String, is_filter: bool| -> Result<(String, Query), QueryError> {
             let query = Query::read(text)?;
             if packets {
-                query.check_packets()?
+                query.check_packets()?;
             } else {
-                query.check_flows()?
+                query.check_flows()?;
             }
             query.refuse(|used| unknown(used, local, is_filter))?;
             Ok((text.clone(), query))

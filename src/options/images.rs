@@ -132,7 +132,7 @@ mod tests {
     fn a_mirror_replaces_the_registry() {
         let of = |registry: &str, agent: Option<&str>| {
             let (registry, agent_image) = (Some(registry.into()), agent.map(Into::into));
-            sources(&SourceArgs { registry, agent_image, ..SourceArgs::default() }).unwrap()
+            sources(&SourceArgs { agent_image, registry, ..SourceArgs::default() }).unwrap()
         };
         let mirrored = of("mirror.local:5000/x/", None);
         assert!(mirrored.agent.starts_with("mirror.local:5000/x/netobserv-rs/"), "{mirrored:?}");

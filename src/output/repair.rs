@@ -48,7 +48,7 @@ fn scan(file: &File) -> io::Result<Scan> {
         state.take(byte?);
         match (before, state.depth) {
             (1, 0) => return Ok(Scan::Closed),
-            (0, 1) | (2, 1) => end = offset as u64 + 1,
+            (0 | 2, 1) => end = offset as u64 + 1,
             (0, 0) if !state.blank => return Err(io::Error::new(io::ErrorKind::InvalidData, "not a JSON array")),
             _ => {}
         }

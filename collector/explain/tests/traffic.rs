@@ -46,6 +46,7 @@ fn later() -> Observation<'static> {
     Observation { start_ms: 60_000, end_ms: 60_000, src: end("10.9.9.9", 1), dst: end("10.9.9.8", 1), ..tcp(0x10, 1) }
 }
 
+#[allow(clippy::large_types_passed_by_value)] // A part of a struct expression.
 fn dropped(seen: Observation<'static>, cause: &'static str) -> Observation<'static> {
     Observation { drops: Some(Drops { packets: 3, cause, ..Drops::default() }), ..seen }
 }

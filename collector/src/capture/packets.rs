@@ -41,6 +41,7 @@ use crate::tui::PacketSource;
 use crate::view::{View, each_second, has_screen};
 
 /// Captures until a limit, a signal or an error.
+#[allow(clippy::too_many_lines)] // One step after another, in the order that matters.
 pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> anyhow::Result<()> {
     let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options).await };
     let (started, start) = (crate::killed::began(killed.as_ref()), Utc::now());
@@ -83,7 +84,7 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
         options: wanted,
     };
     let mut work = Work::start(setup, outlet, volume)?;
-    let ingest = PacketIngest::new(intake, counts.clone(), tally.clone(), speakers(&options, &names));
+    let ingest = PacketIngest::new(intake, counts.clone(), tally.clone(), speakers(&options, names.as_ref()));
     if let Some(names) = &names {
         // Agents that come earlier wait in the socket's queue.
         names.ready(FIRST_NAMES).await;

@@ -13,6 +13,7 @@ pub struct Look {
 
 impl Look {
     /// What is not on the command line is taken from the environment.
+    #[must_use]
     pub fn or_environment(self) -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {

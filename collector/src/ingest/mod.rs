@@ -153,7 +153,7 @@ impl Flows {
     async fn generic(&self, body: Body, peer: Peer) -> Result<Bytes, Status> {
         let MessageBody { bytes, _memory } = self.read(body, Unit::Message, peer).await?;
         let deadline = Instant::now() + PATIENCE;
-        let flow = self.decode_generic(&bytes).inspect_err(|_| self.desk.counts.malformed(1))?;
+        let flow = decode_generic(&bytes).inspect_err(|_| self.desk.counts.malformed(1))?;
         if !self.desk.speakers.counts_at(peer, "", flow.agent_ip) {
             self.desk.counts.malformed(1);
             return Err(Status::permission_denied("it names the agent of another node"));
@@ -165,15 +165,6 @@ impl Flows {
         Ok(genericmap::CollectorReply {}.encode_to_vec().into())
     }
 
-    fn decode_generic(&self, bytes: &[u8]) -> Result<Flow, Status> {
-        let message = genericmap::Flow::decode(bytes).map_err(unreadable)?;
-        let json = message.generic_map.map(|any| any.value).unwrap_or_default();
-        if json.len() > LONGEST_GENERIC {
-            return Err(Status::invalid_argument(format!("a record may have {LONGEST_GENERIC} bytes at most")));
-        }
-        Flow::from_generic(&json, now_s()).map_err(unreadable)
-    }
-
     async fn read(&self, body: Body, unit: Unit, peer: Peer) -> Result<MessageBody, Status> {
         let read = self.desk.read(body, unit, peer).await;
         Ok(read.inspect_err(|error| self.desk.counts.refused(error.flows()))?)
@@ -183,6 +174,15 @@ impl Flows {
         self.desk.counts.refused(flows);
         busy()
     }
+}
+
+fn decode_generic(bytes: &[u8]) -> Result<Flow, Status> {
+    let message = genericmap::Flow::decode(bytes).map_err(unreadable)?;
+    let json = message.generic_map.map(|any| any.value).unwrap_or_default();
+    if json.len() > LONGEST_GENERIC {
+        return Err(Status::invalid_argument(format!("a record may have {LONGEST_GENERIC} bytes at most")));
+    }
+    Flow::from_generic(&json, now_s()).map_err(unreadable)
 }
 
 /// Places of so many rows that came in so many bytes.

@@ -389,8 +389,8 @@ impl Entry {
 /// translation, and a node that translates for a client from outside stands for it.
 fn hosts(row: &Flow, to_server: bool) -> [Option<&HolderRef>; 2] {
     let (client, server) = if to_server { (Side::Src, Side::Dst) } else { (Side::Dst, Side::Src) };
-    let clients = [holder(&row.origin, client), row.holder(client), holder(&row.xlat, client)];
-    let servers = [holder(&row.xlat, server), row.holder(server)];
+    let clients = [holder(row.origin.as_deref(), client), row.holder(client), holder(row.xlat.as_deref(), client)];
+    let servers = [holder(row.xlat.as_deref(), server), row.holder(server)];
     [first_on_node(&clients), first_on_node(&servers)]
 }
 
@@ -398,8 +398,8 @@ fn first_on_node<'a>(holders: &[Option<&'a HolderRef>]) -> Option<&'a HolderRef>
     holders.iter().flatten().copied().find(|holder| !holder.host_name.is_empty())
 }
 
-fn holder(tuple: &Option<Box<Xlat>>, side: Side) -> Option<&HolderRef> {
-    let tuple = tuple.as_deref()?;
+fn holder(tuple: Option<&Xlat>, side: Side) -> Option<&HolderRef> {
+    let tuple = tuple?;
     if side == Side::Src { tuple.src.as_ref() } else { tuple.dst.as_ref() }
 }
 

@@ -6,6 +6,7 @@ use netobserv_query::Query;
 use netobserv_wire::Flow;
 use netobserv_wire::flow::{Drops, Interface};
 use netobserv_wire::packet::{Direction, Packet};
+use smallvec::SmallVec;
 
 use super::headers::{self, Ends};
 use super::places::Place;
@@ -73,14 +74,14 @@ fn flow(packet: &Packet, place: &Place) -> Flow {
         dst_mac,
         src_addr: src,
         dst_addr: dst,
-        interfaces: if place.drops { Default::default() } else { [interface].into_iter().collect() },
+        interfaces: if place.drops { SmallVec::default() } else { [interface].into_iter().collect() },
         drops: drops.map(Box::new),
         ..Flow::default()
     }
 }
 
 fn direction(packet: &Packet) -> u8 {
-    if packet.direction == Direction::Out { 1 } else { 0 }
+    u8::from(packet.direction == Direction::Out)
 }
 
 fn with_ack(flags: u8) -> u32 {

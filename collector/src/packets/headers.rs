@@ -105,6 +105,7 @@ impl Ends {
     }
 
     /// The conversation it belongs to: the same for both directions.
+    #[must_use]
     pub fn conversation(&self) -> Self {
         let back = self.turned();
         let (here, there) = ((self.addresses, self.ports), (back.addresses, back.ports));
@@ -113,6 +114,7 @@ impl Ends {
     }
 
     /// The same with sender and receiver exchanged.
+    #[must_use]
     pub fn turned(&self) -> Self {
         let turn = |(src, dst)| (dst, src);
         Self { addresses: self.addresses.map(|(src, dst)| (dst, src)), ports: self.ports.map(turn), ..*self }

@@ -50,9 +50,9 @@ pub(super) struct Refresh {
 
 impl Refresh {
     /// The header: counts and times.
-    pub(super) fn counts(&mut self, app: &mut App, elapsed: Duration, totals: Totals) {
+    pub(super) fn counts(&mut self, app: &mut App, elapsed: Duration, totals: &Totals) {
         app.shown.elapsed = elapsed;
-        app.shown.totals = totals;
+        app.shown.totals = *totals;
         self.marks.push_back((elapsed, totals.flows));
         while self.marks.get(1).is_some_and(|(at, _)| elapsed.saturating_sub(*at) >= RATE_TIME) {
             self.marks.pop_front();

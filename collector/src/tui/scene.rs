@@ -142,7 +142,7 @@ impl Scene for Flows {
             return;
         }
         self.is_frozen = matches!(self.app.shown.stage, At::Finished(_));
-        self.refresh.counts(&mut self.app, now, self.counts.totals());
+        self.refresh.counts(&mut self.app, now, &self.counts.totals());
         let captures = self.app.shown.stage == At::Capturing;
         self.app.shown.silent = if captures { silent(&self.counts, Instant::now()) } else { Vec::new() };
         self.app.shown.kernel = Kernel::of(&self.counts);

@@ -102,7 +102,7 @@ mod tests {
         Theme { colours: false, unicode: true }.fit(&mut buffer);
         assert_eq!(buffer[(1, 0)].symbol(), "│");
         Theme { colours: false, unicode: false }.fit(&mut buffer);
-        let text: String = buffer.content.iter().map(|cell| cell.symbol()).collect();
+        let text: String = buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect();
         assert_eq!(text.trim_end(), "a|# *~u>?");
     }
 }

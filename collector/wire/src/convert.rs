@@ -139,7 +139,7 @@ fn drop_causes(causes: &[DropCause]) -> Box<str> {
         return Box::default();
     }
     let object = |cause: &DropCause| json!({"Cause": cause.name, "Packets": cause.packets, "Bytes": cause.bytes});
-    serde_json::Value::from_iter(causes.iter().map(object)).to_string().into()
+    causes.iter().map(object).collect::<serde_json::Value>().to_string().into()
 }
 
 fn xlat(xlat: &pbflow::Xlat) -> Option<Box<Xlat>> {
@@ -182,6 +182,7 @@ fn tls(record: &Record) -> Option<Box<Tls>> {
     Some(tls)
 }
 
+#[allow(clippy::unnecessary_box_returns)] // It becomes a field that is seldom there.
 fn quic(quic: &pbflow::Quic) -> Box<Quic> {
     Box::new(Quic {
         version: names::quic_version(quic.version),

@@ -372,6 +372,7 @@ impl Flow {
     }
 
     /// Of packets that are counted in another record, what is not: drops are events of the place where they happened.
+    #[must_use]
     pub fn drops_only(&self) -> Flow {
         Flow { packets: 0, bytes: 0, rtt_ns: 0, flags: None, dns: None, ..self.clone() }
     }

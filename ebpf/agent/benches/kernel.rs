@@ -221,7 +221,7 @@ fn drain_cost() -> Result<()> {
         let mut read = 0;
         let took = maps.drain_active(|_| read += 1)?;
         assert_eq!((took, read), (DRAINED as usize, DRAINED as usize), "every flow is read");
-        costs.push((cpu_time()? - before).as_nanos() as f64 / f64::from(DRAINED) / 1000.0);
+        costs.push(cpu_time()?.checked_sub(before).unwrap().as_nanos() as f64 / f64::from(DRAINED) / 1000.0);
         drop(maps);
     }
     let cost = median(costs);
@@ -240,7 +240,7 @@ fn merge_cost() -> Result<()> {
     let mut drainer = Drainer::new(Maps::take(&mut ebpf)?, 2 * DRAINED, Arc::new(KernelLosses::default()));
     let before = cpu_time()?;
     let records = drainer.end_window()?;
-    let cost = (cpu_time()? - before).as_nanos() as f64 / f64::from(DRAINED) / 1000.0;
+    let cost = cpu_time()?.checked_sub(before).unwrap().as_nanos() as f64 / f64::from(DRAINED) / 1000.0;
     println!("  up to the record   {cost:.3} us of CPU a flow ({} records)", records.len());
     Ok(())
 }

@@ -102,12 +102,14 @@ impl Maps {
     }
 
     /// Also takes what features beyond counting write to.
+    #[must_use]
     pub fn with_dns(mut self, dns: Option<Dns>) -> Self {
         self.dns = dns;
         self
     }
 
     /// The same for round-trip times and dropped packets.
+    #[must_use]
     pub fn with_hooks(mut self, rtt: Option<Rtt>, drops: Option<Drops>) -> Self {
         (self.rtt, self.drops) = (rtt, drops);
         self

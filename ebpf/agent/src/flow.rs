@@ -38,6 +38,7 @@ impl FlowId {
     }
 
     /// The other direction.
+    #[must_use]
     pub fn reversed(self) -> Self {
         Self { src: self.dst, dst: self.src, src_port: self.dst_port, dst_port: self.src_port, ..self }
     }

@@ -88,7 +88,7 @@ impl Merger {
     pub fn add(&mut self, counted: Counted<'_>) {
         match counted {
             Counted::V4(key, count) => {
-                self.add_to(FlowId::new(mapped(key.src), mapped(key.dst), &key.at), key.at.direction, count)
+                self.add_to(FlowId::new(mapped(key.src), mapped(key.dst), &key.at), key.at.direction, count);
             }
             Counted::V6(key, count) => self.add_to(FlowId::of(key), key.at.direction, count),
         }

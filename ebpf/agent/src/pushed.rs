@@ -97,7 +97,7 @@ impl Pushed {
     /// Resolves when there is news for the collector.
     pub async fn changed(&mut self) {
         if self.answer.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -151,7 +151,7 @@ fn set_drops(record: &mut Record, drops: &[Dropped]) {
     record.pkt_drop_latest_flags = latest.count.tcp_flags;
     record.pkt_drop_latest_state = latest.count.state;
     record.pkt_drop_latest_drop_cause = latest.reason;
-    record.pkt_drop_latest_cause_name = latest.cause.as_ref().to_owned();
+    latest.cause.as_ref().clone_into(&mut record.pkt_drop_latest_cause_name);
     let cause = |dropped: &Dropped| DropCause {
         name: dropped.cause.as_ref().to_owned(),
         packets: dropped.count.packets,
@@ -166,7 +166,7 @@ fn set_dns(record: &mut Record, transaction: &Transaction) {
     record.dns_id = u32::from(transaction.id);
     record.dns_flags = u32::from(transaction.flags);
     record.dns_errno = transaction.errno;
-    record.dns_name = transaction.name.as_deref().unwrap_or_default().to_owned();
+    transaction.name.as_deref().unwrap_or_default().clone_into(&mut record.dns_name);
     record.dns_queries = transaction.queries;
     record.dns_latency = transaction.latency.map(|latency| duration(latency.first_ns));
     record.dns_latency_last = transaction.latency.map(|latency| duration(latency.last_ns));

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
@@ -101,7 +101,7 @@ impl Watching {
     }
 
     fn unwatched(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.0.unwatched.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.unwatched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

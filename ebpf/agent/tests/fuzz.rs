@@ -100,7 +100,7 @@ fn frame(random: &mut Random, models: &[Vec<u8>]) -> Vec<u8> {
     let mut frame = models[random.below(models.len())].clone();
     let damage = random.below(10);
     if damage < 6 {
-        for _ in 0..1 + random.below(4) {
+        for _ in 0..=random.below(4) {
             let at = random.below(frame.len());
             frame[at] = if random.one_in(2) { frame[at] ^ (1 << random.below(8)) } else { random.next() as u8 };
         }

@@ -229,14 +229,13 @@ impl Process {
     #[track_caller]
     pub fn wait(mut self, timeout: Duration) -> Finished {
         let ended = wait_for(timeout, || self.ended());
-        if !ended {
-            panic!(
-                "`{}` still runs after {timeout:?}\nstdout: {}\nstderr: {}",
-                self.line,
-                self.stdout(),
-                self.stderr()
-            );
-        }
+        assert!(
+            ended,
+            "`{}` still runs after {timeout:?}\nstdout: {}\nstderr: {}",
+            self.line,
+            self.stdout(),
+            self.stderr()
+        );
         // Looked at before the drop of `self` kills them.
         let orphans = if self.own_group { group(self.pid()) } else { Vec::new() };
         Finished {

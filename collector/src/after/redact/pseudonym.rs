@@ -111,8 +111,8 @@ impl Pseudonyms {
 
     /// The number that replaces another one.
     pub(super) fn number(&self, what: &str, number: u64) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.digest(what, &number.to_le_bytes());
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        let digest = self.digest(what, &number.to_le_bytes());
+        u64::from_le_bytes(std::array::from_fn(|at| digest[at]))
     }
 
     /// The text that replaces a name, part by part: the namespace in a name of DNS is the namespace of a pod. Words that all clusters

@@ -87,7 +87,7 @@ fn an_address_that_is_used_again_has_the_name_of_its_time() {
     let mut index = Index::default();
     index.apply(Fact::Pod(pod("old", "10.1.0.5", None)), NOW);
     index.delete(Kind::Pods, "shop/old", NOW + 5_000);
-    assert_eq!((name(&index, "10.1.0.5", NOW), name(&index, "10.1.0.5", NOW + 9_000)), ("old".into(), "".into()));
+    assert_eq!((name(&index, "10.1.0.5", NOW), name(&index, "10.1.0.5", NOW + 9_000)), ("old".into(), String::new()));
     let mut new = pod("new", "10.1.0.5", None);
     new.started_ms = Some(NOW + 6_000);
     let change = index.apply(Fact::Pod(new), NOW + 7_000);

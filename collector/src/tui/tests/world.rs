@@ -46,7 +46,7 @@ impl World {
         world.refresh.counts(
             &mut world.app,
             Duration::from_secs(SECONDS - 2),
-            Totals { flows: 10_000, ..world.totals },
+            &Totals { flows: 10_000, ..world.totals },
         );
         world.advance(0);
         world
@@ -96,7 +96,7 @@ impl World {
     pub(super) fn advance(&mut self, ms: u64) {
         self.now += Duration::from_millis(ms);
         self.data.idle(self.now);
-        self.refresh.counts(&mut self.app, self.now, self.totals);
+        self.refresh.counts(&mut self.app, self.now, &self.totals);
         self.refresh.take_in(&mut self.app, self.watcher.report().findings);
         self.refresh.data(&mut self.app, &mut self.data);
         // A slice of time may not be enough, on a machine that is busy.

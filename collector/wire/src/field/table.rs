@@ -338,11 +338,12 @@ fn dst(flow: &Flow, part: fn(&Holder) -> &CompactString) -> Value<'_> {
     holder(flow, |k8s| &k8s.dst).map_or(Value::Absent, |holder| text(part(holder)))
 }
 
-fn part<'a>(
-    xlat: &'a Option<Box<Xlat>>,
+#[allow(clippy::ref_option, clippy::elidable_lifetime_names)] // Called with fields, in a table.
+fn part(
+    xlat: &Option<Box<Xlat>>,
     end: fn(&Xlat) -> &Option<HolderRef>,
     part: fn(&Holder) -> &CompactString,
-) -> Value<'a> {
+) -> Value<'_> {
     xlat.as_deref().and_then(|xlat| end(xlat).as_deref()).map_or(Value::Absent, |holder| text(part(holder)))
 }
 

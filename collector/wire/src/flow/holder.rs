@@ -92,7 +92,7 @@ impl HolderRef {
 
     /// Whether both are the same in memory.
     pub fn is(&self, other: &Self) -> bool {
-        std::ptr::eq::<Holder>(&**self, &**other)
+        std::ptr::eq::<Holder>(&raw const **self, &raw const **other)
     }
 
     pub(crate) fn to_mut(&mut self) -> &mut Holder {

@@ -161,7 +161,7 @@ impl AtWork<'_> {
             // Where the kernel has no TCX, there is no program.
             let none = tcx::programs(ifindex, hook).map_or(true, |programs| programs.is_empty());
             let filters = |clsact: &mut Clsact| clsact.filters(ifindex, hook);
-            none && self.with_clsact(filters).is_ok_and(|filters| filters.iter().all(|filter| filter.is_of_a_capture()))
+            none && self.with_clsact(filters).is_ok_and(|filters| filters.iter().all(Filter::is_of_a_capture))
         })
     }
 
@@ -186,7 +186,7 @@ impl AtWork<'_> {
                 // One that only captures use goes with the last of them.
                 let of_captures = |hook| {
                     let filters = clsact.filters(ifindex, hook)?;
-                    Ok::<_, io::Error>((!filters.is_empty(), filters.iter().all(|filter| filter.is_of_a_capture())))
+                    Ok::<_, io::Error>((!filters.is_empty(), filters.iter().all(Filter::is_of_a_capture)))
                 };
                 let [ingress, egress] = Hook::BOTH.map(of_captures);
                 let (ingress, egress) = (ingress?, egress?);

@@ -168,7 +168,7 @@ mod tests {
             src_mac,
             dst_mac,
             dscp: 0,
-            sightings: Default::default(),
+            sightings: smallvec::SmallVec::default(),
             extra: None,
             translated: None,
         }

@@ -50,7 +50,7 @@ impl Set<'_> {
 
     fn tables(&self, sampling: u32) -> Tables {
         let only_rejects = self.0.iter().all(|rule| rule.action == Action::Reject);
-        let sample = |rule: &Rule| rule.sample.map_or(sampling, |sample| sample.get());
+        let sample = |rule: &Rule| rule.sample.map_or(sampling, std::num::NonZeroU32::get);
         Tables {
             proto: self.by_byte(|rule, proto| rule.protocol.is_none_or(|wanted| wanted == proto)),
             tcp_flags: self.by_byte(|rule, flags| rule.tcp_flags.is_none_or(|wanted| wanted.fit(flags))),
