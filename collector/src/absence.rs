@@ -1,5 +1,5 @@
 //! Times in which a node captured nothing: between the agent that ended there and the next one, after the last one, and while an
-//! agent could not reach this collector. What passed meanwhile was counted by nobody, so the times are all that can be said of it.
+//! agent could not reach this collector. No program counted what passed meanwhile, so the times are all that can be reported of it.
 
 use std::time::{Duration, Instant};
 
@@ -77,7 +77,7 @@ impl Attendance {
     /// Takes in a message. One that is the last is expected when the capture is `ending`.
     pub(crate) fn update(&mut self, status: &AgentStatus, now: Instant, ending: bool) {
         if status.instance != self.instance {
-            // The one before broke off, or has said so itself.
+            // The one before broke off, or has reported so itself.
             self.since.get_or_insert(self.heard);
             (self.instance, self.unwatched_ms) = (status.instance, 0);
         }
@@ -100,7 +100,7 @@ impl Attendance {
         let time = Duration::from_millis(status.unwatched_ms.saturating_sub(self.unwatched_ms));
         self.unwatched_ms = self.unwatched_ms.max(status.unwatched_ms);
         if !time.is_zero() {
-            // Whatever it says, not twice the same time, and none from before it was known.
+            // Whatever it reports, not twice the same time, and none from before it was known.
             let known = self.past.last().map_or(self.first, |past| past.to);
             let from = now.checked_sub(time).unwrap_or(known).max(known);
             self.add(Absence { from, to: now, why: Why::Cut, more: 0 });
@@ -149,7 +149,7 @@ impl Absence {
         self.to.saturating_duration_since(self.from)
     }
 
-    /// What is said of it; `at` is the same moment by both clocks.
+    /// Its line in the summary; `at` is the same moment by both clocks.
     pub(crate) fn line(&self, node: &str, at: (Instant, DateTime<Utc>)) -> String {
         let clock = |moment: Instant| {
             let ago = chrono::TimeDelta::from_std(at.0.saturating_duration_since(moment)).unwrap_or_default();
@@ -184,7 +184,7 @@ mod tests {
         AgentStatus { last: true, ..status(instance, 0) }
     }
 
-    /// What is said after these messages, at a second of the capture.
+    /// The line after these messages, at a second of the capture.
     fn said(messages: &[(u64, AgentStatus)], at: u64, ended: bool) -> Vec<String> {
         let start = Instant::now();
         let later = |seconds| start + Duration::from_secs(seconds);
@@ -224,7 +224,7 @@ mod tests {
         let cut = |second, unwatched_ms| (second, AgentStatus { unwatched_ms, ..status(1, 3) });
         let wanted =
             ["the agent of n did not reach the collector from 2026-01-01T00:00:06Z to 2026-01-01T00:00:10Z (4s)"];
-        // What it says of a time before this collector is left out.
+        // The part of its report about a time before this collector is left out.
         assert_eq!(said(&[cut(0, 9_000), cut(2, 9_000), cut(10, 13_000), cut(11, 13_000)], 12, true), wanted);
         assert!(said(&[cut(0, 0), cut(9, 0), cut(10, u64::MAX)], 11, true)[0].ends_with("(10s)"));
     }

@@ -141,7 +141,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
         summary::mute();
     }
     let in_vain = || end.is_in_vain(&options, &counts) && counts.totals().flows == 0;
-    // At a limit the screen stays: whoever reads it has not asked for the end.
+    // At a limit the screen stays: its reader has not asked for the end.
     let had_screen = matches!(view, Some(View::Screen(_)));
     let stays = matches!(end, End::Limit(_)) && had_screen && !in_vain();
     stage.ends(end.reason());
@@ -249,7 +249,7 @@ pub(crate) async fn keep(options: &Options) -> anyhow::Result<()> {
 /// Removes the files of a capture that has not begun.
 pub(crate) fn discard(paths: &[PathBuf]) {
     for path in paths {
-        // Somebody may have taken it away.
+        // Another program may have removed it.
         let _ = std::fs::remove_file(path);
     }
 }
@@ -275,7 +275,7 @@ pub(crate) fn begin(
     running.map(Some).with_context(|| format!("cannot capture into {}", options.output_dir.display()))
 }
 
-/// Gives the terminal back, unless it hangs. Lines go on until the pipeline is closed.
+/// Gives the terminal back, unless it hangs. Lines continue until the pipeline is closed.
 pub(crate) async fn stop_view(view: Option<View>) -> Option<Lines> {
     let view = view?;
     match timeout(LAST_FRAME, tokio::task::spawn_blocking(|| view.stop())).await {
@@ -287,7 +287,7 @@ pub(crate) async fn stop_view(view: Option<View>) -> Option<Lines> {
     }
 }
 
-/// Says what begins: a capture of this `kind`.
+/// Prints what begins: a capture of this `kind`.
 pub(crate) fn announce(options: &Options, kind: &str) {
     match &options.filename {
         Name::Given(name) | Name::Reserved(name) => info!("Starting {kind} Capture for {name}..."),

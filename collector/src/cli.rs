@@ -188,11 +188,11 @@ pub struct Options {
     pub namespace: String,
     /// Session whose pod this is.
     pub session: Option<String>,
-    /// Without a renewal for so long the capture ends.
+    /// The capture ends after this time without a renewal.
     pub lease: Option<Duration>,
     /// How long finished files are kept.
     pub keep: Duration,
-    /// Nobody watches.
+    /// No user watches.
     pub background: bool,
     /// Agents that should be heard of.
     pub expect_nodes: u64,
@@ -335,7 +335,7 @@ fn no_capture(error: clap::Error) -> NoCapture {
     if !error.use_stderr() {
         return NoCapture::Asked(text);
     }
-    // What is missing stands on the lines below the first.
+    // The missing words are on the lines below the first.
     let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     NoCapture::Usage(format!("{}; see netobserv-collector --help", lines.join(" ")))
 }
@@ -347,7 +347,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Read here and not by clap, because the place that is wrong stands in lines of its own.
+    /// Read here and not by clap, because the error marks its position on lines of its own.
     fn queries(&self, texts: &[String], required: &[String]) -> Result<Vec<Query>, NoCapture> {
         let read = |option: &'static str| {
             move |text: &String| {
@@ -381,7 +381,7 @@ impl Check<'_> {
     }
 }
 
-/// Without encryption only where nobody else listens, or where it was asked for.
+/// Without encryption only where no other machine can connect, or where it was asked for.
 fn security(dir: Option<PathBuf>, insecure: bool, listen: &Listen) -> Result<Security, NoCapture> {
     let local = match listen {
         Listen::Port(_) => false,

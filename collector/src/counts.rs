@@ -50,7 +50,7 @@ pub struct Counts {
     starting: Mutex<BTreeMap<String, Instant>>,
     /// When the agents were asked to end.
     ending: OnceLock<Instant>,
-    /// How often the collector was killed, and a capture went on.
+    /// How often the collector was killed, and a capture continued.
     kills: AtomicU64,
     beginning: Beginning,
 }
@@ -68,7 +68,7 @@ pub struct SinkCounts {
     pub unnamed: AtomicU64,
 }
 
-/// What one agent said of itself.
+/// What one agent reported of itself.
 #[derive(Clone, Debug)]
 pub struct Agent {
     /// Flows that it sent.
@@ -107,7 +107,7 @@ pub struct Agent {
     attendance: Attendance,
 }
 
-/// Peers say the numbers: a sum stops at the largest there is.
+/// Peers send the numbers: a sum stops at the largest there is.
 fn add(sum: &AtomicU64, more: u64) {
     let _ = sum.fetch_update(Relaxed, Relaxed, |sum| Some(sum.saturating_add(more)));
 }
@@ -167,7 +167,7 @@ impl Counts {
         self.refused_messages.fetch_add(1, Relaxed);
     }
 
-    /// Whether there is room for what this node says of itself.
+    /// Whether there is room for what this node reports of itself.
     pub fn has_room_for(&self, node: &str) -> bool {
         let agents = self.agents.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         node.is_empty() || agents.len() < MOST_NODES || agents.contains_key(node)
@@ -193,7 +193,7 @@ impl Counts {
         &self.beginning
     }
 
-    /// Notes what an agent said, and that it sent `flows` with it.
+    /// Records what an agent reported, and that it sent `flows` with it.
     pub fn heard(&self, status: &AgentStatus, flows: u64, now: Instant) {
         let mut agents = self.agents.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let is_full = agents.len() >= MOST_NODES;
@@ -265,7 +265,7 @@ impl Counts {
         all
     }
 
-    /// What the agents said, by node.
+    /// What the agents reported, by node.
     pub fn agents(&self) -> BTreeMap<String, Agent> {
         self.agents.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }

@@ -1,4 +1,4 @@
-//! What the cluster says of its objects, without all that names do not need.
+//! The objects of the cluster as the API server reports them, without all that names do not need.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -99,7 +99,7 @@ pub struct Pod {
     pub ready: bool,
 }
 
-/// An address in a network that the pod has beside the cluster's.
+/// An address in a network that the pod has in addition to the cluster's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secondary {
     /// Address.

@@ -1,4 +1,4 @@
-//! From the pipeline to whoever shows flows, and from the writer of packets to their screen: a queue that never makes the sender
+//! From the pipeline to the screen or the printed lines, and from the writer of packets to their screen: a queue that never makes the sender
 //! wait. What finds no room is counted.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};

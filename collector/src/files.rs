@@ -24,7 +24,7 @@ pub struct Listed {
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
-    /// The capture goes on.
+    /// The capture continues.
     #[error("the capture is not finished: its files still change; wait, or ask with --partial")]
     NotFinished,
     /// A file or folder.
@@ -35,12 +35,12 @@ pub enum FilesError {
         /// Why not.
         why: io::Error,
     },
-    /// No other program could be told of it.
+    /// No other program could learn of it.
     #[error("{}: the name is not UTF-8", .0.display())]
     Name(PathBuf),
 }
 
-/// The files below `output`, in the order of their paths; hidden ones and links are nobody's.
+/// The files below `output`, in the order of their paths; hidden ones and links do not belong to a capture.
 ///
 /// # Errors
 /// When the capture is not finished (unless `partial`), or a file cannot be read.

@@ -56,7 +56,7 @@ fn records(bytes: &[u8]) {
     if let Ok(status) = limits::read_status(outline.agent) {
         assert!(status.node.len() <= 253 && status.version.len() <= 100 && status.filter_error.len() <= 1_000);
     }
-    // What is read past without being looked at counts no more than what is looked at.
+    // What is skipped counts no more than what is read.
     assert!(counter.count() <= outline.records as u64, "{} of {}", counter.count(), outline.records);
     let flows = Records::new(bytes, NOW_S).take(outline.records);
     assert!(flows.len() <= outline.records);
@@ -119,7 +119,7 @@ fn kept(packet: &Packet, book: &mut Book) {
     );
 }
 
-/// A pcapng file is blocks of the length that stands at both of their ends; type 6 are the packets.
+/// A pcapng file is blocks of the length that is at both of their ends; type 6 are the packets.
 fn blocks(mut file: &[u8], packets: usize) {
     let word = |bytes: &[u8], at: usize| bytes.get(at..at + 4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
     let mut found = 0;
@@ -198,7 +198,7 @@ fn query(bytes: &[u8]) {
     }
 }
 
-/// What somebody types on the screen.
+/// What a user types on the screen.
 fn filter(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let filter = Filter::parse(text);

@@ -47,7 +47,7 @@ impl Lines {
         Ok(Self { ended })
     }
 
-    /// Waits for the last lines, which come when the pipeline is closed; for a reader that stands still only a while.
+    /// Waits for the last lines, which come when the pipeline is closed; for a reader that has stopped only a while.
     pub fn finish(self) {
         stdio::stdout().hurry();
         // The other end is dropped when the thread ends.

@@ -1,5 +1,5 @@
 //! Log lines go to standard error; while the screen owns the terminal they are held back, and the screen shows the last event in
-//! words of its own: a line made for a terminal holds colour codes, which a screen would print as text.
+//! words of its own: a line made for a terminal holds color codes, which a screen would print as text.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
@@ -20,11 +20,11 @@ static BACK: Mutex<Option<Back>> = Mutex::new(None);
 struct Back {
     /// The lines as standard error will get them.
     lines: Vec<u8>,
-    /// The last event: its level and its words, without time and colours.
+    /// The last event: its level and its words, without time and colors.
     last: Option<String>,
 }
 
-/// Logs from `level` up, on a terminal in colours if they are wanted; what libraries say, from warnings up only.
+/// Logs from `level` up, on a terminal in colors if they are wanted; messages of libraries from warnings up only.
 pub fn start(level: LevelFilter, colours: bool) {
     let filter = EnvFilter::new(format!("{},netobserv_collector={level}", level.min(LevelFilter::WARN)));
     let on_stderr = fmt::layer().with_target(false).fmt_fields(fields());
@@ -77,7 +77,7 @@ impl Write for Held {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut back = BACK.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Back { lines, .. }) = back.as_mut() else {
-            // Whoever logs must not wait for a terminal that takes no bytes.
+            // A thread that logs must not wait for a terminal that takes no bytes.
             stdio::stderr().put(line);
             return Ok(line.len());
         };

@@ -1,4 +1,4 @@
-//! Says when all nodes capture. What comes before that nobody sees, and who wants to show a fault waits for this line.
+//! Logs when all nodes capture. No agent sees what comes before that: to show a fault, wait for this line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use tracing::info;
 
 use crate::counts::Counts;
 
-/// How often the agents are looked at.
+/// How often the agents are checked.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Says it in the log once so many nodes watch their interfaces; never when the number is not known.
+/// Logs it once this many nodes watch their interfaces; never when the number is not known.
 pub(crate) fn tell_when_all_capture(expected: u64, counts: Arc<Counts>) {
     if expected == 0 {
         return;

@@ -64,7 +64,7 @@ impl Folder {
     pub fn prepare(output: &Path, name: &str) -> Result<Self, OutputError> {
         let folder = output.join(name);
         create_folder(&folder).and_then(|()| probe(&folder)).map_err(|why| {
-            // "File exists" is what making a folder says when a file is in its place.
+            // Making a folder fails with "File exists" when a file is in its place.
             let why = if folder.exists() && !folder.is_dir() { io::Error::other("it is not a folder") } else { why };
             OutputError::Folder { path: folder.clone(), why }
         })?;

@@ -1,5 +1,5 @@
 //! The capture's own traffic: what agents send to the collector's pod, and what it asks the API server. On a quiet cluster that is
-//! a good part of all flows, and nobody looks for it.
+//! a good part of all flows, and no user asks for it.
 
 use std::net::IpAddr;
 

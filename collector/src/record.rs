@@ -1,4 +1,4 @@
-//! What the database says of the capture itself: the tables `capture` and `agent`.
+//! What the database holds of the capture itself: the tables `capture` and `agent`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ pub struct Story {
     pub namespace: String,
     /// When it began.
     pub start: DateTime<Utc>,
-    /// Who names flows, if somebody does.
+    /// The names of flows, if there are any.
     names: Option<Arc<Names>>,
     /// What an earlier process of this capture has left, in words.
     killed: Option<String>,
@@ -42,7 +42,7 @@ impl Story {
         Self { options, namespace, start, names: None, killed: None, end: Mutex::default() }
     }
 
-    /// Tells which names are missing too.
+    /// Adds which names are missing.
     #[must_use]
     pub fn with_names(mut self, names: Option<Arc<Names>>) -> Self {
         self.names = names;

@@ -1,4 +1,4 @@
-//! A capture whose process was killed goes on in the next one, in files of its own beside the first, within the limits of both.
+//! A capture whose process was killed continues in the next one, in files of its own next to the first, within the limits of both.
 
 use std::fs;
 use std::path::Path;
@@ -17,13 +17,13 @@ const LIMITED: [&str; 3] = ["json", "pcapng", "pcap"];
 /// What a process that starts is to do.
 #[derive(Debug)]
 pub(crate) enum Start {
-    /// Capture, and go on with an earlier one if there is one.
+    /// Capture, and continue an earlier one if there is one.
     Capture(Option<Killed>),
     /// Stay with the files of a capture that has ended.
     Keep,
 }
 
-/// Looks for an earlier process of this session, and takes what it has used up from the limits.
+/// Finds an earlier process of this session, and takes what it has used up from the limits.
 pub(crate) fn look(options: &mut Options) -> anyhow::Result<Start> {
     let Some(session) = &options.session else { return Ok(Start::Capture(None)) };
     let control = Control::of(&options.output_dir);

@@ -48,7 +48,7 @@ impl Signals {
 }
 
 impl Kind {
-    /// Whether a second signal, after this first one, says that the user cannot wait. A plugin adds SIGTERM to
+    /// Whether a second signal, after this first one, means that the user cannot wait. A plugin adds SIGTERM to
     /// the terminal's Ctrl-C, and a closing terminal sends SIGHUP more than once: that is no hurry.
     pub fn hurried_by(self, second: Kind) -> bool {
         self == second && second != Kind::HangUp

@@ -12,7 +12,7 @@ use crate::output::Paths;
 
 static MUTE: AtomicBool = AtomicBool::new(false);
 
-/// From now on nothing is said: whoever read it is gone, and may have left a terminal behind that takes no more bytes.
+/// From now on nothing is printed: the reader is gone, and may have left a terminal behind that takes no more bytes.
 pub fn mute() {
     MUTE.store(true, Relaxed);
 }
@@ -124,7 +124,7 @@ pub(crate) fn or_nothing(lost: &[String]) -> String {
     if lost.is_empty() { "nothing".into() } else { lost.join(", ") }
 }
 
-/// Says that `what` may be missing of agents whose last word did not come, at the end or before they were started anew.
+/// Reports that `what` may be missing of agents whose last message did not come, at the end or before they were restarted.
 pub(crate) fn silence(totals: &Totals, what: &str) -> Vec<String> {
     let (silent, anew) = (totals.agents_without_last_word, totals.agents_started_anew);
     let silent_line = format!("  {silent} of the agents did not say that this is all: {what} of them may be missing");
@@ -141,7 +141,7 @@ pub(crate) fn rejected(totals: &Totals) -> Option<String> {
     (number > 0).then(line)
 }
 
-/// Refused is not lost: an agent keeps it and sends it again. A flowlogs-pipeline does not, so it is told.
+/// Refused is not lost: an agent keeps it and sends it again. A flowlogs-pipeline does not, so it is reported.
 fn refused(totals: &Totals) -> String {
     match totals.refused_flows {
         0 => String::new(),

@@ -1,4 +1,4 @@
-//! Whether plugin, collector and agents are of one version: an image that somebody chose, or a mirror that nobody renewed,
+//! Whether plugin, collector and agents are of one version: an image chosen by hand, or an outdated mirror,
 //! may hold another. A capture with such a mixture may lack what one of them does not know.
 
 use std::collections::BTreeMap;
@@ -7,24 +7,24 @@ use tracing::warn;
 
 use crate::counts::Agent;
 
-/// Where the plugin says its own version. An older one does not.
+/// The variable in which the plugin passes its own version. An older one does not.
 pub const PLUGIN: &str = "NETOBSERV_CLI_VERSION";
 /// That of this collector.
 pub const OWN: &str = env!("CARGO_PKG_VERSION");
 
-/// The version of the plugin that started this capture, if it said so.
+/// The version of the plugin that started this capture, if it passed one.
 pub fn plugin() -> Option<String> {
     std::env::var(PLUGIN).ok().filter(|version| !version.is_empty())
 }
 
-/// Says in the log at once that the plugin has another version.
+/// Logs at once that the plugin has another version.
 pub fn compare_with_plugin() {
     if let Some(line) = differences(plugin().as_deref(), &BTreeMap::new()) {
         warn!("{line}");
     }
 }
 
-/// What is to be said of versions that are not the same. Agents of other projects have none.
+/// What to report about versions that differ. Agents of other projects have none.
 pub fn differences(plugin: Option<&str>, agents: &BTreeMap<String, Agent>) -> Option<String> {
     let mut others: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (node, agent) in agents.iter().filter(|(_, agent)| !agent.version.is_empty() && agent.version != OWN) {

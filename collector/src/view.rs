@@ -1,4 +1,4 @@
-//! What somebody sees while a capture runs: the screen, or lines. Either reads a queue that never makes the capture wait.
+//! What the user sees while a capture runs: the screen, or lines. Either reads a queue that never makes the capture wait.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -62,7 +62,7 @@ impl View {
         Screen::packets(options, file, source).map(Self::Screen).context(NO_TERMINAL)
     }
 
-    /// Gives the terminal back. Lines go on until the pipeline is closed.
+    /// Gives the terminal back. Lines continue until the pipeline is closed.
     pub fn stop(self) -> Option<Lines> {
         match self {
             Self::Screen(screen) => {
@@ -95,7 +95,7 @@ pub fn say(options: &Options, line: &str) {
     }
 }
 
-/// Tells where the capture stands, once a second.
+/// Reports the state of the capture, once a second.
 pub(crate) async fn each_second(tell: impl Fn()) {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

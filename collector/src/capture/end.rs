@@ -30,11 +30,11 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(crate) enum End {
     Signal(Kind),
     Limit(String),
-    /// Somebody asked for it from outside.
+    /// It was requested from outside.
     Asked,
     /// Its pod is being removed.
     Removed,
-    /// Nobody renewed the lease for so long.
+    /// The lease was not renewed for this long.
     Lease(Duration),
     /// Standard output takes no more.
     Output(Broken),
@@ -99,7 +99,7 @@ pub(super) async fn stdout_broken() -> Broken {
     }
 }
 
-/// Returns when a capture has taken so long, which does not count before the agents watch their interfaces.
+/// Returns when a capture has taken this long, which does not count before the agents watch their interfaces.
 async fn passed(time: Duration, started: Instant, counts: &Counts) {
     loop {
         let now = Instant::now();
@@ -154,7 +154,7 @@ impl End {
     }
 }
 
-/// Waits for what the agents still have: until each has said its last word, those that owe it are silent, or a second signal comes.
+/// Waits for what the agents still have: until each has sent its last message, those that owe it are silent, or a second signal comes.
 ///
 /// True when a signal came.
 pub(crate) async fn drain(counts: &Counts, failed: impl Future<Output = ()>, signals: &mut Signals) -> bool {

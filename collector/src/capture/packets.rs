@@ -172,7 +172,7 @@ fn folder(options: &Options, wanted: &PacketOptions) -> anyhow::Result<Option<Fo
     Ok(None)
 }
 
-/// What the files say of the capture.
+/// The description of the capture in the files.
 fn section(options: &Options) -> Section {
     let os = nix::sys::utsname::uname().map_or_else(
         |_| std::env::consts::OS.to_owned(),
@@ -243,7 +243,7 @@ impl Voice {
         }
     }
 
-    /// Says something that is not worth a wait.
+    /// Prints something that is not worth a wait.
     fn note(self, line: &str) {
         let stream = if self.to_stderr { stdio::stderr() } else { stdio::stdout() };
         stream.put(format!("{line}\n"));

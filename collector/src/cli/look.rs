@@ -3,7 +3,7 @@
 /// The user's terminal, by its own variables. A pod has none of them, so they are on its command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
-    /// No colours are wanted (<https://no-color.org>).
+    /// No colors are wanted (<https://no-color.org>).
     pub no_color: bool,
     /// Its name, as in TERM.
     pub term: Option<String>,
@@ -24,7 +24,7 @@ impl Look {
         }
     }
 
-    /// Whether it shows colours, and the user wants them.
+    /// Whether it shows colors, and the user wants them.
     pub fn colours(&self) -> bool {
         let colourless =
             |term: &str| is_dumb(term) || term.starts_with("vt") || term.ends_with("-mono") || term.ends_with("-m");

@@ -39,7 +39,7 @@ pub struct PacketWords {
 /// A smaller file has more explanations in it than packets.
 const MIN_FILE_SIZE: u64 = 100_000;
 
-/// What `get-packets` needs beside what every capture needs.
+/// What `get-packets` needs in addition to what every capture needs.
 #[derive(Clone, Debug, Default)]
 pub struct PacketOptions {
     /// Where comments stand.

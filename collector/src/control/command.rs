@@ -1,4 +1,4 @@
-//! `state`, `renew`, `finish` and `keylog`: what the plugin starts in the pod beside the capture. All but the last print the state of the
+//! `state`, `renew`, `finish` and `keylog`: what the plugin starts in the pod next to the capture. All but the last print the state of the
 //! capture as JSON.
 
 use std::io::{self, Read, Write};
@@ -24,7 +24,7 @@ pub struct State {
     output_dir: PathBuf,
 }
 
-/// Says that the session is still wanted.
+/// Reports that the session is still wanted.
 #[derive(Debug, Parser)]
 #[command(name = "renew")]
 pub struct Renew {

@@ -1,5 +1,5 @@
 //! What an earlier process of the same session has left: in a pod whose container is started again, or in which the capture is
-//! started again, a killed capture goes on where it was.
+//! started again, a killed capture continues where it was.
 
 use std::fs;
 use std::io;
@@ -59,9 +59,9 @@ impl Control {
         }
     }
 
-    /// A sign of life of a capture that has run for so long.
+    /// A sign of life of a capture that has run for this long.
     pub(super) fn is_alive(&self, elapsed: Duration) {
-        // Without it an outage seems longer; a full disk is told by those who write the files.
+        // Without it an outage seems longer; a full disk is reported by those who write the files.
         let _ = fs::write(self.dir.join(ALIVE), elapsed.as_millis().to_string());
     }
 

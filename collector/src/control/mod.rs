@@ -1,5 +1,5 @@
-//! How a capture in a pod is looked at and ended from outside: by small files beside its own, so that a program started by
-//! `oc exec` needs no connection to the one that captures, and can also tell that that one was killed.
+//! How a capture in a pod is observed and ended from outside: by small files next to its own, so that a program started by
+//! `oc exec` needs no connection to the one that captures, and can also report that that one was killed.
 
 pub mod command;
 mod earlier;
@@ -24,13 +24,13 @@ pub use running::{Asked, Running};
 pub const STATE_DIR: &str = ".capture";
 /// In that folder: an object whose `state` is `waiting`, `capturing` or `finished`.
 pub const STATE_FILE: &str = "state.json";
-/// Touched by whoever still wants the capture.
+/// Touched by every program that still wants the capture.
 const LEASE: &str = "lease";
-/// Made by whoever wants the capture to end.
+/// Made by a program that wants the capture to end.
 const FINISH: &str = "finish";
 /// What of the files was fetched, a path a line.
 const FETCHED: &str = "fetched";
-/// Secrets of TLS connections that somebody sends.
+/// Secrets of TLS connections, sent from outside.
 const KEYLOG: &str = "keylog";
 /// Locked while the capture runs: so a killed one is known.
 const LOCK: &str = "lock";
@@ -48,7 +48,7 @@ pub enum Phase {
     Finished,
 }
 
-/// What a capture says of itself.
+/// What a capture reports of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Where it stands.
@@ -59,7 +59,7 @@ pub struct Status {
     /// Its session.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub session: String,
-    /// Seconds without a renewal after which nobody wants it any more; none without a lease.
+    /// Seconds without a renewal after which the capture is no longer wanted; none without a lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_s: Option<u64>,
     /// Seconds for which finished files are kept.
@@ -71,7 +71,7 @@ pub struct Status {
     /// The files of each of its processes, below the output folder: of flows the JSON file, of packets the first one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
-    /// Times without a process, in words, where one was killed and the next one went on.
+    /// Times without a process, in words, where one was killed and the next one continued.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outages: Vec<String>,
 }
@@ -88,7 +88,7 @@ impl Control {
         Self { dir: output.join(STATE_DIR) }
     }
 
-    /// How the capture stands. One that was killed has finished, and says so.
+    /// The state of the capture. One that was killed has finished, and reports so.
     ///
     /// # Errors
     /// When the files cannot be read.
@@ -113,7 +113,7 @@ impl Control {
         }
     }
 
-    /// Says that the session is still wanted.
+    /// Reports that the session is still wanted.
     ///
     /// # Errors
     /// When the folder is not writable.
@@ -146,7 +146,7 @@ impl Control {
         fs::write(self.dir.join(FINISH), running::WITH_THE_POD)
     }
 
-    /// Notes that somebody fetches the files, and which one came to its end.
+    /// Records that a program fetches the files, and which one came to its end.
     ///
     /// # Errors
     /// When the folder is not writable.
@@ -156,7 +156,7 @@ impl Control {
         path.map_or(Ok(()), |path| writeln!(file, "{}", path.display()))
     }
 
-    /// The files that were fetched to their end; `None` when nobody has asked for any.
+    /// The files that were fetched to their end; `None` when none was requested.
     pub fn fetched(&self) -> Option<BTreeSet<String>> {
         let text = fs::read_to_string(self.dir.join(FETCHED)).ok()?;
         Some(text.lines().map(str::to_owned).collect())
@@ -186,7 +186,7 @@ impl Control {
         let _ = fs::remove_file(self.keylog());
     }
 
-    /// Who asked, in a word of ours; `None` when nobody did.
+    /// Who asked, in a word of ours; `None` when there was no request.
     fn asked_to_finish(&self) -> Option<String> {
         let file = self.dir.join(FINISH);
         // One that another user made may not be ours to read: to be there is enough.

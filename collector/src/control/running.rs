@@ -10,14 +10,14 @@ use tracing::warn;
 
 use super::{Control, FINISH, Phase, Status};
 
-/// How often the small files are looked at.
+/// How often the small files are checked.
 const LOOK: Duration = Duration::from_millis(200);
 /// Who asks for the end when the pod is being removed.
 pub(super) const WITH_THE_POD: &str = "with the pod";
 /// How often a capture leaves a sign of life, for the case that it is killed.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
 
-/// A capture that can be looked at and ended from outside.
+/// A capture that can be observed and ended from outside.
 pub struct Running {
     control: Control,
     status: Status,
@@ -29,11 +29,11 @@ pub struct Running {
 /// Why a capture is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Somebody asked for it.
+    /// It was requested.
     Finish,
     /// Its pod is being removed.
     Removed,
-    /// Nobody renewed the lease.
+    /// The lease was not renewed.
     Lease(Duration),
 }
 

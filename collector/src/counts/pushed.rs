@@ -63,7 +63,7 @@ impl Pushed {
         self.wake();
     }
 
-    /// From now on agents keep what their own rules say.
+    /// From now on agents keep what their own rules select.
     pub fn take_back(&self, now: DateTime<Utc>) {
         let mut state = self.state();
         state.close(now);
@@ -92,7 +92,7 @@ impl Pushed {
         self.changed.send_modify(|changes| *changes += 1);
     }
 
-    /// Waits until agents are to have another filter than that of `number`, for `at_most` so long, or until `ended` says so.
+    /// Waits until agents are to have another filter than that of `number`, for `at_most`, or until `ended` is true.
     pub async fn other_than(&self, number: u64, at_most: Duration, ended: impl Fn() -> bool) {
         let mut changed = self.changed.subscribe();
         let other = changed.wait_for(|_| ended() || self.state().number != number);
@@ -105,7 +105,7 @@ impl Pushed {
         self.state().close(now);
     }
 
-    /// What an agent is told that has filter `number`.
+    /// What an agent that has filter `number` is sent.
     pub fn for_agent(&self, number: u64) -> Option<KernelFilter> {
         let state = self.state();
         if state.number == 0 {

@@ -1,4 +1,4 @@
-//! The counters at one moment, and what they say was lost.
+//! The counters at one moment, and what was lost by them.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ pub struct Totals {
     pub sqlite_unnamed: u64,
     /// Agents heard of.
     pub agents: u64,
-    /// Agents that did not say that nothing follows.
+    /// Agents that did not report that nothing follows.
     pub agents_without_last_word: u64,
     /// Interfaces with probes on them.
     pub interfaces: u64,
@@ -76,7 +76,7 @@ pub struct Totals {
     pub attaching: u64,
     /// Interfaces that were not watched, or not all the time.
     pub unwatched: u64,
-    /// How often an agent broke off without a last word and was started anew.
+    /// How often an agent broke off without a last message and was restarted.
     pub agents_started_anew: u64,
     /// Agents that counted for longer than they should, because records waited to be sent.
     pub stretched_agents: u64,
@@ -137,7 +137,7 @@ impl Losses {
         }
     }
 
-    /// A counter that went back: the agent was started anew.
+    /// A counter that went back: the agent was restarted.
     pub(super) fn any_below(self, other: Self) -> bool {
         self.each().iter().zip(other.each()).any(|(now, then)| *now < then)
     }

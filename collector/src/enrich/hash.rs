@@ -1,4 +1,4 @@
-//! A quick hash, for keys that nobody from outside can choose: places that come from the API server.
+//! A quick hash, for keys that cannot be chosen from outside: places that come from the API server.
 
 use std::hash::{BuildHasherDefault, Hasher};
 

@@ -1,4 +1,4 @@
-//! Address to holder, over time. Pure: it is told facts and asked questions, and knows no clock and no API.
+//! Address to holder, over time. Pure: it takes facts and questions, and knows no clock and no API.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -87,7 +87,7 @@ struct Object {
 pub struct Change {
     /// Addresses that have a holder now, or another one.
     pub addresses: Vec<IpAddr>,
-    /// Holders that were known are told better now.
+    /// More is known now of holders that were known.
     pub better: bool,
 }
 
@@ -111,7 +111,7 @@ impl Index {
         self.remove(&(kind, uid.to_owned()), End::At(now_ms));
     }
 
-    /// Objects of a kind that are not among these were deleted while nobody looked.
+    /// Objects of a kind that are not among these were deleted while the watch was interrupted.
     pub fn retain(&mut self, kind: Kind, uids: &HashSet<String>, now_ms: u64) {
         let known = self.objects.keys().chain(self.workloads.keys());
         let gone = known.filter(|(its, uid)| *its == kind && !uids.contains(uid)).cloned();
@@ -154,7 +154,7 @@ impl Index {
         by_port.map(|tenure| &tenure.seat).or(plain)
     }
 
-    /// Somebody will ask for this address: its place in memory is asked for now.
+    /// This address will be asked for: its place in memory is prefetched now.
     pub(super) fn expect(&self, address: IpAddr) {
         self.only.expect(number(address));
     }

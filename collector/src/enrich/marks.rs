@@ -1,4 +1,4 @@
-//! What direction and layer of a flow depend on, beside a holder in the index: to name a flow, nobody looks into the holders,
+//! What direction and layer of a flow depend on, next to a holder in the index: to name a flow, the holders are not read,
 //! which lie all over the memory.
 
 use std::collections::hash_map::DefaultHasher;

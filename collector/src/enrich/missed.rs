@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Bits: 128 KiB. With 10,000 addresses outside of the cluster, one in a hundred is taken for another.
 const BITS: usize = 1 << 20;
 
-/// A set of addresses that may say yes wrongly, and never says no wrongly.
+/// A set of addresses that may answer yes wrongly, and never no wrongly.
 #[derive(Debug)]
 pub(super) struct Missed(Box<[AtomicU64]>);
 

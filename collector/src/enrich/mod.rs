@@ -1,7 +1,7 @@
 //! Addresses to names: the pods, services and nodes at the two ends of a flow.
 //!
-//! [`watch`] follows the objects of the cluster and tells [`index`], which knows who held an address when. A flow is named
-//! on its way to the sinks, by whoever held its addresses when it began. Nothing waits for a name: what is not known yet is
+//! [`watch`] follows the objects of the cluster and updates [`index`], which knows who held an address when. A flow is named
+//! on its way to the sinks, by the holders of its addresses when it began. Nothing waits for a name: what is not known yet is
 //! written without it, and filled in at the end where it became known meanwhile.
 
 pub mod cluster;
@@ -50,7 +50,7 @@ pub enum Owner {
     Node(String),
     /// A pod that is not on its node's network.
     Pod,
-    /// Nobody's that is known.
+    /// Of no known holder.
     Unknown,
 }
 
@@ -75,12 +75,12 @@ pub struct Names {
 }
 
 impl Names {
-    /// Names by these subnets; by the cluster once a watch tells.
+    /// Names by these subnets; by the cluster once a watch reports.
     pub fn new(subnets: Subnets) -> Self {
         Self { subnets, ..Self::default() }
     }
 
-    /// Tells this roster of all objects, too.
+    /// Passes all objects to this roster, too.
     #[must_use]
     pub fn with_roster(mut self, roster: Option<Roster>) -> Self {
         self.roster = roster;
@@ -124,7 +124,7 @@ impl Names {
         self.roster.as_ref()
     }
 
-    /// Names the ends of flows that nobody has named.
+    /// Names the ends of flows that have no names yet.
     pub fn name(&self, flows: &mut [Flow]) {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         for flows in flows.chunks_mut(AHEAD) {
@@ -147,7 +147,7 @@ impl Names {
     pub fn owner(&self, address: IpAddr) -> Owner {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let seat = index.holding(&Question { address, mac: None, port: None, at_ms: now_ms() });
-        // An agent's word says nothing of who may speak for whom.
+        // An agent's word is no evidence of who may speak for whom.
         let holder = seat.filter(|seat| seat.rank != Rank::Behind).map(|seat| &seat.holder);
         match holder {
             Some(holder) if holder.kind == "Node" => Owner::Node(holder.name.to_string()),
@@ -162,7 +162,7 @@ impl Names {
             && !self.index.read().unwrap_or_else(PoisonError::into_inner).has_had_node(name)
     }
 
-    /// As a watch says once it has listed them.
+    /// As after the first list of a watch.
     #[cfg(test)]
     pub(crate) fn know_all_nodes(&self) {
         self.state.synced(Kind::Nodes);

@@ -1,4 +1,4 @@
-//! Objects as the API server writes them, with only the fields that names need, and what they say.
+//! Objects as the API server writes them, with only the fields that names need, and the facts in them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -163,7 +163,7 @@ struct Network {
     default: bool,
 }
 
-/// What a pod says.
+/// The facts of a pod.
 pub(super) fn pod(identity: Identity, secondary: Vec<Secondary>, spec: PodSpec, status: PodStatus) -> Pod {
     let host_ip = status.host_ip.parse().ok();
     let mut addresses = parse(status.pod_ips.iter().map(|address| &address.ip).chain([&status.pod_ip]));
@@ -212,7 +212,7 @@ fn finished(status: &PodStatus) -> Option<u64> {
     ends.filter(|_| over)?.into_iter().max().map(|end| end + 999)
 }
 
-/// What a node says.
+/// The facts of a node.
 pub(super) fn node(identity: Identity, zone: Option<&str>, subnets: Option<&str>, status: &NodeStatus) -> Node {
     let of_kind = |kind: &'static str| {
         status.addresses.iter().filter(move |address| address.kind == kind).map(|address| &address.ip)
@@ -243,7 +243,7 @@ fn management_ports(subnets: &str) -> Vec<IpAddr> {
     subnets.filter_map(second).collect()
 }
 
-/// What a service says.
+/// The facts of a service.
 pub(super) fn service(identity: Identity, spec: &ServiceSpec, status: &ServiceStatus) -> Service {
     let cluster = spec.cluster_ips.iter().chain([&spec.cluster_ip]);
     let outside = status.load_balancer.ingress.iter().map(|address| &address.ip);
@@ -272,7 +272,7 @@ fn leads_to(spec: &ServiceSpec) -> explain::ServiceSpec {
     }
 }
 
-/// What is behind a service. Of pods only the names are of interest: they say themselves what addresses they have.
+/// What is behind a service. Of pods only the names are of interest: their addresses come from the pods themselves.
 pub(super) fn endpoints(identity: Identity, service: &str, endpoints: &[Endpoint]) -> Endpoints {
     let pod = |endpoint: &Endpoint| {
         let target = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?;
@@ -304,7 +304,7 @@ fn parse<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<IpAddr> {
     addresses
 }
 
-/// The addresses that a pod's annotations [`NETWORKS`] and [`OVN_NETWORKS`] give it beside that of its status, each once.
+/// The addresses that a pod's annotations [`NETWORKS`] and [`OVN_NETWORKS`] give it in addition to that of its status, each once.
 pub(super) fn secondary(multus: Option<&str>, ovn: Option<&str>) -> Vec<Secondary> {
     let mut all = multus.map(of_multus).unwrap_or_default();
     for other in ovn.map(of_ovn).unwrap_or_default() {

@@ -1,5 +1,5 @@
 //! Addresses that have one holder, as nearly all have, in a table made for the caches: a capture at full speed leaves nothing of it
-//! there, and each line that is looked at is a wait for memory. What a flow takes of a holder lies in one line beside the address,
+//! there, and each line that is read is a wait for memory. What a flow takes of a holder lies in one line next to the address,
 //! and where that is follows from the address alone, so that a program can ask for many at once.
 
 use super::hash::Quick;
@@ -28,7 +28,7 @@ struct Slot {
 const _: () = assert!(size_of::<Slot>() == CACHE_LINE);
 
 impl Only {
-    /// Who has this address, and had nobody before.
+    /// Who has this address, and had no holder before.
     pub(super) fn get(&self, address: u128) -> Option<&Seat> {
         if self.slots.is_empty() {
             return None;

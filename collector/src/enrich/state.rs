@@ -1,4 +1,4 @@
-//! How far the watch has come with each kind of objects, and what stands in its way.
+//! How far the watch has come with each kind of objects, and what prevents it from going further.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ struct Progress {
     /// All its objects were known once.
     synced: bool,
     trouble: Option<Trouble>,
-    /// The trouble was told.
+    /// The trouble was reported.
     told: bool,
 }
 
@@ -59,7 +59,7 @@ impl State {
         self.changed.notify_waiters();
     }
 
-    /// The watch of a kind goes on.
+    /// The watch of a kind continues.
     pub(super) fn well(&self, kind: Kind) {
         let mut kinds = self.kinds();
         let progress = kinds.entry(kind).or_default();
@@ -68,7 +68,7 @@ impl State {
         }
     }
 
-    /// Something stands in the way of a kind; told once.
+    /// Something prevents the watch of a kind; reported once.
     pub(super) fn trouble(&self, kind: Kind, trouble: Trouble) {
         let mut kinds = self.kinds();
         let progress = kinds.entry(kind).or_default();

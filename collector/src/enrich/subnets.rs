@@ -26,7 +26,7 @@ impl Subnets {
     /// Adds `NAME=CIDR[,CIDR...]`.
     ///
     /// # Errors
-    /// When it is not of this form: a text that says what is expected.
+    /// When it is not of this form: a text with the expected one.
     pub fn add(&mut self, word: &str) -> Result<(), String> {
         let form =
             || format!("\"{word}\" is not of the form NAME=CIDR[,CIDR...], such as Pods=10.128.0.0/14,fd01::/48");

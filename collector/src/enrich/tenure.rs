@@ -86,7 +86,7 @@ impl Tenures {
         let mut newest_first = self.0.iter().rev().filter(|tenure| tenure.seat.rank == rank);
         let latest = newest_first.clone().find(|tenure| tenure.seat.from_ms <= at_ms);
         let Some(latest) = latest else {
-            // Nobody had it yet; by another clock, somebody may have.
+            // It had no holder yet; by another clock, it may have had one.
             let first = newest_first.next_back()?;
             return Some(first).filter(|first| first.seat.begun(at_ms) && first.had(at_ms));
         };
@@ -135,7 +135,7 @@ impl Tenures {
         }
     }
 
-    /// Forgets an object, if its time is over; `true` when nobody is left.
+    /// Forgets an object, if its time is over; `true` when none is left.
     pub(super) fn forget(&mut self, id: u64) -> bool {
         self.0.retain(|tenure| tenure.id != id || tenure.end == End::Open);
         self.0.is_empty()

@@ -1,7 +1,7 @@
 //! Follows the objects of the cluster. The only file that knows a client of the API.
 //!
 //! Each kind has a watch of its own: what is forbidden or late for one is no reason to wait for another. Lists come in
-//! pages, watches go on from bookmarks, and what an API server forgets (`410 Gone`) is listed again.
+//! pages, watches continue from bookmarks, and what an API server forgets (`410 Gone`) is listed again.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -35,7 +35,7 @@ use crate::select::Roster;
 
 /// Objects of a page.
 const PAGE: u32 = 500;
-/// A watch that said nothing for so long, in seconds, is begun anew.
+/// A watch that was silent for this many seconds is begun again.
 const WATCH: u32 = 60;
 /// Between attempts: at first, and at most.
 const SOON: Duration = Duration::from_millis(200);
@@ -51,7 +51,7 @@ type Pods = Object<PodSpec, PodStatus>;
 type Nodes = Object<NodeSpec, NodeStatus>;
 type Services = Object<ServiceSpec, ServiceStatus>;
 
-/// Whether this program runs in a cluster, or was told of an API server.
+/// Whether this program runs in a cluster, or has the address of an API server.
 pub fn in_cluster() -> bool {
     ["KUBERNETES_SERVICE_HOST", URL].iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
@@ -148,7 +148,7 @@ where
     Api::all_with(client.clone(), &ApiResource::erase::<K>(&()))
 }
 
-/// Tells `names` what happens to the objects of a kind.
+/// Reports to `names` what happens to the objects of a kind.
 fn follow<T, S>(names: &Arc<Names>, kind: Kind, events: S, fact: fn(T) -> Fact)
 where
     T: Clone + Debug + DeserializeOwned + Send + 'static,
@@ -226,7 +226,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What an object says that is read as one of each kind of which names are made; nothing of one that is none.
+/// The facts of an object that is read as one of each kind of which names are made; nothing of one that is none.
 pub(crate) fn facts(json: &[u8]) -> Vec<Fact> {
     fn read<T: DeserializeOwned>(json: &[u8], fact: fn(T) -> Fact) -> Option<Fact> {
         serde_json::from_slice(json).ok().map(fact)

@@ -15,7 +15,7 @@ const ENTRIES: u32 = 1;
 const AGENT: u32 = 1000;
 const SEQUENCE: u32 = 1001;
 
-/// A longer record is nobody's: some hundred bytes are usual, and lists in it take up to thirty times as much memory.
+/// No agent sends a longer record: some hundred bytes are usual, and lists in it take up to thirty times as much memory.
 const LONGEST_RECORD: usize = 64 << 10;
 
 /// What a message holds, looked at without decoding its records.
@@ -23,7 +23,7 @@ const LONGEST_RECORD: usize = 64 << 10;
 pub(crate) struct Outline<'a> {
     /// Number of records.
     pub(crate) records: usize,
-    /// What the agent said of itself, encoded.
+    /// What the agent reported of itself, encoded.
     pub(crate) agent: &'a [u8],
     /// Number of the message, or 0.
     pub(crate) sequence: u64,
@@ -98,7 +98,7 @@ impl<'a> Records<'a> {
         Self { message, now_s, record: Record::default() }
     }
 
-    /// Bytes that are still to be looked at.
+    /// Bytes that are still to be read.
     pub(super) fn left(&self) -> usize {
         self.message.len()
     }

@@ -63,7 +63,7 @@ impl<R: Receiver> Grpc<R> {
         Self(Arc::new(receiver))
     }
 
-    /// From now on agents are told to send what they have and stop.
+    /// From now on agents are asked to send what they have and stop.
     pub fn stop_agents(&self) {
         let desk = self.0.desk();
         desk.stopping.store(true, Relaxed);
@@ -150,7 +150,7 @@ impl Desk {
         }
     }
 
-    /// Has a message of an agent accepted, unless it was before, and answers it. `accept` says how much was in it.
+    /// Has a message of an agent accepted, unless it was before, and answers it. `accept` returns how much was in it.
     pub(super) async fn once(
         &self,
         peer: Peer,

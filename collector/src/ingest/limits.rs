@@ -1,4 +1,4 @@
-//! What a peer may say of itself and of what it saw: every text and every list has an end, far beyond what an agent needs. A message that
+//! What a peer may report of itself and of what it saw: every text and every list has an end, far beyond what an agent needs. A message that
 //! goes further is refused as a whole.
 
 use netobserv_wire::netobserv::{PacketBatch, PacketInterface};
@@ -60,7 +60,7 @@ pub(crate) fn status(status: Option<AgentStatus>) -> Result<AgentStatus, Broken>
     Ok(status)
 }
 
-/// Reads a batch of packets, whose payload is looked at later.
+/// Reads a batch of packets, whose payload is read later.
 pub(crate) fn batch(message: Bytes) -> Result<PacketBatch, Broken> {
     few("interfaces", count(&message, INTERFACES)?, MOST_INTERFACES)?;
     few("causes", count(&message, CAUSES)?, MOST_CAUSES)?;

@@ -94,7 +94,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// A socket file that nobody listens on is left from a killed collector: it is replaced.
+/// A socket file without a listener is left from a killed collector: it is replaced.
 async fn bind_unix(path: &Path) -> io::Result<Listener> {
     let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
     let answer = UnixStream::connect(path).await;
@@ -104,7 +104,7 @@ async fn bind_unix(path: &Path) -> io::Result<Listener> {
     Ok(Listener::Unix(UnixListener::bind(path)?, SocketFile(path.to_owned())))
 }
 
-/// Serves those whom the door lets in, until `stop`, then until the requests under way are answered.
+/// Serves the connections that are admitted, until `stop`, then until the requests under way are answered.
 pub async fn serve<R: Receiver>(
     listener: Listener,
     ingest: Grpc<R>,
@@ -147,7 +147,7 @@ mod tests {
         let listener = bind(&Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))).await.unwrap();
         let Listener::Tcp(listener) = &listener else { panic!("{listener:?}") };
         let address = listener.local_addr().unwrap();
-        // Nobody takes them. A connection that has to be tried again takes a second.
+        // Their queue is full. A connection that has to be tried again takes a second.
         let soon = Duration::from_millis(900);
         let connect = |_| std::net::TcpStream::connect_timeout(&address, soon).expect("a place in the queue");
         let all: Vec<_> = (0..500).map(connect).collect();

@@ -1,6 +1,6 @@
 //! Memory for messages on their way in, in three parts.
 //!
-//! - Each peer may have messages of so many bytes under way, as it announces them: what one claims keeps nobody waiting but itself.
+//! - Each peer may have messages of so many bytes under way, as it announces them: one that claims too much makes only itself wait.
 //! - All peers share the common part, and take from it as their bytes arrive: what is claimed and never sent takes nothing.
 //! - When the common part is used up by messages that have arrived in part, none of them could be completed. So one of them at a time
 //!   may use the last part, which is as large as the largest message, and that one has to hurry.
@@ -57,7 +57,7 @@ impl Memory {
         Self { common: Arc::new(Semaphore::new(pages)), last: Arc::new(Semaphore::new(1)), shares: Mutex::default() }
     }
 
-    /// Waits until a peer may send a message of so many bytes, at most [`MAX_MESSAGE`], for so long.
+    /// Waits until a peer may send a message of so many bytes, at most [`MAX_MESSAGE`], for at most this time.
     pub(super) async fn hold(&self, peer: Peer, bytes: usize, patience: Duration) -> Option<Hold> {
         let share = self.share(peer.address()).acquire_many_owned(pages(bytes) as u32);
         let share = timeout(patience, share).await.ok()?.ok()?;
@@ -81,7 +81,7 @@ impl Memory {
 }
 
 impl Hold {
-    /// Waits, for so long, until there is memory for so many bytes in all. False if there is none.
+    /// Waits, for at most this time, until there is memory for so many bytes in all. False if there is none.
     pub(super) async fn grow(&mut self, bytes: usize, patience: Duration) -> bool {
         let taken = self.taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = pages(bytes).saturating_sub(taken) as u32;

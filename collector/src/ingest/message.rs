@@ -177,7 +177,7 @@ mod tests {
 
     async fn read_with(pages: usize, body: body::Body) -> Result<Body, Error> {
         let memory = Memory::of(pages);
-        // Whatever needs memory beside the common part waits for this.
+        // Everything that needs memory in addition to the common part waits for this.
         let _last = memory.take_last();
         read(body, Unit::Entries, (&memory, Peer::default()), times(10_000)).await
     }

@@ -38,7 +38,7 @@ use speakers::Speakers;
 /// Rows that go to the sinks together.
 const CHUNK: usize = 512;
 
-/// A longer record of a flowlogs-pipeline is nobody's: it becomes a tree that may take thirty times as much memory.
+/// No flowlogs-pipeline sends a longer record: it becomes a tree that may take thirty times as much memory.
 const LONGEST_GENERIC: usize = 64 << 10;
 /// Bytes of a message for which a row has one place in the queue, so that few long rows take no more memory than many short ones.
 /// Usual records have 150 to 300.

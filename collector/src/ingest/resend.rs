@@ -1,5 +1,5 @@
 //! Messages that come again. An agent that got no answer sends a message once more, with the same number; when the first one was
-//! taken all the same, its flows must not be written twice.
+//! taken anyway, its flows must not be written twice.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ struct Line {
 
 /// What to do with a message.
 pub(super) enum Turn<'a> {
-    /// Take it, and say so with [`Work::done`].
+    /// Take it, and report so with [`Work::done`].
     New(Work<'a>),
     /// Its flows are in the files: answer only.
     Again,

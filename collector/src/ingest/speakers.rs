@@ -1,8 +1,8 @@
-//! Which address may speak for which node: all agents have the same certificate, so it does not say which of them one is.
+//! Which address may speak for which node: all agents have the same certificate, so it does not show which of them one is.
 //!
 //! An agent is on its node's own network, so the address of its connection is one of the node. Where the API server lists that address,
 //! it speaks for this node and for no other. Several container networks show a node by an address that is listed nowhere; such an
-//! address belongs to the first node that it speaks for, and the node to it, until the end of the capture. What that leaves open is said
+//! address belongs to the first node that it speaks for, and the node to it, until the end of the capture. What that leaves open is described
 //! in SECURITY.md.
 
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ struct Bound {
 }
 
 impl Speakers {
-    /// Looks at each one, with what the cluster says of addresses, if it says something.
+    /// Checks each one against the addresses of the cluster, where they are known.
     pub fn strict(names: Option<Arc<Names>>) -> Self {
         Self { names, ..Self::default() }
     }

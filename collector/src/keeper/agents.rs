@@ -11,7 +11,7 @@ use super::cluster::{self, Trouble};
 const NO_NODE: &str = "none.invalid";
 
 /// Has agents run on these nodes and no others. The DaemonSet is one that replaces no pod when its template changes, so that agents
-/// on nodes that stay go on.
+/// on nodes that stay continue.
 ///
 /// # Errors
 /// The API server does not answer, or refuses.

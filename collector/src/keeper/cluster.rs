@@ -119,7 +119,7 @@ impl Cluster {
         let object = match self.api(pod, thing).get_opt(&thing.name).await {
             Ok(Some(object)) => object,
             Ok(None) => return Ok(None),
-            // Where there are no constraints, nobody was given a right to look for them.
+            // Where there are no constraints, no right was granted to read them.
             Err(error) if status(&error) == Some(403) && thing.kind == CONSTRAINTS => return Ok(None),
             Err(error) => return Err(trouble(thing, &error)),
         };
@@ -128,7 +128,7 @@ impl Cluster {
             return Ok(None);
         }
         let (resource_version, uid) = (object.metadata.resource_version, object.metadata.uid);
-        // A namespace, a pod or a DaemonSet changes all the time, and is the same one all the same.
+        // A namespace, a pod or a DaemonSet changes all the time, and is the same one anyway.
         let changing = [NAMESPACE, POD, DAEMON_SET].contains(&thing.kind);
         Ok(Some(Preconditions { resource_version: resource_version.filter(|_| !changing), uid }))
     }

@@ -1,4 +1,4 @@
-//! The pod's keeper: waits beside a capture, keeps its files for a while, and then removes what the session made, so that nothing
+//! The pod's keeper: waits next to a capture, keeps its files for a while, and then removes what the session made, so that nothing
 //! outlives a user who is gone. It is what `sleep infinity` does in a session's pod, and what a capture in the background becomes.
 
 pub(crate) mod agents;
@@ -18,12 +18,12 @@ use crate::signals::Signals;
 use cluster::{Cluster, Trouble};
 use watch::{Due, Watch};
 
-/// How often the capture is looked at.
+/// How often the capture is checked.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between attempts to remove something: at first, and at most.
 const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(30);
-/// How long files are kept when the capture did not say.
+/// How long files are kept when the capture did not set it.
 const KEEP: Duration = Duration::from_secs(3600);
 /// Longest times to finish the files, to ask for them, and to fetch them, when the pod is being removed: it has a minute.
 const FINISHING: Duration = Duration::from_secs(20);
@@ -45,7 +45,7 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// What the environment says; `None` outside a session's pod.
+    /// The settings in the environment; `None` outside a session's pod.
     pub fn of_this_process(output: &Path) -> Option<Self> {
         let named = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Some(Self {

@@ -9,9 +9,9 @@ use crate::control::{Phase, Status};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
-    /// The capture is over: nobody needs the agents.
+    /// The capture is over: the agents are not needed.
     Agents,
-    /// Nobody came for the files.
+    /// The files were not fetched.
     Everything,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Takes in how things stand. Whoever renews the lease is at work with the files: then nothing is due.
+    /// Takes in the state. The program that renews the lease works with the files: then nothing is due.
     pub(super) fn look(&mut self, status: &Status, lease: Option<SystemTime>, now: Instant) -> Due {
         if lease != self.lease {
             (self.lease, self.renewed) = (lease, Some(now));

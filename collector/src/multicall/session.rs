@@ -14,7 +14,7 @@ use crate::control::command::{Finish, Keylog, Renew, State};
 use crate::keeper::{self, Pod};
 use crate::log;
 
-/// Waits beside a capture; removes the session's objects when nobody wants them any more.
+/// Waits next to a capture; removes the session's objects when they are no longer wanted.
 #[derive(Debug, Parser)]
 #[command(name = "keeper")]
 struct Keeper {
@@ -56,7 +56,7 @@ pub(super) fn keep(pod: Pod) -> anyhow::Result<()> {
     super::sleep::bury_children()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let kept = runtime.block_on(keeper::keep(pod));
-    // The last lines of the log are what a person looks for.
+    // The last lines of the log are what a reader needs.
     let _ = netobserv_stdio::finish();
     kept
 }

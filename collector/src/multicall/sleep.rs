@@ -26,7 +26,7 @@ pub(super) fn run(words: Vec<OsString>) -> ExitCode {
     }
     match wait(time) {
         Ok(None) => ExitCode::SUCCESS,
-        // As a shell tells it.
+        // As a shell reports it.
         Ok(Some(signal)) => ExitCode::from(128 + signal as u8),
         Err(error) => {
             eprintln!("sleep: cannot wait for signals: {error}");

@@ -92,7 +92,7 @@ fn by_flags(flags: u32) -> Option<bool> {
     }
 }
 
-/// The same in every process: a collector that is started again goes on in a second file.
+/// The same in every process: a collector that is started again continues in a second file.
 fn id(one: End, other: End, proto: u8) -> u64 {
     let hash = FixedState::with_seed(0).hash_one((one, other, proto));
     (hash >> (u64::BITS - ID_BITS)).max(1)

@@ -31,7 +31,7 @@ use nodes::{Nodes, Number};
 
 /// Conversations that are remembered; 80 bytes each.
 const MOST: usize = 262_144;
-/// When there are more, those without a packet for so long are forgotten.
+/// When there are more, those without a packet for this long are forgotten.
 const IDLE: Duration = Duration::from_secs(60);
 /// Conversations whose server does not have the lower port.
 const MOST_INVERTED: usize = 65_536;
@@ -41,7 +41,7 @@ const MOST_WAITING: usize = 8_192;
 const LATE: Duration = Duration::from_millis(500);
 /// How often waiting rows are looked through.
 const PERIOD: Duration = Duration::from_millis(100);
-/// A conversation without a packet for so long before the end had none on its way.
+/// A conversation without a packet for this long before the end had none on its way.
 const QUIET_MS: u64 = 2_000;
 /// `FlowDirection` of what stays within a node.
 const WITHIN: u8 = 2;

@@ -154,7 +154,7 @@ fn a_conversation_that_the_clients_node_does_not_report_is_counted_all_the_same(
 #[test]
 fn packets_that_one_node_has_counted_are_not_counted_again_by_the_one_that_should_have() {
     let mut world = World::of(&["n1", "n2"]);
-    // No names yet: nothing says who is at which node.
+    // No names yet: nothing shows who is at which node.
     let nameless = |row: Flow| Flow { k8s: None, ..row };
     assert_eq!(duplicates(&world.comes("n2", nameless(flow(CLIENT, POD, 3)))), [None]);
     assert_eq!(duplicates(&world.comes("n1", asks(3))), [Some(Duplicate::Server)], "the same packets");

@@ -1,4 +1,4 @@
-//! One file of packets and what it has been told so far: its interfaces, the names of addresses, the secrets.
+//! One file of packets and what is in it so far: its interfaces, the names of addresses, the secrets.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use crate::sink::pcap::{self, Pcap};
 use crate::sink::pcapng::{self, Frame, Interface, Pcapng, Section, Statistics};
 use crate::sink::volume::Ends;
 
-/// Addresses whose names are remembered; with more, names are told again.
+/// Addresses whose names are remembered; with more, names are written again.
 const MOST_NAMES: usize = 65_536;
 
 /// A file.
@@ -105,7 +105,7 @@ impl Book {
         }
     }
 
-    /// Tells the names of both ends, where they are new.
+    /// Writes the names of both ends, where they are new.
     pub fn name(&mut self, addresses: Option<(IpAddr, IpAddr)>, names: &Names) -> PcapResult<()> {
         let (Some((src, dst)), Document::Pcapng(file)) = (addresses, &mut self.document) else { return Ok(()) };
         if self.names.len() > MOST_NAMES {
@@ -130,7 +130,7 @@ impl Book {
         }
     }
 
-    /// Tells what was counted at the places that are described; `start_ns` to `end_ns` is the capture until now.
+    /// Writes what was counted at the places that are described; `start_ns` to `end_ns` is the capture until now.
     pub fn statistics(&mut self, places: &[Place], start_ns: u64, end_ns: u64) -> PcapResult<()> {
         let Document::Pcapng(file) = &mut self.document else { return Ok(()) };
         for (place, chapter) in places.iter().zip(&self.interfaces) {
@@ -138,7 +138,7 @@ impl Book {
             let counted = Statistics {
                 start_ns,
                 end_ns,
-                // What an agent says cannot be less than what it sent.
+                // What an agent reports cannot be less than what it sent.
                 received: place.counted.received.max(chapter.packets),
                 lost: place.counted.lost(),
                 lost_kernel: place.counted.lost_ring,

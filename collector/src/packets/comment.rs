@@ -1,4 +1,4 @@
-//! What stands at a packet in Wireshark: three comments, of its sender, of its receiver, and of both.
+//! The comments of a packet in Wireshark: three, of its sender, of its receiver, and of both.
 
 use std::fmt::Write;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! `--filter` and `--query` of packets: each packet, with what its headers say, is asked as if it were a flow of one packet.
+//! `--filter` and `--query` of packets: each packet is judged by its headers, as if it were a flow of one packet.
 
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@ const SCTP: u8 = 132;
 /// Extension headers of IPv6 that stand before the transport header: hop-by-hop, routing, fragment, destination.
 const EXTENSIONS: [u8; 4] = [0, 43, 44, 60];
 const FRAGMENT: u8 = 44;
-/// More extension headers than this are nobody's.
+/// No stack sends more extension headers than this.
 const MOST_EXTENSIONS: usize = 8;
 
 /// The two ends of a frame. What is not there is 0 or absent.
@@ -109,7 +109,7 @@ impl Ends {
     pub fn conversation(&self) -> Self {
         let back = self.turned();
         let (here, there) = ((self.addresses, self.ports), (back.addresses, back.ports));
-        // The kind of an ICMP message tells its direction.
+        // The kind of an ICMP message shows its direction.
         Self { icmp: None, ..if here <= there { *self } else { back } }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 
 use super::places::Source;
 
-/// Bytes of records that may be on their way, and of what is said of interfaces.
+/// Bytes of records that may be on their way, and of the descriptions of interfaces.
 pub const ROOM: usize = 48 << 20;
 /// Bytes of one interface in a list, its name aside.
 const INTERFACE: usize = 128;

@@ -22,7 +22,7 @@ pub struct Keylog {
     part: Vec<u8>,
     /// All secrets so far: a later file of the capture begins with them.
     secrets: Vec<u8>,
-    /// Hashes of them: a file that is read anew tells most of them again.
+    /// Hashes of them: a file that is read again has most of them again.
     known: HashSet<u64>,
     hasher: RandomState,
     refused: u64,

@@ -239,7 +239,7 @@ mod tests {
             assert!(once.keeps(&mut seen(SERVER, 1, &segment(far + part * 1_000, 1_000))), "before those of the first");
         }
         assert!(!once.keeps(&mut seen(SERVER, 2, &segment(1, 3_000))), "the first, put together");
-        // The second goes on alone.
+        // The second continues alone.
         assert!(once.keeps(&mut seen(SERVER, 3_000, &segment(far + 3_000, 1_000))));
         assert!(!once.keeps(&mut seen(CLIENT, 3_001, &segment(far + 3_000, 500))), "the second, cut");
     }

@@ -58,7 +58,7 @@ struct Node {
     others: Option<usize>,
 }
 
-/// What a batch says of one agent.
+/// What a batch reports of one agent.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Its node.
@@ -91,7 +91,7 @@ impl Counted {
 }
 
 impl Places {
-    /// Notes what an agent says of its interfaces.
+    /// Records what an agent reports of its interfaces.
     pub fn heard(&mut self, source: &Source, interfaces: &[PacketInterface]) {
         for interface in interfaces {
             self.number_of(source, interface);

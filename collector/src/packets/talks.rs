@@ -1,4 +1,4 @@
-//! Who talks to whom: the flows of the packets, with the names of both ends and what was told of them.
+//! The flows of the packets, with the names of both ends and what was written of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use netobserv_wire::flow::HolderRef;
 use super::headers::{self, Ends};
 use crate::enrich::index::Question;
 
-/// Flows that are remembered: twice this many at most. A flow that was forgotten begins anew.
+/// Flows that are remembered: twice this many at most. A flow that was forgotten begins again.
 const GENERATION: usize = 32_768;
 /// How often a flow's names are looked up again, ns of packet time.
 pub const LOOK_AGAIN_NS: u64 = 1_000_000_000;
@@ -25,7 +25,7 @@ pub struct Talk {
     /// Names of the ends.
     pub names: Names,
     looked_ns: u64,
-    /// The file in which the names were told as they are, from 1.
+    /// The file in which the names were written as they are, from 1.
     told: u32,
 }
 
@@ -42,7 +42,7 @@ impl Talks {
         Self { who, young: HashMap::new(), old: HashMap::new() }
     }
 
-    /// The flow of a frame, and whether what is known of it is still to be told in this file.
+    /// The flow of a frame, and whether what is known of it is still to be written in this file.
     pub fn of(&mut self, ends: &Ends, frame: &[u8], time_ns: u64, file: u32) -> (&Talk, bool) {
         if !self.young.contains_key(ends) {
             if self.young.len() >= GENERATION {

@@ -53,7 +53,7 @@ impl Default for Window {
 }
 
 impl Window {
-    /// Holds packets for so long.
+    /// Holds packets for this long.
     pub fn new(wait: Duration) -> Self {
         Self { wait, held: vec![], bytes: 0, arrivals: VecDeque::new(), passed: 0, late: 0 }
     }

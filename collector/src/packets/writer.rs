@@ -43,7 +43,7 @@ const AROUND: usize = 96;
 pub struct Setup {
     /// Options of the capture.
     pub options: PacketOptions,
-    /// What the file says of the capture.
+    /// The description of the capture in the file.
     pub section: Section,
     /// What packets must match.
     pub wanted: Option<Filter>,
@@ -53,7 +53,7 @@ pub struct Setup {
     pub who: Option<Who>,
     /// Counts.
     pub tally: Arc<Tally>,
-    /// Most bytes of all files, and whom to tell.
+    /// Most bytes of all files, and what to notify.
     pub limit: (Option<u64>, Arc<Notify>),
     /// A screen that wants to see packets once they are written.
     pub screen: Option<Feed<Sightings>>,
@@ -64,7 +64,7 @@ pub struct Setup {
 pub enum Done {
     /// All is written.
     All,
-    /// Nobody reads standard output any more.
+    /// Standard output has no reader any more.
     Gone,
 }
 
@@ -80,7 +80,7 @@ pub struct Writer {
     keylog: Option<Keylog>,
     book: Book,
     volume: Volume,
-    /// Losses of each place that a packet told of.
+    /// Losses of each place that a packet reported.
     told_lost: Vec<u64>,
     /// Names of the places, for the screen.
     labels: Arc<[Arc<str>]>,
@@ -117,7 +117,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Writes until nothing more comes. `failed` is told when that ends early; what comes then is counted as lost.
+    /// Writes until nothing more comes. `failed` is notified when that ends early; what comes then is counted as lost.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -252,7 +252,7 @@ impl Writer {
         if self.book.pending().len() >= WRITE { self.flush() } else { Ok(()) }
     }
 
-    /// Adds a packet with all that is to be said of it.
+    /// Adds a packet with all its comments.
     fn explain(&mut self, seen: &Seen) -> pcap_file::PcapResult<()> {
         let packet = &seen.packet;
         let mut comments: &[String] = &[];
@@ -292,7 +292,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Packets that were lost at a place since a packet told of it.
+    /// Packets that were lost at a place since a packet reported it.
     fn newly_lost(&mut self, place: usize) -> u64 {
         if self.told_lost.len() <= place {
             self.told_lost.resize(place + 1, 0);
@@ -380,7 +380,7 @@ impl Writer {
     }
 }
 
-/// What a file says of a place. The names are those of a packet that was seen there, sender first.
+/// The description of a place in a file. The names are those of a packet that was seen there, sender first.
 fn describe(place: &Place, direction: Direction, names: &Names, filter: &str) -> Interface {
     let pod = pod_behind(place, direction, names);
     let mut name = label(place);

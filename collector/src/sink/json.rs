@@ -48,11 +48,11 @@ pub struct JsonSink {
     names: Option<Arc<Names>>,
 }
 
-/// What to tell when the file has so many bytes.
+/// What to notify when the file has so many bytes.
 pub struct Limit {
     /// Bytes of the file.
     pub bytes: Option<u64>,
-    /// Told once.
+    /// Notified once.
     pub reached: Arc<Notify>,
 }
 

@@ -35,7 +35,7 @@ const FILTER_TEXT: u8 = 0;
 /// Longest text of an option.
 const LONGEST_TEXT: usize = 65_532;
 
-/// What a section says of itself.
+/// The description of a section.
 #[derive(Clone, Debug, Default)]
 pub struct Section {
     /// Operating system of the collector.
@@ -55,7 +55,7 @@ pub struct Interface {
     pub filter: String,
 }
 
-/// A packet, and what is told of it.
+/// A packet, and its comments.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Frame<'a> {
     /// Number of its interface.
@@ -210,7 +210,7 @@ impl Pcapng {
         self.writer.write_block(&Block::Unknown(block)).map(drop)
     }
 
-    /// Tells what was counted at an interface.
+    /// Writes what was counted at an interface.
     pub fn statistics(&mut self, interface: u32, counted: &Statistics) -> PcapResult<()> {
         // pcap-file writes one 64-bit number; a time is its upper half, then its lower.
         let time = |ns: u64| ns.rotate_left(32);

@@ -1,6 +1,6 @@
 //! A write that a kill of this program does not cut.
 //!
-//! The kernel looks for SIGKILL between two pages of one write(2), so a killed writer leaves a file cut in the middle of a
+//! The kernel checks for SIGKILL between two pages of one write(2), so a killed writer leaves a file cut in the middle of a
 //! row, and no order of writes to a JSON array avoids that. So a write of more than a page is made by a child process that lives for this one
 //! system call, shares our memory and is not killed with us. It is the technique of posix_spawn(3): a start costs
 //! some 20 microseconds, and no memory is copied.

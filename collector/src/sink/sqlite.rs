@@ -176,7 +176,7 @@ impl SqliteSink {
         made
     }
 
-    /// From here on there is one file. A reader that holds it open keeps the log beside it, which does no harm.
+    /// From here on there is one file. A reader that holds it open keeps the log next to it, which does no harm.
     fn merge_log(&self) -> rusqlite::Result<()> {
         self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         self.db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))

@@ -11,7 +11,7 @@ use super::SinkError;
 use super::shield::Shield;
 use crate::output;
 
-/// Files that are begun anew when they are full.
+/// Files that are begun again when they are full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
     /// Most bytes of a file.
@@ -27,7 +27,7 @@ pub struct Failed {
     pub kept: usize,
     /// Why.
     pub why: SinkError,
-    /// Nobody reads standard output, which is no error.
+    /// Standard output has no reader, which is no error.
     pub gone: bool,
 }
 
@@ -135,7 +135,7 @@ impl Disk {
         let taken = self.file.metadata().map_or(0, |meta| meta.len().saturating_sub(at));
         let taken = bytes.len().min(taken as usize);
         let kept = ends(&bytes[..taken]).last().map_or(0, |(end, _)| end);
-        // Should that fail as well, the file says so to its reader: there is nobody else to tell.
+        // Should that fail as well, the file shows it to its reader: there is no other way to report it.
         let _ = self.file.set_len(at + kept as u64);
         Err(Failed { kept, why: SinkError::write(self.current())(why), gone: false })
     }

@@ -56,7 +56,7 @@ const COLUMNS: [&str; 34] = [
 /// When the file is no capture of flows, or cannot be read.
 pub(super) fn read(path: &Path, each: impl FnMut(&Observation<'_>)) -> anyhow::Result<u64> {
     let cannot = || format!("cannot read {}", path.display());
-    // SQLite would say only that it cannot open it.
+    // SQLite would report only that it cannot open it.
     std::fs::File::open(path).with_context(cannot)?;
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     let there = columns(&db).with_context(cannot)?;

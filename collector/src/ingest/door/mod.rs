@@ -56,7 +56,7 @@ pub enum Door {
 }
 
 impl Door {
-    /// The door that was asked for.
+    /// The security that was asked for.
     ///
     /// # Errors
     /// When there are no usable certificates.
@@ -77,7 +77,7 @@ impl Door {
     }
 }
 
-/// Opens the door.
+/// Reads the certificates.
 #[derive(Clone)]
 struct Porter {
     door: Door,
@@ -89,7 +89,7 @@ struct Porter {
 impl Porter {
     async fn work(self, listener: TcpListener) {
         let places = places();
-        // Where there are few places, those who say nothing do not get them all.
+        // Where there are few places, silent peers do not get them all.
         let mut unknown = Unknown { most: MOST_UNKNOWN.min(places / 2), tasks: VecDeque::new() };
         let places = Arc::new(Semaphore::new(places));
         loop {
@@ -98,7 +98,7 @@ impl Porter {
                 () = self.inside.closed() => return,
             };
             let Ok((stream, peer)) = accepted else {
-                // Mostly too many open files: whoever waits longest gives theirs back.
+                // Mostly too many open files: the one that waits longest gives its own back.
                 self.refusals.add(None, Refusal::System);
                 unknown.drop_oldest();
                 sleep(BREATH).await;
@@ -178,7 +178,7 @@ struct Unknown {
 }
 
 impl Unknown {
-    /// Whether somebody had to go for it.
+    /// Whether another connection had to be closed for it.
     fn make_room(&mut self) -> bool {
         if self.tasks.len() >= self.most {
             self.tasks.retain(|task| !task.is_finished());

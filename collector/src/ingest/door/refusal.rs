@@ -1,4 +1,4 @@
-//! Connections that were not let in: counted, and told without filling the log.
+//! Connections that were not let in: counted, and reported without filling the log.
 
 use std::io;
 use std::net::SocketAddr;
@@ -92,7 +92,7 @@ impl Refusals {
         Self { counts, printed: Quiet::default() }
     }
 
-    /// Counts one, and tells it unless the reason was told a short while ago.
+    /// Counts one, and reports it unless the reason was reported a short while ago.
     pub(super) fn add(&self, peer: Option<SocketAddr>, refusal: Refusal) {
         self.counts.refused_connection();
         let Some(unsaid) = self.printed.left_out(refusal, Instant::now()) else { return };

@@ -13,7 +13,7 @@ use super::{Outcome, tell};
 /// Fewer, larger writes: each one crosses the API server's stream.
 const BUFFER: usize = 256 << 10;
 
-/// Writes the archive of the words' paths. What cannot be read is told and left out.
+/// Writes the archive of the words' paths. What cannot be read is reported and left out.
 ///
 /// # Errors
 /// When `out` takes no more.
@@ -42,7 +42,7 @@ impl<W: Write> Packer<'_, W> {
         self.any(&self.words.dir.join(given), &name, given)
     }
 
-    /// One file, or a folder with all that is in it. `said` is how messages name it.
+    /// One file, or a folder with all that is in it. `said` is its name in messages.
     fn any(&mut self, path: &Path, name: &Path, said: &Path) -> io::Result<()> {
         let metadata = if self.words.follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
         let metadata = match metadata {

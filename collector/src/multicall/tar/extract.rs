@@ -8,7 +8,7 @@ use tar::Archive;
 use super::Outcome;
 use super::words::Words;
 
-/// Unpacks what `input` holds into the words' folder. A member that cannot be made is told, the rest goes on.
+/// Unpacks what `input` holds into the words' folder. A member that cannot be made is reported, the rest continues.
 ///
 /// # Errors
 /// When `input` is no archive, or ends in the middle.

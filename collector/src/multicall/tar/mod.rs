@@ -16,7 +16,7 @@ const CHANGED: u8 = 1;
 /// Exit code of GNU tar for an error.
 const FATAL: u8 = 2;
 
-/// How an action went: what was told on the way does not stop it.
+/// How an action went: what was reported on the way does not stop it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Outcome {
     changed: bool,
@@ -65,7 +65,7 @@ fn act(words: &Words) -> io::Result<Outcome> {
     }
 }
 
-/// One line on standard error. Nobody reading it is no reason to end.
+/// One line on standard error. A missing reader is no reason to end.
 fn tell(message: &str) {
     let _ = writeln!(io::stderr(), "tar: {message}");
 }

@@ -63,7 +63,7 @@ fn lacks_name(line: &[u8]) -> bool {
     line.first() == Some(&b'{') && !NAMED.iter().all(|name| has(name))
 }
 
-/// Writes a line anew if there is a name for it.
+/// Writes a line again if there is a name for it.
 fn name_row(line: &[u8], objects: &Objects, names: &Names, row: &mut Vec<u8>) -> bool {
     if line.first() != Some(&b'{') {
         return false;

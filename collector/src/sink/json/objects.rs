@@ -21,7 +21,7 @@ pub struct Objects {
 /// A part of an object. Each begins with a comma; that of the first becomes the bracket.
 #[derive(Debug)]
 enum Part {
-    /// A field with its name as it stands in an object.
+    /// A field with its name as it is in an object.
     Field(Vec<u8>, &'static Field),
     /// What is known of the holder at this end.
     Holder(Side, Vec<Part>),

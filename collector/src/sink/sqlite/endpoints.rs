@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::schema::parts;
 
-/// Holders that are remembered. One that is forgotten is written again: then two rows say the same, which does no harm.
+/// Holders that are remembered. One that is forgotten is written again: then two rows are equal, which does no harm.
 const MOST: usize = 65_536;
 /// Those that do not last have rows from here on: lasting ones have their own number, which is smaller.
 const COUNTED: i64 = 1 << 32;
@@ -21,7 +21,7 @@ pub(super) struct Endpoints {
     /// One bit for each lasting holder that has a row. Asked twice for each flow: a list of the rows' numbers would not stay in the
     /// caches.
     written: Vec<u64>,
-    /// By what it says: a flowlogs-pipeline tells it anew in every flow.
+    /// By content: a flowlogs-pipeline sends it again in every flow.
     by_content: HashMap<Content, i64>,
     /// Rows of holders that do not last.
     counted: i64,
@@ -56,7 +56,7 @@ impl Endpoints {
     }
 }
 
-/// A holder that is the same when it says the same.
+/// A holder that is the same when its content is.
 struct Content(HolderRef);
 
 impl PartialEq for Content {

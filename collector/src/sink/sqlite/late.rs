@@ -1,4 +1,4 @@
-//! Names that became known only after their flows were written: the rows that lack them are told who was at their ends.
+//! Names that became known only after their flows were written: the rows that lack them get the names of their ends.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ use crate::sink::Filled;
 /// Rows that are read together.
 const ROWS: usize = 4_096;
 
-/// What names are found by, and what is found with them beside the holders.
+/// What names are found by, and what is found with them in addition to the holders.
 const READ: [&str; 14] = [
     "TimeFlowStartMs",
     "TimeReceived",
@@ -68,7 +68,7 @@ pub(super) fn fill(
             filled.left = db.query_row(left, [last], |row| row.get::<_, i64>(0))?.cast_unsigned();
             return Ok(filled);
         }
-        // What is read is not changed meanwhile: SQLite does not say what one would see.
+        // What is read is not changed meanwhile: SQLite does not define what one would see.
         let rows = select.query_map([last], |row| old(row, &holders))?.collect::<rusqlite::Result<Vec<_>>>()?;
         let Some(newest) = rows.last() else { return Ok(filled) };
         last = newest.rowid;

@@ -97,7 +97,7 @@ fn the_end_leaves_one_file_with_indices() {
     assert!(plan[0].contains("endpoint_name") && plan[1].contains("flow_src_name"), "{plan:?}");
 }
 
-/// Flows between pods of these names, each told anew.
+/// Flows between pods of these names, each written again.
 fn named(pairs: &[(&str, &str)]) -> (SqliteSink, tempfile::TempDir) {
     let (mut sink, dir) = sink();
     let flow =
