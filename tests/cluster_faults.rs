@@ -49,7 +49,7 @@ fn a_killed_agent_is_started_again_and_what_it_took_along_is_told() {
     plugin.signal_group(Signal::SIGINT);
     let done = plugin.wait(A_MINUTE);
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
-    let told = "1 agents broke off and were started anew: flows of the moments between are missing";
+    let told = "1 agents broke off and were restarted: flows of the moments between are missing";
     assert!(done.stdout.contains(told), "{done}");
     assert!(done.stdout.contains(&format!("\n  {} had no agent from 20", node.name)), "{done}");
     assert_eq!(files(&shop).number("SELECT value FROM capture WHERE name = 'agents_started_anew'"), 1);

@@ -50,7 +50,7 @@ fn an_agent_does_not_speak_for_another_node() {
     plugin.signal_group(Signal::SIGINT);
     let done = plugin.wait(A_MINUTE);
     assert!(done.success(), "{done}\n{}", shop.cluster.logs());
-    assert!(done.stdout.contains("messages broke a rule and were refused: the log says whose"), "{done}");
+    assert!(done.stdout.contains("messages broke a rule and were refused: the log has their senders"), "{done}");
     let files = files(&shop);
     assert!(files.number("SELECT value FROM capture WHERE name = 'refused_messages'") > 0);
     assert_eq!(files.number("SELECT count(*) FROM agent"), 2);

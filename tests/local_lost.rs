@@ -107,7 +107,7 @@ fn a_killed_collector_is_missed_and_a_new_one_is_served() {
     let ended = second.wait(SOON);
     assert!(ended.success() && ended.stdout.contains("from 1 agent"), "{ended}");
     // The last word has come: the agent was told to stop, and did.
-    assert!(!ended.stdout.contains("did not say that this is all"), "{ended}");
+    assert!(!ended.stdout.contains("did not report their end"), "{ended}");
     lab.wait_hooks(0, &agent);
     agent.signal(Signal::SIGTERM);
     assert!(agent.wait(SOON).success());

@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(said(&[(0, status(1, 3)), (2, status(1, 3))], 10, true), wanted("nothing was heard of n"));
         assert!(said(&[(0, status(1, 3)), (2, last(1))], 2, true).is_empty(), "they end together");
         let slow = |second| (second, AgentStatus { window_ms: 5_000, ..status(1, 3) });
-        assert!(said(&[slow(0), slow(5)], 18, true).is_empty(), "it says something every five seconds");
+        assert!(said(&[slow(0), slow(5)], 18, true).is_empty(), "it sends something every five seconds");
     }
 
     #[test]

@@ -71,7 +71,7 @@ mod tests {
         beginning.heard(1, 1, at(1));
         assert_eq!(beginning.of(started, at(2)), at(2), "one attaches");
         beginning.heard(1, 0, at(3));
-        assert_eq!(beginning.of(started, at(3)), at(3), "the other is not there yet");
+        assert_eq!(beginning.of(started, at(3)), at(3), "the other one has not started");
         beginning.heard(2, 1, at(4));
         beginning.heard(2, 0, at(5));
         beginning.heard(3, 1, at(6));

@@ -84,7 +84,7 @@ mod tests {
         let own = Own { addresses: vec!["10.0.0.9".parse().unwrap()], port: 9999, namespace: "lab".into() };
         assert!(own.has(&flow(("10.0.0.1", 40_000), ("10.0.0.9", 9999), TCP)), "an agent");
         assert!(own.has(&flow(("10.0.0.9", 50_000), ("10.0.0.2", 6443), TCP)), "the API server");
-        assert!(!own.has(&flow(("10.0.0.1", 40_000), ("10.0.0.2", 9999), TCP)), "a port says nothing");
+        assert!(!own.has(&flow(("10.0.0.1", 40_000), ("10.0.0.2", 9999), TCP)), "a port is no evidence");
         let at_service = |namespace: &str, proto| {
             let mut flow = flow(("10.0.0.1", 40_000), ("172.30.0.5", 9999), proto);
             let holder = Holder {

@@ -127,9 +127,8 @@ pub(crate) fn or_nothing(lost: &[String]) -> String {
 /// Reports that `what` may be missing of agents whose last message did not come, at the end or before they were restarted.
 pub(crate) fn silence(totals: &Totals, what: &str) -> Vec<String> {
     let (silent, anew) = (totals.agents_without_last_word, totals.agents_started_anew);
-    let silent_line = format!("  {silent} of the agents did not say that this is all: {what} of them may be missing");
-    let anew_line =
-        format!("  {anew} agents broke off and were started anew: {what} of the moments between are missing");
+    let silent_line = format!("  {silent} of the agents did not report their end: {what} of them may be missing");
+    let anew_line = format!("  {anew} agents broke off and were restarted: {what} of the moments between are missing");
     let lines = [(silent, silent_line), (anew, anew_line)];
     lines.into_iter().filter(|(number, _)| *number > 0).map(|(_, line)| line).collect()
 }
@@ -137,7 +136,8 @@ pub(crate) fn silence(totals: &Totals, what: &str) -> Vec<String> {
 /// Messages of peers that broke a rule. The log names the peers.
 pub(crate) fn rejected(totals: &Totals) -> Option<String> {
     let number = totals.refused_messages;
-    let line = || format!("  {} messages broke a rule and were refused: the log says whose", human::count(number));
+    let line =
+        || format!("  {} messages broke a rule and were refused: the log has their senders", human::count(number));
     (number > 0).then(line)
 }
 
@@ -183,8 +183,8 @@ mod tests {
             "  output/flow/a.json: 2 flows",
             "  output/flow/a.db: 1 flows",
             "  lost: in the kernel 7 packets, not in the SQLite file 1 flows; refused 3 flows for want of room",
-            "  1 of the agents did not say that this is all: flows of them may be missing",
-            "  2 agents broke off and were started anew: flows of the moments between are missing",
+            "  1 of the agents did not report their end: flows of them may be missing",
+            "  2 agents broke off and were restarted: flows of the moments between are missing",
             "  names came late, and the time to fill them in did not do: 1,200 flows of the JSON file and 0 of the SQLite file may lack some",
         ];
         assert_eq!(account(Duration::from_millis(1500), "interrupted", &totals, &paths), wanted);

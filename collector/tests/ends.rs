@@ -55,7 +55,7 @@ fn an_agent_that_stays_silent_is_not_waited_for_long() {
     let start = Instant::now();
     let ended = collector.stop(Signal::SIGTERM);
     assert!(start.elapsed() >= Duration::from_secs(2), "the grace");
-    let told = "1 of the agents did not say that this is all";
+    let told = "1 of the agents did not report their end";
     assert!(ended.finished.stdout.contains(told), "{}", ended.finished);
     assert_eq!(ended.said("agents_without_last_word"), "1");
 }

@@ -200,10 +200,7 @@ fn what_is_not_there_is_an_error_unless_it_is_waited_for() {
         assert_eq!(ended.status.code(), Some(1), "{ended}");
         assert!(ended.stderr.contains(why), "{ended}");
     };
-    refused(
-        &["--select=1:pod=shop/wed"],
-        "there is no pod shop/wed; there is shop/web; --wait waits for what is not there yet",
-    );
+    refused(&["--select=1:pod=shop/wed"], "there is no pod shop/wed; there is shop/web; --wait waits until it exists");
     let outside = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "outside"},
         "spec": {"type": "ExternalName", "externalName": "db.example.com"}});
     server.put(outside);

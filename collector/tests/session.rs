@@ -68,7 +68,7 @@ fn a_capture_that_nobody_renews_ends_by_itself() {
     let ended = collector.ended();
     assert!(ended.finished.success(), "{}", ended.finished);
     assert!(renewed.elapsed() >= Duration::from_secs(2), "the lease");
-    assert_eq!((ended.files().rows(), ended.said("end_reason")), (7, "ended: nobody renewed it for 2s".into()));
+    assert_eq!((ended.files().rows(), ended.said("end_reason")), (7, "ended: it was not renewed for 2s".into()));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_terminal_that_hangs_does_not_keep_a_capture_alive() {
     let files = netobserv_testkit::Files::of(&dir.path().join("output"));
     files.assert_whole();
     let status = program(&["finish", "--output-dir"]).arg(dir.path().join("output")).output();
-    assert!(status.contains("nobody renewed it for 3s"), "{status}");
+    assert!(status.contains("it was not renewed for 3s"), "{status}");
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl End {
             End::Limit(limit) => format!("reached {limit}"),
             End::Asked => "finished on request".into(),
             End::Removed => "ended: the pod of the collector is being removed".into(),
-            End::Lease(time) => format!("ended: nobody renewed it for {}", human::duration(*time)),
+            End::Lease(time) => format!("ended: it was not renewed for {}", human::duration(*time)),
             End::Output(Broken::Gone) => "ended: the reader of standard output has gone".into(),
             End::Output(broken) => format!("ended: cannot write standard output: {broken}"),
             End::Failed => "failed".into(),
@@ -172,7 +172,7 @@ async fn last_words(counts: &Counts) {
     let since = Instant::now();
     while let Some(heard) = counts.owed_since(since, ALIVE) {
         if heard.max(since).elapsed() > GRACE || since.elapsed() > LONGEST {
-            return warn!("some agents did not say their last word");
+            return warn!("some agents did not send their last message");
         }
         sleep(LOOK).await;
     }

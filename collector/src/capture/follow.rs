@@ -40,7 +40,7 @@ pub(super) async fn begin(
     }
     let roster = names.roster().context("names are not followed")?;
     if !selections.wait {
-        roster.check(selections).map_err(|why| anyhow::anyhow!("{why}; --wait waits for what is not there yet"))?;
+        roster.check(selections).map_err(|why| anyhow::anyhow!("{why}; --wait waits until it exists"))?;
     }
     send(selections, roster, counts)?;
     let mut agents = selections.only_nodes.clone().map(AgentNodes::new);

@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(text(keylog.new_secrets()), "B 01 02\n");
         std::fs::write(dir.path().join("again"), "A 01 02\nB 01 02\n").unwrap();
         std::fs::rename(dir.path().join("again"), &path).unwrap();
-        assert_eq!(text(keylog.new_secrets()), "", "these were told");
+        assert_eq!(text(keylog.new_secrets()), "", "these were written");
         std::fs::write(dir.path().join("new"), "C 01 02\n").unwrap();
         std::fs::rename(dir.path().join("new"), &path).unwrap();
         assert_eq!(text(keylog.new_secrets()), "C 01 02\n");

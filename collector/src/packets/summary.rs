@@ -87,7 +87,7 @@ mod tests {
             "  a-00004.pcapng to a-00005.pcapng: 2 files; 0 packets, 0B in all",
             "  3 older files removed to make room",
             "  lost: nothing",
-            "  1 of the agents did not say that this is all: packets of them may be missing",
+            "  1 of the agents did not report their end: packets of them may be missing",
         ];
         assert_eq!(account(Duration::from_millis(1500), "interrupted", &tally, &totals, &files), wanted);
     }

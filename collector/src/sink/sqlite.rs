@@ -215,7 +215,7 @@ impl Sink for SqliteSink {
             tracing::warn!("{}: names that came late are not in it: {error}", self.path.display());
         }
         if let Err(error) = self.merge_log() {
-            tracing::warn!("{}: the write-ahead log stays beside it: {error}", self.path.display());
+            tracing::warn!("{}: the write-ahead log stays next to it: {error}", self.path.display());
         }
         if let Err(error) = self.make_indices() {
             tracing::warn!("{}: not all indices were made: {error}", self.path.display());

@@ -194,5 +194,5 @@ fn an_object_is_one_holder_at_all_its_addresses() {
     index.apply(Fact::Pod(both.clone()), NOW);
     let first = same(&index);
     index.apply(Fact::Pod(both), NOW);
-    assert!(same(&index).is(&first), "told again, it is the same");
+    assert!(same(&index).is(&first), "sent again, it is the same");
 }
