@@ -147,10 +147,9 @@ fn in_the_background_a_name_that_nothing_has_is_an_error_before_the_command_retu
     let done = shop.cluster.plugin(&[&words[..], &["--wait"]].concat()).start().wait(A_MINUTE);
     assert!(done.success() && done.stdout.contains("Background capture started"), "{done}\n{}", shop.cluster.logs());
     assert_eq!(state(&shop.cluster), "capturing");
-    for command in ["stop", "cleanup"] {
-        let done = shop.cluster.plugin(&[command]).start().wait(A_MINUTE);
-        assert!(done.success(), "{done}\n{}", shop.cluster.logs());
-    }
+    // It does not wait for as long as a pod may take to end.
+    let done = shop.cluster.plugin(&["cleanup"]).start().wait(A_MINUTE);
+    assert!(done.success(), "{done}\n{}", shop.cluster.logs());
     assert_eq!(shop.cluster.left_behind(), NOTHING);
 }
 

@@ -15,6 +15,8 @@ pub struct Beginning(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     expected: u64,
+    /// Agents start after the collector.
+    later: bool,
     /// When an agent last reported that it is still attaching.
     attaching: Option<Instant>,
     begun: Option<Instant>,
@@ -26,6 +28,11 @@ impl Beginning {
         self.state().expected = agents;
     }
 
+    /// Agents start after the collector, so that it is waited for the first of them.
+    pub fn agents_come_later(&self) {
+        self.state().later = true;
+    }
+
     /// A capture that an earlier process began: its time runs already.
     pub fn has_begun(&self, started: Instant) {
         self.state().begun = Some(started);
@@ -34,6 +41,7 @@ impl Beginning {
     /// An agent has reported: how many `agents` are known by now, and how many of them are `attaching`.
     pub fn heard(&self, agents: u64, attaching: u64, now: Instant) {
         let mut state = self.state();
+        state.later = false;
         if attaching > 0 {
             state.attaching = Some(now);
         } else if agents >= state.expected.max(1) {
@@ -48,7 +56,7 @@ impl Beginning {
         let attaching = state.attaching.is_some_and(|heard| now.saturating_duration_since(heard) < ALIVE);
         match state.begun {
             Some(begun) => begun,
-            None if attaching && now.saturating_duration_since(started) < LONGEST => now,
+            None if (attaching || state.later) && now.saturating_duration_since(started) < LONGEST => now,
             None => started,
         }
     }
@@ -76,6 +84,19 @@ mod tests {
         beginning.heard(2, 0, at(5));
         beginning.heard(3, 1, at(6));
         assert_eq!(beginning.of(started, at(9)), at(5), "one that comes later changes nothing");
+    }
+
+    #[test]
+    fn agents_that_start_later_are_waited_for() {
+        let (beginning, started) = (Beginning::default(), Instant::now());
+        let at = |second| started + Duration::from_secs(second);
+        beginning.agents_come_later();
+        assert_eq!(beginning.of(started, at(9)), at(9), "no agent yet");
+        assert_eq!(beginning.of(started, at(300)), started, "there will be none");
+        beginning.heard(1, 1, at(10));
+        assert_eq!(beginning.of(started, at(11)), at(11), "it attaches");
+        beginning.heard(1, 0, at(12));
+        assert_eq!(beginning.of(started, at(99)), at(12));
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub(crate) fn predicate(options: &Options, counts: &Counts) -> Option<Predicate>
 
 #[allow(clippy::too_many_lines)] // One step after another, in the order that matters.
 async fn capture(mut options: Options) -> anyhow::Result<()> {
-    let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options).await };
+    let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options, None).await };
     let (started, start) = (crate::killed::began(killed.as_ref()), Utc::now());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let folder = Folder::prepare(&options.output_dir, "flow")?;
@@ -100,8 +100,10 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     let counts = Arc::<Counts>::default();
     counts.goes_on(killed.as_ref());
     let names = names(&options);
-    if let Some(nodes) = follow::begin(&options.selections, names.as_ref(), &counts).await? {
-        options.expect_nodes = nodes;
+    let agent_nodes = follow::begin(&options.selections, names.as_ref(), &counts).await?;
+    options.expect_nodes = agent_nodes.unwrap_or(options.expect_nodes);
+    if agent_nodes.map_or(options.background, |nodes| nodes > 0) {
+        counts.beginning().agents_come_later();
     }
     let story = Story::new(options.options.clone(), options.namespace.clone(), start).with_names(names.clone());
     let story = story.goes_on(killed.as_ref());
@@ -202,7 +204,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
         say(&options, &line);
     }
     finished?;
-    let Some((report, saved)) = report else { return keep(&options).await };
+    let Some((report, saved)) = report else { return keep(&options, None).await };
     for line in report.summary().into_iter().chain(report.demand_lines()) {
         say(&options, &line);
     }
@@ -212,7 +214,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     }
     saved?;
     tui::forget_typed();
-    keep(&options).await?;
+    keep(&options, Some(&end)).await?;
     why::verdict(&report)
 }
 
@@ -239,8 +241,13 @@ pub(crate) fn took(started: Instant, counts: &Counts) -> Duration {
 }
 
 /// Stays with the files until they were fetched, where that was asked for.
-pub(crate) async fn keep(options: &Options) -> anyhow::Result<()> {
+pub(crate) async fn keep(options: &Options, end: Option<&End>) -> anyhow::Result<()> {
     match Pod::of_this_process(&options.output_dir).filter(|_| options.background) {
+        // A signal is that of a pod which is being removed.
+        Some(pod) if end.is_some_and(|end| end.signal().is_some()) => {
+            keeper::keep_for_the_last_fetch(pod).await;
+            Ok(())
+        }
         Some(pod) => keeper::keep(pod).await,
         None => Ok(()),
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use netobserv_test_apiserver::Server;
 use netobserv_testkit::{Process, Signal, wait_for};
 use serde_json::{Value, json};
-use support::{SOON, program};
+use support::client::Client;
+use support::{SOON, get_flows, program};
 
 const SESSION: &str = "0a1b2c3d";
 const DAEMON_SET: &str = "/apis/apps/v1/namespaces/lab/daemonsets/netobserv-cli";
@@ -213,10 +214,13 @@ fn a_container_that_comes_back_after_the_end_keeps_the_files() {
 #[test]
 fn a_capture_in_the_background_keeps_its_files_and_then_removes_everything() {
     let (dir, server) = (tempfile::tempdir().unwrap(), server(SESSION, ours()));
-    let words =
-        ["get-flows", "--listen", "127.0.0.1:0", "--background", "--session", SESSION, "--maxtime=1s", "--keep=2s"];
-    let run = program(&words).dir(dir.path()).env("NETOBSERV_KUBE_URL", server.url());
+    let words = ["--background", "--session", SESSION, "--maxtime=1s", "--keep=2s"];
+    let run = get_flows(dir.path(), &words).dir(dir.path()).env("NETOBSERV_KUBE_URL", server.url());
     let mut pod = run.env("NETOBSERV_SESSION", SESSION).env("NETOBSERV_NAMESPACE", "lab").start();
+    let socket = dir.path().join("socket");
+    assert!(wait_for(SOON, || socket.exists()), "{}", pod.stderr());
+    // The time of the capture begins with its first agent.
+    Client::connect(&socket).send("n1", Vec::new(), true).expect("an answer");
     assert!(wait_for(SOON, || server.object(DAEMON_SET).is_none()), "{}", pod.stderr());
     assert!(!pod.ended() && server.object(NAMESPACE).is_some());
     netobserv_testkit::Files::of(&dir.path().join("output")).assert_whole();

@@ -227,6 +227,8 @@ fn one_that_waits_for_news_is_no_reason_to_stay() {
     let collector = collector(&server, &["--select=1:pod=shop/web"]);
     let (agent, waiting) = (collector.client(), collector.client());
     let number = first(&agent).number;
+    // Connected before the end.
+    first(&waiting);
     let waits = std::thread::spawn(move || waiting.wait("n1", number));
     agent.send("n1", Vec::new(), true).unwrap();
     let ended = collector.stop(Signal::SIGINT);

@@ -43,7 +43,7 @@ use crate::view::{View, each_second, has_screen};
 /// Captures until a limit, a signal or an error.
 #[allow(clippy::too_many_lines)] // One step after another, in the order that matters.
 pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> anyhow::Result<()> {
-    let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options).await };
+    let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options, None).await };
     let (started, start) = (crate::killed::began(killed.as_ref()), Utc::now());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let sent = wanted.keylog_sent.then(|| Control::of(&options.output_dir));
@@ -57,8 +57,10 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
     let (counts, tally, limit) = (Arc::<Counts>::default(), Arc::<Tally>::default(), Arc::<Notify>::default());
     counts.goes_on(killed.as_ref());
     let names = super::names(&options);
-    if let Some(nodes) = follow::begin(&options.selections, names.as_ref(), &counts).await? {
-        options.expect_nodes = nodes;
+    let agent_nodes = follow::begin(&options.selections, names.as_ref(), &counts).await?;
+    options.expect_nodes = agent_nodes.unwrap_or(options.expect_nodes);
+    if agent_nodes.map_or(options.background, |nodes| nodes > 0) {
+        counts.beginning().agents_come_later();
     }
     let (intake, outlet) = intake::way();
     let (ending, several) = (wanted.format.ending(), wanted.rotation.is_some());
@@ -148,7 +150,7 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
     if done? == Done::Gone {
         voice.say("  standard output no longer has a reader");
     }
-    keep(&options).await
+    keep(&options, Some(&end)).await
 }
 
 /// The way to the screen, where there is a terminal for it that nothing else is written to.

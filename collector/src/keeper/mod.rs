@@ -86,6 +86,19 @@ async fn leave(pod: &Pod) {
     if !wait_while(FINISHING, captures).await {
         return warn!("the capture still writes its files, which go with the pod");
     }
+    last_fetch(pod).await;
+}
+
+/// The pod of a finished capture in the background is being removed: its agents go, and its user has a moment to fetch the files.
+pub async fn keep_for_the_last_fetch(pod: Pod) {
+    tokio::select! {
+        () = work(&pod) => {}
+        () = last_fetch(&pod) => {}
+    }
+}
+
+async fn last_fetch(pod: &Pod) {
+    let control = Control::of(&pod.output);
     let files: BTreeSet<String> = match files::list(&pod.output, false) {
         Ok(files) => files.into_iter().map(|file| file.path).collect(),
         Err(error) => return warn!("{error}"),
