@@ -15,6 +15,7 @@ pub use table::FIELDS;
 use table::{PRESENT, SIZES};
 
 mod table;
+mod write;
 
 /// One field of a flow record.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl Field {
     /// Puts `value` into `flow`; `false`, and no change, when it is not of the field's kind or out of range.
     pub fn set(&self, flow: &mut Flow, value: &Json) -> bool {
         match (&self.set, value) {
-            (Set::Int(set), Json::Number(number)) => table::whole(number).is_some_and(|number| set(flow, number)),
+            (Set::Int(set), Json::Number(number)) => write::whole(number).is_some_and(|number| set(flow, number)),
             (Set::Text(set), Json::String(text)) => set(flow, text),
             (Set::List(set), Json::Array(list)) => set(flow, list),
             (Set::Json(set), value) => set(flow, value),

@@ -1,15 +1,14 @@
-//! The table itself, and how each kind of value is read from a record and put into it.
-
-use std::sync::Arc;
+//! The table itself, and how each kind of value is read from a record.
 
 use compact_str::CompactString;
-use serde_json::Value as Json;
 
-use super::{Field, Set};
-use crate::flow::{
-    Duplicate, Endpoint, Enrichment, Flow, Holder, HolderRef, Interface, Layer, PipelineMarks, Processes, Xlat,
+use super::write::{
+    holder_of, parse, parse_mac, put, put_ip, put_layer, put_some, put_subnet, put_text, set_directions,
+    set_drop_causes, set_duplicate, set_first_direction, set_first_name, set_from_client, set_network_events,
+    set_tls_types, texts,
 };
-use crate::names::TLS_TYPES;
+use super::{Field, Set};
+use crate::flow::{Endpoint, Enrichment, Flow, Holder, HolderRef, Interface, PipelineMarks, Processes, Xlat};
 use crate::value::Value;
 
 macro_rules! fields {
@@ -350,128 +349,4 @@ fn part(
 fn subnet(flow: &Flow, end: fn(&Enrichment) -> &Endpoint) -> Value<'_> {
     let subnet = flow.k8s.as_ref().and_then(|k8s| end(k8s).subnet.as_deref());
     subnet.map_or(Value::Absent, |subnet| Value::Text(subnet))
-}
-
-// Writing. Each answers whether the value fits.
-
-/// The number, also when it was written as 12.0 or 1.2e1.
-pub(super) fn whole(number: &serde_json::Number) -> Option<i64> {
-    const LIMIT: f64 = 9e15;
-    let from_float =
-        || number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < LIMIT).map(|float| float as i64);
-    number.as_i64().or_else(from_float)
-}
-
-fn put<T: TryFrom<i64>>(place: &mut T, value: i64) -> bool {
-    T::try_from(value).map(|value| *place = value).is_ok()
-}
-
-fn put_some<T: TryFrom<i64>>(place: &mut Option<T>, value: i64) -> bool {
-    T::try_from(value).map(|value| *place = Some(value)).is_ok()
-}
-
-fn put_text(place: &mut CompactString, value: &str) -> bool {
-    *place = value.into();
-    true
-}
-
-fn parse<T: std::str::FromStr>(place: &mut Option<T>, value: &str) -> bool {
-    value.parse().map(|value| *place = Some(value)).is_ok()
-}
-
-fn put_ip(flow: &mut Flow, value: &str, end: fn(&mut Enrichment) -> &mut Endpoint) -> bool {
-    let Ok(address) = value.parse() else { return false };
-    end(flow.k8s_mut()).holder_mut().host_ip = Some(address);
-    true
-}
-
-fn holder_of(end: &mut Option<HolderRef>) -> &mut Holder {
-    end.get_or_insert_default().to_mut()
-}
-
-fn set_from_client(flow: &mut Flow, value: i64) -> bool {
-    let client = match value {
-        0 => false,
-        1 => true,
-        _ => return false,
-    };
-    flow.conversation_mut().from_client = Some(client);
-    true
-}
-
-fn set_duplicate(flow: &mut Flow, name: &str) -> bool {
-    let duplicate = Duplicate::of(name);
-    if duplicate.is_some() {
-        flow.duplicate = duplicate;
-    }
-    duplicate.is_some()
-}
-
-fn put_subnet(end: &mut Endpoint, value: &str) -> bool {
-    end.subnet = Some(Arc::new(value.into()));
-    true
-}
-
-fn put_layer(flow: &mut Flow, value: &str) -> bool {
-    let layer = Layer::of(value);
-    if layer.is_some() {
-        flow.k8s_mut().layer = layer;
-    }
-    layer.is_some()
-}
-
-fn parse_mac(place: &mut Option<crate::flow::Mac>, value: &str) -> bool {
-    let mut mac = [0; 6];
-    let mut parts = value.split(':');
-    for byte in &mut mac {
-        match parts.next().map(|part| u8::from_str_radix(part, 16)) {
-            Some(Ok(number)) => *byte = number,
-            _ => return false,
-        }
-    }
-    *place = Some(mac);
-    parts.next().is_none()
-}
-
-fn set_first_name(flow: &mut Flow, name: &str) -> bool {
-    flow.interface_mut(0).name = name.into();
-    true
-}
-
-fn set_first_direction(flow: &mut Flow, direction: i64) -> bool {
-    u8::try_from(direction).map(|direction| flow.interface_mut(0).direction = direction).is_ok()
-}
-
-fn texts(flow: &mut Flow, values: &[Json], set: fn(&mut Interface, CompactString)) -> bool {
-    let Some(values) = values.iter().map(Json::as_str).collect::<Option<Vec<_>>>() else { return false };
-    for (index, value) in values.into_iter().enumerate() {
-        set(flow.interface_mut(index), value.into());
-    }
-    true
-}
-
-fn set_directions(flow: &mut Flow, values: &[Json]) -> bool {
-    let number = |value: &Json| value.as_u64().and_then(|number| u8::try_from(number).ok());
-    let Some(values) = values.iter().map(number).collect::<Option<Vec<_>>>() else { return false };
-    for (index, value) in values.into_iter().enumerate() {
-        flow.interface_mut(index).direction = value;
-    }
-    true
-}
-
-fn set_tls_types(flow: &mut Flow, values: &[Json]) -> bool {
-    let bit = |value: &Json| TLS_TYPES.iter().position(|name| value.as_str() == Some(name));
-    let Some(bits) = values.iter().map(bit).collect::<Option<Vec<_>>>() else { return false };
-    flow.tls_mut().types = bits.into_iter().fold(0, |types, bit| types | 1 << bit);
-    true
-}
-
-fn set_drop_causes(flow: &mut Flow, value: &Json) -> bool {
-    flow.drops_mut().causes = value.to_string().into();
-    true
-}
-
-fn set_network_events(flow: &mut Flow, value: &Json) -> bool {
-    flow.network_events = Some(value.to_string().into());
-    true
 }
