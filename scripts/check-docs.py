@@ -61,7 +61,7 @@ ELSEWHERE = {
     "apt-get ": "scripts/test.sh installs what it needs in the same way",
     "cosign ": "needs a release",
 }
-IN_CLUSTER = {"flows", "packets", "follow", "stop", "copy", "cleanup"}
+IN_CLUSTER = {"flows", "packets", "metrics", "follow", "stop", "copy", "cleanup"}
 OURS = re.compile(r"^(?:sudo )?(?:\S*/)?(?:oc netobserv|kubectl netobserv|oc-netobserv|kubectl-netobserv)\b")
 PATHS = re.compile(r"^(?:scripts|src|docs|yaml|tests|collector|ebpf)/[\w./-]*\w$")
 
@@ -167,7 +167,7 @@ def known_options(plugin):
     commands = run_plugin(plugin, ["__complete", ""]).stdout.split("\n")
     pages += [run_plugin(plugin, ["help", name]).stdout for name in commands if name and name[0] != ":"]
     collector = plugin.parent / "netobserv-collector"
-    for name in ["get-flows", "get-packets"]:
+    for name in ["get-flows", "get-packets", "get-metrics"]:
         pages.append(subprocess.run([collector, name, "--help"], capture_output=True, text=True, check=True).stdout)
     pages += [script.read_text() for script in (ROOT / "scripts").iterdir() if script.is_file()]
     names = {name.replace("_", "-") for page in pages for name in re.findall(r"--([a-z][a-z0-9_-]*)", page)}

@@ -114,11 +114,13 @@ install_tools() {
       cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
     fi
     # Checks manifests against the schemas that the Kubernetes project publishes.
-    # check-jsonschema knows the schema of workflows. duckdb reads what is exported.
+    # check-jsonschema knows the schema of workflows. duckdb reads what is exported, prometheus_client what is served.
     if [[ ! -x target/python/bin/kubernetes-validate || ! -x target/python/bin/check-jsonschema ]] ||
-      ! target/python/bin/python3 -c 'import duckdb' 2>/dev/null; then
-      { python3 -m venv target/python && download target/python/bin/pip install --quiet kubernetes-validate check-jsonschema duckdb; } ||
-        note 'kubernetes-validate, check-jsonschema and duckdb could not be installed: their tests will report that they were skipped'
+      ! target/python/bin/python3 -c 'import duckdb, prometheus_client' 2>/dev/null; then
+      python_tools='kubernetes-validate check-jsonschema duckdb prometheus-client'
+      # shellcheck disable=SC2086
+      { python3 -m venv target/python && download target/python/bin/pip install --quiet $python_tools; } ||
+        note "not all of $python_tools could be installed: their tests will report that they were skipped"
     fi
     unpack_registry
     install_machete

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::oc::{Call, Oc, OcError};
+use crate::oc::{Call, DASHBOARDS, Oc, OcError};
 use crate::progress::{self, Progress};
 
 mod command;
@@ -15,10 +15,20 @@ pub use command::{CommandError, cleanup};
 
 const CLUSTER_ROLES: &str = "clusterrolebinding,clusterrole";
 const SCC: &str = "securitycontextconstraints";
+const DASHBOARD: &str = "configmap";
 /// Longest wait for pods: more than the time that the collector's has to end.
 const PODS: Duration = Duration::from_secs(75);
 /// Longest wait for a namespace whose pods have been waited for.
 const AFTER_STUCK_PODS: Duration = Duration::from_secs(2);
+
+/// What a session may have made outside its namespace, besides cluster roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kinds {
+    /// Security context constraints.
+    pub scc: bool,
+    /// A dashboard in the console.
+    pub dashboard: bool,
+}
 
 /// Something is left.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +53,7 @@ pub fn session(
     oc: &Oc,
     namespace: &str,
     session: &str,
-    scc: bool,
+    kinds: Kinds,
     timeout: Duration,
     progress: Progress,
 ) -> Result<(), CleanupError> {
@@ -65,7 +75,11 @@ pub fn session(
         }
     }
     left.note(one(oc, "Deleting cluster roles... ", &delete(CLUSTER_ROLES, None, timeout), progress), "cluster roles");
-    if scc {
+    if kinds.dashboard {
+        let done = one(oc, "Deleting dashboard... ", &delete(DASHBOARD, Some(DASHBOARDS), timeout), progress);
+        left.note(done, "the dashboard in the console");
+    }
+    if kinds.scc {
         let call = delete(SCC, None, timeout);
         let done = one(oc, "Deleting security context constraints... ", &call, progress);
         left.note(done, "security context constraints");

@@ -15,6 +15,7 @@ mod cluster;
 mod examples;
 mod filter;
 mod images;
+mod metrics;
 mod packets;
 mod pages;
 mod processes;
@@ -27,6 +28,7 @@ pub use capture::FlowsArgs;
 pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
 pub use filter::{FilterArgs, FilterWord};
 pub use images::{ImagesArgs, SourceArgs, VersionArgs};
+pub use metrics::MetricsArgs;
 pub use packets::PacketArgs;
 pub use processes::ProcessArgs;
 pub use why::{DemandArgs, PolicyArgs, WhyArgs};
@@ -44,8 +46,8 @@ pub enum Request {
     Flows(Box<FlowsArgs>),
     /// Capture packets.
     Packets(Box<FlowsArgs>),
-    /// Capture metrics.
-    Metrics,
+    /// Count metrics.
+    Metrics(Box<FlowsArgs>),
     /// Show the collector's log.
     Follow(CommandArgs),
     /// End a capture that runs in the background.
@@ -146,12 +148,9 @@ enum CommandWords {
     /// Capture packets into a pcapng file
     #[command(after_help = examples::PACKETS)]
     Packets(Box<FlowsArgs>),
-    /// Capture metrics: not implemented yet
-    Metrics {
-        /// Options of a later version
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        rest: Vec<OsString>,
-    },
+    /// Count metrics of the flows, for Prometheus and on the screen
+    #[command(after_help = examples::METRICS)]
+    Metrics(Box<FlowsArgs>),
     /// Show the collector's log of a background capture
     Follow(CommandArgs),
     /// End a background capture; its files stay in the cluster
@@ -245,7 +244,7 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
     match Words::try_parse_from(words).map_err(|e| explain(&e))?.command {
         CommandWords::Flows(flows) => Ok(Request::Flows(capture_words(flows, typed, false)?)),
         CommandWords::Packets(packets) => Ok(Request::Packets(capture_words(packets, typed, true)?)),
-        CommandWords::Metrics { .. } => Ok(Request::Metrics),
+        CommandWords::Metrics(metrics) => Ok(Request::Metrics(capture_words(metrics, typed, false)?)),
         CommandWords::Follow(words) => Ok(Request::Follow(words)),
         CommandWords::Stop(words) => Ok(Request::Stop(words)),
         CommandWords::Copy(words) => Ok(Request::Copy(words)),

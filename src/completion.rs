@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn what_is_offered_is_taken() {
         let whole = crate::cli::whole();
-        let pages = ["flows", "packets"].map(|name| whole.find_subcommand(name).unwrap());
+        let pages = ["flows", "packets", "metrics"].map(|name| whole.find_subcommand(name).unwrap());
         let mut offered: Vec<(String, Vec<String>)> = Vec::new();
         for arg in pages.iter().flat_map(|page| page.get_arguments()).filter(|arg| arg.get_action().takes_values()) {
             let values = arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
@@ -166,12 +166,14 @@ mod tests {
                 let option = format!("--{option}={value}");
                 let flows = ["oc-netobserv", "flows", &option].map(Into::into);
                 let packets = ["oc-netobserv", "packets", "--all", &option].map(Into::into);
-                let (Ok(Request::Flows(flows)), Ok(Request::Packets(packets))) = (read(flows), read(packets)) else {
+                let metrics = ["oc-netobserv", "metrics", &option].map(Into::into);
+                let (Ok(Request::Flows(flows)), Ok(Request::Packets(packets)), Ok(Request::Metrics(metrics))) =
+                    (read(flows), read(packets), read(metrics))
+                else {
                     panic!("{option} is not an option")
                 };
-                let valid =
-                    [Settings::new(&flows, Kind::Flows).is_ok(), Settings::new(&packets, Kind::Packets).is_ok()];
-                assert!(valid.contains(&true), "{option}");
+                let all = [(flows, Kind::Flows), (packets, Kind::Packets), (metrics, Kind::Metrics)];
+                assert!(all.iter().any(|(words, kind)| Settings::new(words, *kind).is_ok()), "{option}");
             }
         }
     }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use netobserv_contract::files::{create_folder, numbered};
+use netobserv_contract::metrics;
 use serde::Deserialize;
 
 use crate::oc::{Call, Oc, OcError};
@@ -96,7 +97,7 @@ pub fn run(oc: &Oc, namespace: &str, dir: &Path, progress: Progress) -> Result<(
     Ok(())
 }
 
-/// Where a file belongs: a capture has files of flows and of packets, each kind in its folder, and no others.
+/// Where a file belongs: a capture has files of flows, packets or metrics, each kind in its folder, and no others.
 fn place(dir: &Path, file: &Listed) -> Result<PathBuf, CopyError> {
     let foreign = || CopyError::ForeignPath(file.path.clone());
     let (folder, name) = file.path.split_once('/').ok_or_else(foreign)?;
@@ -105,6 +106,7 @@ fn place(dir: &Path, file: &Listed) -> Result<PathBuf, CopyError> {
     let ours = match folder {
         "flow" => FLOW_ENDINGS.contains(&ending),
         "pcap" => ending.starts_with("pcap"),
+        metrics::FOLDER => metrics::ENDINGS.iter().any(|known| name.ends_with(known)),
         _ => false,
     };
     let good = ours && name.len() <= LONGEST_NAME && stem.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -205,9 +207,15 @@ mod tests {
     fn only_files_of_a_capture_have_a_place() {
         let dir = Path::new("out");
         let name = "2024-03-06T161922Z";
-        for (folder, ending) in
-            [("flow", ".json"), ("flow", ".db"), ("flow", ".db-wal"), ("pcap", ".pcap"), ("pcap", "-2-00001.pcapng")]
-        {
+        for (folder, ending) in [
+            ("flow", ".json"),
+            ("flow", ".db"),
+            ("flow", ".db-wal"),
+            ("pcap", ".pcap"),
+            ("pcap", "-2-00001.pcapng"),
+            ("metrics", ".txt"),
+            ("metrics", "-2.dashboard.json"),
+        ] {
             let path = format!("{folder}/{name}{ending}");
             assert_eq!(place(dir, &listed(&path)).unwrap(), dir.join(&path), "{path}");
         }
@@ -229,6 +237,8 @@ mod tests {
             "flow/a",
             "flow/a.pcap",
             "pcap/a.json",
+            "metrics/a.json",
+            "metrics/.txt",
             "bin/a.json",
             ".git/config",
             "a.json",

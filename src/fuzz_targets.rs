@@ -25,6 +25,7 @@ pub fn settings(bytes: &[u8]) -> Option<Vec<(String, String)>> {
     let (args, kind) = match cli::read(words) {
         Ok(Request::Flows(args)) => (args, Kind::Flows),
         Ok(Request::Packets(args)) => (args, Kind::Packets),
+        Ok(Request::Metrics(args)) => (args, Kind::Metrics),
         Ok(_) => return None,
         Err(error) => return displayed(&error),
     };

@@ -66,9 +66,10 @@ fn act(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         }
         Request::Flows(flows) if options::is_local(&flows)? => on_this_machine(&Capture::flows(&flows)?)?,
         Request::Packets(packets) if options::is_local(&packets)? => on_this_machine(&Capture::packets(&packets)?)?,
+        Request::Metrics(metrics) if options::is_local(&metrics)? => on_this_machine(&Capture::metrics(&metrics)?)?,
         Request::Flows(flows) => in_cluster(&Settings::new(&flows, Kind::Flows)?, &called_as)?,
         Request::Packets(packets) => in_cluster(&Settings::new(&packets, Kind::Packets)?, &called_as)?,
-        Request::Metrics => return Err(OptionError::Metrics.into()),
+        Request::Metrics(metrics) => in_cluster(&Settings::new(&metrics, Kind::Metrics)?, &called_as)?,
         Request::Follow(words) => background::follow(&options::command(&words)?.0, &called_as)?,
         Request::Stop(words) => background::stop(&options::command(&words)?.0, &called_as)?,
         Request::Copy(words) => {

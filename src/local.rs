@@ -111,12 +111,14 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
     let agent = Program::find("the agent", "netobserv-agent", "NETOBSERV_AGENT_BIN")?;
     let lasts = duration::parse(&capture.max_time).unwrap_or_default();
     let endpoint = Endpoint::open(capture.port, lasts)?;
-    let output = match &capture.packets {
-        Some(packets) => Output::packets(&capture.output_dir, packets, Utc::now())?,
-        None => Output::prepare(&capture.output_dir, Utc::now())?,
+    let output = match (&capture.packets, &capture.metrics) {
+        (Some(packets), _) => Output::packets(&capture.output_dir, packets, Utc::now())?,
+        (None, Some(_)) => Output::metrics(&capture.output_dir, Utc::now())?,
+        (None, None) => Output::prepare(&capture.output_dir, Utc::now())?,
     };
     output::foreign_owner(&capture.output_dir).iter().for_each(|warning| report(warning));
-    let has_screen = capture.packets.is_none() && capture.lines.is_none() && !capture.quiet;
+    let of_flows = capture.packets.is_none() && capture.metrics.is_none();
+    let has_screen = of_flows && capture.lines.is_none() && !capture.quiet;
     let mut session = Session::new(has_screen && std::io::stdout().is_terminal())?;
 
     let terminal = Terminal::probe();
@@ -179,8 +181,7 @@ fn capture_with(
 }
 
 fn collector_invocation(capture: &Capture, endpoint: &Endpoint, output: &Output) -> Invocation {
-    let command = if capture.packets.is_some() { "get-packets" } else { "get-flows" };
-    let mut args: Vec<OsString> = vec![command.into()];
+    let mut args: Vec<OsString> = vec![capture.kind().collector_command().into()];
     args.extend(endpoint.collector_args());
     if let Some(base) = output.base() {
         args.extend(["--output-dir".into(), output.root().into(), "--filename".into(), base.into()]);
@@ -230,7 +231,7 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
 
 /// Leaves whole files, or none when the capture could not begin, and prints their paths.
 fn tidy_files(output: &Output, session: &Session, result: &Result<(), LocalError>, quiet: bool) {
-    if output.exists() && !session.collector_ended_well() && !output.is_of_packets() {
+    if output.exists() && !session.collector_ended_well() && output.is_of_flows() {
         match output::repair(&output.json()) {
             Ok(Repair::Cut(bytes)) => {
                 report(&format!("closed the JSON after its last complete flow, {bytes} bytes cut off"));

@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use crate::certificates::{Certificates, Pair};
 use crate::handover;
 use crate::images::PullSecret;
-use crate::plan::{Kind, Plan};
+use crate::plan::{Kind, Monitoring, Plan};
 use crate::template::{self, TemplateError, Values};
+
+mod metrics;
 
 pub use crate::oc::{Document, Stage};
 
@@ -57,7 +59,10 @@ pub fn documents(plan: &Plan, certificates: &Certificates) -> Result<Vec<Documen
     if plan.tls {
         all.extend([collector_tls(plan, certificates)?, agent_tls(plan, certificates)?]);
     }
-    all.extend([collector_service(plan)?, agents(plan)?, collector(plan)?]);
+    all.extend(metrics::documents(plan, Stage::Access)?);
+    all.push(collector_service(plan)?);
+    all.extend(metrics::documents(plan, Stage::Service)?);
+    all.extend([agents(plan)?, collector(plan)?]);
     Ok(all)
 }
 
@@ -90,7 +95,11 @@ fn join<'a>(documents: impl Iterator<Item = &'a Document>) -> String {
 pub fn collector_overrides(plan: &Plan) -> Result<Value, ManifestError> {
     let yaml = collector(plan)?.yaml;
     let pod: Value = serde_saphyr::from_str(&yaml).map_err(|error| ManifestError::NotYaml(error.to_string()))?;
-    Ok(json!({ "apiVersion": "v1", "metadata": { "labels": pod["metadata"]["labels"] }, "spec": pod["spec"] }))
+    let mut metadata = json!({ "labels": pod["metadata"]["labels"] });
+    if pod["metadata"]["annotations"].is_object() {
+        metadata["annotations"] = pod["metadata"]["annotations"].clone();
+    }
+    Ok(json!({ "apiVersion": "v1", "metadata": metadata, "spec": pod["spec"] }))
 }
 
 /// The namespace, with who made it, when and how.
@@ -180,7 +189,7 @@ pub fn agents(plan: &Plan) -> Made {
         ("plaintext", json!(!plan.tls)),
         ("volumes", json!(plan.tls || plan.privileged || plan.images.bare)),
         ("wait_for_program", json!(handover::wait_for(handover::AGENT))),
-        ("flows", json!(plan.command == Kind::Flows)),
+        ("flows", json!(plan.command != Kind::Packets)),
         ("packets", json!(plan.command == Kind::Packets)),
     ]);
     let text = include_str!("../yaml/agents.yml");
@@ -264,5 +273,8 @@ fn common(plan: &Plan) -> Values<'static> {
         ("scc_volumes", json!(scc_volumes)),
         ("bare", json!(plan.images.bare)),
         ("tls", json!(plan.tls)),
+        ("cluster_monitoring", json!(plan.is_read_by(Monitoring::OpenShift))),
+        ("annotated", json!(plan.is_read_by(Monitoring::Annotations))),
+        ("serves_metrics", json!(plan.serves_metrics())),
     ])
 }

@@ -23,7 +23,7 @@ mod document;
 mod node;
 
 pub use call::Call;
-pub(crate) use call::{COLLECTOR, SESSION};
+pub(crate) use call::{COLLECTOR, DASHBOARDS, SESSION};
 pub use document::{Document, Stage};
 
 /// Names the program to use, as a path or along PATH.

@@ -9,6 +9,7 @@ use netobserv_contract::duration;
 
 use crate::cli::values::{LINES, LOG_LEVELS};
 use crate::cli::{ClusterArgs, DoctorArgs, FlowsArgs};
+use crate::plan::Kind;
 
 pub mod after;
 mod cluster;
@@ -17,6 +18,7 @@ mod expression;
 mod filter;
 mod images;
 mod interfaces;
+mod metrics;
 mod packets;
 mod processes;
 mod selectors;
@@ -28,6 +30,7 @@ pub use error::OptionError;
 use expression::Expressions;
 pub use filter::Rules;
 pub use images::{ImageList, images_to_list, sources};
+pub use metrics::{MetricsSettings, Scraper};
 pub use packets::{Keylog, PacketSettings};
 pub use why::{Reading, Why, policy, why};
 pub use why_live::{Connect, Live, PodName, Server};
@@ -93,10 +96,12 @@ pub struct Capture {
     pub quiet: bool,
     /// What is special about packets; `None` for flows.
     pub packets: Option<PacketSettings>,
+    /// What is special about metrics; `None` for flows.
+    pub metrics: Option<MetricsSettings>,
 }
 
 impl Capture {
-    /// Checks the words that flows and packets have in common.
+    /// Checks the words that all captures have in common.
     fn new(words: &FlowsArgs, packets: bool) -> Result<Self, OptionError> {
         let all = switch("enable_all", words.enable_all.as_deref(), false)?;
         let expressions = Expressions::read(words, packets)?;
@@ -138,6 +143,7 @@ impl Capture {
             verbose: words.verbose,
             quiet: words.quiet,
             packets: None,
+            metrics: None,
         })
     }
 
@@ -187,6 +193,16 @@ impl Capture {
         Self::new(words, false)
     }
 
+    /// What is captured.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match (&self.packets, &self.metrics) {
+            (Some(_), _) => Kind::Packets,
+            (None, Some(_)) => Kind::Metrics,
+            (None, None) => Kind::Flows,
+        }
+    }
+
     /// The collector's options, in a cluster and on this machine.
     #[must_use]
     pub fn collector_args(&self) -> Vec<String> {
@@ -206,6 +222,7 @@ impl Capture {
         args.extend(self.demands.iter().cloned());
         args.extend(self.quiet.then(|| "--quiet".to_owned()));
         args.extend(self.packets.iter().flat_map(PacketSettings::collector_args));
+        args.extend(self.metrics.iter().flat_map(MetricsSettings::collector_args));
         args
     }
 }
@@ -220,10 +237,7 @@ fn unbuilt(words: &ClusterArgs) -> [(&'static str, &Option<String>); 3] {
 }
 
 fn refuse_metrics_options(words: &FlowsArgs, command: &'static str) -> Result<(), OptionError> {
-    match words.cluster.include_list {
-        Some(_) => Err(OptionError::OfAnotherCommand { option: "include_list", command }),
-        None => Ok(()),
-    }
+    words.metrics.typed().map_or(Ok(()), |option| Err(OptionError::OfAnotherCommand { option, command }))
 }
 
 fn observations(text: Option<&str>) -> Result<bool, OptionError> {

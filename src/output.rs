@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use netobserv_contract::files::{Claim, create_folder, numbered};
+use netobserv_contract::metrics;
 
 use crate::options::PacketSettings;
 
@@ -29,13 +30,14 @@ pub struct OutputError {
     source: io::Error,
 }
 
-/// The files of one capture: a pair for flows, one or more for packets. They are there from the beginning, empty, so that no
+/// The files of one capture: a pair for flows and for metrics, one or more for packets. They are there from the beginning, empty, so that no
 /// other capture takes their name; they are removed when this is dropped and nothing was written.
 #[derive(Debug)]
 pub struct Output {
     root: PathBuf,
     base: String,
     packets: Option<Packets>,
+    of_metrics: bool,
 }
 
 /// What the files of packets are.
@@ -57,7 +59,17 @@ impl Output {
     /// The folder cannot be made or not be written.
     pub fn prepare(root: &Path, now: DateTime<Utc>) -> Result<Self, OutputError> {
         let base = reserve(&root.join("flow"), now, &[".json", ".db"], &[])?;
-        Ok(Self { root: root.to_owned(), base, packets: None })
+        Ok(Self { root: root.to_owned(), base, packets: None, of_metrics: false })
+    }
+
+    /// The same for metrics: `root/metrics`.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be made or not be written.
+    pub fn metrics(root: &Path, now: DateTime<Utc>) -> Result<Self, OutputError> {
+        let base = reserve(&root.join(metrics::FOLDER), now, &metrics::ENDINGS, &[])?;
+        Ok(Self { root: root.to_owned(), base, packets: None, of_metrics: true })
     }
 
     /// The same for packets: `root/pcap`, unless they go to standard output.
@@ -75,7 +87,7 @@ impl Output {
             false => reserve(&root.join("pcap"), now, &[made], &[rival])?,
         };
         let packets = Packets { ending, to_stdout: settings.to_stdout, several };
-        Ok(Self { root: root.to_owned(), base, packets: Some(packets) })
+        Ok(Self { root: root.to_owned(), base, packets: Some(packets), of_metrics: false })
     }
 
     /// The folder that holds `flow/`.
@@ -90,10 +102,15 @@ impl Output {
         self.packets.as_ref().is_none_or(|packets| !packets.to_stdout).then_some(self.base.as_str())
     }
 
-    /// The files are of packets.
+    /// The files are of flows.
     #[must_use]
-    pub fn is_of_packets(&self) -> bool {
-        self.packets.is_some()
+    pub fn is_of_flows(&self) -> bool {
+        self.packets.is_none() && !self.of_metrics
+    }
+
+    /// A snapshot and a dashboard.
+    fn metrics_files(&self) -> [PathBuf; 2] {
+        metrics::ENDINGS.map(|ending| self.root.join(metrics::FOLDER).join(format!("{}{ending}", self.base)))
     }
 
     /// The files of packets, oldest first.
@@ -142,12 +159,19 @@ impl Output {
         match &self.packets {
             Some(packets) if packets.to_stdout => vec![],
             Some(packets) => self.packet_files(packets),
+            None if self.of_metrics => self.metrics_files().into(),
             None => vec![self.json(), self.db()],
         }
     }
 
     /// Removes files without any flow: what a capture leaves that could not begin.
     pub fn discard_empty(&self) {
+        if self.of_metrics {
+            let files = self.metrics_files();
+            // The dashboard is written at once, the snapshot when there is something to count.
+            files.iter().filter(|_| is_empty(&files[0])).for_each(|path| drop(fs::remove_file(path)));
+            return;
+        }
         if self.packets.is_some() {
             for path in self.files().iter().filter(|path| has_no_packet(path).unwrap_or(false)) {
                 let _ = fs::remove_file(path);
@@ -185,7 +209,7 @@ fn reserve(dir: &Path, now: DateTime<Utc>, endings: &[&str], rivals: &[&str]) ->
 /// A warning when the output folder is there and another user can replace what is in it.
 #[must_use]
 pub fn foreign_owner(root: &Path) -> Option<String> {
-    let folders = [root.to_owned(), root.join("flow"), root.join("pcap")];
+    let folders = [root.to_owned(), root.join("flow"), root.join("pcap"), root.join(metrics::FOLDER)];
     let (folder, owner) = folders.iter().find_map(|folder| Some((folder, foreign_uid(folder)?)))?;
     let folder = folder.display();
     Some(format!("warning: {folder} belongs to another user (uid {owner}), who can replace the files in it"))
@@ -219,6 +243,10 @@ fn has_no_flow(path: &Path) -> io::Result<bool> {
 /// For the last line of a session.
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.of_metrics {
+            let [snapshot, dashboard] = self.metrics_files();
+            return write!(f, "metrics are in {}, a dashboard is in {}", snapshot.display(), dashboard.display());
+        }
         let Some(packets) = &self.packets else {
             return write!(f, "flows are in {} and {}", self.json().display(), self.db().display());
         };

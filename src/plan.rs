@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use netobserv_contract::metrics::{Metric, PORT};
+
 use crate::images::Images;
 
 /// The namespace that is used when none is named.
@@ -27,6 +29,8 @@ pub enum Kind {
     Flows,
     /// Packets, into pcapng.
     Packets,
+    /// Flows, counted and not kept.
+    Metrics,
 }
 
 impl Kind {
@@ -36,6 +40,7 @@ impl Kind {
         match self {
             Kind::Flows => "get-flows",
             Kind::Packets => "get-packets",
+            Kind::Metrics => "get-metrics",
         }
     }
 
@@ -45,14 +50,37 @@ impl Kind {
         match self {
             Kind::Flows => "flows",
             Kind::Packets => "packets",
+            Kind::Metrics => "metrics",
         }
     }
+}
+
+/// Who reads the metrics of a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Monitoring {
+    /// The monitoring of OpenShift, with a dashboard in its console.
+    OpenShift,
+    /// A Prometheus of the Prometheus operator.
+    ServiceMonitor,
+    /// A Prometheus that finds pods by their annotations.
+    Annotations,
+    /// Only the screen.
+    Off,
+}
+
+/// What is special about a capture of metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsPlan {
+    /// What is counted.
+    pub counted: Vec<Metric>,
+    /// Who reads it.
+    pub monitoring: Monitoring,
 }
 
 /// A capture in a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Flows or packets.
+    /// Flows, packets or metrics.
     pub command: Kind,
     /// Where everything goes.
     pub namespace: String,
@@ -90,6 +118,8 @@ pub struct Plan {
     pub tls: bool,
     /// The pod captures by itself, with no user connected.
     pub background: bool,
+    /// Of metrics only.
+    pub metrics: Option<MetricsPlan>,
 }
 
 impl Plan {
@@ -100,6 +130,18 @@ impl Plan {
             DEFAULT_NAMESPACE => DEFAULT_NAMESPACE.to_owned(),
             other => format!("{DEFAULT_NAMESPACE}-{other}"),
         }
+    }
+
+    /// The metrics are read like this.
+    #[must_use]
+    pub fn is_read_by(&self, monitoring: Monitoring) -> bool {
+        self.metrics.as_ref().is_some_and(|metrics| metrics.monitoring == monitoring)
+    }
+
+    /// A Prometheus reads the metrics.
+    #[must_use]
+    pub fn serves_metrics(&self) -> bool {
+        self.metrics.as_ref().is_some_and(|metrics| metrics.monitoring != Monitoring::Off)
     }
 
     /// The name under which agents find the collector.
@@ -113,6 +155,7 @@ impl Plan {
     pub fn collector_command(&self) -> Vec<String> {
         let mut words = vec![COLLECTOR.to_owned(), self.command.collector_command().to_owned()];
         words.extend(self.collector_args.iter().cloned());
+        words.extend(self.serves_metrics().then(|| format!("--serve={PORT}")));
         words.extend([format!("--namespace={}", self.namespace), format!("--session={}", self.session)]);
         words.push(format!("--keep={}s", self.keep.as_secs()));
         words.push(if self.tls { format!("--tls-dir={TLS_DIR}") } else { "--insecure".to_owned() });

@@ -6,7 +6,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::oc::{Call, Oc, OcError};
-use crate::options::{Keylog, Settings};
+use crate::options::{Keylog, Scraper, Settings};
 use crate::progress::Progress;
 
 mod owner;
@@ -16,6 +16,7 @@ mod version;
 
 pub use owner::NamespaceOwner;
 pub use permissions::Missing;
+use permissions::Rights;
 
 /// Why there can be no capture.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,12 @@ pub enum PreflightError {
         /// Its name.
         pod: String,
     },
+    /// There is no Prometheus operator.
+    #[error(
+        "the cluster has no ServiceMonitors: --to=service-monitor needs the Prometheus operator; \
+         use --to=annotations for a Prometheus without it, or --to=none"
+    )]
+    NoServiceMonitors,
     /// No node has the label.
     #[error("{0} doesn't match any node label. Please check your --node-selector parameter")]
     NoNodes(String),
@@ -71,6 +78,8 @@ pub enum PreflightError {
 pub struct Cluster {
     /// It has security context constraints.
     pub scc: bool,
+    /// It is OpenShift, and its monitoring reads metrics.
+    pub openshift_monitoring: bool,
     /// `NAME=CIDR,CIDR` items for the collector.
     pub subnets: Vec<String>,
     /// What is to be removed first: what an interrupted session has left.
@@ -87,12 +96,19 @@ pub fn probe(oc: &Oc, settings: &Settings, progress: Progress) -> Result<Cluster
     let groups = groups(oc, answers.groups).map_err(PreflightError::NotConnected)?;
     let openshift = groups.iter().any(|group| group == "config.openshift.io");
     let scc = groups.iter().any(|group| group == "security.openshift.io");
+    let has_monitors = groups.iter().any(|group| group == "monitoring.coreos.com");
+    let wants_monitor = settings.metrics.as_ref().map(|metrics| metrics.scraper);
+    if wants_monitor == Some(Scraper::ServiceMonitor) && !has_monitors {
+        return Err(PreflightError::NoServiceMonitors);
+    }
+    let openshift_monitoring = openshift && has_monitors;
     if let Some(user) = answers.user {
         progress.answer(&user);
     }
     let left = owner::judge(oc, settings, answers.namespace?, progress)?;
     version::check(oc, settings, openshift, answers.version, progress)?;
-    permissions::check(oc, settings, scc, &answers.permissions.unwrap_or_default())?;
+    let rights = permissions::Wanted { scc, monitoring: monitoring_rights(wants_monitor, openshift_monitoring) };
+    permissions::check(oc, settings, &rights, &answers.permissions.unwrap_or_default())?;
     if let Some((label, nodes)) = answers.nodes {
         tell_nodes(&label, &nodes?, progress)?;
     }
@@ -102,7 +118,16 @@ pub fn probe(oc: &Oc, settings: &Settings, progress: Progress) -> Result<Cluster
         return Err(PreflightError::NoPod { namespace: namespace.clone(), pod: pod.clone() });
     }
     let subnets = if settings.get_subnets { subnets::read(oc, openshift, progress)? } else { Vec::new() };
-    Ok(Cluster { scc, subnets, left })
+    Ok(Cluster { scc, openshift_monitoring, subnets, left })
+}
+
+/// What is made for those who read the metrics.
+fn monitoring_rights(scraper: Option<Scraper>, openshift: bool) -> Rights {
+    match scraper {
+        Some(Scraper::OfTheCluster) if openshift => Rights::OpenShift,
+        Some(Scraper::ServiceMonitor) => Rights::ServiceMonitor,
+        _ => Rights::None,
+    }
 }
 
 struct Answers {

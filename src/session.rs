@@ -9,12 +9,12 @@ use chrono::Utc;
 use serde_json::Value;
 
 use crate::certificates::Certificates;
-use crate::cleanup::{self, CleanupError};
+use crate::cleanup::{self, CleanupError, Kinds};
 use crate::copy::{self, CopyError};
 use crate::manifest::ManifestError;
 use crate::oc::{COLLECTOR, Call, Oc, OcError};
-use crate::options::{CopyChoice, Settings};
-use crate::plan::{Kind, Plan};
+use crate::options::{CopyChoice, Scraper, Settings};
+use crate::plan::{MetricsPlan, Monitoring, Plan};
 use crate::preflight::{self, Cluster, PreflightError};
 use crate::progress::{Progress, warn};
 use crate::rollout::RolloutError;
@@ -133,6 +133,7 @@ pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
         Ok(nodes) if settings.background => match started::wait(&session) {
             Ok(()) => {
                 session.tell_background(nodes);
+                session.tell_dashboard();
                 Ok(())
             }
             Err(error) => session.give_up(error.into()),
@@ -147,7 +148,8 @@ fn clear_the_way(oc: &Oc, settings: &Settings, cluster: &Cluster, progress: Prog
     let Some(left) = &cluster.left else { return Ok(()) };
     let namespace = settings.access.namespace.as_str();
     progress.print(&format!("removing what session {} of {} left in {namespace}", left.session, left.by));
-    Ok(cleanup::session(oc, namespace, &left.session, cluster.scc, settings.access.timeout, progress)?)
+    let kinds = Kinds { scc: cluster.scc, dashboard: cluster.openshift_monitoring && left.of_metrics };
+    Ok(cleanup::session(oc, namespace, &left.session, kinds, settings.access.timeout, progress)?)
 }
 
 /// The plan of a session that begins now.
@@ -174,7 +176,20 @@ pub(crate) fn plan(settings: &Settings, cluster: &Cluster) -> Plan {
         keep: settings.keep,
         tls: true,
         background: settings.background,
+        metrics: metrics(settings, cluster),
     }
+}
+
+/// What is counted, and who reads it on this cluster.
+fn metrics(settings: &Settings, cluster: &Cluster) -> Option<MetricsPlan> {
+    let wanted = settings.metrics.as_ref()?;
+    let monitoring = match wanted.scraper {
+        Scraper::OfTheCluster if cluster.openshift_monitoring => Monitoring::OpenShift,
+        Scraper::ServiceMonitor => Monitoring::ServiceMonitor,
+        Scraper::Annotations => Monitoring::Annotations,
+        Scraper::OfTheCluster | Scraper::Off => Monitoring::Off,
+    };
+    Some(MetricsPlan { counted: wanted.metrics(), monitoring })
 }
 
 /// A session under way.
@@ -205,6 +220,7 @@ impl Session<'_> {
 
     /// The capture, and everything behind it.
     fn capture_and_end(mut self, nodes: u64) -> Result<(), SessionError> {
+        self.tell_dashboard();
         let captured = capture::run(&mut self, nodes);
         self.oc.shield();
         if !self.has_files {
@@ -282,7 +298,18 @@ impl Session<'_> {
         let plan = &self.plan;
         // What runs on a node that does not answer never ends, as far as the cluster knows.
         let timeout = if self.is_lost { timeout.min(PODS_OF_A_LOST_NODE) } else { timeout };
-        Ok(cleanup::session(&self.oc, &plan.namespace, &plan.session, plan.scc, timeout, self.progress)?)
+        let kinds = Kinds { scc: plan.scc, dashboard: plan.is_read_by(Monitoring::OpenShift) };
+        Ok(cleanup::session(&self.oc, &plan.namespace, &plan.session, kinds, timeout, self.progress)?)
+    }
+
+    /// Where the metrics are shown, apart from the screen.
+    fn tell_dashboard(&self) {
+        if self.plan.is_read_by(Monitoring::OpenShift) {
+            let name = self.plan.cluster_name();
+            self.progress.print(&format!(
+                "Open the console at /monitoring/dashboards/{name} to see the metrics: Observe > Dashboards > NetObserv / On Demand"
+            ));
+        }
     }
 
     /// The words that scripts of the original match.
@@ -292,13 +319,17 @@ impl Session<'_> {
             crate::plan::DEFAULT_NAMESPACE => String::new(),
             other => format!(" -n {other}"),
         };
+        let limits = match self.plan.metrics {
+            Some(_) => time.clone(),
+            None => format!("{time} or reaching {bytes} bytes"),
+        };
         for line in [
             "Background capture started. Use:".to_owned(),
             format!(" - '{cli} netobserv follow{namespace}' to see the capture progress"),
             format!(" - '{cli} netobserv copy{namespace}' to copy the generated files locally"),
             format!(" - '{cli} netobserv cleanup{namespace}' to remove the netobserv components"),
             String::new(),
-            format!("Capture ends automatically in {time} or reaching {bytes} bytes"),
+            format!("Capture ends automatically in {limits}"),
         ] {
             self.progress.print(&line);
         }
@@ -307,11 +338,8 @@ impl Session<'_> {
         }
     }
 
-    /// `get-flows` or `get-packets`.
+    /// The collector's sub-command.
     pub(crate) fn command(&self) -> &'static str {
-        match self.plan.command {
-            Kind::Flows => "get-flows",
-            Kind::Packets => "get-packets",
-        }
+        self.plan.command.collector_command()
     }
 }

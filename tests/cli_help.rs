@@ -139,6 +139,6 @@ fn wrong_filter_rules_are_told_before_anything_starts() {
 }
 
 #[test]
-fn metrics_are_not_there_yet() {
-    assert_refused(&["metrics", "--enable_all"], "error: metrics are not implemented yet: use 'flows' or 'packets'");
+fn metrics_have_no_files_that_grow() {
+    assert_refused(&["metrics", "--max-bytes=5"], "error: --max-bytes is invalid option for metrics");
 }

@@ -24,12 +24,18 @@ const OPTIONS: &[&str] = &[
 ];
 const OF_FLOWS: &[&str] = &["--enable_all", "--sampling=2", "--query=SrcPort=80", "--query=DstPort=80"];
 const OF_PACKETS: &[&str] = &["--snaplen=100"];
+const OF_METRICS: &[&str] = &["--enable_all", "--query=SrcPort=80", "--include_list=node_,rtt", "--max-series=99"];
 
 fn words(kind: Kind) -> Box<FlowsArgs> {
-    let more = if kind == Kind::Flows { OF_FLOWS } else { OF_PACKETS };
-    let words = ["oc-netobserv", kind.word()].into_iter().chain(OPTIONS.iter().chain(more).copied());
+    let more = match kind {
+        Kind::Flows => OF_FLOWS,
+        Kind::Packets => OF_PACKETS,
+        Kind::Metrics => OF_METRICS,
+    };
+    let fits = |word: &&str| kind != Kind::Metrics || !word.starts_with("--max-bytes");
+    let words = ["oc-netobserv", kind.word()].into_iter().chain(OPTIONS.iter().chain(more).copied().filter(fits));
     match read(words.map(Into::into)) {
-        Ok(Request::Flows(words) | Request::Packets(words)) => words,
+        Ok(Request::Flows(words) | Request::Packets(words) | Request::Metrics(words)) => words,
         other => panic!("{other:?}"),
     }
 }
@@ -43,7 +49,7 @@ fn full_plan(kind: Kind, background: bool) -> Plan {
 /// with an error.
 #[test]
 fn the_collector_knows_its_arguments() {
-    for kind in [Kind::Flows, Kind::Packets] {
+    for kind in [Kind::Flows, Kind::Packets, Kind::Metrics] {
         for background in [false, true] {
             let command = full_plan(kind, background).collector_command();
             let run = Run::new(&binaries().collector).args(&command[1..]).arg("--expect-nodes=3");
@@ -55,7 +61,7 @@ fn the_collector_knows_its_arguments() {
 
 #[test]
 fn settings_of_every_option_have_a_place_in_the_manifest() {
-    for kind in [Kind::Flows, Kind::Packets] {
+    for kind in [Kind::Flows, Kind::Packets, Kind::Metrics] {
         let plan = full_plan(kind, false);
         assert!(plan.agent_env.len() > 3, "{:?}", plan.agent_env);
         let agents = made(&plan).into_iter().find(|document| document.kind == "DaemonSet").expect("agents");

@@ -5,12 +5,13 @@ mod cli_world;
 mod yaml_world;
 
 use cli_world::World;
+use oc_netobserv::plan::Monitoring;
 use serde_json::Value;
 use yaml_world::{every_plan, json, made, plan};
 
 /// The rules of the role that is printed when a right is missing.
-fn printed(world: World) -> Vec<Value> {
-    let outcome = world.file("answers/permissions", "\n").env("FAKE_DENY", "namespaces").run(&["flows"]);
+fn printed(world: World, words: &[&str]) -> Vec<Value> {
+    let outcome = world.file("answers/permissions", "\n").env("FAKE_DENY", "namespaces").run(words);
     assert_eq!(outcome.code, Some(1), "{outcome:#?}");
     let (_, yaml) = outcome.stderr.split_once("can grant you:\n").expect("a role");
     let role: Value = serde_saphyr::from_str(yaml).expect("YAML");
@@ -42,10 +43,15 @@ fn beyond(plan: &oc_netobserv::plan::Plan, rules: &[Value]) -> Vec<String> {
 
 #[test]
 fn the_role_that_is_asked_for_has_everything_that_is_granted() {
-    let openshift = printed(World::new().env("FAKE_OPENSHIFT", "4.17.0"));
-    let plain = printed(World::new());
+    let openshift = || World::new().env("FAKE_OPENSHIFT", "4.17.0");
+    let (of_flows, plain) = (printed(openshift(), &["flows"]), printed(World::new(), &["flows"]));
+    let of_metrics = printed(openshift(), &["metrics"]);
     for plan in every_plan() {
-        let rules = if plan.scc { &openshift } else { &plain };
+        let rules = match plan.is_read_by(Monitoring::OpenShift) {
+            true => &of_metrics,
+            false if plan.scc => &of_flows,
+            false => &plain,
+        };
         assert_eq!(beyond(&plan, rules), [""; 0], "{plan:#?}");
     }
 }
@@ -56,5 +62,8 @@ fn a_right_that_is_not_asked_for_is_found() {
     plan.scc = true;
     let expected =
         ["get", "delete", "use"].map(|verb| format!("security.openshift.io securitycontextconstraints {verb}"));
-    assert_eq!(beyond(&plan, &printed(World::new())), expected);
+    assert_eq!(beyond(&plan, &printed(World::new(), &["flows"])), expected);
+    let metrics = yaml_world::plan(oc_netobserv::plan::Kind::Metrics);
+    let expected = ["get", "list", "watch"].map(|verb| format!(" endpoints {verb}"));
+    assert_eq!(beyond(&metrics, &printed(World::new(), &["metrics"])), expected);
 }

@@ -5,8 +5,9 @@ mod yaml_world;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use netobserv_testkit::proc::Run;
 use oc_netobserv::manifest::{Document, Stage, documents, stream, yaml_stream};
 use oc_netobserv::plan::{Kind, Plan};
@@ -44,6 +45,45 @@ struct SecurityContextConstraints {
     groups: Vec<String>,
 }
 
+/// `monitoring.coreos.com/v1`, of the Prometheus operator: its documented fields, as far as they are used.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ServiceMonitor {
+    api_version: String,
+    kind: String,
+    metadata: Value,
+    spec: ServiceMonitorSpec,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ServiceMonitorSpec {
+    endpoints: Vec<Endpoint>,
+    namespace_selector: BTreeMap<String, Vec<String>>,
+    selector: LabelSelector,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Endpoint {
+    port: String,
+    scheme: String,
+    interval: String,
+    honor_labels: bool,
+    metric_relabelings: Vec<Relabeling>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Relabeling {
+    action: String,
+    source_labels: Vec<String>,
+    separator: String,
+    regex: String,
+    replacement: String,
+    target_label: String,
+}
+
 /// Reads it as a `T` and writes it again: a field that `T` does not know is gone then.
 #[track_caller]
 fn same_as<T: DeserializeOwned + Serialize>(document: &Document) {
@@ -78,6 +118,8 @@ fn check(document: &Document) {
         "Service" => same_as::<Service>(document),
         "DaemonSet" => same_as::<DaemonSet>(document),
         "Pod" => same_as::<Pod>(document),
+        "ConfigMap" => same_as::<ConfigMap>(document),
+        "ServiceMonitor" => same_as::<ServiceMonitor>(document),
         other => panic!("no type for {other}"),
     }
 }
@@ -114,7 +156,9 @@ fn the_published_schemas_agree() {
     let mut files = std::collections::BTreeMap::new();
     for plan in every_plan() {
         let documents = documents(&plan, &certificates).expect("documents");
-        for document in documents.iter().filter(|document| document.kind != "SecurityContextConstraints") {
+        // Those are in no schema of Kubernetes.
+        let foreign = ["SecurityContextConstraints", "ServiceMonitor"];
+        for document in documents.iter().filter(|document| !foreign.contains(&document.kind)) {
             let number = files.len();
             files.entry(document.yaml.clone()).or_insert_with(|| folder.path().join(format!("{number}.yml")));
         }
@@ -203,8 +247,65 @@ fn cluster_wide_objects_have_names_of_their_own_and_go_with_the_namespace() {
     assert_eq!(seen, wide);
 }
 
+/// The dashboard is in a namespace that stays, so it goes with the one of the capture.
+#[test]
+fn the_dashboard_of_the_console_goes_with_the_namespace() {
+    let plan = Plan { namespace: "mine".into(), namespace_uid: Some("7a0c".into()), ..plan(Kind::Metrics) };
+    let made = made(&plan);
+    let map = json(made.iter().find(|document| document.kind == "ConfigMap").expect("a dashboard"));
+    let metadata = &map["metadata"];
+    assert_eq!(
+        (&metadata["name"], &metadata["namespace"]),
+        (&json!("netobserv-cli-mine"), &json!("openshift-config-managed"))
+    );
+    assert_eq!(metadata["ownerReferences"][0]["uid"], json!("7a0c"));
+    assert_eq!(metadata["labels"]["console.openshift.io/dashboard"], json!("true"));
+    let text = map["data"]["on-demand-netobserv-flow-metrics.json"].as_str().expect("a text");
+    let dashboard: Value = serde_json::from_str(text).expect("JSON");
+    assert_eq!(dashboard["title"], "NetObserv / On Demand");
+    assert!(dashboard["rows"].as_array().is_some_and(|rows| rows.len() == 5));
+}
+
+/// What the relabeling does, with the rules of Prometheus: the whole joined text has to match.
+#[test]
+fn the_service_monitor_gives_the_namespace_that_the_console_filters_by() {
+    let made = made(&plan(Kind::Metrics));
+    let monitor = json(made.iter().find(|document| document.kind == "ServiceMonitor").expect("a monitor"));
+    let service = json(made.iter().rfind(|document| document.kind == "Service").expect("a service"));
+    assert_eq!(monitor["spec"]["endpoints"][0]["port"], service["spec"]["ports"][0]["name"]);
+    assert_eq!(service["spec"]["ports"][0]["port"], json!(9401));
+    let rules = monitor["spec"]["endpoints"][0]["metricRelabelings"].as_array().expect("rules");
+    let namespace = |metric: &str, src: &str, dst: &str| {
+        let value = |label: &Value| match label.as_str() {
+            Some("__name__") => metric.to_owned(),
+            Some("SrcK8S_Namespace") => src.to_owned(),
+            Some("DstK8S_Namespace") => dst.to_owned(),
+            other => panic!("{other:?}"),
+        };
+        rules.iter().fold("netobserv-cli".to_owned(), |namespace, rule| {
+            let labels = rule["sourceLabels"].as_array().expect("labels").iter().map(value).collect::<Vec<_>>();
+            let regex = regex::Regex::new(&format!("^(?:{})$", rule["regex"].as_str().unwrap())).expect("a pattern");
+            let text = labels.join(rule["separator"].as_str().unwrap());
+            let to = rule["replacement"].as_str().unwrap();
+            let replaced = |found: regex::Captures<'_>| {
+                let mut made = String::new();
+                found.expand(to, &mut made);
+                made
+            };
+            regex.captures(&text).map_or(namespace, replaced)
+        })
+    };
+    let metric = |name: &str| format!("on_demand_netobserv_{name}");
+    assert_eq!(namespace(&metric("workload_ingress_bytes_total"), "a", "b"), "b");
+    for name in ["namespace_flows_total", "workload_egress_bytes_total", "namespace_rtt_seconds_bucket"] {
+        assert_eq!(namespace(&metric(name), "a", "b"), "a", "{name}");
+    }
+    assert_eq!(namespace(&metric("node_ingress_bytes_total"), "", ""), "netobserv-cli", "it has none of its own");
+}
+
 #[test]
 fn stages_follow_each_other_and_the_stream_holds_all() {
+    assert!(every_plan().all(|plan| made(&plan).is_sorted_by_key(|document| document.stage)));
     let plan = Plan { scc: true, ..plan(Kind::Flows) };
     let documents = made(&plan);
     assert!(documents.is_sorted_by_key(|document| document.stage));

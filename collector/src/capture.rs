@@ -4,6 +4,7 @@ mod agents;
 mod end;
 mod follow;
 mod gaps;
+mod metrics;
 mod packets;
 
 use std::fs::File;
@@ -69,9 +70,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         .thread_name("receiver")
         .enable_all()
         .build()?;
-    let result = match options.packets.clone() {
-        Some(packets) => runtime.block_on(packets::capture(options, packets)),
-        None => runtime.block_on(capture(options)),
+    let result = match (options.packets.clone(), options.metrics.clone()) {
+        (Some(packets), _) => runtime.block_on(packets::capture(options, packets)),
+        (None, Some(metrics)) => runtime.block_on(metrics::capture(options, metrics)),
+        (None, None) => runtime.block_on(capture(options)),
     };
     // A thread may hang in a terminal that takes no more bytes.
     runtime.shutdown_timeout(LAST_FRAME);
@@ -310,7 +312,7 @@ pub(crate) fn announce(options: &Options, kind: &str) {
 pub(crate) fn names(options: &Options) -> Option<Arc<Names>> {
     let names = Names::new(options.subnets.clone()).with_roster(options.selections.roster());
     // Only captures of flows report causes.
-    let decides = options.kube && options.packets.is_none();
+    let decides = options.kube && options.packets.is_none() && options.metrics.is_none();
     let names = Arc::new(if decides { names.with_objects() } else { names });
     if options.kube {
         enrich::watch::start(&names);

@@ -1,6 +1,7 @@
 //! The command line: words to a checked [`Options`]. Nothing below this file knows clap.
 
 mod look;
+pub mod metrics;
 pub mod packets;
 mod values;
 
@@ -19,6 +20,7 @@ use crate::select::{OnlyNodes, Selections};
 use crate::why::Asked;
 use crate::why::command::DemandWords;
 pub use look::Look;
+use metrics::{MetricsOptions, MetricsWords};
 use packets::{PacketOptions, PacketWords};
 pub(crate) use values::duration;
 use values::{file_name, keep_rows, kube, listen, log_level, session, subnets};
@@ -39,9 +41,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Capture flows until a limit or a signal
-    GetFlows,
+    #[command(name = "get-flows")]
+    Flows,
     /// Capture packets until a limit or a signal
-    GetPackets(PacketWords),
+    #[command(name = "get-packets")]
+    Packets(PacketWords),
+    /// Count metrics of the flows until a limit or a signal
+    #[command(name = "get-metrics")]
+    Metrics(MetricsWords),
 }
 
 #[derive(Debug, Args)]
@@ -204,6 +211,8 @@ pub struct Options {
     pub selections: Selections,
     /// What a capture of packets is to be; None for one of flows.
     pub packets: Option<PacketOptions>,
+    /// What is counted instead of written into files; None for captures of flows and packets.
+    pub metrics: Option<MetricsOptions>,
     /// What scripts demand of the capture.
     pub asked: Asked,
     /// A flow or packet must match one of these, if there are any.
@@ -276,9 +285,10 @@ pub enum NoCapture {
 /// When they ask for help, or are not a valid capture.
 pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Options, NoCapture> {
     let Cli { command, words } = Cli::try_parse_from(words).map_err(no_capture)?;
-    let packets = match command {
-        Command::GetFlows => None,
-        Command::GetPackets(words) => Some(words.read().map_err(NoCapture::Usage)?),
+    let (packets, metrics) = match command {
+        Command::Flows => (None, None),
+        Command::Packets(words) => (Some(words.read().map_err(NoCapture::Usage)?), None),
+        Command::Metrics(words) => (None, Some(words.read())),
     };
     let only_nodes = OnlyNodes { of: words.nodes_of, namespace: words.namespace.clone() };
     let only_nodes = (!only_nodes.of.is_empty()).then_some(only_nodes);
@@ -288,6 +298,7 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Opti
     let listen = words.listen.unwrap_or(Listen::Port(words.port));
     Ok(Options {
         packets,
+        metrics,
         security: security(words.tls_dir, words.insecure, &listen)?,
         listen,
         log_level: if words.quiet { words.loglevel.min(LevelFilter::WARN) } else { words.loglevel },

@@ -21,6 +21,7 @@ pub mod keeper;
 pub mod killed;
 pub mod lines;
 pub mod log;
+pub mod metrics;
 pub mod multicall;
 mod nodes;
 pub mod once;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 pub use netobserv_contract::files::create;
 use netobserv_contract::files::{Claim, ClaimError, create_folder, numbered};
+use netobserv_contract::metrics::ENDINGS as METRICS_ENDINGS;
 
 /// The paths of one capture of flows.
 #[derive(Clone, Debug)]
@@ -77,6 +78,14 @@ impl Folder {
     /// When the name is taken, or the folder takes no file.
     pub fn flows(&self, name: &Name, start: DateTime<Utc>) -> Result<Claim, OutputError> {
         self.claim(name, start, &[".json", ".db"], &[])
+    }
+
+    /// Creates a snapshot of metrics, and a dashboard for them.
+    ///
+    /// # Errors
+    /// When the name is taken, or the folder takes no file.
+    pub fn metrics(&self, name: &Name, start: DateTime<Utc>) -> Result<Claim, OutputError> {
+        self.claim(name, start, &METRICS_ENDINGS, &[])
     }
 
     /// Creates a file of packets, or the first of several.

@@ -54,6 +54,12 @@ pub(crate) fn attaching(totals: &Totals) -> String {
 /// The account at the end; it lists what is lost and what may be.
 pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) -> Vec<String> {
     let file = |path: &std::path::Path, rows| format!("  {}: {} flows", path.display(), human::count(rows));
+    let files = vec![file(&paths.json, totals.json_rows), file(&paths.db, totals.sqlite_rows)];
+    account_of(elapsed, reason, totals, files)
+}
+
+/// The same with these lines about what was written.
+pub(crate) fn account_of(elapsed: Duration, reason: &str, totals: &Totals, written: Vec<String>) -> Vec<String> {
     let mut lines = vec![
         captured(elapsed, reason),
         format!(
@@ -63,10 +69,9 @@ pub fn account(elapsed: Duration, reason: &str, totals: &Totals, paths: &Paths) 
             human::bytes(totals.bytes),
             from_agents(totals),
         ),
-        file(&paths.json, totals.json_rows),
-        file(&paths.db, totals.sqlite_rows),
-        format!("  lost: {}{}", or_nothing(&totals.lost()), refused(totals)),
     ];
+    lines.extend(written);
+    lines.push(format!("  lost: {}{}", or_nothing(&totals.lost()), refused(totals)));
     let filtered = format!("  left out by the query: {} flows", human::count(totals.filtered_flows));
     lines.extend((totals.filtered_flows > 0).then_some(filtered));
     let own = format!(

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use chrono::Utc;
 use serde_json::Value;
 
-use super::{CLUSTER_ROLES, CleanupError, SCC, session};
+use super::{CLUSTER_ROLES, CleanupError, Kinds, SCC, session};
 use crate::oc::{Call, Oc, OcError, SESSION};
 use crate::options::Access;
 use crate::plan::DEFAULT_NAMESPACE;
@@ -45,7 +45,7 @@ pub enum CommandError {
 pub fn cleanup(access: &Access, called_as: &OsStr) -> Result<(), CommandError> {
     let oc = Oc::find(called_as, access, Interrupts::listen()?)?;
     let (progress, namespace) = (Progress::new(access, false), access.namespace.as_str());
-    let scc = has_scc(&oc)?;
+    let (scc, openshift) = kind_of_cluster(&oc)?;
     let found: Option<Value> = oc.json(&Call::held_namespace(namespace, &user_and_host()))?;
     let holder = found.as_ref().and_then(NamespaceOwner::of);
     match (&found, &holder) {
@@ -55,8 +55,16 @@ pub fn cleanup(access: &Access, called_as: &OsStr) -> Result<(), CommandError> {
         (_, Some(holder)) => may_go(&oc, access, holder)?,
         (None, None) => {}
     }
+    let mut dashboard = holder.as_ref().is_some_and(|holder| holder.of_metrics);
     let mut sessions: BTreeSet<String> = holder.into_iter().map(|holder| holder.session).collect();
     sessions.extend(of_cluster_objects(&oc, namespace, scc)?);
+    if openshift && found.is_none() {
+        // Those who capture no metrics need no right to look there.
+        let left =
+            oc.json(&Call::dashboards()).ok().flatten().map_or_else(BTreeSet::new, |list| named(&list, namespace));
+        dashboard = !left.is_empty();
+        sessions.extend(left);
+    }
     if sessions.is_empty() {
         progress.print("nothing to clean up");
         return Ok(());
@@ -64,16 +72,19 @@ pub fn cleanup(access: &Access, called_as: &OsStr) -> Result<(), CommandError> {
     progress.print("Copy skipped");
     let mut outcome = Ok(());
     for id in sessions {
-        outcome = outcome.and(session(&oc, namespace, &id, scc, access.timeout, progress));
+        let kinds = Kinds { scc, dashboard: openshift && dashboard };
+        outcome = outcome.and(session(&oc, namespace, &id, kinds, access.timeout, progress));
     }
     Ok(outcome?)
 }
 
-fn has_scc(oc: &Oc) -> Result<bool, OcError> {
+/// Whether it has security context constraints, and whether it is OpenShift.
+fn kind_of_cluster(oc: &Oc) -> Result<(bool, bool), OcError> {
     let call = Call::api_groups();
     let list: Value = oc.json(&call)?.unwrap_or_default();
     let groups = list["groups"].as_array().ok_or_else(|| oc.garbage(&call, "there are no groups"))?;
-    Ok(groups.iter().any(|group| group["name"] == "security.openshift.io"))
+    let has = |name: &str| groups.iter().any(|group| group["name"] == name);
+    Ok((has("security.openshift.io"), has("config.openshift.io")))
 }
 
 /// Sessions of other people are removed only on request.
@@ -96,11 +107,20 @@ fn may_go(oc: &Oc, access: &Access, holder: &NamespaceOwner) -> Result<(), Comma
 /// Sessions that have left cluster-wide objects under the names that belong to this namespace.
 fn of_cluster_objects(oc: &Oc, namespace: &str, scc: bool) -> Result<BTreeSet<String>, OcError> {
     let kinds = if scc { format!("{CLUSTER_ROLES},{SCC}") } else { CLUSTER_ROLES.to_owned() };
-    let name =
-        if namespace == DEFAULT_NAMESPACE { namespace.to_owned() } else { format!("{DEFAULT_NAMESPACE}-{namespace}") };
     let call = Call::cluster_objects(&kinds);
     let list: Value = oc.json(&call)?.unwrap_or_default();
-    let items = list["items"].as_array().ok_or_else(|| oc.garbage(&call, "there is no list of items"))?;
-    let ours = items.iter().filter(|item| item["metadata"]["name"].as_str() == Some(&name));
-    Ok(ours.filter_map(|item| item["metadata"]["labels"][SESSION].as_str().map(str::to_owned)).collect())
+    if list["items"].is_array() {
+        Ok(named(&list, namespace))
+    } else {
+        Err(oc.garbage(&call, "there is no list of items"))
+    }
+}
+
+/// Sessions of those in a list whose name belongs to this namespace.
+fn named(list: &Value, namespace: &str) -> BTreeSet<String> {
+    let name =
+        if namespace == DEFAULT_NAMESPACE { namespace.to_owned() } else { format!("{DEFAULT_NAMESPACE}-{namespace}") };
+    let items = list["items"].as_array().into_iter().flatten();
+    let ours = items.filter(|item| item["metadata"]["name"].as_str() == Some(&name));
+    ours.filter_map(|item| item["metadata"]["labels"][SESSION].as_str().map(str::to_owned)).collect()
 }

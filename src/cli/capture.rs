@@ -1,4 +1,4 @@
-//! The words of a capture: of flows or packets, in a cluster or on this machine.
+//! The words of a capture: of flows, packets or metrics, in a cluster or on this machine.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::values::{self, OneOf};
 
-use super::{ClusterArgs, DemandArgs, FilterArgs, PacketArgs, ProcessArgs};
+use super::{ClusterArgs, DemandArgs, FilterArgs, MetricsArgs, PacketArgs, ProcessArgs};
 
-/// Options of `flows` and `packets`, as typed. Which of them a command has is known by [`crate::options`].
+/// Options of `flows`, `packets` and `metrics`, as typed. Which of them a command has is known by [`crate::options`].
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
 pub struct FlowsArgs {
@@ -95,6 +95,9 @@ pub struct FlowsArgs {
     /// Of packets only.
     #[command(flatten)]
     pub packets: PacketArgs,
+    /// Of metrics only.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
     /// Processes on this machine.
     #[command(flatten)]
     pub processes: ProcessArgs,

@@ -134,9 +134,6 @@ pub struct ClusterArgs {
     /// Not implemented yet
     #[arg(long = "enable_udn_mapping", alias = "enable-udn-mapping", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub enable_udn_mapping: Option<String>,
-    /// Of metrics
-    #[arg(long = "include_list", alias = "include-list", hide = true)]
-    pub include_list: Option<String>,
     /// The cluster.
     #[command(flatten)]
     pub access: AccessArgs,

@@ -5,6 +5,7 @@ Examples:
   oc netobserv flows                                all nodes, five minutes, into ./output
   oc netobserv flows --pod=shop/web                 one workload, wherever its pods are
   oc netobserv packets --protocol=TCP --port=80     packets of one port
+  oc netobserv metrics                              counters for Prometheus, for an hour
   oc netobserv cleanup                              remove what an interrupted capture left
   oc-netobserv flows --local                        this machine, without a cluster
   oc-netobserv doctor --local                       what this machine's kernel can do
@@ -47,6 +48,19 @@ Examples:
   oc netobserv packets tcp,443 -w - | wireshark -k -i -
   oc-netobserv packets --local --interfaces=eth0 --port=443 --tls-keylog=$SSLKEYLOGFILE
   oc-netobserv packets --local --all --max-file-size=100000000 --max-files=10 --max-time=24h";
+
+pub(super) const METRICS: &str = "\
+Counts flows instead of keeping them: by node, namespace and workload, under the names that the
+original uses (on_demand_netobserv_...). At the end a snapshot and a Grafana dashboard are written.
+
+Examples:
+  oc netobserv metrics                              on OpenShift: dashboard 'NetObserv / On Demand' in its console
+  oc netobserv metrics --enable_all --ns=shop       with drops, round-trip times and DNS
+  oc netobserv metrics --include_list=node_,namespace_flows
+  oc netobserv metrics --to=service-monitor         for the Prometheus operator of another cluster
+  oc netobserv metrics --to=annotations --background --max-time=8h
+  oc-netobserv metrics --local --listen=127.0.0.1:9401
+  curl http://127.0.0.1:9401/metrics";
 
 pub(super) const WHY: &str = "\
 Examples:

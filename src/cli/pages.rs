@@ -39,6 +39,8 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "subnets",
             "all",
             "snaplen",
+            "include_list",
+            "max-series",
         ],
     ),
     (
@@ -63,22 +65,31 @@ const HEADINGS: [(&str, &[&str]); 7] = [
         ],
     ),
     (DEMANDS, &["fail-on", "expect", "forbid", "report"]),
-    (CLUSTER, &["background", "keep", "lease", "node-selector", "only-these-nodes", "wait", "privileged", "yaml"]),
+    (
+        CLUSTER,
+        &["to", "background", "keep", "lease", "node-selector", "only-these-nodes", "wait", "privileged", "yaml"],
+    ),
     (
         IMAGES,
         &["collector-image", "agent-image", "registry", "image-pull-policy", "pull-secret", "no-registry", "programs"],
     ),
     (ACCESS, &["namespace", "kubeconfig", "context", "timeout", "dry-run", "force"]),
-    (LOCAL, &["local", "process", "pid", "container", "cgroup", "listen-port"]),
+    (LOCAL, &["local", "listen", "process", "pid", "container", "cgroup", "listen-port"]),
 ];
 
 /// Options that only captures of packets have.
 const ONLY_OF_PACKETS: [&str; 9] =
     ["all", "comments", "sightings", "format", "write", "tls-keylog", "max-file-size", "max-files", "snaplen"];
 
+/// Options that only captures of metrics have.
+const ONLY_OF_METRICS: [&str; 4] = ["include_list", "max-series", "to", "listen"];
+/// Options of flows that metrics do not have.
+const NOT_OF_METRICS: [&str; 7] = ["max-bytes", "output", "observations", "fail-on", "expect", "forbid", "report"];
+
 /// Options that other commands take and do nothing with: they are not shown there.
-const WITHOUT_EFFECT: [(&str, &[&str]); 7] = [
+const WITHOUT_EFFECT: [(&str, &[&str]); 8] = [
     ("why", &NOT_OF_WHY),
+    ("metrics", &["force"]),
     ("flows", &["force"]),
     ("packets", &["output", "force"]),
     ("follow", &["output-dir", "force"]),
@@ -97,8 +108,17 @@ const OF_PACKETS: [(&str, &str); 4] = [
     ("no-tui", "No screen: one line of progress per second"),
 ];
 
+/// The same for metrics.
+const OF_METRICS: [(&str, &str); 5] = [
+    ("query", "Count only flows that match this query; if repeated, flows that match any of them"),
+    ("enable_all", "DNS, round-trip times and drops, with their metrics; disable one of them with =false"),
+    ("max-time", "End after this time: 30s, 5m, 1h30m [default: 1h]"),
+    ("no-tui", "No screen: one line of rates per second"),
+    ("quiet", "Print only warnings and errors"),
+];
+
 /// Commands with the options of a cluster.
-const GROUPED: [&str; 7] = ["flows", "packets", "follow", "stop", "copy", "cleanup", "why"];
+const GROUPED: [&str; 8] = ["flows", "packets", "metrics", "follow", "stop", "copy", "cleanup", "why"];
 
 /// Every command as it is shown.
 pub(super) fn arranged(mut main: Command) -> Command {
@@ -114,17 +134,21 @@ pub(super) fn arranged(mut main: Command) -> Command {
 /// The same command with its options in the order of the headings.
 fn grouped(page: &Command) -> Command {
     let name = page.get_name();
-    let foreign: &[&str] = match name {
-        "flows" => &ONLY_OF_PACKETS,
-        "packets" => &NOT_OF_PACKETS,
-        _ => &[],
+    let foreign = match name {
+        "flows" => [&ONLY_OF_PACKETS[..], &ONLY_OF_METRICS].concat(),
+        "packets" => [&NOT_OF_PACKETS[..], &ONLY_OF_METRICS].concat(),
+        "metrics" => [&ONLY_OF_PACKETS[..], &NOT_OF_METRICS].concat(),
+        _ => vec![],
     };
     let idle = WITHOUT_EFFECT.iter().find(|(command, _)| *command == name).map_or(&[][..], |(_, options)| *options);
-    let hidden = [foreign, idle].concat();
+    let hidden = [&foreign[..], idle].concat();
     let mut options: Vec<(usize, Arg)> = page.get_arguments().map(|arg| placed(arg, &hidden)).collect();
-    if name == "packets" {
-        options.iter_mut().for_each(|(_, arg)| of_packets(arg));
-    }
+    let texts: &[(&'static str, &'static str)] = match name {
+        "packets" => &OF_PACKETS,
+        "metrics" => &OF_METRICS,
+        _ => &[],
+    };
+    options.iter_mut().for_each(|(_, arg)| reworded(arg, texts));
     // Stable: below a heading, and where none is, they stay as they are.
     options.sort_by_key(|(place, _)| *place);
     let shown = Command::new(page.get_name().to_owned()).args(options.into_iter().map(|(_, arg)| arg));
@@ -144,8 +168,8 @@ fn placed(arg: &Arg, hidden: &[&str]) -> (usize, Arg) {
     }
 }
 
-fn of_packets(arg: &mut Arg) {
-    if let Some((_, what)) = OF_PACKETS.iter().find(|(name, _)| arg.get_long() == Some(name)) {
+fn reworded(arg: &mut Arg, texts: &[(&'static str, &'static str)]) {
+    if let Some((_, what)) = texts.iter().find(|(name, _)| arg.get_long() == Some(name)) {
         *arg = arg.clone().help(*what);
     }
 }

@@ -111,8 +111,10 @@ fn packets_have_a_short_form() {
 }
 
 #[test]
-fn metrics_swallow_their_options() {
-    assert!(matches!(read_words(&["metrics", "--enable_all", "x"]), Ok(Request::Metrics)));
+fn metrics_have_the_options_of_flows() {
+    let words = ["metrics", "--enable_all", "--include_list=node", "--port=80", "or", "--protocol=UDP"];
+    assert!(matches!(read_words(&words), Ok(Request::Metrics(_))));
+    assert_eq!(wrong(&["metrics", "x"]), "unexpected word x: options are written --name=value or --name value");
 }
 
 #[test]

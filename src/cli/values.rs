@@ -21,6 +21,8 @@ pub(crate) const OBSERVATIONS: [&str; 2] = ["once", "all"];
 pub(crate) const SIGHTINGS: [&str; 2] = ["first", "all"];
 /// Forms of lines and reports.
 pub(crate) const LINES: [&str; 2] = ["text", "json"];
+/// Who scrapes metrics.
+pub(crate) const SCRAPERS: [&str; 3] = ["service-monitor", "annotations", "none"];
 /// Forms of the list of images.
 pub(crate) const LISTS: [&str; 4] = ["text", "json", "mirror", "idms"];
 /// Forms of a table.

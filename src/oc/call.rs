@@ -8,6 +8,8 @@ use crate::progress;
 
 /// The label that everything of one session carries.
 pub(crate) const SESSION: &str = "netobserv.io/session";
+/// Namespace in which the console of OpenShift finds dashboards.
+pub(crate) const DASHBOARDS: &str = "openshift-config-managed";
 /// Name of the collector's pod.
 pub(crate) const COLLECTOR: &str = "collector";
 /// The collector's program in its image.
@@ -353,6 +355,12 @@ impl Call {
     pub(crate) fn cluster_objects(kinds: &str) -> Self {
         let args = ["get", kinds, "-l", "app=netobserv-cli", "-o", "json"];
         Self::new("look for objects of captures", args).advice(TRY_AGAIN).canned(r#"{"items":[]}"#)
+    }
+
+    /// Dashboards of all captures.
+    pub(crate) fn dashboards() -> Self {
+        let args = ["get", "configmap", "-n", DASHBOARDS, "-l", "app=netobserv-cli", "-o", "json"];
+        Self::new("look for dashboards of captures", args).advice(TRY_AGAIN).canned(r#"{"items":[]}"#)
     }
 
     /// Removes the pods of a session from the cluster, whether or not their nodes answer.

@@ -4,7 +4,8 @@
 use serde_json::json;
 
 /// The groups of the API.
-pub(super) const OPENSHIFT: &str = r#"{"groups":[{"name":"config.openshift.io"},{"name":"security.openshift.io"}]}"#;
+pub(super) const OPENSHIFT: &str = r#"{"groups":[{"name":"config.openshift.io"},
+    {"name":"monitoring.coreos.com"},{"name":"security.openshift.io"}]}"#;
 /// A version that is new enough for everything.
 pub(super) const VERSION: &str = r#"{"status":{"history":[{"state":"Completed","version":"4.999.0"}]}}"#;
 /// Every right.

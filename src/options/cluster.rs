@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use netobserv_contract::duration;
 
-use super::{Capture, Keylog, OptionError, did_you_mean, images, not_allowed, switch};
+use super::{Capture, Keylog, MetricsSettings, OptionError, did_you_mean, images, not_allowed, switch};
 use crate::cli::{AccessArgs, CommandArgs, FlowsArgs, values};
 use crate::images::Images;
 use crate::plan::{DEFAULT_NAMESPACE, Kind};
@@ -69,7 +69,7 @@ pub enum YamlTarget {
 pub struct Settings {
     /// The cluster.
     pub access: Access,
-    /// Flows or packets.
+    /// Flows, packets or metrics.
     pub kind: Kind,
     /// Return at once.
     pub background: bool,
@@ -105,6 +105,8 @@ pub struct Settings {
     pub max_bytes: u64,
     /// Where secrets of TLS connections are to be read.
     pub keylog: Option<Keylog>,
+    /// What is counted, and who reads it.
+    pub metrics: Option<MetricsSettings>,
     /// A connection to be opened while it is captured.
     pub connect: Option<super::Connect>,
     /// Both limits as typed, for a message.
@@ -141,6 +143,7 @@ impl Settings {
         let capture = match kind {
             Kind::Flows => Capture::flows(words)?,
             Kind::Packets => Capture::packets(words)?,
+            Kind::Metrics => Capture::metrics(words)?,
         };
         let background = switch("background", words.cluster.background.as_deref(), false)?;
         // What a pod prints is there for `follow`.
@@ -188,6 +191,7 @@ impl Settings {
             max_time: duration::parse(&capture.max_time).unwrap_or_default(),
             max_bytes: capture.max_bytes.get(),
             limits: (capture.max_time, capture.max_bytes.to_string()),
+            metrics: capture.metrics,
             keep,
             connect: None,
             keylog,
@@ -330,6 +334,7 @@ mod tests {
         {
             Ok(Request::Flows(words)) => (words, Kind::Flows),
             Ok(Request::Packets(words)) => (words, Kind::Packets),
+            Ok(Request::Metrics(words)) => (words, Kind::Metrics),
             other => panic!("{words:?} gave {other:?}"),
         };
         Settings::new(&words, kind)

@@ -146,9 +146,9 @@ pub enum OptionError {
     /// A mapping from here to here.
     #[error("-o {0} needs the registry to mirror to: use --registry=HOST[/PATH] as well")]
     NoMirror(&'static str),
-    /// The command does not exist yet.
-    #[error("metrics are not implemented yet: use 'flows' or 'packets'")]
-    Metrics,
+    /// A socket on this machine for metrics of a cluster.
+    #[error("--listen requires --local: in a cluster the metrics are served by the collector's pod, see --to")]
+    ListenInCluster,
     /// A file that an option names cannot be read.
     #[error("--{option}={value}: {reason}")]
     Unreadable {

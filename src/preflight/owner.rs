@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::PreflightError;
 use crate::oc::{Call, Oc, OcError, SESSION};
 use crate::options::Settings;
+use crate::plan::Kind;
 use crate::progress::Progress;
 
 /// From the namespace to the agents a setup takes a few calls, each of a second or more on a slow line.
@@ -29,6 +30,8 @@ pub struct NamespaceOwner {
     pub since: String,
     /// The namespace is being deleted.
     pub going: bool,
+    /// It is a capture of metrics.
+    pub of_metrics: bool,
 }
 
 impl NamespaceOwner {
@@ -43,6 +46,7 @@ impl NamespaceOwner {
             by: text(&notes["netobserv.io/by"]),
             since: text(&notes["netobserv.io/started"]),
             going: namespace["metadata"]["deletionTimestamp"].is_string(),
+            of_metrics: text(&notes["netobserv.io/command"]).starts_with(Kind::Metrics.word()),
         })
     }
 
@@ -122,6 +126,7 @@ mod tests {
             by: String::new(),
             since: since.into(),
             going: false,
+            of_metrics: false,
         };
         for (since, young) in [
             ("2024-03-06T16:19:20Z", true),

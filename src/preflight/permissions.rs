@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::thread;
 
 use super::joined;
-use crate::oc::{Call, Oc, OcError};
+use crate::oc::{Call, DASHBOARDS, Oc, OcError};
 use crate::options::Settings;
 
 /// Questions asked at the same time.
@@ -19,10 +19,12 @@ struct Need {
     /// `exec` of `pods/exec`.
     part: Option<&'static str>,
     verbs: &'static [&'static str],
+    /// Where it is needed, if not in the namespace of the capture.
+    namespace: Option<&'static str>,
 }
 
 const fn need(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Need {
-    Need { group, resource, part: None, verbs }
+    Need { group, resource, part: None, verbs, namespace: None }
 }
 
 const READ: &[&str] = &["get", "list", "watch"];
@@ -44,8 +46,8 @@ const NEEDS: [Need; 20] = [
     need(RBAC, "clusterrolebindings", APPLY_AND_FIND),
     need("apps", "daemonsets", APPLY_AND_FIND),
     need("", "pods", &["get", "list", "watch", "create", "delete"]),
-    Need { group: "", resource: "pods", part: Some("exec"), verbs: &["create"] },
-    Need { group: "", resource: "pods", part: Some("log"), verbs: &["get"] },
+    Need { group: "", resource: "pods", part: Some("exec"), verbs: &["create"], namespace: None },
+    Need { group: "", resource: "pods", part: Some("log"), verbs: &["get"], namespace: None },
     need("", "nodes", READ),
     need("apps", "replicasets", READ),
     need("batch", "jobs", READ),
@@ -58,6 +60,42 @@ const NEEDS: [Need; 20] = [
 /// On OpenShift, which has its own such rule for the use of the constraints.
 const SCC: Need =
     need("security.openshift.io", "securitycontextconstraints", &["get", "list", "create", "patch", "delete", "use"]);
+
+/// Of metrics that a Prometheus of the Prometheus operator reads.
+const MONITOR: Need = need("monitoring.coreos.com", "servicemonitors", APPLY_AND_REMOVE);
+/// Of metrics that OpenShift reads: its Prometheus finds the collector with rights that the capture grants, and the dashboard is in
+/// a namespace that the console reads.
+const OPENSHIFT_MONITORING: [Need; 3] = [
+    MONITOR,
+    need("", "endpoints", READ),
+    Need { namespace: Some(DASHBOARDS), ..need("", "configmaps", APPLY_AND_FIND) },
+];
+
+/// What is made for those who read metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rights {
+    None,
+    ServiceMonitor,
+    OpenShift,
+}
+
+/// What a capture is to make.
+pub(super) struct Wanted {
+    /// There are security context constraints.
+    pub(super) scc: bool,
+    pub(super) monitoring: Rights,
+}
+
+impl Wanted {
+    fn needs(&self) -> Vec<Need> {
+        let monitoring = match self.monitoring {
+            Rights::None => &[][..],
+            Rights::ServiceMonitor => &[MONITOR],
+            Rights::OpenShift => &OPENSHIFT_MONITORING,
+        };
+        NEEDS.iter().chain(self.scc.then_some(&SCC)).chain(monitoring).copied().collect()
+    }
+}
 
 impl Need {
     fn full_resource(&self) -> String {
@@ -101,9 +139,8 @@ fn role(needs: &[Need]) -> String {
 }
 
 /// Checks all rights: first in the list that the cluster gives, then one by one what that list does not show.
-pub(super) fn check(oc: &Oc, settings: &Settings, scc: bool, list: &str) -> Result<(), CheckError> {
-    let mut all: Vec<Need> = NEEDS.to_vec();
-    all.extend(scc.then_some(SCC));
+pub(super) fn check(oc: &Oc, settings: &Settings, wanted: &Wanted, list: &str) -> Result<(), CheckError> {
+    let all = wanted.needs();
     let rules: Vec<Rule> = list.lines().filter_map(Rule::read).collect();
     let open: Vec<(Need, &'static str)> = all
         .iter()
@@ -130,7 +167,8 @@ fn ask(oc: &Oc, namespace: &str, open: &[(Need, &'static str)]) -> Result<Vec<(N
             let threads: Vec<_> = questions
                 .iter()
                 .map(|(need, verb)| {
-                    scope.spawn(|| oc.yes_or_no(&Call::can_i(verb, &need.full_resource(), need.part, namespace)))
+                    let namespace = need.namespace.unwrap_or(namespace);
+                    scope.spawn(move || oc.yes_or_no(&Call::can_i(verb, &need.full_resource(), need.part, namespace)))
                 })
                 .collect();
             threads.into_iter().map(joined).collect()

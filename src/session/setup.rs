@@ -7,7 +7,7 @@ use crate::certificates::Certificates;
 use crate::handover::Handover;
 use crate::manifest::{self, Document, Stage};
 use crate::oc::{Call, OcError};
-use crate::plan::Kind;
+use crate::plan::{Kind, Monitoring};
 use crate::rollout::{self, Least};
 
 /// A setup that failed.
@@ -34,10 +34,17 @@ pub(super) fn run(session: &mut Session<'_>, certificates: &Certificates) -> Res
         "creating service account",
         "the service accounts and their permissions",
     )?;
-    apply(session, &documents, Stage::Service, "creating collector service", "the service of the collector")?;
+    let monitored =
+        session.plan.is_read_by(Monitoring::OpenShift) || session.plan.is_read_by(Monitoring::ServiceMonitor);
+    let (line, what) = match monitored {
+        true => ("creating service monitor", "the services of the collector and what reads its metrics"),
+        false => ("creating collector service", "the service of the collector"),
+    };
+    apply(session, &documents, Stage::Service, line, what)?;
     let title = match session.plan.command {
         Kind::Flows => "creating flow-capture agents:",
         Kind::Packets => "creating packet-capture agents:",
+        Kind::Metrics => "creating metric-capture agents:",
     };
     session.progress.print(title);
     session.settings.options_printed.iter().for_each(|line| session.progress.detail(line));

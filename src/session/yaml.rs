@@ -32,7 +32,8 @@ pub(super) fn write(
     progress: Progress,
 ) -> Result<(), SessionError> {
     let cli = if called_as.to_string_lossy().contains("kubectl") { "kubectl" } else { "oc" };
-    let mut plan = plan(settings, &Cluster { scc: cli == "oc", ..Cluster::default() });
+    let openshift = cli == "oc";
+    let mut plan = plan(settings, &Cluster { scc: openshift, openshift_monitoring: openshift, ..Cluster::default() });
     plan.collector_args.retain(|arg| !arg.starts_with("--lease="));
     let text = manifest::yaml_stream(&plan, &Certificates::new(&plan, SystemTime::now())?)?;
     if target == YamlTarget::Stdout {

@@ -5,10 +5,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use netobserv_contract::metrics::Metric;
 use oc_netobserv::certificates::Certificates;
 use oc_netobserv::images::{Images, PullSecret};
 use oc_netobserv::manifest::{Document, documents};
-use oc_netobserv::plan::{Kind, Plan};
+use oc_netobserv::plan::{Kind, MetricsPlan, Monitoring, Plan};
 
 /// A plan with nothing special.
 pub(crate) fn plan(command: Kind) -> Plan {
@@ -32,15 +33,25 @@ pub(crate) fn plan(command: Kind) -> Plan {
         keep: Duration::from_secs(3600),
         tls: true,
         background: false,
+        metrics: (command == Kind::Metrics).then(|| metrics(Monitoring::OpenShift)),
     }
+}
+
+/// All metrics, read like this.
+fn metrics(monitoring: Monitoring) -> MetricsPlan {
+    MetricsPlan { counted: Metric::all().collect(), monitoring }
 }
 
 /// One plan for each combination of what changes the manifests.
 pub(crate) fn every_plan() -> impl Iterator<Item = Plan> {
     (0..1 << 8).flat_map(|bits: u32| {
-        let bit = |n: u32| bits & (1 << n) != 0;
-        [Kind::Flows, Kind::Packets].map(|kind| {
-            let mut plan = plan(kind);
+        let bit = move |n: u32| bits & (1 << n) != 0;
+        let readers = [Monitoring::OpenShift, Monitoring::ServiceMonitor, Monitoring::Annotations, Monitoring::Off];
+        // What the later bits change has nothing to do with these.
+        let of_metrics = readers.into_iter().filter(move |_| bits < 1 << 5);
+        let of_metrics =
+            of_metrics.map(|monitoring| Plan { metrics: Some(metrics(monitoring)), ..plan(Kind::Metrics) });
+        [plan(Kind::Flows), plan(Kind::Packets)].into_iter().chain(of_metrics).map(move |mut plan| {
             plan.privileged = bit(0);
             plan.scc = bit(1);
             plan.tls = bit(2);

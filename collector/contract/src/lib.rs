@@ -2,5 +2,6 @@
 
 pub mod duration;
 pub mod files;
+pub mod metrics;
 pub mod plain;
 pub mod selector;

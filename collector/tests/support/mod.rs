@@ -80,6 +80,15 @@ impl Collector {
         (Self::started(dir, output.clone(), run), output)
     }
 
+    /// Starts a capture of metrics with these words.
+    #[track_caller]
+    pub fn start_metrics(words: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let output = dir.path().join("output");
+        let run = capture(dir.path(), "get-metrics", &output, words);
+        Self::started(dir, output, run)
+    }
+
     #[track_caller]
     fn started(dir: TempDir, output: PathBuf, run: Run) -> Self {
         let mut process = run.start();

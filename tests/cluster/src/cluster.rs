@@ -335,6 +335,8 @@ impl Cluster {
             "/api/v1/pods",
             "/api/v1/services",
             "/api/v1/secrets",
+            "/api/v1/configmaps",
+            "/apis/monitoring.coreos.com/v1/servicemonitors",
             "/api/v1/serviceaccounts",
             "/apis/apps/v1/daemonsets",
             "/apis/rbac.authorization.k8s.io/v1/roles",

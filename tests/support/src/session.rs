@@ -59,6 +59,17 @@ impl LocalCapture {
         Self::packets_at(&[(ns, interface)], options)
     }
 
+    /// As [`LocalCapture::of`], of metrics.
+    #[track_caller]
+    pub fn metrics(ns: &Netns, interface: &str, options: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let named = format!("--interfaces={interface}");
+        let run = command_of("metrics", dir.path(), &[&[named.as_str()], options].concat());
+        let mut capture = Self::start_run(dir, run);
+        capture.wait_attached(ns, interface);
+        capture
+    }
+
     /// As [`LocalCapture::packets`], of several interfaces.
     #[track_caller]
     pub fn packets_at(interfaces: &[(&Netns, &str)], options: &[&str]) -> Self {

@@ -15,7 +15,7 @@ pub(crate) struct Kind {
 
 const RBAC: &str = "apis/rbac.authorization.k8s.io/v1";
 
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 16] = [
     kind("namespaces", "namespace", "api/v1", false),
     kind("nodes", "node", "api/v1", false),
     kind("pods", "pod", "api/v1", true),
@@ -27,6 +27,7 @@ const KINDS: [Kind; 15] = [
     kind("daemonsets", "daemonset", "apis/apps/v1", true),
     kind("deployments", "deployment", "apis/apps/v1", true),
     kind("replicasets", "replicaset", "apis/apps/v1", true),
+    kind("servicemonitors", "servicemonitor", "apis/monitoring.coreos.com/v1", true),
     kind("roles", "role", RBAC, true),
     kind("rolebindings", "rolebinding", RBAC, true),
     kind("clusterroles", "clusterrole", RBAC, false),
