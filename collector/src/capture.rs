@@ -29,7 +29,7 @@ use crate::counts::Counts;
 use crate::counts::between;
 use crate::enrich::{self, Names};
 use crate::feed;
-use crate::ingest::door::Door;
+use crate::ingest::admission::Admission;
 use crate::ingest::speakers::Speakers;
 use crate::ingest::{Grpc, Ingest, Receiver, listen};
 use crate::keeper::{self, Pod};
@@ -40,7 +40,7 @@ use crate::output::{Folder, Name, Paths};
 use crate::own::Own;
 use crate::pipeline::{Pipeline, Sinks};
 use crate::query::{Members, Predicate};
-use crate::record::Story;
+use crate::record::CaptureInfo;
 use crate::resume::{self, Start};
 use crate::select::Known;
 use crate::signals::{Kind, Signals};
@@ -93,7 +93,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     let (started, start) = (crate::killed::began(killed.as_ref()), Utc::now());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let folder = Folder::prepare(&options.output_dir, "flow")?;
-    let door = Door::open(&options.security)?;
+    let admission = Admission::open(&options.security)?;
     let listener = listen::bind(&options.listen).await?;
     let mut claim = folder.flows(&options.filename, start)?;
     let paths = Paths { json: claim.path(".json"), db: claim.path(".db") };
@@ -107,13 +107,13 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     if agent_nodes.map_or(options.background, |nodes| nodes > 0) {
         counts.beginning().agents_come_later();
     }
-    let story = Story::new(options.options.clone(), options.namespace.clone(), start).with_names(names.clone());
-    let story = story.goes_on(killed.as_ref());
-    let story = Arc::new(story);
+    let info = CaptureInfo::new(options.options.clone(), options.namespace.clone(), start).with_names(names.clone());
+    let info = info.goes_on(killed.as_ref());
+    let info = Arc::new(info);
     let limit = Arc::<Notify>::default();
     let json = claim.files().swap_remove(0);
     let watcher = Watcher::new(options.asked.clone()).with_names(names.clone()).with_counts(counts.clone());
-    let (mut files, hurry) = create_sinks(&options, (json, &paths), &counts, &story, names.as_ref(), &limit)?;
+    let (mut files, hurry) = create_sinks(&options, (json, &paths), &counts, &info, names.as_ref(), &limit)?;
     files.push(Box::new(watcher.clone()));
     let (feed, intake) = feed::queue();
     let (pipeline, sinks) = Pipeline::start(files, counts.clone(), Some(feed))?;
@@ -124,7 +124,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
         // Agents that come earlier wait in the socket's queue.
         names.ready(FIRST_NAMES).await;
     }
-    let server = Server::start(listener, ingest.clone(), (door, counts.clone()));
+    let server = Server::start(listener, ingest.clone(), (admission, counts.clone()));
     info!("Started collector on {}", options.listen);
     debug!("Ready ! Waiting for flows...");
 
@@ -163,7 +163,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     server.stop().await;
     ingest.close();
     counts.pushed().end(Utc::now());
-    story.end(end.reason());
+    info.end(end.reason());
     let (finished, last) = finish(sinks, &mut signals, first, &hurry, names.as_deref()).await;
     let time = took(started, &counts);
     // Before the capture reports that its files are finished: the findings are written into one of them.
@@ -333,14 +333,14 @@ fn create_sinks(
     options: &Options,
     (file, paths): (File, &Paths),
     counts: &Arc<Counts>,
-    story: &Arc<Story>,
+    info: &Arc<CaptureInfo>,
     names: Option<&Arc<Names>>,
     reached: &Arc<Notify>,
 ) -> Result<(Files, Arc<Hurry>), SinkError> {
     let limit = Limit { bytes: options.bytes_left(), reached: reached.clone() };
     let json = JsonSink::new(file, paths.json.clone(), counts.clone(), limit)?.with_names(names.cloned());
     info!("Creating database...");
-    let sqlite = SqliteSink::create(&paths.db, counts.clone(), story.clone())?.with_names(names.cloned());
+    let sqlite = SqliteSink::create(&paths.db, counts.clone(), info.clone())?.with_names(names.cloned());
     info!("flows db created");
     info!("flows table created");
     let hurry = sqlite.hurry();
@@ -354,11 +354,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start<R: Receiver>(listener: listen::Listener, ingest: Grpc<R>, door: (Door, Arc<Counts>)) -> Self {
+    pub(crate) fn start<R: Receiver>(
+        listener: listen::Listener,
+        ingest: Grpc<R>,
+        admission: (Admission, Arc<Counts>),
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            if let Err(error) = listen::serve(listener, ingest, door, stopped).await {
+            if let Err(error) = listen::serve(listener, ingest, admission, stopped).await {
                 warn!("the server ended: {error}");
             }
         });

@@ -16,11 +16,11 @@ use crate::facts::Kind;
 use crate::ingest::decode::{EntryCounter, Outline, Records};
 use crate::ingest::limits;
 use crate::lines;
-use crate::packets::book::Book;
 use crate::packets::comment;
 use crate::packets::headers::{self, Ends};
 use crate::packets::intake::weight;
 use crate::packets::keylog::Keylog;
+use crate::packets::packet_file::PacketFile;
 use crate::packets::places::{Places, Source};
 use crate::query::{Predicate, Scratch};
 use crate::sink::json::Objects;
@@ -91,20 +91,20 @@ fn packets(bytes: &[u8]) {
     assert!(places.all().len() <= batch.interfaces.len() && weight(&batch.interfaces) <= 300 * bytes.len());
     let Ok(packets) = packet::open(&batch) else { return };
     assert!(packets.iter().all(|packet| packet.data.len() <= packet::MAX_FRAME));
-    let Ok(mut book) = Book::new(Format::Pcapng, &Section::default()) else { return };
-    if book.describe(0, &Interface::default()).is_err() {
+    let Ok(mut packet_file) = PacketFile::new(Format::Pcapng, &Section::default()) else { return };
+    if packet_file.describe(0, &Interface::default()).is_err() {
         return;
     }
     for packet in &packets {
-        kept(packet, &mut book);
+        kept(packet, &mut packet_file);
     }
-    blocks(book.pending(), packets.len());
+    blocks(packet_file.pending(), packets.len());
 }
 
-fn kept(packet: &Packet, book: &mut Book) {
+fn kept(packet: &Packet, packet_file: &mut PacketFile) {
     let ends = Ends::of(&packet.data);
     let comments = comment::comments(&ends, &[None, None], packet.original, packet.cause.as_deref());
-    book.packet(
+    packet_file.packet(
         0,
         &Frame {
             time_ns: packet.time_ns,

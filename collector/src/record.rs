@@ -22,7 +22,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// What a capture is and how it ended.
 #[derive(Debug)]
-pub struct Story {
+pub struct CaptureInfo {
     /// Options, as the plugin joined them.
     pub options: String,
     /// Namespace of the capture.
@@ -36,7 +36,7 @@ pub struct Story {
     end: Mutex<Option<(DateTime<Utc>, String)>>,
 }
 
-impl Story {
+impl CaptureInfo {
     /// A capture that begins.
     pub fn new(options: String, namespace: String, start: DateTime<Utc>) -> Self {
         Self { options, namespace, start, names: None, killed: None, end: Mutex::default() }
@@ -89,8 +89,8 @@ impl Record {
             Unsure INTEGER, PRIMARY KEY (ConversationId, ToServer)) WITHOUT ROWID;";
 
     /// Whether there is something new to save.
-    pub fn is_due(&self, story: &Story, counts: &Counts) -> bool {
-        story.ended().is_some() || (self.is_old() && self.totals != counts.totals())
+    pub fn is_due(&self, info: &CaptureInfo, counts: &Counts) -> bool {
+        info.ended().is_some() || (self.is_old() && self.totals != counts.totals())
     }
 
     fn is_old(&self) -> bool {
@@ -98,8 +98,8 @@ impl Record {
     }
 
     /// Saves what changed, at most once a second while the capture runs.
-    pub fn save(&mut self, db: &Connection, story: &Story, counts: &Counts) -> rusqlite::Result<()> {
-        if !self.is_old() && story.ended().is_none() {
+    pub fn save(&mut self, db: &Connection, info: &CaptureInfo, counts: &Counts) -> rusqlite::Result<()> {
+        if !self.is_old() && info.ended().is_none() {
             return Ok(());
         }
         self.totals = counts.totals();
@@ -112,7 +112,7 @@ impl Record {
         ];
         let told =
             told.map(|(name, lines)| (name, if lines.is_empty() { Value::Null } else { lines.join("; ").into() }));
-        for (name, value) in lines(story, &self.totals).into_iter().chain(told) {
+        for (name, value) in lines(info, &self.totals).into_iter().chain(told) {
             if self.saved.get(name) != Some(&value) {
                 db.prepare_cached("INSERT OR REPLACE INTO capture VALUES (?, ?)")?.execute(params![name, value])?;
                 self.saved.insert(name, value);
@@ -122,32 +122,32 @@ impl Record {
             save_member(db, index, &time)?;
         }
         for (node, agent) in counts.agents() {
-            if self.agents.insert(node.clone(), agent.flows) != Some(agent.flows) || story.ended().is_some() {
+            if self.agents.insert(node.clone(), agent.flows) != Some(agent.flows) || info.ended().is_some() {
                 save_agent(db, &node, &agent)?;
             }
         }
-        if story.ended().is_some() && !std::mem::replace(&mut self.saved_between, true) {
+        if info.ended().is_some() && !std::mem::replace(&mut self.saved_between, true) {
             counts.between().iter().try_for_each(|between| save_between(db, between))?;
         }
         Ok(())
     }
 }
 
-fn lines(story: &Story, totals: &Totals) -> Vec<(&'static str, Value)> {
+fn lines(info: &CaptureInfo, totals: &Totals) -> Vec<(&'static str, Value)> {
     let number = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
     let (end, reason) =
-        story.ended().map_or((Value::Null, Value::Null), |(end, reason)| (human::time(end).into(), reason.into()));
-    let missing = story.names.as_ref().map_or(Value::Null, |names| names.missing().join("; ").into());
+        info.ended().map_or((Value::Null, Value::Null), |(end, reason)| (human::time(end).into(), reason.into()));
+    let missing = info.names.as_ref().map_or(Value::Null, |names| names.missing().join("; ").into());
     vec![
         ("names_missing", missing),
         ("version", versions::OWN.to_owned().into()),
         ("plugin_version", versions::plugin().map_or(Value::Null, Into::into)),
-        ("options", story.options.clone().into()),
-        ("namespace", story.namespace.clone().into()),
-        ("start", human::time(story.start).into()),
+        ("options", info.options.clone().into()),
+        ("namespace", info.namespace.clone().into()),
+        ("start", human::time(info.start).into()),
         ("end", end),
         ("end_reason", reason),
-        ("collector_killed", story.killed.clone().map_or(Value::Null, Into::into)),
+        ("collector_killed", info.killed.clone().map_or(Value::Null, Into::into)),
         ("agents", number(totals.agents)),
         ("interfaces", number(totals.interfaces)),
         ("interfaces_unwatched", number(totals.unwatched)),

@@ -22,21 +22,21 @@ use crate::control::Control;
 use crate::counts::Counts;
 use crate::enrich::Names;
 use crate::feed::{Feed, Intake};
-use crate::ingest::{door::Door, listen, packets::PacketIngest};
+use crate::ingest::{admission::Admission, listen, packets::PacketIngest};
 use crate::nodes;
 use crate::output::Folder;
 use crate::packets::filter::Filter;
 use crate::packets::screen::{Sightings, packet_queue};
 use crate::packets::summary;
-use crate::packets::talks::Who;
+use crate::packets::talks::NameLookup;
 use crate::packets::tally::Tally;
 use crate::packets::writer::{Done, Setup, Writer};
 use crate::packets::{intake, intake::Outlet};
 use crate::resume::{self, Start};
 use crate::signals::{Kind, Signals};
 use crate::sink::SinkError;
+use crate::sink::output_file::OutputFile;
 use crate::sink::pcapng::Section;
-use crate::sink::volume::Volume;
 use crate::tui::PacketSource;
 use crate::view::{View, each_second, has_screen};
 
@@ -48,11 +48,11 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let sent = wanted.keylog_sent.then(|| Control::of(&options.output_dir));
     wanted.keylog = wanted.keylog.or_else(|| sent.as_ref().map(Control::keylog));
-    let voice = Voice { to_stderr: wanted.to_stdout, quiet: options.quiet };
+    let console = Console { to_stderr: wanted.to_stdout, quiet: options.quiet };
     let folder = folder(&options, &wanted)?;
     let listener = listen::bind(&options.listen).await?;
 
-    let door = Door::open(&options.security)?;
+    let admission = Admission::open(&options.security)?;
     announce(&options, "Packet");
     let (counts, tally, limit) = (Arc::<Counts>::default(), Arc::<Tally>::default(), Arc::<Notify>::default());
     counts.goes_on(killed.as_ref());
@@ -66,11 +66,11 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
     let (ending, several) = (wanted.format.ending(), wanted.rotation.is_some());
     let mut claim = folder.map(|folder| folder.packets(&options.filename, start, ending, several)).transpose()?;
     let path = claim.as_ref().map(|claim| claim.path(&format!(".{ending}")));
-    let volume = match claim.as_mut().zip(path.clone()) {
-        None => Volume::pipe(),
+    let output_file = match claim.as_mut().zip(path.clone()) {
+        None => OutputFile::pipe(),
         Some((claim, path)) => {
             let first = (claim.paths()[0].clone(), claim.files().swap_remove(0));
-            Volume::disk(path, wanted.rotation, first)
+            OutputFile::disk(path, wanted.rotation, first)
         }
     };
     let who = names.clone().map(who);
@@ -85,13 +85,13 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
         screen,
         options: wanted,
     };
-    let mut work = Work::start(setup, outlet, volume)?;
+    let mut writer_thread = WriterThread::start(setup, outlet, output_file)?;
     let ingest = PacketIngest::new(intake, counts.clone(), tally.clone(), speakers(&options, names.as_ref()));
     if let Some(names) = &names {
         // Agents that come earlier wait in the socket's queue.
         names.ready(FIRST_NAMES).await;
     }
-    let server = Server::start(listener, ingest.clone(), (door, counts.clone()));
+    let server = Server::start(listener, ingest.clone(), (admission, counts.clone()));
     info!("Started collector on {}", options.listen);
     debug!("Ready ! Waiting for packets...");
 
@@ -107,13 +107,14 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
         Some((source, path)) => View::packets(&options, &path, source)?,
         None => {
             let (told, heard) = (tally.clone(), counts.clone());
-            let line = move || voice.note(&summary::line(started.elapsed(), &told, &heard.totals()));
+            let line = move || console.note(&summary::line(started.elapsed(), &told, &heard.totals()));
             View::Progress(tokio::spawn(each_second(line)))
         }
     });
     claim.into_iter().for_each(Claim::keep);
     let end =
-        until_end(&options, (started, &counts), &mut signals, &limit, work.failed(), &mut running, &mut view).await;
+        until_end(&options, (started, &counts), &mut signals, &limit, writer_thread.failed(), &mut running, &mut view)
+            .await;
     stdio::stdout().hurry();
     if matches!(end, End::Lease(_)) {
         crate::summary::mute();
@@ -121,18 +122,18 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
     stop_view(view).await;
     let in_vain = || end.is_in_vain(&options, &counts) && tally.packets.load(Relaxed) == 0;
     if !in_vain() {
-        voice.say(&end.farewell());
+        console.say(&end.farewell());
     }
     let first = end.signal();
     counts.end();
     if !matches!(end, End::Failed) {
         ingest.stop_agents();
-        drain(&counts, work.failed(), &mut signals).await;
+        drain(&counts, writer_thread.failed(), &mut signals).await;
     }
     server.stop().await;
     ingest.close();
     counts.pushed().end(chrono::Utc::now());
-    let (files, done) = work.end(&mut signals, first).await;
+    let (files, done) = writer_thread.end(&mut signals, first).await;
     sent.iter().for_each(Control::forget_secrets);
     if let Some(running) = running {
         running.end(&done.as_ref().map_or_else(|error| format!("failed: {error}"), |_| end.reason()));
@@ -145,10 +146,10 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
     let account = summary::account(took(started, &counts), &end.reason(), &tally, &counts.totals(), &files);
     let outages = killed.iter().flat_map(|killed| killed.lines("packets")).map(|line| format!("  {line}"));
     for line in account.into_iter().chain(outages).chain(gaps(&options, names.as_deref(), &counts, "packets")) {
-        voice.say(&line);
+        console.say(&line);
     }
     if done? == Done::Gone {
-        voice.say("  standard output no longer has a reader");
+        console.say("  standard output no longer has a reader");
     }
     keep(&options, Some(&end)).await
 }
@@ -159,7 +160,7 @@ fn screen(options: &Options, into_file: bool) -> Option<(Feed<Sightings>, Intake
 }
 
 /// Asks the cluster's names.
-fn who(names: Arc<Names>) -> Who {
+fn who(names: Arc<Names>) -> NameLookup {
     Arc::new(move |question| names.find(question))
 }
 
@@ -188,14 +189,14 @@ fn section(options: &Options) -> Section {
 }
 
 /// The writer's thread.
-struct Work {
+struct WriterThread {
     failed: Arc<Notify>,
     ended: oneshot::Receiver<(Vec<PathBuf>, Result<Done, SinkError>)>,
 }
 
-impl Work {
-    fn start(setup: Setup, outlet: Outlet, volume: Volume) -> anyhow::Result<Self> {
-        let writer = Writer::new(setup, outlet, volume)?;
+impl WriterThread {
+    fn start(setup: Setup, outlet: Outlet, output_file: OutputFile) -> anyhow::Result<Self> {
+        let writer = Writer::new(setup, outlet, output_file)?;
         let (failed, (say, ended)) = (Arc::<Notify>::default(), oneshot::channel());
         let notify = failed.clone();
         std::thread::Builder::new().name("packets".into()).spawn(move || drop(say.send(writer.run(&notify))))?;
@@ -226,14 +227,14 @@ impl Work {
 
 /// Where words to the user go.
 #[derive(Clone, Copy)]
-struct Voice {
+struct Console {
     /// Packets have standard output for themselves.
     to_stderr: bool,
     /// There are none.
     quiet: bool,
 }
 
-impl Voice {
+impl Console {
     fn say(self, line: &str) {
         if self.quiet {
             return;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::sink::volume::Rotation;
+use crate::sink::output_file::Rotation;
 
 /// As typed.
 #[derive(Debug, Args)]

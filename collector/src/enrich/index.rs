@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use netobserv_wire::flow::{Holder, HolderRef, Mac};
 
+use super::fast_table::FastAddressTable;
 use super::hash::QuickHash;
 use super::marks::Marks;
-use super::only::Only;
-use super::tenure::{End, Rank, Seat, Tenure, Tenures};
+use super::ownership::{AddressOwner, End, Ownership, Ownerships, Rank};
 use crate::facts::{Endpoints, Fact, Host, Identity, Kind, Node, Owner, Pod, Service, Workload};
 
 /// Tenures that are over and still known: some 15 MB.
@@ -50,9 +50,9 @@ type WorkloadKey = (String, Owner);
 /// The index.
 #[derive(Debug, Default)]
 pub struct Index {
-    places: HashMap<Place, Tenures, QuickHash>,
+    places: HashMap<Place, Ownerships, QuickHash>,
     /// What `places` knows of most addresses, for a quick look.
-    only: Only,
+    fast: FastAddressTable,
     objects: HashMap<(Kind, String), Object>,
     /// Owners of ReplicaSets and Jobs; by uid, so that one that is deleted is found.
     owners: HashMap<WorkloadKey, Option<Owner>>,
@@ -132,44 +132,44 @@ impl Index {
 
     /// Who is at this end.
     pub fn find(&self, question: &Question) -> Option<&HolderRef> {
-        self.holding(question).map(|seat| &seat.holder)
+        self.holding(question).map(|address_owner| &address_owner.holder)
     }
 
     /// The seat of who is at this end.
-    pub(super) fn holding(&self, question: &Question) -> Option<&Seat> {
+    pub(super) fn holding(&self, question: &Question) -> Option<&AddressOwner> {
         let address = number(question.address);
         if let Some(mac) = question.mac.filter(|_| self.secondaries)
-            && let Some(tenure) =
+            && let Some(ownership) =
                 self.places.get(&Place::Secondary(address, mac)).and_then(|all| all.at(question.at_ms))
         {
-            return Some(&tenure.seat);
+            return Some(&ownership.address_owner);
         }
         let plain = self.plain(address, question.at_ms);
-        if plain.is_some_and(|seat| seat.rank != Rank::Node) || !self.ports {
+        if plain.is_some_and(|address_owner| address_owner.rank != Rank::Node) || !self.ports {
             return plain;
         }
         let by_port = question.port.and_then(|(protocol, port)| {
             self.places.get(&Place::Port(address, protocol, port))?.only_one_at(question.at_ms)
         });
-        by_port.map(|tenure| &tenure.seat).or(plain)
+        by_port.map(|ownership| &ownership.address_owner).or(plain)
     }
 
     /// This address will be asked for: its place in memory is prefetched now.
     pub(super) fn expect(&self, address: IpAddr) {
-        self.only.expect(number(address));
+        self.fast.expect(number(address));
     }
 
     /// The node that has this address.
-    pub(super) fn node(&self, address: IpAddr, at_ms: u64) -> Option<&Seat> {
-        self.plain(number(address), at_ms).filter(|seat| seat.rank == Rank::Node)
+    pub(super) fn node(&self, address: IpAddr, at_ms: u64) -> Option<&AddressOwner> {
+        self.plain(number(address), at_ms).filter(|address_owner| address_owner.rank == Rank::Node)
     }
 
     /// Who has an address of the cluster's network.
-    fn plain(&self, address: u128, at_ms: u64) -> Option<&Seat> {
-        if let Some(only) = self.only.get(address) {
-            return Some(only).filter(|only| only.begun(at_ms));
+    fn plain(&self, address: u128, at_ms: u64) -> Option<&AddressOwner> {
+        if let Some(fast) = self.fast.get(address) {
+            return Some(fast).filter(|fast| fast.begun(at_ms));
         }
-        self.places.get(&Place::Address(address))?.at(at_ms).map(|tenure| &tenure.seat)
+        self.places.get(&Place::Address(address))?.at(at_ms).map(|ownership| &ownership.address_owner)
     }
 
     fn apply_pod(&mut self, pod: Pod, now_ms: u64) -> Change {
@@ -318,13 +318,13 @@ impl Index {
         let mut last: Option<(Arc<Holder>, HolderRef)> = None;
         for (place, holder) in claims {
             let from_ms = if held && !known.contains(&place) { now_ms } else { from_ms };
-            let tenures = self.places.entry(place).or_default();
+            let ownerships = self.places.entry(place).or_default();
             let marks = Marks::of(&holder);
             let same = last.take().filter(|(last, _)| Arc::ptr_eq(last, &holder)).map(|(_, shared)| shared);
-            let shared = same.or_else(|| tenures.shared(id, &holder));
+            let shared = same.or_else(|| ownerships.shared(id, &holder));
             let shared = shared.unwrap_or_else(|| share(&mut self.lasting, holder.clone()));
             last = Some((holder, shared.clone()));
-            tenures.put(Tenure { id, end, seat: Seat { from_ms, holder: shared, marks, rank } });
+            ownerships.put(Ownership { id, end, address_owner: AddressOwner { from_ms, holder: shared, marks, rank } });
             self.look_again(place);
             change.addresses.extend((!known.contains(&place)).then(|| place.address()));
             places.push(place);
@@ -336,14 +336,14 @@ impl Index {
     }
 
     fn leave(&mut self, place: Place, id: u64, end: End) {
-        if let Some(tenures) = self.places.get_mut(&place) {
-            tenures.end(id, end);
+        if let Some(ownerships) = self.places.get_mut(&place) {
+            ownerships.end(id, end);
         }
         self.look_again(place);
         self.past.push_back((place, id));
         while self.past.len() > PAST {
             let Some((place, id)) = self.past.pop_front() else { return };
-            if self.places.get_mut(&place).is_some_and(|tenures| tenures.forget(id)) {
+            if self.places.get_mut(&place).is_some_and(|ownerships| ownerships.forget(id)) {
                 self.places.remove(&place);
             }
             self.look_again(place);
@@ -353,7 +353,7 @@ impl Index {
     /// Something changed for a place.
     fn look_again(&mut self, place: Place) {
         if let Place::Address(address) = place {
-            self.only.update(address, self.places.get(&place));
+            self.fast.update(address, self.places.get(&place));
         }
     }
 

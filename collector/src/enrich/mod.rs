@@ -5,16 +5,16 @@
 //! written without it, and filled in at the end where it became known meanwhile.
 
 pub mod cluster;
+mod fast_table;
 pub(crate) mod hash;
 mod hosts;
 pub mod index;
 mod marks;
 mod missed;
 mod objects;
-mod only;
+mod ownership;
 mod state;
 pub mod subnets;
-mod tenure;
 pub mod watch;
 
 use std::collections::HashSet;
@@ -31,9 +31,9 @@ use hosts::Hosts;
 use index::{Index, Question};
 use marks::Marks;
 use missed::Missed;
+use ownership::{AddressOwner, Rank};
 use state::{State, Trouble};
 use subnets::Subnets;
-use tenure::{Rank, Seat};
 
 use crate::ahead::AHEAD;
 use crate::facts::{Fact, Host, Identity, Kind};
@@ -146,9 +146,11 @@ impl Names {
     /// Whose an address is now.
     pub fn owner(&self, address: IpAddr) -> Owner {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let seat = index.holding(&Question { address, mac: None, port: None, at_ms: now_ms() });
+        let address_owner = index.holding(&Question { address, mac: None, port: None, at_ms: now_ms() });
         // An agent's word is no evidence of who may speak for whom.
-        let holder = seat.filter(|seat| seat.rank != Rank::Behind).map(|seat| &seat.holder);
+        let holder = address_owner
+            .filter(|address_owner| address_owner.rank != Rank::Behind)
+            .map(|address_owner| &address_owner.holder);
         match holder {
             Some(holder) if holder.kind == "Node" => Owner::Node(holder.name.to_string()),
             Some(holder) if holder.kind == "Pod" => Owner::Pod,
@@ -284,14 +286,17 @@ impl Names {
     }
 
     /// The two ends, sender first.
-    fn ends(&self, flow: &Flow, held: [Option<&Seat>; 2]) -> [End; 2] {
-        let end = |address: Option<IpAddr>, held: Option<&Seat>| {
+    fn ends(&self, flow: &Flow, held: [Option<&AddressOwner>; 2]) -> [End; 2] {
+        let end = |address: Option<IpAddr>, held: Option<&AddressOwner>| {
             let Some(address) = address else { return End::default() };
             if held.is_none() {
                 self.missed.note(address);
             }
             let subnet = self.subnets.label(address).cloned();
-            (Endpoint { holder: held.map(|seat| seat.holder.clone()), subnet }, held.map(|seat| seat.marks))
+            (
+                Endpoint { holder: held.map(|address_owner| address_owner.holder.clone()), subnet },
+                held.map(|address_owner| address_owner.marks),
+            )
         };
         [end(flow.src_addr, held[0]), end(flow.dst_addr, held[1])]
     }
@@ -311,7 +316,7 @@ fn name_translated(index: &Index, flow: &mut Flow) {
 }
 
 /// Who held the addresses of the two ends when the flow began, sender first.
-fn held<'a>(index: &'a Index, flow: &Flow) -> [Option<&'a Seat>; 2] {
+fn held<'a>(index: &'a Index, flow: &Flow) -> [Option<&'a AddressOwner>; 2] {
     let at_ms = if flow.start_ms > 0 { flow.start_ms } else { flow.received_s * 1_000 };
     let at = |address: Option<IpAddr>, mac, port: Option<u16>| {
         index.holding(&Question { address: address?, mac, port: flow.proto.zip(port), at_ms })

@@ -40,7 +40,7 @@ const FULL: Broken = Broken::Many { what: "nodes", most: MOST_NODES };
 /// A receiver: what it does with messages, and where they are taken.
 pub trait Receiver: Send + Sync + 'static {
     /// Where its messages are taken.
-    fn desk(&self) -> &Desk;
+    fn inbox(&self) -> &Inbox;
     /// Accepts nothing from now on.
     fn close(&self);
     /// Answers a peer's request for this method.
@@ -65,9 +65,9 @@ impl<R: Receiver> Grpc<R> {
 
     /// From now on agents are asked to send what they have and stop.
     pub fn stop_agents(&self) {
-        let desk = self.0.desk();
-        desk.stopping.store(true, Relaxed);
-        desk.counts.pushed().wake();
+        let inbox = self.0.inbox();
+        inbox.stopping.store(true, Relaxed);
+        inbox.counts.pushed().wake();
     }
 
     /// From now on nothing is accepted.
@@ -92,7 +92,7 @@ impl<R: Receiver> Service<http::Request<Body>> for Grpc<R> {
             // Over a Unix socket there is none.
             let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
             let answer = match head.uri.path() {
-                "/pbflow.Filters/Wait" => receiver.desk().news(body, peer).await,
+                "/pbflow.Filters/Wait" => receiver.inbox().news(body, peer).await,
                 method => receiver.answer(method, body, peer).await,
             };
             Ok(answer.map_or_else(Status::into_http, response))
@@ -102,7 +102,7 @@ impl<R: Receiver> Service<http::Request<Body>> for Grpc<R> {
 
 /// Where messages are taken in, in bounded memory, and agents get their answers.
 #[derive(Debug)]
-pub struct Desk {
+pub struct Inbox {
     pub(super) counts: Arc<Counts>,
     pub(super) speakers: Speakers,
     memory: Memory,
@@ -112,7 +112,7 @@ pub struct Desk {
     stopping: AtomicBool,
 }
 
-impl Desk {
+impl Inbox {
     pub(super) fn new(counts: Arc<Counts>, speakers: Speakers) -> Self {
         Self {
             counts,

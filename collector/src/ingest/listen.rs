@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::transport::Server;
 
-use super::door::Door;
+use super::admission::Admission;
 use super::{Grpc, Receiver};
 use crate::cli::Listen;
 use crate::counts::Counts;
@@ -108,7 +108,7 @@ async fn bind_unix(path: &Path) -> io::Result<Listener> {
 pub async fn serve<R: Receiver>(
     listener: Listener,
     ingest: Grpc<R>,
-    (door, counts): (Door, Arc<Counts>),
+    (admission, counts): (Admission, Arc<Counts>),
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let server = Server::builder()
@@ -118,7 +118,7 @@ pub async fn serve<R: Receiver>(
         .http2_keepalive_interval(Some(Duration::from_secs(20)));
     match listener {
         Listener::Tcp(listener) => {
-            let entered = ReceiverStream::new(door.watch(listener, counts));
+            let entered = ReceiverStream::new(admission.watch(listener, counts));
             server.serve_with_incoming_shutdown(ingest, entered, stop).await
         }
         Listener::Unix(listener, _file) => {

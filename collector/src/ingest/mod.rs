@@ -4,8 +4,8 @@
 //! message before it asks whether there is room for it. Here a message waits on the wire until there is
 //! memory for its bytes, then until there is room for its rows, and becomes rows piece by piece.
 
+pub mod admission;
 pub(crate) mod decode;
-pub mod door;
 mod grpc;
 pub(crate) mod limits;
 pub mod listen;
@@ -29,8 +29,8 @@ use tonic::body::Body;
 use crate::counts::Counts;
 use crate::pipeline::Pipeline;
 use crate::room::Room;
-use grpc::{Desk, PATIENCE, busy, closed, unreadable};
 pub use grpc::{Grpc, Receiver};
+use grpc::{Inbox, PATIENCE, busy, closed, unreadable};
 use message::{Body as MessageBody, Unit};
 pub use peer::Peer;
 use speakers::Speakers;
@@ -52,19 +52,19 @@ pub type Ingest = Grpc<Flows>;
 /// The receiver of flows.
 pub struct Flows {
     pipeline: Pipeline,
-    desk: Desk,
+    inbox: Inbox,
 }
 
 impl Ingest {
     /// A service that feeds `pipeline`.
     pub fn new(pipeline: Pipeline, counts: Arc<Counts>, speakers: Speakers) -> Self {
-        Self::of(Flows { pipeline, desk: Desk::new(counts, speakers) })
+        Self::of(Flows { pipeline, inbox: Inbox::new(counts, speakers) })
     }
 }
 
 impl Receiver for Flows {
-    fn desk(&self) -> &Desk {
-        &self.desk
+    fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     fn close(&self) {
@@ -85,10 +85,10 @@ impl Flows {
     async fn records(&self, body: Body, peer: Peer) -> Result<Bytes, Status> {
         let MessageBody { bytes, _memory } = self.read(body, Unit::Entries, peer).await?;
         let deadline = Instant::now() + PATIENCE;
-        let outline = decode::Outline::of(&bytes).map_err(|error| self.desk.reject(peer, &error.into()))?;
-        let agent = limits::read_status(outline.agent).map_err(|broken| self.desk.reject(peer, &broken))?;
+        let outline = decode::Outline::of(&bytes).map_err(|error| self.inbox.reject(peer, &error.into()))?;
+        let agent = limits::read_status(outline.agent).map_err(|broken| self.inbox.reject(peer, &broken))?;
         let accept = self.accept(&bytes, outline.records, (peer, &agent.node), deadline);
-        self.desk.once(peer, &agent, outline.sequence, accept).await
+        self.inbox.once(peer, &agent, outline.sequence, accept).await
     }
 
     /// Waits for room for the rows of a message and hands them on. A message that fits into the queue is taken as a whole or not at all.
@@ -126,7 +126,7 @@ impl Flows {
             let (wanted, before) = (CHUNK.min(left - done).min(room.places()), records.left());
             let mut rows = records.take(wanted);
             self.keep_own(&mut rows, who);
-            self.desk.counts.malformed((wanted - rows.len()) as u64);
+            self.inbox.counts.malformed((wanted - rows.len()) as u64);
             let seen = rows.iter().map(|row| row.interfaces.len()).sum::<usize>() / INTERFACES_A_PLACE;
             let taken = places(rows.len(), before - records.left()).max(seen).min(room.places());
             let Some(places) = room.split(taken) else { break };
@@ -142,7 +142,7 @@ impl Flows {
         rows.retain(|row| match last {
             Some((agent, its_own)) if agent == row.agent_ip => its_own,
             _ => {
-                let its_own = self.desk.speakers.counts_at(peer, node, row.agent_ip);
+                let its_own = self.inbox.speakers.counts_at(peer, node, row.agent_ip);
                 last = Some((row.agent_ip, its_own));
                 its_own
             }
@@ -153,9 +153,9 @@ impl Flows {
     async fn generic(&self, body: Body, peer: Peer) -> Result<Bytes, Status> {
         let MessageBody { bytes, _memory } = self.read(body, Unit::Message, peer).await?;
         let deadline = Instant::now() + PATIENCE;
-        let flow = decode_generic(&bytes).inspect_err(|_| self.desk.counts.malformed(1))?;
-        if !self.desk.speakers.counts_at(peer, "", flow.agent_ip) {
-            self.desk.counts.malformed(1);
+        let flow = decode_generic(&bytes).inspect_err(|_| self.inbox.counts.malformed(1))?;
+        if !self.inbox.speakers.counts_at(peer, "", flow.agent_ip) {
+            self.inbox.counts.malformed(1);
             return Err(Status::permission_denied("it names the agent of another node"));
         }
         let Some(room) = self.pipeline.reserve(places(1, bytes.len()), deadline).await else {
@@ -166,12 +166,12 @@ impl Flows {
     }
 
     async fn read(&self, body: Body, unit: Unit, peer: Peer) -> Result<MessageBody, Status> {
-        let read = self.desk.read(body, unit, peer).await;
-        Ok(read.inspect_err(|error| self.desk.counts.refused(error.flows()))?)
+        let read = self.inbox.read(body, unit, peer).await;
+        Ok(read.inspect_err(|error| self.inbox.counts.refused(error.flows()))?)
     }
 
     fn refuse(&self, flows: u64) -> Status {
-        self.desk.counts.refused(flows);
+        self.inbox.counts.refused(flows);
         busy()
     }
 }

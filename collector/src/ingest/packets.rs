@@ -11,7 +11,7 @@ use prost::bytes::Bytes;
 use tonic::Status;
 use tonic::body::Body;
 
-use super::grpc::{Desk, Grpc, PATIENCE, Receiver, busy, closed, unreadable};
+use super::grpc::{Grpc, Inbox, PATIENCE, Receiver, busy, closed, unreadable};
 use super::limits;
 use super::message::Unit;
 use super::peer::Peer;
@@ -29,19 +29,19 @@ pub type PacketIngest = Grpc<Packets>;
 pub struct Packets {
     intake: Intake,
     tally: Arc<Tally>,
-    desk: Desk,
+    inbox: Inbox,
 }
 
 impl PacketIngest {
     /// A service that hands packets to `intake`.
     pub fn new(intake: Intake, counts: Arc<Counts>, tally: Arc<Tally>, speakers: Speakers) -> Self {
-        Self::of(Packets { intake, tally, desk: Desk::new(counts, speakers) })
+        Self::of(Packets { intake, tally, inbox: Inbox::new(counts, speakers) })
     }
 }
 
 impl Receiver for Packets {
-    fn desk(&self) -> &Desk {
-        &self.desk
+    fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     fn close(&self) {
@@ -58,15 +58,15 @@ impl Receiver for Packets {
 
 impl Packets {
     async fn batch(&self, body: Body, peer: Peer) -> Result<Bytes, Status> {
-        let message = self.desk.read(body, Unit::Message, peer).await?;
+        let message = self.inbox.read(body, Unit::Message, peer).await?;
         let deadline = Instant::now() + PATIENCE;
-        let mut batch = limits::batch(message.bytes).map_err(|broken| self.desk.reject(peer, &broken))?;
-        let agent = limits::status(batch.agent.take()).map_err(|broken| self.desk.reject(peer, &broken))?;
+        let mut batch = limits::batch(message.bytes).map_err(|broken| self.inbox.reject(peer, &broken))?;
+        let agent = limits::status(batch.agent.take()).map_err(|broken| self.inbox.reject(peer, &broken))?;
         if agent.node.is_empty() {
             return Err(Status::invalid_argument("a batch must name its node"));
         }
         let source = Source { node: agent.node.as_str().into(), instance: agent.instance };
-        self.desk.once(peer, &agent, batch.sequence, self.accept(batch, source, deadline)).await
+        self.inbox.once(peer, &agent, batch.sequence, self.accept(batch, source, deadline)).await
     }
 
     /// Waits for room for the packets, hands them on and returns how many they were.

@@ -24,8 +24,8 @@ struct Line {
 
 /// What to do with a message.
 pub(super) enum Turn<'a> {
-    /// Take it, and report so with [`Work::done`].
-    New(Work<'a>),
+    /// Take it, and report so with [`Pending::done`].
+    New(Pending<'a>),
     /// Its flows are in the files: answer only.
     Again,
     /// It waits for room since it came before.
@@ -34,8 +34,8 @@ pub(super) enum Turn<'a> {
     Full,
 }
 
-/// A message at work; dropped without [`Work::done`], it was not taken.
-pub(super) struct Work<'a> {
+/// A message at work; dropped without [`Pending::done`], it was not taken.
+pub(super) struct Pending<'a> {
     taken: &'a Taken,
     node: &'a str,
     /// 0 for a message without a number.
@@ -45,9 +45,9 @@ pub(super) struct Work<'a> {
 impl Taken {
     /// Looks up message number `sequence` of an agent; 0 is a message without a number.
     pub(super) fn turn<'a>(&'a self, status: &'a AgentStatus, sequence: u64) -> Turn<'a> {
-        let work = Work { taken: self, node: &status.node, sequence };
+        let pending = Pending { taken: self, node: &status.node, sequence };
         if sequence == 0 {
-            return Turn::New(work);
+            return Turn::New(pending);
         }
         let mut lines = self.lines();
         if lines.len() >= MOST_NODES && !lines.contains_key(&status.node) {
@@ -64,7 +64,7 @@ impl Taken {
             return Turn::Again;
         }
         line.busy = Some(sequence);
-        Turn::New(work)
+        Turn::New(pending)
     }
 
     fn lines(&self) -> MutexGuard<'_, HashMap<String, Line>> {
@@ -72,7 +72,7 @@ impl Taken {
     }
 }
 
-impl Work<'_> {
+impl Pending<'_> {
     /// Its flows are on their way into the files.
     pub(super) fn done(self) {
         if let Some(line) = self.taken.lines().get_mut(self.node).filter(|line| line.busy == Some(self.sequence)) {
@@ -81,7 +81,7 @@ impl Work<'_> {
     }
 }
 
-impl Drop for Work<'_> {
+impl Drop for Pending<'_> {
     fn drop(&mut self) {
         if let Some(line) = self.taken.lines().get_mut(self.node).filter(|line| line.busy == Some(self.sequence)) {
             line.busy = None;
@@ -99,8 +99,8 @@ mod tests {
 
     fn take(taken: &Taken, instance: u64, sequence: u64) -> bool {
         match taken.turn(&agent(instance), sequence) {
-            Turn::New(work) => {
-                work.done();
+            Turn::New(pending) => {
+                pending.done();
                 true
             }
             _ => false,

@@ -4,13 +4,13 @@
 //! ([`window`]), keeps one copy of each ([`once`]), knows where each was seen ([`places`]) and who talks to whom ([`talks`]), and hands them to a format
 //! (`sink::pcapng`, `sink::pcap`).
 
-pub mod book;
 pub mod comment;
 pub mod filter;
 pub mod headers;
 pub mod intake;
 pub mod keylog;
 pub mod once;
+pub mod packet_file;
 pub mod places;
 pub mod screen;
 pub(crate) mod summary;

@@ -32,7 +32,7 @@ const SILENT_NS: u64 = 1_000_000_000;
 const FAR: u32 = 16 << 20;
 
 /// An interface and a direction at it.
-type Spot = (usize, Direction);
+type SeenAt = (usize, Direction);
 
 /// Decides which sightings are written.
 #[derive(Debug, Default)]
@@ -47,13 +47,13 @@ pub struct Once {
 #[derive(Debug, Default)]
 struct Copies {
     written: u32,
-    seen: SmallVec<[(Spot, u32); 2]>,
+    seen: SmallVec<[(SeenAt, u32); 2]>,
 }
 
 /// One direction of a TCP connection.
 #[derive(Debug)]
 struct Stream {
-    first: Spot,
+    first: SeenAt,
     last_ns: u64,
     /// Sequence number behind the highest byte that is written.
     end: u32,
@@ -90,7 +90,7 @@ impl Once {
         }
     }
 
-    fn is_new_data(&mut self, spot: Spot, time_ns: u64, ends: Ends, (start, end): (u32, u32)) -> bool {
+    fn is_new_data(&mut self, spot: SeenAt, time_ns: u64, ends: Ends, (start, end): (u32, u32)) -> bool {
         let stream = self.flows.get_or(ends, || Stream { first: spot, last_ns: time_ns, end: start });
         let is_far = end.wrapping_sub(stream.end).cast_signed().unsigned_abs() > FAR;
         if time_ns.saturating_sub(stream.last_ns) > SILENT_NS {
@@ -112,7 +112,7 @@ impl Once {
 
 impl Copies {
     /// How often it was seen at a spot, this time included.
-    fn count(&mut self, spot: Spot) -> u32 {
+    fn count(&mut self, spot: SeenAt) -> u32 {
         if let Some((_, count)) = self.seen.iter_mut().find(|(seen, _)| *seen == spot) {
             *count += 1;
             return *count;

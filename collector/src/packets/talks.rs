@@ -14,7 +14,7 @@ const GENERATION: usize = 32_768;
 pub const LOOK_AGAIN_NS: u64 = 1_000_000_000;
 
 /// Finds out who has an address.
-pub type Who = Arc<dyn Fn(&Question) -> Option<HolderRef> + Send + Sync>;
+pub type NameLookup = Arc<dyn Fn(&Question) -> Option<HolderRef> + Send + Sync>;
 
 /// Who is at both ends, sender first.
 pub type Names = [Option<HolderRef>; 2];
@@ -31,14 +31,14 @@ pub struct Talk {
 
 /// The flows so far.
 pub struct Talks {
-    who: Option<Who>,
+    who: Option<NameLookup>,
     young: HashMap<Ends, Talk>,
     old: HashMap<Ends, Talk>,
 }
 
 impl Talks {
     /// No flow yet; `who` names their ends.
-    pub fn new(who: Option<Who>) -> Self {
+    pub fn new(who: Option<NameLookup>) -> Self {
         Self { who, young: HashMap::new(), old: HashMap::new() }
     }
 
@@ -62,7 +62,7 @@ impl Talks {
 }
 
 impl Talk {
-    fn look(&mut self, who: &Who, ends: &Ends, frame: &[u8], time_ns: u64) {
+    fn look(&mut self, who: &NameLookup, ends: &Ends, frame: &[u8], time_ns: u64) {
         let never = self.looked_ns == 0;
         if !never && time_ns < self.looked_ns.saturating_add(LOOK_AGAIN_NS) {
             return;
@@ -78,7 +78,7 @@ impl Talk {
 }
 
 /// Who is at both ends of a frame, sender first.
-pub fn names(who: &Who, ends: &Ends, frame: &[u8], time_ns: u64) -> Names {
+pub fn names(who: &NameLookup, ends: &Ends, frame: &[u8], time_ns: u64) -> Names {
     let Some((src, dst)) = ends.addresses else { return Names::default() };
     let macs = headers::macs(frame);
     let at_ms = time_ns / 1_000_000;
@@ -114,7 +114,7 @@ mod tests {
     fn it_is_told_again_when_a_name_becomes_known() {
         let known = Arc::new(AtomicBool::new(false));
         let seen = known.clone();
-        let who: Who = Arc::new(move |end| {
+        let who: NameLookup = Arc::new(move |end| {
             let holder = Holder { name: end.address.to_string().into(), ..Holder::default() };
             seen.load(Relaxed).then(|| holder.into())
         });

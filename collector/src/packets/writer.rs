@@ -12,23 +12,23 @@ use netobserv_wire::packet::Direction;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::book::Book;
 use super::comment;
 use super::filter::Filter;
 use super::headers::Ends;
 use super::intake::{Delivery, Outlet, weight};
 use super::keylog::Keylog;
 use super::once::Once;
+use super::packet_file::PacketFile;
 use super::places::{Place, Places};
 use super::screen::Sightings;
-use super::talks::{Names, Talks, Who};
+use super::talks::{NameLookup, Names, Talks};
 use super::tally::Tally;
 use super::window::{LONG_WAIT, Seen, WAIT, Window, cost};
 use crate::cli::packets::{Comments, PacketOptions, Sightings as Wanted};
 use crate::feed::Feed;
 use crate::sink::SinkError;
+use crate::sink::output_file::{Failed, OutputFile};
 use crate::sink::pcapng::{Frame, Interface, Section};
-use crate::sink::volume::{Failed, Volume};
 
 /// How often packets are let through and written.
 const TICK: Duration = Duration::from_millis(50);
@@ -50,7 +50,7 @@ pub struct Setup {
     /// The options that chose packets, in words.
     pub filter: String,
     /// Names ends.
-    pub who: Option<Who>,
+    pub who: Option<NameLookup>,
     /// Counts.
     pub tally: Arc<Tally>,
     /// Most bytes of all files, and what to notify.
@@ -78,8 +78,8 @@ pub struct Writer {
     places: Places,
     talks: Talks,
     keylog: Option<Keylog>,
-    book: Book,
-    volume: Volume,
+    packet_file: PacketFile,
+    output_file: OutputFile,
     /// Losses of each place that a packet reported.
     told_lost: Vec<u64>,
     /// Names of the places, for the screen.
@@ -95,8 +95,8 @@ impl Writer {
     ///
     /// # Errors
     /// When its head cannot be written.
-    pub fn new(setup: Setup, outlet: Outlet, volume: Volume) -> Result<Self, SinkError> {
-        let book = Book::new(setup.options.format, &setup.section).map_err(malformed)?;
+    pub fn new(setup: Setup, outlet: Outlet, output_file: OutputFile) -> Result<Self, SinkError> {
+        let packet_file = PacketFile::new(setup.options.format, &setup.section).map_err(malformed)?;
         let mut writer = Self {
             outlet,
             window: Window::new(if setup.options.keylog_sent { LONG_WAIT } else { WAIT }),
@@ -104,8 +104,8 @@ impl Writer {
             places: Places::default(),
             talks: Talks::new(setup.who.clone()),
             keylog: setup.options.keylog.clone().map(Keylog::new),
-            book,
-            volume,
+            packet_file,
+            output_file,
             told_lost: vec![],
             labels: Arc::default(),
             pending: 0,
@@ -131,7 +131,7 @@ impl Writer {
                 if failure.gone { Ok(Done::Gone) } else { Err(failure.why) }
             }
         };
-        (self.volume.files(), done)
+        (self.output_file.files(), done)
     }
 
     fn work(&mut self) -> Result<(), Failed> {
@@ -243,13 +243,13 @@ impl Writer {
 
     fn add(&mut self, seen: &Seen) -> Result<(), Failed> {
         let packet = &seen.packet;
-        let room = self.book.pending().len() + packet.data.len() + AROUND;
-        if self.volume.is_full(room) && (self.pending > 0 || self.file_has_packets()) {
+        let room = self.packet_file.pending().len() + packet.data.len() + AROUND;
+        if self.output_file.is_full(room) && (self.pending > 0 || self.file_has_packets()) {
             self.turn().inspect_err(|_| self.lose(1))?;
         }
         self.explain(seen).map_err(inner).inspect_err(|_| self.lose(1))?;
         self.pending += 1;
-        if self.book.pending().len() >= WRITE { self.flush() } else { Ok(()) }
+        if self.packet_file.pending().len() >= WRITE { self.flush() } else { Ok(()) }
     }
 
     /// Adds a packet with all its comments.
@@ -257,17 +257,17 @@ impl Writer {
         let packet = &seen.packet;
         let mut comments: &[String] = &[];
         let made: Vec<String>;
-        if self.book.explains() {
+        if self.packet_file.explains() {
             let ends = Ends::of(&packet.data);
-            let file = self.volume.number();
+            let file = self.output_file.number();
             let (talk, is_new) = self.talks.of(&ends, &packet.data, packet.time_ns, file);
             if is_new {
-                self.book.name(ends.addresses, &talk.names)?;
+                self.packet_file.name(ends.addresses, &talk.names)?;
             }
-            if !self.book.knows(seen.place) {
+            if !self.packet_file.knows(seen.place) {
                 let interface =
                     describe(&self.places.all()[seen.place], packet.direction, &talk.names, &self.setup.filter);
-                self.book.describe(seen.place, &interface)?;
+                self.packet_file.describe(seen.place, &interface)?;
             }
             let cause = packet.cause.as_deref();
             made = match self.setup.options.comments {
@@ -288,7 +288,7 @@ impl Writer {
             lost: seen.lost,
             comments,
         };
-        self.book.packet(seen.place, &frame);
+        self.packet_file.packet(seen.place, &frame);
         Ok(())
     }
 
@@ -302,30 +302,30 @@ impl Writer {
     }
 
     fn file_has_packets(&self) -> bool {
-        self.places.all().iter().enumerate().any(|(place, _)| self.book.knows(place))
+        self.places.all().iter().enumerate().any(|(place, _)| self.packet_file.knows(place))
     }
 
     /// Ends this file and begins another.
     fn turn(&mut self) -> Result<(), Failed> {
         self.statistics()?;
         self.flush()?;
-        self.volume.turn().map_err(failed)?;
-        self.setup.tally.removed_files.store(self.volume.removed(), Relaxed);
-        self.book = Book::new(self.setup.options.format, &self.setup.section).map_err(inner)?;
+        self.output_file.turn().map_err(failed)?;
+        self.setup.tally.removed_files.store(self.output_file.removed(), Relaxed);
+        self.packet_file = PacketFile::new(self.setup.options.format, &self.setup.section).map_err(inner)?;
         self.flush()?;
         let secrets = self.keylog.as_ref().map(|keylog| keylog.secrets().to_vec()).unwrap_or_default();
-        self.book.secrets(&secrets).map_err(inner)
+        self.packet_file.secrets(&secrets).map_err(inner)
     }
 
     fn statistics(&mut self) -> Result<(), Failed> {
-        self.book.statistics(self.places.all(), self.start_ns, now_ns()).map_err(inner)
+        self.packet_file.statistics(self.places.all(), self.start_ns, now_ns()).map_err(inner)
     }
 
     /// Puts new secrets before the packets that are next.
     fn read_secrets(&mut self) {
         let Some(keylog) = &mut self.keylog else { return };
         let added = match keylog.new_secrets() {
-            Ok(secrets) => self.book.secrets(secrets).map_err(io::Error::other),
+            Ok(secrets) => self.packet_file.secrets(secrets).map_err(io::Error::other),
             Err(error) => Err(error),
         };
         self.setup.tally.no_secrets.store(keylog.refused(), Relaxed);
@@ -337,11 +337,11 @@ impl Writer {
     }
 
     fn flush(&mut self) -> Result<(), Failed> {
-        if self.book.pending().is_empty() {
+        if self.packet_file.pending().is_empty() {
             return Ok(());
         }
-        let (bytes, ends) = (self.book.pending(), self.book.ends());
-        let result = self.volume.append(bytes, ends);
+        let (bytes, ends) = (self.packet_file.pending(), self.packet_file.ends());
+        let result = self.output_file.append(bytes, ends);
         let written = match &result {
             Ok(()) => self.pending,
             Err(failed) => ends(&bytes[..failed.kept]).filter(|(_, is_packet)| *is_packet).count() as u64,
@@ -349,10 +349,10 @@ impl Writer {
         let tally = &self.setup.tally;
         tally.written.fetch_add(written, Relaxed);
         tally.unwritten.fetch_add(self.pending - written, Relaxed);
-        tally.file_bytes.store(self.volume.bytes(), Relaxed);
+        tally.file_bytes.store(self.output_file.bytes(), Relaxed);
         self.pending = 0;
-        self.book.clear();
-        if self.setup.limit.0.is_some_and(|most| self.volume.bytes() >= most) {
+        self.packet_file.clear();
+        if self.setup.limit.0.is_some_and(|most| self.output_file.bytes() >= most) {
             self.setup.limit.0 = None;
             self.setup.limit.1.notify_one();
         }

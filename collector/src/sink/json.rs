@@ -1,7 +1,7 @@
 //! The JSON array: one object a line, a valid array on disk after every write.
 //!
 //! The rows of a write go over the closing bracket, with a new bracket behind them, in one write that a kill of
-//! this program does not cut (`shield.rs`). Should the whole machine fail, every row still is a line: cutting the file
+//! this program does not cut (`atomic.rs`). Should the whole machine fail, every row still is a line: cutting the file
 //! after its last whole line and adding `]` repairs it.
 
 mod late;
@@ -19,13 +19,13 @@ use netobserv_wire::Flow;
 use tokio::sync::Notify;
 
 pub use self::objects::Objects;
-use super::shield::Shield;
+use super::atomic::AtomicWriter;
 use super::{LATE_TIME, Sink, SinkError};
 use crate::ahead::AHEAD;
 use crate::counts::Counts;
 use crate::enrich::Names;
 
-/// Bytes of rows after which they are written: each write takes the start of a process (`shield.rs`).
+/// Bytes of rows after which they are written: each write takes the start of a process (`atomic.rs`).
 const WRITE: usize = 1 << 20;
 const EMPTY: &[u8] = b"[]\n";
 const OPEN: &[u8] = b"[\n";
@@ -35,7 +35,7 @@ const CLOSE: &[u8] = b"\n]\n";
 /// Writes the JSON array.
 pub struct JsonSink {
     file: File,
-    shield: Shield,
+    atomic: AtomicWriter,
     path: PathBuf,
     counts: Arc<Counts>,
     limit: Limit,
@@ -62,8 +62,8 @@ impl JsonSink {
         file.write_all_at(EMPTY, 0).map_err(SinkError::write(&path))?;
         counts.json().bytes.store(EMPTY.len() as u64, Relaxed);
         let (objects, pending) = (Objects::default(), Vec::with_capacity(WRITE + (WRITE >> 3)));
-        let shield = Shield::default();
-        Ok(Self { file, shield, path, counts, limit, objects, tail: 0, pending, pending_rows: 0, names: None })
+        let atomic = AtomicWriter::default();
+        Ok(Self { file, atomic, path, counts, limit, objects, tail: 0, pending, pending_rows: 0, names: None })
     }
 
     /// Fills in at the end what `names` learnt too late.
@@ -99,7 +99,7 @@ impl JsonSink {
         }
         let rows = self.pending.len();
         self.pending.extend_from_slice(CLOSE);
-        let written = self.shield.write_all_at(&self.file, &self.pending, self.tail);
+        let written = self.atomic.write_all_at(&self.file, &self.pending, self.tail);
         self.pending.clear();
         if let Err(error) = written {
             self.counts.json().lost.fetch_add(std::mem::take(&mut self.pending_rows), Relaxed);

@@ -1,12 +1,12 @@
 //! A sink is one file format. Each runs on a thread of its own, so it may block.
 
+mod atomic;
 mod findings;
 pub mod json;
+pub mod output_file;
 pub mod pcap;
 pub mod pcapng;
-mod shield;
 pub mod sqlite;
-pub mod volume;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -30,7 +30,7 @@ use self::schema::INDICES;
 use super::{LATE_TIME, Sink, SinkError};
 use crate::counts::Counts;
 use crate::enrich::Names;
-use crate::record::{Record, Story};
+use crate::record::{CaptureInfo, Record};
 
 /// Rows of one transaction.
 const COMMIT_ROWS: u64 = 4_096;
@@ -47,7 +47,7 @@ pub struct SqliteSink {
     path: PathBuf,
     inserts: Inserts,
     counts: Arc<Counts>,
-    story: Arc<Story>,
+    info: Arc<CaptureInfo>,
     record: Record,
     hurry: Arc<Hurry>,
     /// When the open transaction began.
@@ -75,7 +75,7 @@ impl Hurry {
 
 impl SqliteSink {
     /// Creates the database.
-    pub fn create(path: &Path, counts: Arc<Counts>, story: Arc<Story>) -> Result<Self, SinkError> {
+    pub fn create(path: &Path, counts: Arc<Counts>, info: Arc<CaptureInfo>) -> Result<Self, SinkError> {
         let db = open(path).map_err(SinkError::database(path))?;
         let hurry = Hurry { handle: db.get_interrupt_handle(), indexing: false.into(), asked: false.into() };
         let mut sink = Self {
@@ -83,7 +83,7 @@ impl SqliteSink {
             path: path.to_owned(),
             inserts: Inserts::default(),
             counts,
-            story,
+            info,
             record: Record::default(),
             hurry: Arc::new(hurry),
             since: None,
@@ -107,7 +107,7 @@ impl SqliteSink {
         let filled = late::fill(&transaction, self.inserts.endpoints(), names, Instant::now() + LATE_TIME)?;
         tracing::debug!("{}: names of {} flows came late", self.path.display(), filled.rows);
         self.counts.sqlite().unnamed.store(filled.left, Relaxed);
-        self.record.save(&transaction, &self.story, &self.counts)?;
+        self.record.save(&transaction, &self.info, &self.counts)?;
         transaction.commit()
     }
 
@@ -135,7 +135,7 @@ impl SqliteSink {
     fn commit(&mut self) -> rusqlite::Result<()> {
         let rows = std::mem::take(&mut self.uncommitted);
         self.counts.sqlite().rows.fetch_add(rows, Relaxed);
-        let saved = self.record.save(&self.db, &self.story, &self.counts);
+        let saved = self.record.save(&self.db, &self.info, &self.counts);
         let result = saved.and_then(|()| self.db.execute_batch("COMMIT"));
         if result.is_err() {
             self.counts.sqlite().rows.fetch_sub(rows, Relaxed);
@@ -198,7 +198,7 @@ impl Sink for SqliteSink {
     }
 
     fn tick(&mut self) -> Result<(), SinkError> {
-        let changed = self.record.is_due(&self.story, &self.counts);
+        let changed = self.record.is_due(&self.info, &self.counts);
         let begun = if changed { self.begin() } else { Ok(()) };
         begun.and_then(|()| self.commit_if_due()).map_err(|error| self.failed(0, error))
     }

@@ -7,8 +7,8 @@ use serde_json::json;
 
 fn sink() -> (SqliteSink, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let story = Arc::new(Story::new("a|b".into(), "ns".into(), "2024-03-06T16:19:22Z".parse().unwrap()));
-    (SqliteSink::create(&dir.path().join("flows.db"), Arc::default(), story).unwrap(), dir)
+    let info = Arc::new(CaptureInfo::new("a|b".into(), "ns".into(), "2024-03-06T16:19:22Z".parse().unwrap()));
+    (SqliteSink::create(&dir.path().join("flows.db"), Arc::default(), info).unwrap(), dir)
 }
 
 fn text(sink: &SqliteSink, sql: &str) -> String {
@@ -70,7 +70,7 @@ fn the_capture_is_told_from_the_start() {
     let status =
         AgentStatus { node: "n1".into(), lost_kernel_packets: 3, lost_export_flows: 4, ..AgentStatus::default() };
     sink.counts.heard(&status, 2, Instant::now());
-    sink.story.end("interrupted".into());
+    sink.info.end("interrupted".into());
     sink.finish(true).unwrap();
     assert_eq!([of(&sink, "end_reason"), of(&sink, "lost_kernel_packets")], ["interrupted", "3"]);
     assert_eq!(text(&sink, "SELECT flows || ' ' || lost_export_flows FROM agent WHERE node = 'n1'"), "2 4");
@@ -166,7 +166,7 @@ fn late_names_without_time_are_counted() {
     let shown = "SELECT group_concat(ifnull(SrcK8S_Namespace || SrcK8S_Name || K8S_FlowLayer, '-'), ' ') FROM flow";
     assert_eq!(text(&sink, shown), "shopwebapp shopdbapp -");
     names.hurry();
-    sink.story.end("interrupted".into());
+    sink.info.end("interrupted".into());
     sink.finish(true).unwrap();
     assert_eq!(sink.counts.totals().sqlite_unnamed, 3, "of none of them both ends are known");
     assert_eq!(text(&sink, "SELECT value FROM capture WHERE name = 'unnamed_sqlite_flows'"), "3");

@@ -10,7 +10,7 @@ use super::decode;
 use super::numbers::{Base, Numbers};
 use crate::packets::headers::{Ends, is_after, tcp_data, tcp_of};
 use crate::packets::screen::Sightings;
-use crate::packets::talks::{LOOK_AGAIN_NS, Who, names};
+use crate::packets::talks::{LOOK_AGAIN_NS, NameLookup, names};
 use crate::packets::window::Seen;
 
 /// Conversations that are remembered; of these the quarter that was silent for longest goes when there are more. One is about 1 KB.
@@ -87,11 +87,11 @@ pub(super) struct Data {
     pub(super) missed: u64,
     /// Conversations that were forgotten.
     pub(super) let_go: u64,
-    who: Option<Who>,
+    who: Option<NameLookup>,
 }
 
 impl Data {
-    pub(super) fn new(who: Option<Who>) -> Self {
+    pub(super) fn new(who: Option<NameLookup>) -> Self {
         Self { who, ..Self::default() }
     }
 
@@ -236,7 +236,7 @@ impl Talk {
     }
 
     /// Asks for the names of both ends, at first and, while one is missing, every second.
-    fn look(&mut self, who: Option<&Who>, ends: &Ends, seen: &Seen) {
+    fn look(&mut self, who: Option<&NameLookup>, ends: &Ends, seen: &Seen) {
         let Some(who) = who else { return };
         let time_ns = seen.packet.time_ns;
         let holder =
@@ -324,7 +324,7 @@ mod tests {
     fn ends_get_their_names_as_soon_as_there_are_any() {
         let known = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let asked = known.clone();
-        let who: Who = Arc::new(move |end| {
+        let who: NameLookup = Arc::new(move |end| {
             let holder = Holder { name: end.address.to_string().into(), ..Holder::default() };
             asked.load(std::sync::atomic::Ordering::Relaxed).then(|| holder.into())
         });

@@ -30,7 +30,7 @@ use crate::counts::Counts;
 use crate::feed::{Intake, Next};
 use crate::log;
 use crate::packets::screen::Sightings;
-use crate::packets::talks::Who;
+use crate::packets::talks::NameLookup;
 use crate::packets::tally::Tally;
 use app::App;
 use data::Data;
@@ -46,7 +46,7 @@ pub struct PacketSource {
     /// Its packets.
     pub intake: Intake<Sightings>,
     /// Names ends.
-    pub who: Option<Who>,
+    pub who: Option<NameLookup>,
 }
 
 impl Screen {

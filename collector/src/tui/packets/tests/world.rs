@@ -10,7 +10,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use crate::packets::screen::Sightings;
-use crate::packets::talks::Who;
+use crate::packets::talks::NameLookup;
 use crate::packets::window::Seen;
 use crate::tui::app::Facts;
 use crate::tui::mouse::Buttons;
@@ -73,7 +73,7 @@ impl World {
     }
 }
 
-fn who() -> Who {
+fn who() -> NameLookup {
     Arc::new(|question| {
         let (name, namespace) = match question.address.to_string().as_str() {
             "10.128.2.18" => ("nodejs-7c9f6d5b8-x2x4p", "sample-app"),

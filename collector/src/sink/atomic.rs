@@ -19,17 +19,17 @@ const PAGE: u64 = 4096;
 const STACK: usize = 64 << 10;
 
 /// Makes writes whole.
-pub(super) struct Shield {
+pub(super) struct AtomicWriter {
     stack: Box<[u8]>,
 }
 
-impl Default for Shield {
+impl Default for AtomicWriter {
     fn default() -> Self {
         Self { stack: vec![0; STACK].into_boxed_slice() }
     }
 }
 
-impl Shield {
+impl AtomicWriter {
     /// As [`FileExt::write_all_at`]; done as a whole even when this process is killed meanwhile.
     pub(super) fn write_all_at(&mut self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
         let end = at + bytes.len() as u64;
@@ -65,9 +65,9 @@ mod tests {
     #[test]
     fn a_write_in_the_child_is_a_write() {
         let file = tempfile::tempfile().unwrap();
-        let (mut shield, bytes) = (Shield::default(), vec![7; 3 * PAGE as usize]);
+        let (mut atomic, bytes) = (AtomicWriter::default(), vec![7; 3 * PAGE as usize]);
         for at in [0, 100] {
-            shield.write_in_child(&file, &bytes, at).expect("a child").expect("a write");
+            atomic.write_in_child(&file, &bytes, at).expect("a child").expect("a write");
         }
         let mut read = vec![0; bytes.len()];
         file.read_exact_at(&mut read, 100).unwrap();
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn an_error_in_the_child_is_told() {
         let file = File::open("/proc/self/exe").unwrap();
-        let error = Shield::default().write_all_at(&file, &[0; 2 * PAGE as usize], 1).unwrap_err();
+        let error = AtomicWriter::default().write_all_at(&file, &[0; 2 * PAGE as usize], 1).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(nix::libc::EBADF));
     }
 }

@@ -31,16 +31,16 @@ pub(super) enum End {
 
 /// One holder's time at an address.
 #[derive(Clone, Debug)]
-pub(super) struct Tenure {
+pub(super) struct Ownership {
     /// Number of the object.
     pub(super) id: u64,
     pub(super) end: End,
-    pub(super) seat: Seat,
+    pub(super) address_owner: AddressOwner,
 }
 
 /// What a flow takes of a tenure.
 #[derive(Clone, Debug)]
-pub(super) struct Seat {
+pub(super) struct AddressOwner {
     pub(super) from_ms: u64,
     pub(super) holder: HolderRef,
     /// Of this holder.
@@ -48,14 +48,14 @@ pub(super) struct Seat {
     pub(super) rank: Rank,
 }
 
-impl Seat {
+impl AddressOwner {
     /// Whether the holder may have been there already, by some clock.
     pub(super) fn begun(&self, at_ms: u64) -> bool {
         self.from_ms <= at_ms + SKEW_MS
     }
 }
 
-impl Tenure {
+impl Ownership {
     fn had(&self, at_ms: u64) -> bool {
         match self.end {
             End::Open => true,
@@ -65,79 +65,82 @@ impl Tenure {
 
     /// Whether it surely had the address then although another had it already, by the API's word.
     fn had_still(&self, at_ms: u64) -> bool {
-        self.seat.from_ms <= at_ms && matches!(self.end, End::At(until) if at_ms <= until)
+        self.address_owner.from_ms <= at_ms && matches!(self.end, End::At(until) if at_ms <= until)
     }
 }
 
 /// All tenures of one address, the oldest first. Mostly there is one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tenures(SmallVec<[Tenure; 1]>);
+pub(super) struct Ownerships(SmallVec<[Ownership; 1]>);
 
-impl Tenures {
+impl Ownerships {
     /// Who held the address at this time.
-    pub(super) fn at(&self, at_ms: u64) -> Option<&Tenure> {
+    pub(super) fn at(&self, at_ms: u64) -> Option<&Ownership> {
         if let [only] = self.0.as_slice() {
-            return Some(only).filter(|only| only.seat.begun(at_ms) && only.had(at_ms));
+            return Some(only).filter(|only| only.address_owner.begun(at_ms) && only.had(at_ms));
         }
         [Rank::Pod, Rank::Node, Rank::Service, Rank::Behind].into_iter().find_map(|rank| self.of_rank(rank, at_ms))
     }
 
-    fn of_rank(&self, rank: Rank, at_ms: u64) -> Option<&Tenure> {
-        let mut newest_first = self.0.iter().rev().filter(|tenure| tenure.seat.rank == rank);
-        let latest = newest_first.clone().find(|tenure| tenure.seat.from_ms <= at_ms);
+    fn of_rank(&self, rank: Rank, at_ms: u64) -> Option<&Ownership> {
+        let mut newest_first = self.0.iter().rev().filter(|ownership| ownership.address_owner.rank == rank);
+        let latest = newest_first.clone().find(|ownership| ownership.address_owner.from_ms <= at_ms);
         let Some(latest) = latest else {
             // It had no holder yet; by another clock, it may have had one.
             let first = newest_first.next_back()?;
-            return Some(first).filter(|first| first.seat.begun(at_ms) && first.had(at_ms));
+            return Some(first).filter(|first| first.address_owner.begun(at_ms) && first.had(at_ms));
         };
-        let before = newest_first.find(|tenure| tenure.seat.from_ms <= latest.seat.from_ms && tenure.id != latest.id);
+        let before = newest_first.find(|ownership| {
+            ownership.address_owner.from_ms <= latest.address_owner.from_ms && ownership.id != latest.id
+        });
         let held = before.filter(|before| before.had_still(at_ms)).unwrap_or(latest);
         Some(held).filter(|held| held.had(at_ms))
     }
 
     /// Who held it at this time, when that was one only.
-    pub(super) fn only_one_at(&self, at_ms: u64) -> Option<&Tenure> {
-        let mut holders = self.0.iter().filter(|tenure| tenure.seat.begun(at_ms) && tenure.had(at_ms));
+    pub(super) fn only_one_at(&self, at_ms: u64) -> Option<&Ownership> {
+        let mut holders =
+            self.0.iter().filter(|ownership| ownership.address_owner.begun(at_ms) && ownership.had(at_ms));
         let found = self.at(at_ms)?;
         holders.all(|other| other.id == found.id || other.end != End::Open).then_some(found)
     }
 
     /// How flows carry this holder, if the object was it before.
     pub(super) fn shared(&self, id: u64, holder: &Holder) -> Option<HolderRef> {
-        let known = self.0.iter().find(|known| known.id == id && *known.seat.holder == *holder)?;
-        Some(known.seat.holder.clone())
+        let known = self.0.iter().find(|known| known.id == id && *known.address_owner.holder == *holder)?;
+        Some(known.address_owner.holder.clone())
     }
 
     /// Adds a tenure, or changes that of the same object.
-    pub(super) fn put(&mut self, tenure: Tenure) {
-        if let Some(known) = self.0.iter_mut().find(|known| known.id == tenure.id) {
-            known.end = tenure.end;
-            known.seat.holder = tenure.seat.holder;
-            known.seat.marks = tenure.seat.marks;
+    pub(super) fn put(&mut self, ownership: Ownership) {
+        if let Some(known) = self.0.iter_mut().find(|known| known.id == ownership.id) {
+            known.end = ownership.end;
+            known.address_owner.holder = ownership.address_owner.holder;
+            known.address_owner.marks = ownership.address_owner.marks;
             return;
         }
-        let place = self.0.partition_point(|known| known.seat.from_ms <= tenure.seat.from_ms);
-        self.0.insert(place, tenure);
+        let place = self.0.partition_point(|known| known.address_owner.from_ms <= ownership.address_owner.from_ms);
+        self.0.insert(place, ownership);
     }
 
     /// Of an address that had one holder, who still has it.
-    pub(super) fn only_open(&self) -> Option<&Seat> {
+    pub(super) fn only_open(&self) -> Option<&AddressOwner> {
         match self.0.as_slice() {
-            [only] if only.end == End::Open => Some(&only.seat),
+            [only] if only.end == End::Open => Some(&only.address_owner),
             _ => None,
         }
     }
 
     /// Ends the tenure of an object.
     pub(super) fn end(&mut self, id: u64, end: End) {
-        if let Some(tenure) = self.0.iter_mut().find(|tenure| tenure.id == id) {
-            tenure.end = end;
+        if let Some(ownership) = self.0.iter_mut().find(|ownership| ownership.id == id) {
+            ownership.end = end;
         }
     }
 
     /// Forgets an object, if its time is over; `true` when none is left.
     pub(super) fn forget(&mut self, id: u64) -> bool {
-        self.0.retain(|tenure| tenure.id != id || tenure.end == End::Open);
+        self.0.retain(|ownership| ownership.id != id || ownership.end == End::Open);
         self.0.is_empty()
     }
 }
@@ -146,16 +149,20 @@ impl Tenures {
 mod tests {
     use super::*;
 
-    fn tenure(id: u64, rank: Rank, from_ms: u64, end: End) -> Tenure {
-        Tenure { id, end, seat: Seat { from_ms, holder: HolderRef::default(), marks: Marks::default(), rank } }
+    fn ownership(id: u64, rank: Rank, from_ms: u64, end: End) -> Ownership {
+        Ownership {
+            id,
+            end,
+            address_owner: AddressOwner { from_ms, holder: HolderRef::default(), marks: Marks::default(), rank },
+        }
     }
 
     #[track_caller]
-    fn check(tenures: &[(u64, Rank, u64, End)], wanted: &[(u64, Option<u64>)]) {
-        let mut all = Tenures::default();
-        tenures.iter().for_each(|&(id, rank, from, end)| all.put(tenure(id, rank, from, end)));
+    fn check(ownerships: &[(u64, Rank, u64, End)], wanted: &[(u64, Option<u64>)]) {
+        let mut all = Ownerships::default();
+        ownerships.iter().for_each(|&(id, rank, from, end)| all.put(ownership(id, rank, from, end)));
         for (at, id) in wanted {
-            assert_eq!(all.at(*at).map(|tenure| tenure.id), *id, "at {at}");
+            assert_eq!(all.at(*at).map(|ownership| ownership.id), *id, "at {at}");
         }
     }
 
@@ -189,14 +196,14 @@ mod tests {
 
     #[test]
     fn two_at_the_same_time_are_ambiguous() {
-        let mut tenures = Tenures::default();
-        tenures.put(tenure(1, Rank::Pod, 10_000, End::Open));
-        assert_eq!(tenures.only_one_at(20_000).map(|tenure| tenure.id), Some(1));
-        tenures.put(tenure(2, Rank::Pod, 15_000, End::Open));
-        assert!(tenures.only_one_at(20_000).is_none());
-        assert_eq!(tenures.only_one_at(12_000).map(|tenure| tenure.id), Some(1));
-        tenures.end(1, End::At(17_000));
-        assert_eq!(tenures.only_one_at(20_000).map(|tenure| tenure.id), Some(2));
-        assert!(!tenures.forget(1) && !tenures.forget(2), "the second is still there");
+        let mut ownerships = Ownerships::default();
+        ownerships.put(ownership(1, Rank::Pod, 10_000, End::Open));
+        assert_eq!(ownerships.only_one_at(20_000).map(|ownership| ownership.id), Some(1));
+        ownerships.put(ownership(2, Rank::Pod, 15_000, End::Open));
+        assert!(ownerships.only_one_at(20_000).is_none());
+        assert_eq!(ownerships.only_one_at(12_000).map(|ownership| ownership.id), Some(1));
+        ownerships.end(1, End::At(17_000));
+        assert_eq!(ownerships.only_one_at(20_000).map(|ownership| ownership.id), Some(2));
+        assert!(!ownerships.forget(1) && !ownerships.forget(2), "the second is still there");
     }
 }

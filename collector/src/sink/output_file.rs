@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use netobserv_stdio::{self as stdio, Broken};
 
 use super::SinkError;
-use super::shield::Shield;
+use super::atomic::AtomicWriter;
 use crate::output;
 
 /// Files that are begun again when they are full.
@@ -32,7 +32,7 @@ pub struct Failed {
 }
 
 /// Where the bytes go.
-pub struct Volume {
+pub struct OutputFile {
     to: To,
     /// Bytes in the file of now, and in those before.
     now: u64,
@@ -51,7 +51,7 @@ struct Disk {
     path: PathBuf,
     rotation: Option<Rotation>,
     file: File,
-    shield: Shield,
+    atomic: AtomicWriter,
     ring: VecDeque<PathBuf>,
     lost_files: u64,
 }
@@ -59,7 +59,7 @@ struct Disk {
 /// Finds the ends of whole packets: `pcapng::ends` or `pcap::ends`.
 pub type Ends = fn(&[u8]) -> Box<dyn Iterator<Item = (usize, bool)> + '_>;
 
-impl Volume {
+impl OutputFile {
     /// Standard output.
     pub fn pipe() -> Self {
         Self { to: To::Pipe, now: 0, before: 0, number: 1 }
@@ -68,7 +68,7 @@ impl Volume {
     /// An empty file, or the first of several, whose names are then those of `path` with their numbers.
     pub fn disk(path: PathBuf, rotation: Option<Rotation>, (first, file): (PathBuf, File)) -> Self {
         let ring = VecDeque::from([first]);
-        let disk = Disk { path, rotation, file, shield: Shield::default(), ring, lost_files: 0 };
+        let disk = Disk { path, rotation, file, atomic: AtomicWriter::default(), ring, lost_files: 0 };
         Self { to: To::Disk(disk), now: 0, before: 0, number: 1 }
     }
 
@@ -130,7 +130,7 @@ impl Volume {
 
 impl Disk {
     fn append(&mut self, bytes: &[u8], at: u64, ends: Ends) -> Result<(), Failed> {
-        let Err(why) = self.shield.write_all_at(&self.file, bytes, at) else { return Ok(()) };
+        let Err(why) = self.atomic.write_all_at(&self.file, bytes, at) else { return Ok(()) };
         // What the system took is cut behind its last whole packet.
         let taken = self.file.metadata().map_or(0, |meta| meta.len().saturating_sub(at));
         let taken = bytes.len().min(taken as usize);
@@ -175,12 +175,12 @@ mod tests {
         Box::new((1..=bytes.len()).map(|end| (end, true)))
     }
 
-    fn volume(rotation: Option<Rotation>) -> (Volume, tempfile::TempDir) {
+    fn output_file(rotation: Option<Rotation>) -> (OutputFile, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.pcapng");
         let first = if rotation.is_some() { numbered(&path, 1) } else { path.clone() };
         let file = output::create(&first).unwrap();
-        (Volume::disk(path, rotation, (first, file)), dir)
+        (OutputFile::disk(path, rotation, (first, file)), dir)
     }
 
     fn names(dir: &Path) -> Vec<String> {
@@ -192,34 +192,37 @@ mod tests {
 
     #[test]
     fn what_is_appended_is_there() {
-        let (mut volume, dir) = volume(None);
-        volume.append(b"one", ends).unwrap();
-        volume.append(&[7; 10_000], ends).unwrap();
+        let (mut output_file, dir) = output_file(None);
+        output_file.append(b"one", ends).unwrap();
+        output_file.append(&[7; 10_000], ends).unwrap();
         assert_eq!(std::fs::read(dir.path().join("a.pcapng")).unwrap().len(), 10_003);
-        assert_eq!((volume.bytes(), volume.number(), volume.is_full(usize::MAX / 2)), (10_003, 1, false));
+        assert_eq!(
+            (output_file.bytes(), output_file.number(), output_file.is_full(usize::MAX / 2)),
+            (10_003, 1, false)
+        );
     }
 
     #[test]
     fn a_ring_keeps_the_youngest_files() {
-        let (mut volume, dir) = volume(Some(Rotation { bytes: 10, files: Some(2) }));
+        let (mut output_file, dir) = output_file(Some(Rotation { bytes: 10, files: Some(2) }));
         for _ in 0..4 {
-            volume.append(b"123456", ends).unwrap();
-            assert!(volume.is_full(5) && !volume.is_full(4));
-            volume.turn().unwrap();
+            output_file.append(b"123456", ends).unwrap();
+            assert!(output_file.is_full(5) && !output_file.is_full(4));
+            output_file.turn().unwrap();
         }
         assert_eq!(names(dir.path()), ["a-00004.pcapng", "a-00005.pcapng"]);
-        assert_eq!((volume.bytes(), volume.number(), volume.removed()), (24, 5, 3));
-        assert_eq!(volume.files().len(), 2);
+        assert_eq!((output_file.bytes(), output_file.number(), output_file.removed()), (24, 5, 3));
+        assert_eq!(output_file.files().len(), 2);
     }
 
     #[test]
     fn a_failed_write_leaves_whole_packets() {
-        let (mut volume, dir) = volume(None);
-        volume.append(b"one", ends).unwrap();
+        let (mut output_file, dir) = output_file(None);
+        output_file.append(b"one", ends).unwrap();
         let path = dir.path().join("a.pcapng");
-        let To::Disk(disk) = &mut volume.to else { panic!("a file") };
+        let To::Disk(disk) = &mut output_file.to else { panic!("a file") };
         disk.file = File::open(&path).unwrap();
-        let failed = volume.append(b"two", ends).unwrap_err();
+        let failed = output_file.append(b"two", ends).unwrap_err();
         assert_eq!((failed.kept, failed.gone), (0, false));
         assert!(failed.why.to_string().contains("a.pcapng"), "{}", failed.why);
         assert_eq!(std::fs::read(&path).unwrap(), b"one");

@@ -48,14 +48,14 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What a connection must show.
 #[derive(Clone)]
-pub enum Door {
+pub enum Admission {
     /// A certificate of the session's CA.
     Tls(TlsAcceptor),
     /// That it speaks HTTP/2.
     Plain,
 }
 
-impl Door {
+impl Admission {
     /// The security that was asked for.
     ///
     /// # Errors
@@ -71,22 +71,22 @@ impl Door {
     pub fn watch(self, listener: TcpListener, counts: Arc<Counts>) -> mpsc::Receiver<io::Result<Connection>> {
         let (inside, entered) = mpsc::channel(MOST_UNKNOWN);
         let (refusals, crowd) = (Arc::new(Refusals::new(counts)), Crowd::default());
-        let porter = Porter { door: self, refusals, crowd, inside };
-        tokio::spawn(porter.work(listener));
+        let acceptor = Acceptor { admission: self, refusals, crowd, inside };
+        tokio::spawn(acceptor.work(listener));
         entered
     }
 }
 
 /// Reads the certificates.
 #[derive(Clone)]
-struct Porter {
-    door: Door,
+struct Acceptor {
+    admission: Admission,
     refusals: Arc<Refusals>,
     crowd: Crowd,
     inside: mpsc::Sender<io::Result<Connection>>,
 }
 
-impl Porter {
+impl Acceptor {
     async fn work(self, listener: TcpListener) {
         let places = places();
         // Where there are few places, silent peers do not get them all.
@@ -118,9 +118,9 @@ impl Porter {
     async fn meet(self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         // Small messages must not wait for more; without this it is slower, and that is all.
         let _ = stream.set_nodelay(true);
-        let met = match self.door {
-            Door::Tls(acceptor) => timeout(HANDSHAKE, meet_tls(acceptor, stream)).await,
-            Door::Plain => timeout(HANDSHAKE, meet_plain(stream)).await,
+        let met = match self.admission {
+            Admission::Tls(acceptor) => timeout(HANDSHAKE, meet_tls(acceptor, stream)).await,
+            Admission::Plain => timeout(HANDSHAKE, meet_plain(stream)).await,
         };
         let met = met.unwrap_or(Err(Refusal::Silent));
         let who = Peer::at(peer);

@@ -10,24 +10,24 @@ use pcap_file::PcapResult;
 use super::places::Place;
 use super::talks::Names;
 use crate::cli::packets::Format;
+use crate::sink::output_file::Ends;
 use crate::sink::pcap::{self, Pcap};
 use crate::sink::pcapng::{self, Frame, Interface, Pcapng, Section, Statistics};
-use crate::sink::volume::Ends;
 
 /// Addresses whose names are remembered; with more, names are written again.
 const MOST_NAMES: usize = 65_536;
 
 /// A file.
-pub struct Book {
+pub struct PacketFile {
     document: Document,
     /// By the number of a place.
-    interfaces: Vec<Option<Chapter>>,
+    interfaces: Vec<Option<InterfaceEntry>>,
     names: HashMap<IpAddr, String>,
 }
 
 /// A place in the file.
 #[derive(Clone, Copy, Debug)]
-struct Chapter {
+struct InterfaceEntry {
     number: u32,
     packets: u64,
 }
@@ -37,7 +37,7 @@ enum Document {
     Pcap(Pcap),
 }
 
-impl Book {
+impl PacketFile {
     /// A file with nothing but its head.
     pub fn new(format: Format, section: &Section) -> PcapResult<Self> {
         let document = match format {
@@ -88,7 +88,7 @@ impl Book {
         if self.interfaces.len() <= place {
             self.interfaces.resize(place + 1, None);
         }
-        self.interfaces[place] = Some(Chapter { number, packets: 0 });
+        self.interfaces[place] = Some(InterfaceEntry { number, packets: 0 });
         Ok(())
     }
 
@@ -97,9 +97,9 @@ impl Book {
         match &mut self.document {
             Document::Pcap(file) => file.packet(frame),
             Document::Pcapng(file) => {
-                if let Some(Some(chapter)) = self.interfaces.get_mut(place) {
-                    chapter.packets += 1;
-                    file.packet(&Frame { interface: chapter.number, ..*frame });
+                if let Some(Some(entry)) = self.interfaces.get_mut(place) {
+                    entry.packets += 1;
+                    file.packet(&Frame { interface: entry.number, ..*frame });
                 }
             }
         }
@@ -133,18 +133,18 @@ impl Book {
     /// Writes what was counted at the places that are described; `start_ns` to `end_ns` is the capture until now.
     pub fn statistics(&mut self, places: &[Place], start_ns: u64, end_ns: u64) -> PcapResult<()> {
         let Document::Pcapng(file) = &mut self.document else { return Ok(()) };
-        for (place, chapter) in places.iter().zip(&self.interfaces) {
-            let Some(chapter) = chapter else { continue };
+        for (place, entry) in places.iter().zip(&self.interfaces) {
+            let Some(entry) = entry else { continue };
             let counted = Statistics {
                 start_ns,
                 end_ns,
                 // What an agent reports cannot be less than what it sent.
-                received: place.counted.received.max(chapter.packets),
+                received: place.counted.received.max(entry.packets),
                 lost: place.counted.lost(),
                 lost_kernel: place.counted.lost_ring,
-                delivered: chapter.packets,
+                delivered: entry.packets,
             };
-            file.statistics(chapter.number, &counted)?;
+            file.statistics(entry.number, &counted)?;
         }
         Ok(())
     }
@@ -172,8 +172,8 @@ mod tests {
         Some(Holder { name, namespace, kind, ..Holder::default() }.into())
     }
 
-    fn named(book: &Book) -> Vec<String> {
-        let mut reader = PcapNgReader::new(book.pending()).unwrap();
+    fn named(packet_file: &PacketFile) -> Vec<String> {
+        let mut reader = PcapNgReader::new(packet_file.pending()).unwrap();
         let mut names = vec![];
         while let Some(block) = reader.next_block() {
             if let Block::NameResolution(block) = block.unwrap() {
@@ -185,13 +185,13 @@ mod tests {
 
     #[test]
     fn an_address_is_named_once_and_again_when_another_has_it() {
-        let mut book = Book::new(Format::Pcapng, &Section::default()).unwrap();
+        let mut packet_file = PacketFile::new(Format::Pcapng, &Section::default()).unwrap();
         let ends = Some(("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()));
         let before = [holder("Pod", "a", "demo"), holder("Service", "b", "demo")];
         for names in [&before, &before, &[holder("Pod", "c", "demo"), None], &[holder("Node", "n", ""), None]] {
-            book.name(ends, names).unwrap();
+            packet_file.name(ends, names).unwrap();
         }
-        let told = named(&book);
+        let told = named(&packet_file);
         let expected = ["\"a.demo\"", "\"b.demo.svc\"", "\"c.demo\"", "\"n\""];
         assert_eq!(told.len(), 4, "{told:?}");
         assert!(told.iter().zip(expected).all(|(told, name)| told.contains(name)), "{told:?}");
@@ -199,14 +199,15 @@ mod tests {
 
     #[test]
     fn pcap_has_no_place_for_explanations() {
-        let mut book = Book::new(Format::Pcap, &Section::default()).unwrap();
-        let head = book.pending().len();
-        book.secrets(b"A 01 02\n").unwrap();
-        book.describe(0, &Interface::default()).unwrap();
-        book.name(Some(("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap())), &[holder("Pod", "a", "b"), None])
+        let mut packet_file = PacketFile::new(Format::Pcap, &Section::default()).unwrap();
+        let head = packet_file.pending().len();
+        packet_file.secrets(b"A 01 02\n").unwrap();
+        packet_file.describe(0, &Interface::default()).unwrap();
+        packet_file
+            .name(Some(("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap())), &[holder("Pod", "a", "b"), None])
             .unwrap();
-        assert_eq!(book.pending().len(), head);
-        book.packet(0, &Frame::default());
-        assert_eq!(book.pending().len(), head + 16);
+        assert_eq!(packet_file.pending().len(), head);
+        packet_file.packet(0, &Frame::default());
+        assert_eq!(packet_file.pending().len(), head + 16);
     }
 }
