@@ -20,7 +20,7 @@ use super::{
 use crate::cli::Options;
 use crate::cli::metrics::MetricsOptions;
 use crate::counts::Counts;
-use crate::ingest::{Ingest, door::Door, listen};
+use crate::ingest::{Ingest, admission::Admission, listen};
 use crate::metrics::rates::{self, Rates};
 use crate::metrics::registry::Registry;
 use crate::metrics::server::{self, Served};
@@ -41,7 +41,7 @@ pub(crate) async fn capture(mut options: Options, wanted: MetricsOptions) -> any
     let (started, start) = (crate::killed::began(killed.as_ref()), Utc::now());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let folder = Folder::prepare(&options.output_dir, FOLDER)?;
-    let door = Door::open(&options.security)?;
+    let admission = Admission::open(&options.security)?;
     let listener = listen::bind(&options.listen).await?;
     let page = page(&wanted).await?;
     let claim = folder.metrics(&options.filename, start)?;
@@ -68,7 +68,7 @@ pub(crate) async fn capture(mut options: Options, wanted: MetricsOptions) -> any
         // Agents that come earlier wait in the socket's queue.
         names.ready(FIRST_NAMES).await;
     }
-    let server = Server::start(listener, ingest.clone(), (door, counts.clone()));
+    let server = Server::start(listener, ingest.clone(), (admission, counts.clone()));
     info!("Started collector on {}", options.listen);
     let page = page.map(|listener| {
         let served = Served { registry: registry.clone(), counts: counts.clone() };
