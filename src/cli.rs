@@ -22,7 +22,7 @@ mod processes;
 pub(crate) mod values;
 mod why;
 
-pub use after::{DiffArgs, ExportArgs, McpArgs, QueryArgs, RedactArgs, ReportArgs, SummaryArgs};
+pub use after::{DiffArgs, ExportArgs, McpArgs, MergeArgs, QueryArgs, RedactArgs, ReportArgs, SummaryArgs};
 pub(crate) use called::called;
 pub use capture::FlowsArgs;
 pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
@@ -72,6 +72,8 @@ pub enum Request {
     Report(ReportArgs),
     /// Write a finished capture in another format.
     Export(ExportArgs),
+    /// Write several captures into one file.
+    Merge(MergeArgs),
     /// Write a copy of a capture without addresses, names and payloads.
     Redact(RedactArgs),
     /// Answer an assistant.
@@ -182,6 +184,9 @@ enum CommandWords {
     /// Write a finished capture as Parquet, CSV or JSON lines
     #[command(after_help = examples::EXPORT)]
     Export(ExportArgs),
+    /// Put several captures of one format into one file
+    #[command(after_help = examples::MERGE)]
+    Merge(MergeArgs),
     /// Copy captures without addresses, names and payloads, for sending them
     #[command(after_help = examples::REDACT)]
     Redact(RedactArgs),
@@ -257,6 +262,7 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
         CommandWords::Diff(diff) => Ok(Request::Diff(diff)),
         CommandWords::Report(report) => Ok(Request::Report(report)),
         CommandWords::Export(export) => Ok(Request::Export(export)),
+        CommandWords::Merge(merge) => Ok(Request::Merge(merge)),
         CommandWords::Redact(redact) => Ok(Request::Redact(redact)),
         CommandWords::Mcp(mcp) => Ok(Request::Mcp(mcp)),
         CommandWords::Images(images) => Ok(Request::Images(images)),

@@ -87,6 +87,7 @@ fn act(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Request::Diff(words) => local::read(&options::after::diff(&words))?,
         Request::Report(words) => local::read(&options::after::report(&words))?,
         Request::Export(words) => local::read(&options::after::export(&words))?,
+        Request::Merge(words) => local::read(&options::after::merge(&words))?,
         Request::Redact(words) => local::read(&options::after::redact(&words))?,
         Request::Mcp(words) => local::read(&options::after::mcp(&words))?,
         Request::Doctor(words) => {

@@ -103,7 +103,6 @@ fn what_is_no_capture_is_refused_in_one_sentence() {
     for (name, text) in [
         ("empty.db", "empty.db is empty"),
         ("text.db", "text.db is not a capture: it is neither a database nor JSON"),
-        ("packets.pcapng", "packets.pcapng holds packets, not flows: open it with Wireshark or tshark"),
         ("cut.json", "cannot read cut.json after 2 flows: EOF"),
         ("number.json", "cannot read number.json after 0 flows: invalid type: integer"),
         ("cut.db", "cannot read cut.db: database disk image is malformed"),
@@ -115,6 +114,11 @@ fn what_is_no_capture_is_refused_in_one_sentence() {
             assert_error(dir.path(), words, 1, text);
         }
     }
+    let packets = "packets.pcapng holds packets, not flows: open it with Wireshark or tshark";
+    assert_error(dir.path(), &["query", "packets.pcapng", "top"], 1, packets);
+    let none = "cannot read packets.pcapng: after 0 blocks: a section has no byte order";
+    file("packets.pcapng", &[0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 0, 0, 0, 0]);
+    assert_error(dir.path(), &["summary", "packets.pcapng"], 1, none);
     assert_error(dir.path(), &["summary"], 1, "no FILE is given, and ./output/flow has no capture");
 }
 

@@ -1,4 +1,4 @@
-//! The words of the commands that read a finished capture: `summary`, `query`, `diff`, `report`, `export`, `redact` and `mcp`. The collector checks what they mean.
+//! The words of the commands that read a finished capture: `summary`, `query`, `diff`, `report`, `export`, `merge`, `redact` and `mcp`. The collector checks what they mean.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::values::{self, OneOf};
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
 pub struct SummaryArgs {
-    /// The database or JSON file of a capture [default: the newest in ./output/flow]
+    /// The database, JSON or pcapng file of a capture [default: the newest in ./output/flow]
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// How to print: text, or json (one object) [default: text]
@@ -120,6 +120,21 @@ pub struct ExportArgs {
     /// The format: parquet:DIRECTORY, csv, csv:FILE, ndjson or ndjson:FILE; without a path on standard output
     #[arg(short = 'o', long, value_name = "FORMAT", required = true)]
     pub output: OsString,
+    /// Print the program as it is started
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+}
+
+/// Options of `merge`, as typed.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct MergeArgs {
+    /// Captures of one format: databases, JSON or pcapng files
+    #[arg(value_name = "FILE", num_args = 2.., required = true)]
+    pub files: Vec<PathBuf>,
+    /// The file to write
+    #[arg(short = 'o', long, value_name = "FILE", required = true)]
+    pub output: PathBuf,
     /// Print the program as it is started
     #[arg(short = 'v', long)]
     pub verbose: bool,

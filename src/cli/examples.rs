@@ -90,6 +90,7 @@ Examples:
   oc netobserv summary                                  the newest capture in ./output/flow
   oc netobserv summary output/flow/TIME.db
   oc netobserv summary output/flow/TIME.json -o json
+  oc netobserv summary output/pcap/TIME.pcapng
 
 Captures of the Go program are read too. Exit codes: 0; 1 when the file cannot be read; 2 for wrong words.";
 
@@ -128,6 +129,14 @@ Examples:
   oc netobserv export output/flow/TIME.db -o csv:flows.csv
   oc netobserv export output/flow/TIME.json -o ndjson | jq .SrcAddr
 
+Exit codes: 0; 1 when a file cannot be read or written; 2 for wrong words.";
+
+pub(super) const MERGE: &str = "\
+Examples:
+  oc netobserv merge monday.db tuesday.db -o both.db
+  oc netobserv merge node-a.pcapng node-b.pcapng -o both.pcapng
+
+Losses are added. What two captures of flows saw at the same time counts once.
 Exit codes: 0; 1 when a file cannot be read or written; 2 for wrong words.";
 
 pub(super) const REDACT: &str = "\

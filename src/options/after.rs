@@ -1,10 +1,10 @@
-//! The words that the collector gets for `summary`, `query`, `diff`, `report`, `export`, `redact` and `mcp`.
+//! The words that the collector gets for `summary`, `query`, `diff`, `report`, `export`, `merge`, `redact` and `mcp`.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use super::Reading;
-use crate::cli::{DiffArgs, ExportArgs, McpArgs, QueryArgs, RedactArgs, ReportArgs, SummaryArgs};
+use crate::cli::{DiffArgs, ExportArgs, McpArgs, MergeArgs, QueryArgs, RedactArgs, ReportArgs, SummaryArgs};
 
 /// The words of a program of the collector: options first; what follows `--` may begin with a dash.
 fn reading(
@@ -68,6 +68,13 @@ pub fn report(words: &ReportArgs) -> Reading {
 #[must_use]
 pub fn export(words: &ExportArgs) -> Reading {
     reading("export", [output(words.output.as_ref())], words.file.iter().map(OsString::from), words.verbose)
+}
+
+/// The words of `merge`.
+#[must_use]
+pub fn merge(words: &MergeArgs) -> Reading {
+    let files = words.files.iter().map(OsString::from);
+    reading("merge", [output(&words.output)], files, words.verbose)
 }
 
 /// The words of `redact`.

@@ -1,6 +1,7 @@
 //! The blocks of a pcapng file, in either byte order, and the options in them (draft-ietf-opsawg-pcapng).
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
+use std::net::IpAddr;
 
 use anyhow::{Context, bail};
 
@@ -24,6 +25,9 @@ const END: u16 = 0;
 pub(super) const COMMENT: u16 = 1;
 /// Resolution of an interface's times; without it they are in microseconds.
 const RESOLUTION: u16 = 9;
+/// Records of names.
+const NAME_V4: u16 = 1;
+const NAME_V6: u16 = 2;
 /// LINKTYPE_ETHERNET.
 const ETHERNET: u16 = 1;
 
@@ -132,6 +136,31 @@ impl Block {
         Some(u32_of(self.body.get(at..at + 4)?, self.big))
     }
 
+    /// Puts a word in its place, in a block that is long enough.
+    pub(super) fn set_u32(&mut self, at: usize, word: u32) {
+        let bytes = if self.big { word.to_be_bytes() } else { word.to_le_bytes() };
+        if let Some(place) = self.body.get_mut(at..at + 4) {
+            place.copy_from_slice(&bytes);
+        }
+    }
+
+    /// Whether it is in big-endian.
+    pub(super) fn is_big(&self) -> bool {
+        self.big
+    }
+
+    /// Writes it as it was read, in little-endian.
+    ///
+    /// # Errors
+    /// When the output takes no more.
+    pub(super) fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let length = (self.body.len() as u32 + FRAME).to_le_bytes();
+        out.write_all(&self.kind.to_le_bytes())?;
+        out.write_all(&length)?;
+        out.write_all(&self.body)?;
+        out.write_all(&length)
+    }
+
     /// A number of 64 bits in an option.
     pub(super) fn u64_of(&self, value: &[u8]) -> Option<u64> {
         let bytes = *value.first_chunk()?;
@@ -177,6 +206,25 @@ impl Block {
             }
         }
         Ok(interface)
+    }
+
+    /// The names of addresses that it has.
+    pub(super) fn names(&self) -> Vec<(IpAddr, String)> {
+        let (mut at, mut names) = (0, Vec::new());
+        while let (Some(kind @ 1..), Some(length)) = (self.u16(at), self.u16(at + 2)) {
+            let length = usize::from(length);
+            let Some(value) = self.body.get(at + 4..at + 4 + length) else { break };
+            at += 4 + length.next_multiple_of(4);
+            let (address, name) = match kind {
+                NAME_V4 => (value.first_chunk::<4>().map(|octets| IpAddr::from(*octets)), value.get(4..)),
+                NAME_V6 => (value.first_chunk::<16>().map(|octets| IpAddr::from(*octets)), value.get(16..)),
+                _ => continue,
+            };
+            // Each ends with a zero; the first is enough.
+            let name = name.and_then(|names| names.split(|byte| *byte == 0).next());
+            names.extend(address.zip(name.map(|name| String::from_utf8_lossy(name).into_owned())));
+        }
+        names
     }
 
     /// As a packet.

@@ -9,7 +9,8 @@ use clap::Parser;
 use netobserv_contract::plain;
 use netobserv_stdio::Broken;
 
-use super::{diff, export, file, mcp, redact, report, summary};
+use super::records::Form;
+use super::{diff, export, file, mcp, merge, packets, redact, report, summary};
 use crate::why::NotMet;
 use crate::why::command::{end, usage};
 
@@ -103,6 +104,22 @@ pub(crate) fn export(words: Vec<OsString>) -> ExitCode {
     })
 }
 
+/// Merges captures of one format.
+#[derive(Debug, Parser)]
+#[command(name = "merge")]
+struct Merge {
+    /// The captures
+    files: Vec<PathBuf>,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// The program `merge`.
+pub(crate) fn merge(words: Vec<OsString>) -> ExitCode {
+    run("merge", words, |words: &Merge| print(&merge::all(&words.files, &words.output)?))
+}
+
 /// Answers an assistant that speaks the Model Context Protocol on standard input.
 #[derive(Debug, Parser)]
 #[command(name = "mcp")]
@@ -116,9 +133,14 @@ pub(crate) fn mcp(words: Vec<OsString>) -> ExitCode {
 /// The program `summary`.
 pub(crate) fn summary(words: Vec<OsString>) -> ExitCode {
     run("summary", words, |words: &Summary| {
-        let summary = summary::of(&file::open(words.file.as_deref())?)?;
-        let text = if words.output == "json" { format!("{:#}", summary.json()) } else { summary.text() };
-        print(&text)
+        let path = words.file.clone().map_or_else(file::newest, Ok)?;
+        let json = words.output == "json";
+        if Form::of(&path)? == Form::Pcapng {
+            let summary = packets::of(&path)?;
+            return print(&if json { format!("{:#}", summary.json()) } else { summary.text() });
+        }
+        let summary = summary::of(&file::open(Some(&path))?)?;
+        print(&if json { format!("{:#}", summary.json()) } else { summary.text() })
     })
 }
 

@@ -112,7 +112,10 @@ fn of_row(row: &Row<'_>, columns: &[String]) -> rusqlite::Result<Flow> {
                 record.insert(name.clone(), number.into());
             }
             ValueRef::Text(text) if name == OTHER => {
-                record.extend(serde_json::from_slice::<Map<_, _>>(text).unwrap_or_default());
+                // A column knows better, such as one that was marked later.
+                for (name, value) in serde_json::from_slice::<Map<_, _>>(text).unwrap_or_default() {
+                    record.entry(name).or_insert(value);
+                }
             }
             ValueRef::Text(text) => {
                 record.insert(name.clone(), text_value(&String::from_utf8_lossy(text)));

@@ -25,6 +25,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Rows that are known already, with a value for each column.
+    pub(super) fn new(columns: Vec<String>, rows: Vec<Vec<Json>>) -> Self {
+        Self { columns, rows }
+    }
+
     /// What a query of one statement answers, `limit` rows at most.
     ///
     /// # Errors

@@ -41,6 +41,7 @@ fn by_name(word: &OsString) -> Option<Applet> {
         "diff" => Some(crate::after::command::diff),
         "report" => Some(crate::after::command::report),
         "export" => Some(crate::after::command::export),
+        "merge" => Some(crate::after::command::merge),
         "redact" => Some(crate::after::command::redact),
         "mcp" => Some(crate::after::command::mcp),
         _ => None,
