@@ -106,6 +106,8 @@ install_tools() {
   need curl curl
   need zsh zsh
   need fish fish
+  # The report is tested in a browser.
+  command -v google-chrome >/dev/null || need chromium chromium
   python3 -c 'import yaml' 2>/dev/null || missing_packages+=(python3-yaml)
   if $install; then
     apt_install "${missing_packages[@]}"

@@ -146,7 +146,7 @@ fn packets_are_in_the_order_of_time() {
     while let Some(block) = reader.next_block() {
         match block.unwrap().into_owned() {
             Block::EnhancedPacket(packet) => {
-                packets.push((packet.timestamp.as_nanos(), packet.interface_id, packet.data))
+                packets.push((packet.timestamp.as_nanos(), packet.interface_id, packet.data));
             }
             Block::InterfaceStatistics(counts) => lost.push((counts.interface_id, counts.options)),
             _ => {}

@@ -21,6 +21,16 @@ pub(super) struct Capture {
     pub(super) path: PathBuf,
 }
 
+impl Capture {
+    /// Makes the view `conversation` a table of this connection: it groups all flows, and several questions follow.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(super) fn group_once(&self) -> rusqlite::Result<()> {
+        self.db.execute_batch("CREATE TEMP TABLE conversation AS SELECT * FROM main.conversation")
+    }
+}
+
 /// Opens this file; without one the newest in the usual folder.
 ///
 /// # Errors

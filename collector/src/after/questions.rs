@@ -54,10 +54,9 @@ pub(super) const QUESTIONS: [Question; 9] = [
     Question {
         name: "unanswered",
         title: "connection attempts without an answer",
-        sql: "SELECT client, server, port, sum(tries) AS tries, min(start) AS first, max(start) AS last FROM (
-                SELECT client, server, port, packets_to_server AS tries, conversation.start AS start FROM conversation
-                WHERE protocol = 'TCP' AND packets_to_client = 0 AND EXISTS (SELECT 1 FROM flow
-                    WHERE ConversationId = conversation.id GROUP BY ConversationId HAVING max(Flags & 2) AND NOT max(Flags & 16)))
+        sql: "SELECT client, server, port, sum(packets_to_server) AS tries, min(start) AS first, max(start) AS last FROM conversation
+            WHERE protocol = 'TCP' AND packets_to_client = 0 AND id IN (SELECT ConversationId FROM flow WHERE Proto = 6
+                GROUP BY ConversationId HAVING max(Flags & 2) AND NOT max(Flags & 16))
             GROUP BY 1, 2, 3 ORDER BY tries DESC",
     },
     Question {

@@ -33,15 +33,17 @@ pub(super) fn of(capture: &Capture) -> anyhow::Result<String> {
     let summary = summary::of(capture)?;
     let (step, time) = time(db)?;
     let conversations = Answer::of(db, CONVERSATION, Some(CONVERSATIONS))?;
-    let all: i64 = db.query_row("SELECT count(DISTINCT ConversationId) FROM flow", [], |row| row.get(0))?;
+    let all: i64 = db.query_row("SELECT count(*) FROM conversation", [], |row| row.get(0))?;
     let left_out = usize::try_from(all)?.saturating_sub(conversations.len());
     let mut table = conversations.columns_and_rows();
     table["left_out"] = json!(left_out);
     let answer =
         |name| find(name).map_or_else(|| Ok(Answer::default()), |question| Answer::of(db, question.sql, Some(ROWS)));
+    // Not the folder: the page is sent to others.
+    let name = capture.path.file_name().unwrap_or_default().to_string_lossy();
     let data = json!({
-        "file": summary.file(), "about": format!("{}; {}", summary.period(), summary.amounts()), "lost": summary.losses(), "findings": summary.findings(),
-        "capture": summary.facts(), "time": time, "step_ms": step, "edges": edges(db)?, "conversations": table,
+        "file": name, "about": format!("{}; {}", summary.period(), summary.amounts()), "lost": summary.losses(), "findings": summary.findings(),
+        "capture": summary.facts(), "time": time, "step_ms": step, "edges": edges(db)?, "pairs": pairs(db)?, "conversations": table,
         "drops": answer("drops")?.columns_and_rows(), "dns": answer("dns")?.columns_and_rows(),
     });
     Ok(PAGE.replace(DATA, &data.to_string().replace('<', "\\u003c")))
@@ -85,4 +87,10 @@ fn edges(db: &Connection) -> anyhow::Result<Vec<Json>> {
     let edges = select
         .query_map([], |row| Ok(json!([text(row, 0)?, text(row, 1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?])))?;
     Ok(edges.collect::<Result<_, rusqlite::Error>>()?)
+}
+
+/// How many pairs there are, drawn or not.
+fn pairs(db: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT count(*) FROM (SELECT DISTINCT client, coalesce(service, server) || coalesce(':' || port, '') FROM conversation)";
+    db.query_row(sql, [], |row| row.get(0))
 }

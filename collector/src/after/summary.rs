@@ -48,6 +48,7 @@ struct Totals {
 /// # Errors
 /// When the file cannot be read.
 pub(super) fn of(capture: &Capture) -> anyhow::Result<Summary> {
+    capture.group_once()?;
     let db = &capture.db;
     let facts = facts(db)?;
     let number = |text: &String| text.parse().ok().filter(|number| *number > 0);
@@ -154,11 +155,6 @@ impl Summary {
             counted(totals.flows, "flow"),
             agents.map_or_else(String::new, |agents| format!(" from {}", counted(agents, "agent"))),
         )
-    }
-
-    /// The name of the file.
-    pub(super) fn file(&self) -> &str {
-        &self.file
     }
 
     /// Objects with a `sentence`, worst first.
