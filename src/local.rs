@@ -119,7 +119,9 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
     output::foreign_owner(&capture.output_dir).iter().for_each(|warning| report(warning));
     let of_flows = capture.packets.is_none() && capture.metrics.is_none();
     let has_screen = of_flows && capture.lines.is_none() && !capture.quiet;
-    let mut session = Session::new(has_screen && std::io::stdout().is_terminal())?;
+    let has_screen = has_screen && std::io::stdout().is_terminal();
+    let mut session = Session::new(has_screen)?;
+    let capture = &if has_screen { with_all_features(capture) } else { capture.clone() };
 
     let terminal = Terminal::probe();
     session.start(Role::Collector, Child::start(&collector, &collector_invocation(capture, &endpoint, &output))?);
@@ -130,7 +132,27 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
     }
     let result = started.and_then(|()| session.verdict());
     tidy_files(&output, &session, &result, capture.quiet);
+    if has_screen && result.is_ok() && output.exists() {
+        report(&format!("read them again: oc-netobserv why --from={}", output.db().display()));
+    }
     result
+}
+
+/// The features that a capture with a screen has unless they are switched off.
+const FEATURES: [&str; 3] = ["enable_dns", "enable_rtt", "enable_pkt_drop"];
+
+/// What is wrong may be of any kind, and on one machine all features cost little. The agent leaves out what the kernel cannot do.
+fn with_all_features(capture: &Capture) -> Capture {
+    let added = FEATURES.into_iter().zip(capture.unasked).filter(|(_, unasked)| *unasked).map(|(name, _)| name);
+    let typed = Some(capture.typed.as_str()).filter(|typed| !typed.is_empty()).into_iter().chain(added);
+    let [dns, rtt, drops] = capture.unasked;
+    Capture {
+        typed: typed.collect::<Vec<_>>().join("|"),
+        dns: capture.dns || dns,
+        rtt: capture.rtt || rtt,
+        drops: capture.drops || drops,
+        ..capture.clone()
+    }
 }
 
 /// Reports what this machine's kernel can do: the agent checks and prints.
@@ -213,8 +235,8 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
         ("SAMPLING", capture.sampling.to_string().into()),
         ("LOG_LEVEL", capture.log_level.as_str().into()),
         ("ENABLE_DNS_TRACKING", capture.dns.to_string().into()),
-        ("ENABLE_RTT", capture.rtt.to_string().into()),
-        ("ENABLE_PKT_DROPS", capture.drops.to_string().into()),
+        ("ENABLE_RTT", feature(capture.rtt, capture.unasked[1])),
+        ("ENABLE_PKT_DROPS", feature(capture.drops, capture.unasked[2])),
         ("ENABLE_PKT_TRANSLATION", capture.translations.to_string().into()),
         ("ENABLE_PCA", capture.packets.is_some().to_string().into()),
         ("ENABLE_PROCESS", capture.packets.is_none().to_string().into()),
@@ -227,6 +249,11 @@ fn agent_invocation(capture: &Capture, endpoint: &Endpoint) -> Invocation {
     env.extend(endpoint.target());
     // Its log would run through the table that the collector draws.
     Invocation { args: Vec::new(), env, quiet: !capture.verbose, verbose: capture.verbose }
+}
+
+/// One that is on though nothing was typed about it is left out where the kernel cannot do it.
+fn feature(on: bool, unasked: bool) -> OsString {
+    if on && unasked { "auto".into() } else { on.to_string().into() }
 }
 
 /// Leaves whole files, or none when the capture could not begin, and prints their paths.

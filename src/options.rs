@@ -56,6 +56,8 @@ pub struct Capture {
     pub rtt: bool,
     /// Dropped packets.
     pub drops: bool,
+    /// Nothing was typed about DNS, round-trip times, dropped packets.
+    pub unasked: [bool; 3],
     /// Address translation is followed.
     pub translations: bool,
     /// Which packets are wanted.
@@ -111,12 +113,21 @@ impl Capture {
             false => None,
         };
         let interfaces = interfaces::check("interfaces", words.interfaces.as_deref().unwrap_or_default())?;
-        Ok(Self {
-            dns: switch("enable_dns", words.enable_dns.as_deref(), all)? || expressions.asks_for("Dns"),
-            rtt: switch("enable_rtt", words.enable_rtt.as_deref(), all)? || expressions.asks_for("TimeFlowRtt"),
-            drops: switch("enable_pkt_drop", words.enable_pkt_drop.as_deref(), all)?
+        let features = [
+            switch("enable_dns", words.enable_dns.as_deref(), all)? || expressions.asks_for("Dns"),
+            switch("enable_rtt", words.enable_rtt.as_deref(), all)? || expressions.asks_for("TimeFlowRtt"),
+            switch("enable_pkt_drop", words.enable_pkt_drop.as_deref(), all)?
                 || rules.drops
                 || expressions.asks_for("PktDrop"),
+        ];
+        let typed = [&words.enable_dns, &words.enable_rtt, &words.enable_pkt_drop];
+        let is_asked = |which: usize| words.enable_all.is_some() || typed[which].is_some() || features[which];
+        let [dns, rtt, drops] = features;
+        Ok(Self {
+            dns,
+            rtt,
+            drops,
+            unasked: [0, 1, 2].map(|which| !packets && !is_asked(which)),
             translations: switch("enable_pkt_translation", words.enable_pkt_translation.as_deref(), true)?,
             rules,
             exclude_interfaces: interfaces::check(

@@ -19,13 +19,18 @@ impl World {
     /// Starts a capture of interfaces that are not there.
     #[track_caller]
     fn start(interfaces: &str) -> Self {
+        Self::start_with(interfaces, "")
+    }
+
+    #[track_caller]
+    fn start_with(interfaces: &str, words: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut shell = Shell::start(on_terminal("flows", dir.path(), &[]), dir.path());
         // Not what `stty sane` makes of it.
         shell.type_line("stty -ixon erase ^H");
         let modes = shell.modes();
         let plugin = binaries().plugin.display();
-        shell.type_line(&format!("{plugin} flows --local --interfaces={interfaces}"));
+        shell.type_line(&format!("{plugin} flows --local --interfaces={interfaces} {words}"));
         Self { shell, modes, _dir: dir }
     }
 
@@ -71,6 +76,52 @@ fn ctrl_z_and_fg() {
     world.shell.terminal.wait_for("Filter: udp");
     world.shell.terminal.press("\x03");
     world.shell.terminal.wait_for("Captured for");
+    world.assert_has_terminal();
+}
+
+#[test]
+fn with_a_screen_all_features_are_on_unless_switched_off() {
+    require_privileged!();
+    for (words, wanted) in [
+        ("", ["ENABLE_DNS_TRACKING=true", "ENABLE_RTT=auto", "ENABLE_PKT_DROPS=auto"]),
+        (
+            "--enable_rtt=false --enable_pkt_drop",
+            ["ENABLE_DNS_TRACKING=true", "ENABLE_RTT=false", "ENABLE_PKT_DROPS=true"],
+        ),
+        ("--enable_all=false", ["ENABLE_DNS_TRACKING=false", "ENABLE_RTT=false", "ENABLE_PKT_DROPS=false"]),
+    ] {
+        let mut world = World::start_with("/^none0$/", words);
+        world.shell.terminal.wait_for("1 node");
+        let environment = std::fs::read(format!("/proc/{}/environ", world.child("netobserv-agent"))).unwrap();
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        let missing: Vec<_> = wanted.iter().filter(|set| !environment.split('\0').any(|one| one == **set)).collect();
+        assert!(missing.is_empty(), "{words}: {missing:?}");
+        world.shell.terminal.press("3");
+        let on = wanted[2] != "ENABLE_PKT_DROPS=false";
+        world.shell.terminal.wait_for(if on {
+            "Waiting for flows"
+        } else {
+            "not captured: start with --enable_pkt_drop"
+        });
+        world.shell.terminal.press("\x03");
+        world.shell.terminal.wait_for("Captured for");
+        world.assert_has_terminal();
+    }
+}
+
+#[test]
+fn at_the_limit_plus_captures_for_another_period() {
+    require_privileged!();
+    let mut world = World::start_with("/^none0$/", "--max-time=15s");
+    world.shell.terminal.wait_for("The capture reached 15s, its files are written. q leaves, + goes on for 15s");
+    let agent = world.child("netobserv-agent");
+    world.shell.terminal.press("+");
+    world.shell.terminal.wait_for("flows/s");
+    world.shell.terminal.wait_for("The capture reached 30s, its files are written. q leaves, + goes on for 15s");
+    assert_eq!(world.child("netobserv-agent"), agent, "the same one captures");
+    world.shell.terminal.press("q");
+    world.shell.terminal.wait_for("nothing was captured: the time was over, and then extended");
+    world.shell.terminal.wait_for("read them again: oc-netobserv why --from=");
     world.assert_has_terminal();
 }
 

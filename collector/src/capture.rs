@@ -4,8 +4,10 @@ mod agents;
 mod end;
 mod follow;
 mod gaps;
+mod leave;
 mod metrics;
 mod packets;
+mod rest;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,8 +23,10 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use self::end::stdout_broken;
-pub(crate) use self::end::{End, drain, until_end};
+pub(crate) use self::end::{End, Period, drain, until_end};
 pub(crate) use self::gaps::gaps;
+use self::leave::Ending;
+use self::rest::Resting;
 use crate::cli::{Observations, Options};
 use crate::control::{Control, Running, Status};
 use crate::counts::Counts;
@@ -138,37 +142,48 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     let source = Source { started, counts: counts.clone(), intake, watcher: watcher.clone(), stage: stage.clone() };
     let mut view = Some(View::start(&options, &paths, source)?);
     claim.keep();
-    let end =
-        until_end(&options, (started, &counts), &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;
+    let had_screen = matches!(view, Some(View::Screen(_)));
+    let in_vain = |end: &End| end.is_in_vain(&options, &counts) && counts.totals().flows == 0;
+    let resting = Resting { options: &options, counts: &counts, stage: &stage };
+    let mut period = Period::of(&options);
+    let end = loop {
+        let clock = (started, &*counts);
+        let end =
+            until_end((&options, period), clock, &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;
+        let timed = period.filter(|_| matches!(end, End::Time(_)));
+        // At a limit the screen stays: its user has not asked for the end.
+        if !end.is_limit() || !had_screen || view.is_none() || in_vain(&end) {
+            break end;
+        }
+        period = match resting.until_chosen((end.reason(), timed), &mut signals, &mut running).await {
+            Some(next) => Some(next),
+            None => break end,
+        };
+    };
     stdio::stdout().hurry();
     if matches!(end, End::Lease(_)) {
         summary::mute();
     }
-    let in_vain = || end.is_in_vain(&options, &counts) && counts.totals().flows == 0;
-    // At a limit the screen stays: its reader has not asked for the end.
-    let had_screen = matches!(view, Some(View::Screen(_)));
-    let stays = matches!(end, End::Limit(_)) && had_screen && !in_vain();
-    stage.ends(end.reason());
-    let mut lines = if stays { None } else { stop_view(view.take()).await };
-    if !stays && !in_vain() {
+    let in_vain = in_vain(&end);
+    let lines = stop_view(view.take()).await;
+    if !in_vain {
         say(&options, &end.farewell());
     }
     let first = end.signal();
     counts.end();
-    let mut hurried = false;
     if !matches!(end, End::Failed) {
         ingest.stop_agents();
-        hurried = drain(&counts, sinks.failed(), &mut signals).await;
+        drain(&counts, sinks.failed(), &mut signals).await;
     }
     server.stop().await;
     ingest.close();
     counts.pushed().end(Utc::now());
     info.end(end.reason());
-    let (finished, last) = finish(sinks, &mut signals, first, &hurry, names.as_deref()).await;
-    let time = took(started, &counts);
+    let finished = finish(sinks, &mut signals, first, &hurry, names.as_deref()).await;
+    let time = took(started, &counts).saturating_sub(stage.rested());
     // Before the capture reports that its files are finished: the findings are written into one of them.
     let report = match &finished {
-        Ok(()) if !in_vain() => {
+        Ok(()) if !in_vain => {
             if let Some(names) = names.as_ref().filter(|_| watcher.has_findings()) {
                 names.decided(FIRST_NAMES).await;
             }
@@ -178,14 +193,6 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
         }
         _ => None,
     };
-    if stays {
-        stage.finished();
-        if finished.is_ok() && !hurried && last.is_none() {
-            until_left(&stage, &mut signals, &mut running).await;
-        }
-        lines = stop_view(view.take()).await;
-        say(&options, &end.farewell());
-    }
     if let Some(mut running) = running {
         let totals = counts.totals();
         running.lacks_names(totals.json_unnamed.max(totals.sqlite_unnamed));
@@ -194,7 +201,7 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     if let Some(lines) = lines {
         tokio::task::spawn_blocking(|| lines.finish()).await?;
     }
-    if in_vain() {
+    if in_vain {
         discard(&[paths.json, paths.db]);
         finished?;
         return end.without_agents();
@@ -207,33 +214,12 @@ async fn capture(mut options: Options) -> anyhow::Result<()> {
     }
     finished?;
     let Some((report, saved)) = report else { return keep(&options, None).await };
-    for line in report.summary().into_iter().chain(report.demand_lines()) {
-        say(&options, &line);
-    }
-    stage.report().iter().for_each(|line| say(&options, line));
-    if had_screen && options.session.is_none() {
-        say(&options, &format!("Read it again: oc-netobserv why --from={}", paths.db.display()));
-    }
+    let ending = Ending { options: &options, report: &report, had_screen, paths: &paths };
+    ending.lines(&stage).iter().for_each(|line| say(&options, line));
     saved?;
     tui::forget_typed();
     keep(&options, Some(&end)).await?;
     why::verdict(&report)
-}
-
-/// Stays with a screen whose capture is over until the user leaves, or is gone.
-async fn until_left(stage: &Stage, signals: &mut Signals, running: &mut Option<Running>) {
-    let asked = async {
-        match running {
-            Some(running) => drop(running.asked().await),
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = stage.left() => {}
-        _ = signals.next() => {}
-        () = asked => {}
-        _ = stdout_broken() => {}
-    }
 }
 
 /// How long the capture has taken, from the moment when the agents watched their interfaces.
@@ -378,19 +364,19 @@ impl Server {
     }
 }
 
-/// Waits until the files are finished; gives the first signal, too. A user who asks again does not get the indices.
+/// Waits until the files are finished. A user who asks again does not get the indices.
 async fn finish(
     sinks: Sinks,
     signals: &mut Signals,
     first: Option<Kind>,
     hurry: &Hurry,
     names: Option<&Names>,
-) -> (Result<(), SinkError>, Option<Kind>) {
+) -> Result<(), SinkError> {
     let mut first = first;
     let mut joined = tokio::task::spawn_blocking(|| sinks.join());
     loop {
         tokio::select! {
-            result = &mut joined => return (result.unwrap_or(Err(SinkError::Panicked)), first),
+            result = &mut joined => return result.unwrap_or(Err(SinkError::Panicked)),
             kind = signals.next() => {
                 if first.is_some_and(|first| first.hurried_by(kind)) {
                     hurry.up();

@@ -93,6 +93,8 @@ pub struct Agent {
     pub filter_error: String,
     /// Why it does not know address translations, or not all of them; empty if it does.
     pub no_translations: String,
+    /// Features that its kernel cannot do, with the reasons.
+    pub lacking: String,
     /// Translations that it did not record.
     pub lost_translations: u64,
     /// Its losses, restarts included.
@@ -338,6 +340,7 @@ impl Agent {
             filter: status.filter,
             filter_error: status.filter_error.clone(),
             no_translations: status.no_translations.clone(),
+            lacking: status.lacking.clone(),
             lost_translations: status.lost_translations,
             losses,
             before: Losses::default(),
@@ -384,6 +387,7 @@ impl Agent {
         self.filter = status.filter;
         self.filter_error.clone_from(&status.filter_error);
         self.no_translations.clone_from(&status.no_translations);
+        self.lacking.clone_from(&status.lacking);
         self.lost_translations = status.lost_translations;
         self.heard = now;
         self.last = status.last;

@@ -127,6 +127,9 @@ impl Pipeline {
     }
 
     fn select(&self, rows: &mut Vec<Flow>) {
+        if self.counts.pushed().is_shut() {
+            rows.clear();
+        }
         if let Some(own) = &self.own {
             let (before, mut bytes) = (rows.len(), 0);
             rows.retain(|row| {

@@ -114,11 +114,31 @@ fn at_the_limit_the_screen_stays_until_it_is_left_and_the_shell_gets_no_key() {
     shell.terminal.press("qtouch typed\r");
     shell.terminal.wait_for("Capture reached 10s, exiting now...");
     shell.terminal.wait_for("Most bytes:");
-    shell.terminal.wait_for("Read it again: oc-netobserv why --from=");
+    shell.terminal.wait_for("Read them again: oc-netobserv why --from=");
     shell.assert_has_terminal(&before);
     shell.type_line("ls; echo all $((1 + 1))");
     shell.terminal.wait_for("all 2");
     assert!(!dir.path().join("typed").exists(), "{}", shell.terminal.text());
+}
+
+#[test]
+fn plus_at_the_limit_captures_for_another_period() {
+    let mut pty = Pty::start(&["--maxtime", "3s"], (120, 40));
+    let agent = pty.client();
+    agent.send("n1", records::some(1, 10), false).unwrap();
+    pty.wait_for("The capture reached 3s, its files are written. q leaves, + goes on for 3s");
+    assert_eq!(pty.files().flows().len(), 10, "written while the screen stays");
+    // What this agent, which knows no filter, still sends is of no period.
+    agent.send("n1", records::some(100, 7), false).unwrap();
+    pty.press("+");
+    pty.wait_for("flows/s");
+    agent.send("n1", records::some(200, 5), false).unwrap();
+    pty.wait_for("The capture reached 6s, its files are written. q leaves, + goes on for 3s");
+    pty.press("q");
+    assert!(pty.wait().success(), "{}", pty.text());
+    pty.assert_given_back();
+    pty.wait_for("UTC nothing was captured: the time was over, and then extended");
+    assert_eq!(pty.files().flows().len(), 15, "{}", pty.text());
 }
 
 #[test]

@@ -95,6 +95,8 @@ pub(super) struct Watch<'a, 'b> {
     /// What is captured goes to standard output, through this program.
     relayed: bool,
     start: Instant,
+    /// How long the capture may take: its user may extend it at its limit.
+    max_time: Duration,
     /// When a capture that continues is asked whether it is still there.
     due: Instant,
     finished: Option<(Finished, Instant)>,
@@ -103,8 +105,9 @@ pub(super) struct Watch<'a, 'b> {
 impl<'a, 'b> Watch<'a, 'b> {
     pub(super) fn new(session: &'a Session<'b>, renewals: &'a Renewals, relayed: bool) -> Self {
         let start = Instant::now();
-        let due = start + session.settings.max_time.saturating_add(OVERDUE);
-        Self { session, renewals, relayed, start, due, finished: None }
+        let max_time = session.settings.max_time;
+        let due = start + max_time.saturating_add(OVERDUE);
+        Self { session, renewals, relayed, start, max_time, due, finished: None }
     }
 
     /// The collector is out of reach.
@@ -159,15 +162,16 @@ impl<'a, 'b> Watch<'a, 'b> {
         }
     }
 
-    fn heard(&mut self, state: &str) -> Option<Finished> {
+    fn heard(&mut self, state: &State) -> Option<Finished> {
         self.renewals.answered();
         self.due = self.due.max(Instant::now() + RENEWAL);
-        if state == "finished" {
+        self.max_time = self.max_time.max(Duration::from_secs(state.max_time_s));
+        if state.state == "finished" {
             // There is no reader for its last lines.
             stdio::stdout().hurry();
             return Some(Finished::Yes);
         }
-        let too_long = self.start.elapsed() > self.session.settings.max_time.saturating_add(FINISH);
+        let too_long = self.start.elapsed() > self.max_time.saturating_add(FINISH);
         too_long.then(|| finish(self.session))
     }
 
@@ -221,10 +225,17 @@ pub(super) fn finish(session: &Session<'_>) -> Finished {
     Finished::Unknown
 }
 
-/// The state that a collector reports of its capture.
-fn state(oc: &Oc, namespace: &str) -> Result<String, OcError> {
-    let answer: Option<Value> = oc.json(&Call::renew(namespace, RENEWAL, ANSWER))?;
-    Ok(answer.unwrap_or_default()["state"].as_str().unwrap_or_default().to_owned())
+/// What a collector reports of its capture.
+struct State {
+    state: String,
+    /// Seconds until its end, where its user went on at the limit.
+    max_time_s: u64,
+}
+
+fn state(oc: &Oc, namespace: &str) -> Result<State, OcError> {
+    let answer: Value = oc.json(&Call::renew(namespace, RENEWAL, ANSWER))?.unwrap_or_default();
+    let state = answer["state"].as_str().unwrap_or_default().to_owned();
+    Ok(State { state, max_time_s: answer["max_time_s"].as_u64().unwrap_or_default() })
 }
 
 /// Where a collector is that does not answer.

@@ -15,6 +15,9 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What cannot be known.
     pub unknown: Vec<String>,
+    /// What is no fault, and could be better.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
     /// What the demands came to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub demands: Vec<Outcome>,
@@ -28,16 +31,26 @@ impl Report {
 
     /// The sentences at the end of a capture, with a line that names how many more there are.
     pub fn summary(&self) -> Vec<String> {
+        self.sentences(MOST_SENTENCES).into_iter().chain(self.unknown_lines()).collect()
+    }
+
+    /// The first findings in words, in at most `most` lines below a title; nothing without any.
+    pub fn sentences(&self, most: usize) -> Vec<String> {
         if self.findings.is_empty() {
             return Vec::new();
         }
         let mut lines = vec!["What went wrong:".to_owned()];
-        let shown = if self.findings.len() > MOST_SENTENCES { MOST_SENTENCES - 1 } else { MOST_SENTENCES };
+        let shown = if self.findings.len() > most { most - 1 } else { most };
         lines.extend(self.findings.iter().take(shown).map(|one| format!("  {}", one.sentence)));
         let more = self.findings.len().saturating_sub(shown);
         lines.extend((more > 0).then(|| format!("  {more} more findings are in table finding of the database.")));
-        lines.extend(self.unknown.iter().map(|gap| format!("  Not known: {gap}.")));
         lines
+    }
+
+    /// What cannot be known about the findings.
+    pub fn unknown_lines(&self) -> Vec<String> {
+        let unknown = self.unknown.iter().filter(|_| !self.findings.is_empty());
+        unknown.map(|gap| format!("  Not known: {gap}.")).collect()
     }
 
     /// All findings with their evidence, for a person.
@@ -59,6 +72,7 @@ impl Report {
             }
         }
         lines.extend(self.unknown.iter().map(|gap| format!("Not known: {gap}.")));
+        lines.extend(self.hints.iter().map(|hint| format!("Hint: {hint}.")));
         lines.extend(self.demand_lines());
         lines.join("\n")
     }

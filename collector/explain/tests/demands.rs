@@ -47,7 +47,7 @@ fn report(add: impl Fn(&mut Demands)) -> Report {
     }
     let findings = watch.findings();
     let demands = demands.outcomes(&watch.measures(), &findings);
-    Report { findings, unknown: watch.gaps(), demands }
+    Report { findings, unknown: watch.gaps(), hints: watch.hints(), demands }
 }
 
 #[test]

@@ -194,6 +194,25 @@ fn the_steps_of_a_search_path_are_no_fault() {
 }
 
 #[test]
+fn a_long_search_path_is_a_hint() {
+    let hints = |seen: &[Observation<'_>]| {
+        let mut watch = Watch::default();
+        seen.iter().for_each(|one| watch.add(one));
+        watch.hints()
+    };
+    let steps = ["example.com.shop.svc.cluster.local", "example.com.svc.cluster.local", "example.com.cluster.local"];
+    let mut seen: Vec<_> = steps.iter().map(|name| answer(name, "NXDomain")).collect();
+    assert!(hints(&seen).is_empty(), "no answer, no path");
+    seen.push(answer("example.com", "NoError"));
+    let [hint] = &hints(&seen)[..] else { panic!("one hint") };
+    assert!(hint.starts_with("search path: 4 names asked for each answer ("), "{hint}");
+    assert!(hint.ends_with(" for example.com); a dot at the end of the name avoids that"), "{hint}");
+    let short =
+        [answer("db.store.shop.svc.cluster.local", "NXDomain"), answer("db.store.svc.cluster.local", "NoError")];
+    assert!(hints(&short).is_empty(), "one step is usual");
+}
+
+#[test]
 fn a_name_that_no_step_finds_is_one_finding_with_the_name_that_was_typed() {
     let names = ["nope.shop.svc.cluster.local", "nope.svc.cluster.local", "nope.cluster.local", "nope"];
     let finding = only(&names.map(|name| answer(name, "NXDomain")));

@@ -29,7 +29,10 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Why a capture ends.
 pub(crate) enum End {
     Signal(Kind),
-    Limit(String),
+    /// Its time is over.
+    Time(String),
+    /// Its file is large enough.
+    Size(String),
     /// It was requested from outside.
     Asked,
     /// Its pod is being removed.
@@ -41,9 +44,24 @@ pub(crate) enum End {
     Failed,
 }
 
+/// How long a capture may take.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Period {
+    pub(crate) limit: Duration,
+    /// How long it rested at earlier limits, which does not count.
+    pub(crate) rested: Duration,
+}
+
+impl Period {
+    /// As it was asked for.
+    pub(crate) fn of(options: &Options) -> Option<Self> {
+        options.max_time.map(|limit| Self { limit, rested: Duration::ZERO })
+    }
+}
+
 /// Waits for one of the reasons to end.
 pub(crate) async fn until_end(
-    options: &Options,
+    (options, limit_of_time): (&Options, Option<Period>),
     (started, counts): (Instant, &Counts),
     signals: &mut Signals,
     limit: &Notify,
@@ -52,8 +70,8 @@ pub(crate) async fn until_end(
     view: &mut Option<View>,
 ) -> End {
     let time = async {
-        match options.max_time {
-            Some(time) => passed(time, started, counts).await,
+        match limit_of_time {
+            Some(period) => passed(period.limit + period.rested, started, counts).await,
             None => std::future::pending().await,
         }
     };
@@ -74,8 +92,8 @@ pub(crate) async fn until_end(
                 stop_view(view.take()).await;
                 info!("the terminal is gone: capturing on while the session is renewed");
             }
-            () = &mut time => return End::Limit(human::duration(options.max_time.unwrap_or_default())),
-            () = limit.notified() => return End::Limit(human::bytes(options.max_bytes.unwrap_or_default())),
+            () = &mut time => return End::Time(human::duration(limit_of_time.unwrap_or_default().limit)),
+            () = limit.notified() => return End::Size(human::bytes(options.max_bytes.unwrap_or_default())),
             asked = &mut asked => return match asked {
                 Asked::Finish => End::Asked,
                 Asked::Removed => End::Removed,
@@ -116,7 +134,7 @@ impl End {
     pub(crate) fn reason(&self) -> String {
         match self {
             End::Signal(kind) => kind.to_string(),
-            End::Limit(limit) => format!("reached {limit}"),
+            End::Time(limit) | End::Size(limit) => format!("reached {limit}"),
             End::Asked => "finished on request".into(),
             End::Removed => "ended: the pod of the collector is being removed".into(),
             End::Lease(time) => format!("ended: it was not renewed for {}", human::duration(*time)),
@@ -126,9 +144,13 @@ impl End {
         }
     }
 
+    pub(crate) fn is_limit(&self) -> bool {
+        matches!(self, End::Time(_) | End::Size(_))
+    }
+
     pub(crate) fn farewell(&self) -> String {
         match self {
-            End::Limit(limit) => format!("Capture reached {limit}, exiting now..."),
+            End::Time(limit) | End::Size(limit) => format!("Capture reached {limit}, exiting now..."),
             other => format!("Capture {}, exiting now...", other.reason()),
         }
     }

@@ -31,6 +31,7 @@ pub(crate) fn gaps(options: &Options, names: Option<&Names>, counts: &Counts, wh
     let mut lines: Vec<String> = kept.map(|line| format!("  {line}")).collect();
     lines.extend(pushed::refusals(&counts.agents()).map(|line| format!("  {line}")));
     lines.extend(unwatched::lines(&counts.agents()).into_iter().map(|line| format!("  {line}")));
+    lines.extend(unwatched::lacking(&counts.agents()).into_iter().map(|line| format!("  {line}")));
     lines.extend(translations(counts));
     let absences = counts.absences().into_iter();
     lines.extend(absences.map(|absence| format!("  {absence}: {what} of that time are missing")));

@@ -13,8 +13,8 @@ use tokio::sync::{Notify, oneshot};
 use tracing::{debug, info};
 
 use super::{
-    End, FIRST_NAMES, Server, announce, begin, discard, drain, follow, gaps, keep, predicate, speakers, stop_view,
-    took, until_end,
+    End, FIRST_NAMES, Period, Server, announce, begin, discard, drain, follow, gaps, keep, predicate, speakers,
+    stop_view, took, until_end,
 };
 use crate::cli::Options;
 use crate::cli::packets::PacketOptions;
@@ -112,9 +112,16 @@ pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> 
         }
     });
     claim.into_iter().for_each(Claim::keep);
-    let end =
-        until_end(&options, (started, &counts), &mut signals, &limit, writer_thread.failed(), &mut running, &mut view)
-            .await;
+    let end = until_end(
+        (&options, Period::of(&options)),
+        (started, &counts),
+        &mut signals,
+        &limit,
+        writer_thread.failed(),
+        &mut running,
+        &mut view,
+    )
+    .await;
     stdio::stdout().hurry();
     if matches!(end, End::Lease(_)) {
         crate::summary::mute();

@@ -108,6 +108,15 @@ impl Running {
         }
     }
 
+    /// The capture goes on until it has taken so long.
+    ///
+    /// # Errors
+    /// When the folder is not writable.
+    pub fn lasts(&mut self, time: Duration) -> io::Result<()> {
+        self.status.max_time_s = Some(time.as_secs());
+        self.control.write(&self.status)
+    }
+
     /// For so many flows of a file there was no time to fill in names that came late.
     pub fn lacks_names(&mut self, flows: u64) {
         self.status.unnamed_flows = (flows > 0).then_some(flows);

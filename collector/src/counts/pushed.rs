@@ -2,6 +2,7 @@
 //! was selected by name. While there is a filter, nothing else is captured; so its times are reported with the capture.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Pushed {
     /// Counts the changes.
     changed: watch::Sender<u64>,
     members: Members,
+    /// Agents keep nothing, and have sent what they had: what comes now is from after the limit.
+    shut: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +34,14 @@ struct State {
     lists: Vec<String>,
     /// The sets that rules name; None when they name none.
     sets: Option<Arc<Vec<AddressSet>>>,
+    /// Times in which agents keep nothing: from a limit to the moment when the user went on.
+    rests: Vec<Rest>,
+}
+
+#[derive(Debug)]
+struct Rest {
+    from: DateTime<Utc>,
+    to: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug)]
@@ -71,6 +82,37 @@ impl Pushed {
         state.renumber(now);
         drop(state);
         self.wake();
+    }
+
+    /// From now on agents keep nothing, until [`Pushed::resume`].
+    pub fn pause(&self, now: DateTime<Utc>) {
+        let mut state = self.state();
+        state.rests.push(Rest { from: now, to: None });
+        state.renumber(now);
+        drop(state);
+        self.wake();
+    }
+
+    /// From now on agents keep what they did before [`Pushed::pause`].
+    pub fn resume(&self, now: DateTime<Utc>) {
+        let mut state = self.state();
+        if let Some(rest) = state.rests.last_mut() {
+            rest.to.get_or_insert(now);
+        }
+        state.renumber(now);
+        drop(state);
+        self.shut.store(false, Relaxed);
+        self.wake();
+    }
+
+    /// What agents send from now on belongs to no period, until [`Pushed::resume`].
+    pub fn shut(&self) {
+        self.shut.store(true, Relaxed);
+    }
+
+    /// What agents send now belongs to no period.
+    pub fn is_shut(&self) -> bool {
+        self.shut.load(Relaxed)
     }
 
     /// From now on these addresses are in the sets that the agents' rules name.
@@ -115,7 +157,8 @@ impl Pushed {
             return Some(KernelFilter { number, ..KernelFilter::default() });
         }
         let sets = state.sets.as_deref().cloned().unwrap_or_default();
-        Some(KernelFilter { number: state.number, lists: state.lists.clone(), sets })
+        let nothing = state.rests();
+        Some(KernelFilter { number: state.number, lists: state.lists.clone(), sets, nothing })
     }
 
     /// The number of what agents should have; 0 is none.
@@ -134,7 +177,7 @@ impl Pushed {
     pub fn changes(&self) -> u64 {
         let state = self.state();
         let of_filters: u64 = state.periods.iter().map(|period| 1 + u64::from(period.to.is_some())).sum();
-        of_filters + self.members.changes()
+        of_filters + state.rests.len() as u64 + self.members.changes()
     }
 
     /// In words, when the capture kept only what.
@@ -146,7 +189,15 @@ impl Pushed {
             }
             None => format!("from {} UTC on only this is captured: {}", clock(period.from), period.text),
         };
-        self.state().periods.iter().map(period).collect()
+        let state = self.state();
+        let rest = |rest: &Rest| {
+            let to = clock(rest.to?);
+            Some(format!(
+                "from {} to {to} UTC nothing was captured: the time was over, and then extended",
+                clock(rest.from)
+            ))
+        };
+        state.periods.iter().map(period).chain(state.rests.iter().filter_map(rest)).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -157,12 +208,16 @@ impl Pushed {
 impl State {
     /// Another number for what agents should have now.
     fn renumber(&mut self, now: DateTime<Utc>) {
-        if self.lists.is_empty() && self.sets.is_none() {
+        if self.lists.is_empty() && self.sets.is_none() && !self.rests() {
             self.number = 0;
             return;
         }
         // The time, so that no two captures have the same.
         self.number = now.timestamp_nanos_opt().map_or(1, i64::unsigned_abs).max(self.number + 1);
+    }
+
+    fn rests(&self) -> bool {
+        self.rests.last().is_some_and(|rest| rest.to.is_none())
     }
 
     fn close(&mut self, now: DateTime<Utc>) {
@@ -214,6 +269,24 @@ mod tests {
         pushed.other_than(first.number, Duration::MAX, || false).await;
         pushed.other_than(last.number, Duration::MAX, || true).await;
         pushed.other_than(last.number, Duration::ZERO, || false).await;
+    }
+
+    #[test]
+    fn a_rest_keeps_nothing_and_leaves_the_filter_of_before() {
+        let at = |second: i64| DateTime::from_timestamp(1_709_741_900 + second, 0).unwrap();
+        let pushed = Pushed::default();
+        pushed.pause(at(0));
+        assert!(pushed.for_agent(0).is_some_and(|filter| filter.nothing && filter.lists.is_empty()));
+        assert_eq!((pushed.wanted(), pushed.periods()), (None, vec![]), "it may be the end");
+        pushed.resume(at(5));
+        assert_eq!(pushed.for_agent(1), None);
+        let line = "from 16:18:20 to 16:18:25 UTC nothing was captured: the time was over, and then extended";
+        assert_eq!(pushed.periods(), [line]);
+        pushed.push("port:80".into(), vec!["[1]".into()], at(6));
+        pushed.pause(at(7));
+        assert!(pushed.for_agent(0).is_some_and(|filter| filter.nothing && filter.lists == ["[1]"]));
+        pushed.resume(at(8));
+        assert!(pushed.for_agent(0).is_some_and(|filter| !filter.nothing && filter.lists == ["[1]"]));
     }
 
     #[test]

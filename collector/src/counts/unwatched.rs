@@ -31,6 +31,15 @@ fn clean(text: &str) -> String {
     plain::line(&text.chars().take(LONGEST).collect::<String>()).into_owned()
 }
 
+/// Features that were wanted and that kernels cannot do, in words, by node.
+pub fn lacking(agents: &BTreeMap<String, Agent>) -> Vec<String> {
+    let lacking = agents.iter().filter(|(_, agent)| !agent.lacking.is_empty());
+    let line = |(node, agent): (&String, &Agent)| {
+        format!("not captured on {}, as its kernel cannot: {}", clean(node), clean(&agent.lacking))
+    };
+    lacking.map(line).collect()
+}
+
 /// Reports at once what an agent did not report before.
 pub fn warn_of_new(node: &str, before: &[UnwatchedInterfaces], now: &[UnwatchedInterfaces]) {
     let is_new = |group: &&UnwatchedInterfaces| before.iter().all(|known| known.reason != group.reason);

@@ -57,6 +57,8 @@ pub(crate) fn status(status: Option<AgentStatus>) -> Result<AgentStatus, Broken>
     short("a version", status.version.len(), LONGEST_VERSION)?;
     let cut = status.filter_error.floor_char_boundary(LONGEST_REASON);
     status.filter_error.truncate(cut);
+    let cut = status.lacking.floor_char_boundary(LONGEST_REASON);
+    status.lacking.truncate(cut);
     Ok(status)
 }
 

@@ -14,7 +14,7 @@ use super::exact::Row;
 use super::filter::Filter;
 use super::problems::ProblemRow;
 use super::push::Kernel;
-use super::stage::At;
+use super::stage::{At, Choice, Periods};
 use super::theme::Theme;
 use super::top::TopRow;
 use super::views::{Group, Metric, Names, Order, View, columns};
@@ -102,6 +102,8 @@ pub(super) struct Shown {
     pub(super) elapsed: Duration,
     /// Whether it still captures.
     pub(super) stage: At,
+    /// For how long it goes on, and has rested.
+    pub(super) periods: Periods,
     pub(super) totals: Totals,
     /// Flows a second.
     pub(super) rate: f64,
@@ -122,6 +124,8 @@ pub(super) struct Shown {
     pub(super) seen: u64,
     /// Filters have not seen all old rows yet.
     pub(super) searching: bool,
+    /// Features that kernels cannot do, in words.
+    pub(super) lacking: Vec<String>,
     /// Some flow had names.
     pub(super) has_names: bool,
     /// Some flow had a process.
@@ -129,9 +133,13 @@ pub(super) struct Shown {
     /// Views of features of which there has been something.
     pub(super) present: Vec<View>,
     pub(super) top: Vec<TopRow>,
+    /// Groups of Top that there is something for.
+    pub(super) groups: Vec<Group>,
     /// Flows that Top let go.
     pub(super) let_go: u64,
     pub(super) problems: Vec<ProblemRow>,
+    /// What is no problem, and could be better.
+    pub(super) hints: Vec<String>,
     /// Those that pass the filters.
     pub(super) problems_shown: Vec<ProblemRow>,
     /// Conversations on the screen, and how many there are.
@@ -175,8 +183,8 @@ pub(super) struct App {
     pub(super) back: Option<Row>,
     /// `q` was pressed: does the user want to end?
     pub(super) asks: bool,
-    /// The user leaves a capture that has ended.
-    pub(super) leaves: bool,
+    /// What the user wants of a capture that has reached its limit.
+    pub(super) choice: Option<Choice>,
     /// Place of the selected row in the list: from the newest row on, or from the top of a sorted one.
     pub(super) cursor: Option<usize>,
     /// Places that are scrolled away.
@@ -213,7 +221,7 @@ impl App {
             order: Order::default(),
             back: None,
             asks: false,
-            leaves: false,
+            choice: None,
             cursor: None,
             offset: 0,
             most_rows: None,

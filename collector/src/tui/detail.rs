@@ -1,12 +1,15 @@
-//! Everything about one flow: its fields, and what both directions of it did in the last minute.
+//! Everything about one record: what matters first, what both directions of its conversation did in the last minute, all fields.
 
+use chrono::DateTime;
 use netobserv_wire::{FIELDS, Flow, Value};
 
-use super::columns::{by_field, shown, time};
+use super::columns::{ABSENT, by_field, shown};
 use super::data::Data;
 use super::data::connections::{Key, Sums, number};
 use super::data::kept::Kept;
 use super::names;
+
+mod matters;
 
 /// Seconds of history.
 pub(super) const HISTORY: usize = 60;
@@ -24,9 +27,20 @@ pub(super) struct Side {
     pub(super) rtt_us: Vec<u64>,
 }
 
+/// A line of what matters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Line {
+    pub(super) title: &'static str,
+    pub(super) text: String,
+    /// Something went wrong.
+    pub(super) alarm: bool,
+}
+
 /// What the detail shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Detail {
+    /// What matters most, first what went wrong.
+    pub(super) matters: Vec<Line>,
     /// Name, value, and unit of each field that the flow has.
     pub(super) fields: Vec<(&'static str, String)>,
     /// The direction of the selected row, and the other one.
@@ -43,7 +57,11 @@ impl Detail {
             if one.key == key.reversed() { [one.sums[1], one.sums[0]] } else { one.sums }
         });
         let sides = [(key, sums[0]), (key.reversed(), sums[1])];
-        Self { fields: fields(flow), sides: sides.map(|(key, sums)| Side::of(key, sums, end, kept, data)) }
+        Self {
+            matters: matters::of(flow, data),
+            fields: fields(flow),
+            sides: sides.map(|(key, sums)| Side::of(key, sums, end, kept, data)),
+        }
     }
 }
 
@@ -87,6 +105,12 @@ impl Side {
     }
 }
 
+/// Date and time, UTC.
+fn day(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(DateTime::from_timestamp_millis);
+    time.map_or_else(|| ABSENT.into(), |time| time.format("%Y-%m-%d %H:%M:%S%.3f UTC").to_string())
+}
+
 /// Every field that the flow has, as it is, and as it is read.
 fn fields(flow: &Flow) -> Vec<(&'static str, String)> {
     let line = |field: &'static netobserv_wire::Field| {
@@ -96,8 +120,10 @@ fn fields(flow: &Flow) -> Vec<(&'static str, String)> {
         }
         let plain = shown(&value);
         let read = match (field.name, &value) {
-            ("TimeFlowStartMs", Value::Int(ms)) => Some(time(ms.unsigned_abs())),
-            ("TimeReceived", _) => None,
+            ("TimeFlowStartMs" | "TimeFlowEndMs", Value::Int(ms)) => return Some((field.name, day(ms.unsigned_abs()))),
+            ("TimeReceived", Value::Int(s)) => return Some((field.name, day(s.unsigned_abs() * 1_000))),
+            // The table above has them.
+            ("PktDropCauses", _) => return None,
             ("Flags", Value::Int(flags)) => Some(super::columns::tcp_flags(flags.unsigned_abs())),
             (name, _) => by_field(name).map(|column| column.text(flow)).filter(|text| *text != plain),
         };

@@ -7,7 +7,7 @@ use super::data::Data;
 use super::data::kept::Kept;
 use super::exact::{Exact, Row};
 use super::filter::Filter;
-use super::stage::At;
+use super::stage::{At, Choice};
 use super::views::View;
 
 /// Longest filter, and most filters: what fits on a line.
@@ -30,6 +30,8 @@ pub(super) enum Effect {
     TakeBack,
     /// Leave the screen of a capture that has ended.
     Leave,
+    /// Capture for another period.
+    GoOn,
 }
 
 /// Applies a key. A pause holds on to what `data` has kept, and a row that is entered finds its records there.
@@ -61,8 +63,8 @@ pub(super) fn press(app: &mut App, key: KeyEvent, data: &Data) -> Effect {
         (KeyCode::Char(letter), false) if !alt => typed(app, letter, kept),
         (code, _) => move_about(app, code, key.modifiers, kept),
     }
-    if app.leaves {
-        return Effect::Leave;
+    if let Some(choice) = app.choice.take() {
+        return if choice == Choice::Leave { Effect::Leave } else { Effect::GoOn };
     }
     let removed = matches!(key.code, KeyCode::Backspace | KeyCode::Delete) && app.over == Over::Nothing;
     if removed { without_filters(app) } else { Effect::None }
@@ -108,16 +110,18 @@ fn move_about(app: &mut App, code: KeyCode, modifiers: KeyModifiers, kept: &Kept
 
 /// A letter of the filter, or, while nothing is typed, a command.
 fn typed(app: &mut App, letter: char, kept: &Kept) {
+    let is_over = matches!(app.shown.stage, At::Finished(_));
     if app.input.is_empty() && !app.begun {
         match letter {
             '?' => return app.over = Over::Help,
             ' ' => return toggle_pause(app, kept),
+            '+' if is_over && app.shown.periods.more.is_some() => return app.choice = Some(Choice::GoOn),
             '+' => return more_rows(app, 1),
             '-' => return more_rows(app, -1),
             '<' => return sort_by(app, -1),
             '>' => return sort_by(app, 1),
             '/' => return app.begun = true,
-            'q' if matches!(app.shown.stage, At::Finished(_)) => return app.leaves = true,
+            'q' if is_over => return app.choice = Some(Choice::Leave),
             'q' => return app.asks = true,
             '0'..='9' => return view_number(app, letter),
             _ => {}
@@ -243,7 +247,7 @@ pub(super) fn switch_view(app: &mut App, view: View) {
 /// The next enrichment, or what Top groups by.
 pub(super) fn next_names(app: &mut App, steps: isize) {
     match app.view {
-        View::Top => app.group = app.group.next(steps, app.shown.has_names, app.shown.has_processes),
+        View::Top => app.group = app.group.next(steps, &app.shown.groups),
         View::Connections | View::Problems | View::Graph | View::Raw => return,
         _ => app.names = Some(app.names().next(steps, app.shown.has_processes)),
     }

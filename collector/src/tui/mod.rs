@@ -16,6 +16,7 @@ pub(crate) mod packets;
 mod problems;
 mod push;
 mod refresh;
+mod report;
 mod scene;
 mod stage;
 mod terminal;
@@ -26,7 +27,7 @@ mod writer;
 
 pub use packets::PacketSource;
 pub use scene::Source;
-pub use stage::Stage;
+pub use stage::{Choice, Stage};
 pub use terminal::{Screen, forget_typed};
 
 /// Parts of the screen that lines of text are made of, too.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use netobserv_explain::finding::Finding;
+use netobserv_explain::report::Report;
 use netobserv_wire::Flow;
 
 use super::app::{App, Over, Silent, Sort};
@@ -63,13 +64,15 @@ impl Refresh {
     }
 
     /// What went wrong, once a second, less often where that takes long.
-    pub(super) fn findings(&mut self, app: &mut App, findings: impl FnOnce() -> Vec<Finding>) {
+    pub(super) fn findings(&mut self, app: &mut App, report: impl FnOnce() -> Report) {
         let now = app.shown.elapsed;
         if now < self.problems_due || (app.view.is_summary() && app.pinned) {
             return;
         }
         let start = Instant::now();
-        self.take_in(app, findings());
+        let Report { findings, hints, .. } = report();
+        self.take_in(app, findings);
+        app.shown.hints = hints;
         self.problems_due = now + SLOW.max(start.elapsed() * LOOK_FACTOR);
     }
 
@@ -179,6 +182,7 @@ impl Refresh {
                 app.shown.all_connections = self.order.len();
             }
             View::Top => {
+                app.shown.groups = top::offered(&data.connections);
                 let connections = &data.connections;
                 let typed: Vec<_> = filters.into_iter().filter(Filter::is_typed).collect();
                 let passes = |one: &Connection| typed.is_empty() || connections::passes(connections, one, &typed);

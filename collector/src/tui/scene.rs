@@ -16,12 +16,12 @@ use super::keys::{self, Effect};
 use super::mouse::{self, Buttons};
 use super::push::{self, Kernel};
 use super::refresh::{Refresh, silent};
+use super::report;
 use super::stage::{At, Stage};
 use super::terminal::Screen;
 use super::theme::Theme;
-use super::top;
 use crate::cli::Options;
-use crate::counts::Counts;
+use crate::counts::{Counts, unwatched};
 use crate::feed::{Intake, Next};
 use crate::log;
 use crate::output::Paths;
@@ -71,7 +71,7 @@ impl Screen {
         let data = Arc::new(Mutex::new(Data::new(options.keep_rows)));
         let Source { started, counts, intake, watcher, stage } = source;
         let of_report = data.clone();
-        stage.reports(Box::new(move || top::report(&locked(&of_report).connections)));
+        stage.reports(Box::new(move |problems| report::lines(&locked(&of_report), problems)));
         let look = options.look.clone();
         Self::show(started, move |stop| {
             let their_data = data.clone();
@@ -137,18 +137,21 @@ impl Scene for Flows {
     }
 
     fn counts(&mut self, now: Duration) {
-        self.app.shown.stage = self.stage.at();
-        if self.is_frozen {
+        let periods = self.stage.periods();
+        self.app.facts.max_time = periods.limit.or(self.app.facts.max_time);
+        (self.app.shown.stage, self.app.shown.periods) = (self.stage.at(), periods);
+        let is_over = matches!(self.app.shown.stage, At::Finished(_));
+        if std::mem::replace(&mut self.is_frozen, is_over) && is_over {
             return;
         }
-        self.is_frozen = matches!(self.app.shown.stage, At::Finished(_));
         self.refresh.counts(&mut self.app, now, &self.counts.totals());
         let captures = self.app.shown.stage == At::Capturing;
         self.app.shown.silent = if captures { silent(&self.counts, Instant::now()) } else { Vec::new() };
         self.app.shown.kernel = Kernel::of(&self.counts);
         self.app.shown.selected = push::selected(&self.counts);
+        self.app.shown.lacking = unwatched::lacking(&self.counts.agents());
         self.app.shown.log = log::last_line();
-        self.refresh.findings(&mut self.app, || self.watcher.report().findings);
+        self.refresh.findings(&mut self.app, || self.watcher.report());
     }
 
     fn data(&mut self) {
@@ -177,6 +180,7 @@ impl Flows {
             Effect::Kernel => push::toggle(&mut self.app, &self.counts, Utc::now()),
             Effect::TakeBack => self.counts.pushed().take_back(Utc::now()),
             Effect::Leave => self.stage.leave(),
+            Effect::GoOn => self.stage.go_on(),
             other => return other,
         }
         self.app.shown.kernel = Kernel::of(&self.counts);

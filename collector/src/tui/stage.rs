@@ -1,7 +1,9 @@
-//! How far a capture is that outlives its limit on the screen: its files are finished while the screen goes on answering.
+//! How far a capture is that outlives its limit on the screen: its files are finished while the screen goes on answering, and the user
+//! may go on for another period.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -17,8 +19,8 @@ pub(super) enum At {
     Finished(String),
 }
 
-/// Makes lines for the end.
-type Report = Box<dyn Fn() -> Vec<String> + Send>;
+/// Makes the lines for the end, with those about problems in their place.
+type Report = Box<dyn Fn(Vec<String>) -> Vec<String> + Send>;
 
 /// Shared by the capture and its screen.
 #[derive(Clone, Default)]
@@ -27,8 +29,30 @@ pub struct Stage(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     at: Mutex<At>,
-    left: Notify,
+    periods: Mutex<Periods>,
+    chosen: Notify,
     report: Mutex<Option<Report>>,
+}
+
+/// The times of a capture that goes on after its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Periods {
+    /// What it can go on for now.
+    pub(super) more: Option<Duration>,
+    /// Its limit, once it went on.
+    pub(super) limit: Option<Duration>,
+    /// How long it rested at its limits.
+    pub(super) rested: Duration,
+    goes_on: bool,
+}
+
+/// What the user wants of a capture that has reached its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The end.
+    Leave,
+    /// Another period.
+    GoOn,
 }
 
 impl fmt::Debug for Stage {
@@ -47,30 +71,57 @@ impl Stage {
         *lock(&self.0.at) = At::Finishing(reason);
     }
 
-    /// The files are finished.
-    pub fn finished(&self) {
+    /// The files are finished, and the capture can go on for so much `more`.
+    pub fn finished(&self, more: Option<Duration>) {
+        lock(&self.0.periods).more = more;
         let mut at = lock(&self.0.at);
         if let At::Finishing(reason) = &mut *at {
             *at = At::Finished(std::mem::take(reason));
         }
     }
 
-    /// Returns when the user leaves the screen.
-    pub async fn left(&self) {
-        self.0.left.notified().await;
+    /// Returns what the user wants at the limit.
+    pub async fn chosen(&self) -> Choice {
+        self.0.chosen.notified().await;
+        let goes_on = std::mem::take(&mut lock(&self.0.periods).goes_on);
+        if goes_on { Choice::GoOn } else { Choice::Leave }
     }
 
-    /// What the screen has to report at the end: the conversations with the most bytes.
-    pub fn report(&self) -> Vec<String> {
-        lock(&self.0.report).as_ref().map(|report| report()).unwrap_or_default()
+    /// The capture goes on until `limit`, after it has rested so long.
+    pub fn goes_on(&self, limit: Duration, rested: Duration) {
+        *lock(&self.0.periods) = Periods { limit: Some(limit), rested, ..Periods::default() };
+        *lock(&self.0.at) = At::Capturing;
+    }
+
+    /// How long the capture rested at its limits.
+    pub fn rested(&self) -> Duration {
+        self.periods().rested
+    }
+
+    /// What is reported at the end: of a screen the conversations with the most bytes and what was dropped, around `problems`.
+    pub fn report(&self, problems: Vec<String>) -> Vec<String> {
+        match &*lock(&self.0.report) {
+            Some(report) => report(problems),
+            None => problems,
+        }
     }
 
     pub(super) fn at(&self) -> At {
         lock(&self.0.at).clone()
     }
 
+    pub(super) fn periods(&self) -> Periods {
+        *lock(&self.0.periods)
+    }
+
     pub(super) fn leave(&self) {
-        self.0.left.notify_one();
+        self.0.chosen.notify_one();
+    }
+
+    /// The user wants another period.
+    pub(super) fn go_on(&self) {
+        lock(&self.0.periods).goes_on = true;
+        self.0.chosen.notify_one();
     }
 
     pub(super) fn reports(&self, report: Report) {

@@ -202,7 +202,7 @@ fn events(scene: &mut impl Scene, mut wait: Duration) -> io::Result<Heard> {
                     interrupt();
                     Heard::Key
                 }
-                Effect::None | Effect::Kernel | Effect::TakeBack | Effect::Leave => Heard::Key,
+                Effect::None | Effect::Kernel | Effect::TakeBack | Effect::Leave | Effect::GoOn => Heard::Key,
             },
             Event::Mouse(mouse) => {
                 scene.mouse(mouse);

@@ -9,7 +9,6 @@ use super::connections::title;
 use super::data::connections::{Connection, Connections, End, Sums};
 use super::names;
 use super::views::{Group, Metric};
-use crate::human;
 
 /// One row.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,18 +82,14 @@ pub(super) fn rows_of(
     rows
 }
 
-/// Lines of the report at the end.
-const REPORTED: usize = 3;
-
-/// The clients and servers with the most bytes, as the report at the end has them.
-pub(super) fn report(connections: &Connections) -> Vec<String> {
-    let rows = rows(connections, Group::Server, Metric::Bytes, Duration::MAX);
-    let line = |row: &TopRow| {
-        let (sent, received) = (human::bytes(row.sent), human::bytes(row.received));
-        format!("  {}  {sent} to the server, {received} back", row.who)
+/// The groups that there is something for: an end with such a name, or a conversation.
+pub(super) fn offered(connections: &Connections) -> Vec<Group> {
+    let is_named = |group: Group| connections.ends.iter().any(|end| name(end, group).is_some());
+    let is_offered = |group: &Group| match group {
+        Group::Server | Group::Conversation | Group::Port | Group::Service | Group::Address => true,
+        _ => is_named(*group),
     };
-    let lines: Vec<_> = rows.iter().take(REPORTED).map(line).collect();
-    if lines.is_empty() { lines } else { std::iter::once("Most bytes:".to_owned()).chain(lines).collect() }
+    Group::ALL.iter().copied().filter(is_offered).collect()
 }
 
 /// The conversations that a row counts.
@@ -175,18 +170,26 @@ impl Labels {
 }
 
 fn label(end: &End, group: Group) -> String {
+    name(end, group).unwrap_or_else(|| match group {
+        Group::Process => OTHERS.into(),
+        Group::Pod | Group::Owner | Group::Address => end.address.to_string(),
+        _ => OUTSIDE.into(),
+    })
+}
+
+/// What an end is called in a group, if it has a name there.
+fn name(end: &End, group: Group) -> Option<String> {
     let holder = end.holder();
-    let address = || Some(end.address.to_string());
     let text = match group {
-        Group::Process => Some(if end.process.is_empty() { OTHERS.into() } else { end.process.to_string() }),
-        Group::Pod => names::object(end).or_else(address),
-        Group::Owner => holder.and_then(names::owner).or_else(address),
+        Group::Process => Some(end.process.to_string()),
+        Group::Pod => names::object(end),
+        Group::Owner => holder.and_then(names::owner),
         Group::Namespace => holder.map(|holder| holder.namespace.to_string()),
         Group::Node => holder.map(|it| if it.kind == "Node" { it.name.to_string() } else { it.host_name.to_string() }),
         Group::Zone => holder.map(|holder| holder.zone.to_string()),
-        _ => address(),
+        _ => None,
     };
-    text.filter(|text| !text.is_empty()).unwrap_or_else(|| OUTSIDE.into())
+    text.filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -273,6 +276,16 @@ mod tests {
         assert_eq!(seen(Group::Port), [("TCP 80 http".into(), 151, 900, 4)]);
         assert_eq!(seen(Group::Service), [("http".into(), 151, 900, 4)]);
         assert_eq!(seen(Group::Zone), [(OUTSIDE.into(), 1_051, 1_051, 4)]);
+    }
+
+    #[test]
+    fn groups_without_a_name_are_not_offered() {
+        let offered = offered(&connections());
+        assert!(offered.contains(&Group::Pod) && offered.contains(&Group::Node) && offered.contains(&Group::Address));
+        assert!(
+            ![Group::Zone, Group::Owner, Group::Process].iter().any(|group| offered.contains(group)),
+            "{offered:?}"
+        );
     }
 
     #[test]

@@ -99,21 +99,13 @@ choices! {
 }
 
 impl Group {
-    /// The one that is `steps` further, of those that there is something for.
-    pub(super) fn next(self, steps: isize, has_names: bool, has_processes: bool) -> Self {
+    /// The one that is `steps` further, of those that are `offered`.
+    pub(super) fn next(self, steps: isize, offered: &[Self]) -> Self {
         let mut next = self.step(steps);
-        while !next.is_offered(has_names, has_processes) && next != self {
+        while !offered.contains(&next) && next != self {
             next = next.step(steps.signum());
         }
         next
-    }
-
-    fn is_offered(self, has_names: bool, has_processes: bool) -> bool {
-        match self {
-            Self::Process => has_processes,
-            Self::Pod | Self::Owner | Self::Namespace | Self::Node | Self::Zone => has_names,
-            _ => true,
-        }
     }
 }
 
@@ -284,7 +276,8 @@ mod tests {
         assert_eq!([true, false].map(|has| Names::Ports.next(1, has)), [Names::Process, Names::Zone]);
         assert_eq!(Names::Zone.next(-1, false), Names::Ports);
         assert!(View::Raw.is_table() && !View::Top.is_table());
-        assert_eq!(Group::Conversation.next(1, false, false), Group::Service);
-        assert_eq!(Group::Server.next(-1, false, true), Group::Address);
+        let offered = [Group::Server, Group::Conversation, Group::Service, Group::Address];
+        assert_eq!(Group::Conversation.next(1, &offered), Group::Service);
+        assert_eq!(Group::Server.next(-1, &offered), Group::Address);
     }
 }

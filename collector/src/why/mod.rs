@@ -139,7 +139,7 @@ impl Watcher {
 /// The findings of a watch with what its demands came to.
 fn report(watch: &Watch, demands: &Demands, findings: Vec<netobserv_explain::finding::Finding>) -> Report {
     let demands = demands.outcomes(&watch.measures(), &findings);
-    Report { findings, unknown: watch.gaps(), demands }
+    Report { findings, unknown: watch.gaps(), hints: watch.hints(), demands }
 }
 
 /// What was lost between each two nodes.

@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::Ebpf;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
@@ -25,11 +24,11 @@ use crate::{
     error::AgentError,
     features::{self, Switches},
     filter::Filter,
-    kernel::{self, KernelError},
+    kernel,
     manager::Manager,
     memory,
-    mode::{self, CaptureMode, DrainTask, NO_NAMES, Signals},
-    netns,
+    mode::{self, CaptureMode, DrainTask, Signals},
+    netns, optional,
     pushed::{self, Pushed},
     rules::{Rule, sets::Sets},
     scope::Scope,
@@ -63,12 +62,15 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     };
     descriptors::raise();
     check_memory(&settings)?;
-    let mut ebpf = load(&mut switches)?;
+    let (mut ebpf, left_out) = optional::load(&mut switches, &settings.optional, features::load)?;
+    left_out.iter().for_each(|what| warn!("not captured: {what}"));
+    let settings = Settings { rtt: switches.rtt, drops: switches.drops, ..settings };
     let scope = Scope::new(own_netns(follow_netns)?, settings.selection.wants_all());
     let translations = (settings.translations && settings.snaplen.is_none()).then(Translations::default);
     let shared = Arc::new(Shared::new(scope, follow_netns, switches.sockets, translations));
     // Before the collector hears of this agent: its time begins when all is watched.
     shared.watching.begin();
+    shared.watching.lacks(left_out);
     let (mode, hooks) = match settings.snaplen {
         Some(snaplen) => mode::packets(&settings, &mut ebpf, &shared, snaplen)?,
         None => mode::flows(&settings, &mut ebpf, &shared)?,
@@ -116,20 +118,6 @@ fn check_memory(settings: &Settings) -> Result<(), AgentError> {
         }),
         _ => Ok(()),
     }
-}
-
-/// Loads the kernel programs. Where the machine does not show which processes own its sockets, there are no names of processes, and all
-/// else is as it would be.
-fn load(switches: &mut Switches) -> Result<Ebpf, KernelError> {
-    let loaded = features::load(*switches);
-    let Err(error) = loaded else { return loaded };
-    if !switches.sockets {
-        return Err(error);
-    }
-    switches.sockets = false;
-    let ebpf = features::load(*switches)?;
-    warn!("{NO_NAMES}: {error}");
-    Ok(ebpf)
 }
 
 /// The number of this process's network namespace; None if all are followed.

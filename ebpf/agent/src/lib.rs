@@ -26,6 +26,7 @@ mod memory;
 pub mod merge;
 mod mode;
 pub mod netns;
+mod optional;
 pub mod pace;
 pub mod packets;
 pub mod process;

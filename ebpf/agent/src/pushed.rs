@@ -124,6 +124,7 @@ fn apply(filter: &mut Filter, own: &[Rule], request: &KernelFilter) -> Answer {
         filter.replace(&rules, &sets).map_err(|error| format!("the kernel does not take the rules: {error}"))
     });
     match &result {
+        Ok(()) if request.nothing => info!("paused by the collector: nothing is captured"),
         Ok(()) if request.number == 0 => info!("only the agent's own filter is in force again"),
         Ok(()) if request.lists.is_empty() => debug!("{}", Members(request)),
         Ok(()) => info!("filter from the collector in force: {}", request.lists.join(" and ")),
@@ -149,6 +150,9 @@ fn rules(own: &[Rule], request: &KernelFilter) -> Result<(Vec<Rule>, Sets), Stri
     let lists: Result<Vec<_>, _> = request.lists.iter().map(|text| parse(text)).collect();
     let lists = lists.map_err(|error| error.to_string())?;
     let sets = Sets::read(&request.sets).map_err(|error| error.to_string())?;
+    if request.nothing {
+        return Ok((nothing(), sets));
+    }
     let rules = narrow(&[&[own.to_vec()], lists.as_slice()].concat()).map_err(|error| error.to_string())?;
     let waiting = request.sets.is_empty() && rules.iter().any(Rule::has_sets);
     Ok((if waiting { nothing() } else { rules }, sets))

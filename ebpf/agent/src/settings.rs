@@ -104,6 +104,8 @@ pub struct Settings {
     pub rtt: bool,
     /// ENABLE_PKT_DROPS: dropped packets and why.
     pub drops: bool,
+    /// Variables of features that are left out where the kernel cannot do them.
+    pub optional: Vec<&'static str>,
     /// ENABLE_PCA and SNAPLEN: packets are captured instead of flows, this many bytes of each.
     pub snaplen: Option<u32>,
     /// ENABLE_PROCESS: the processes at the ends of flows, for a machine that is no cluster's.
@@ -146,8 +148,9 @@ impl Settings {
             rules: env.rules()?,
             dns_port: env.dns_port()?,
             lost_timeout: env.duration("COLLECTOR_LOST_TIMEOUT", "60s")?,
-            rtt: env.flag("ENABLE_RTT")?,
-            drops: env.flag("ENABLE_PKT_DROPS")?,
+            rtt: env.feature("ENABLE_RTT")?,
+            drops: env.feature("ENABLE_PKT_DROPS")?,
+            optional: env.optional(),
             snaplen: env.snaplen()?,
             process: env.flag("ENABLE_PROCESS")?,
             translations: env.switch("ENABLE_PKT_TRANSLATION", "true")?,

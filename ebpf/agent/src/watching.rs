@@ -27,10 +27,17 @@ struct Inner {
     attaching: AtomicBool,
     /// By name of the interface: why it was not watched, or not all the time.
     unwatched: Mutex<BTreeMap<String, String>>,
+    /// Features that are not captured, with the reasons.
+    lacking: Mutex<String>,
     changed: Notify,
 }
 
 impl Watching {
+    /// The kernel cannot do these features.
+    pub fn lacks(&self, features: Vec<String>) {
+        *self.0.lacking.lock().unwrap_or_else(PoisonError::into_inner) = features.join("; ");
+    }
+
     /// Watching begins. How many interfaces there are is not known yet.
     pub fn begin(&self) {
         self.0.wanted.store(0, Relaxed);
@@ -84,6 +91,7 @@ impl Watching {
         status.interfaces_wanted = self.0.wanted.load(Relaxed) as u32;
         status.attaching = self.0.attaching.load(Relaxed);
         status.unwatched = self.missed();
+        status.lacking.clone_from(&self.0.lacking.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The interfaces that were not watched, or not all the time, by reason.

@@ -20,6 +20,8 @@ const SLOW_US: u64 = 250_000;
 /// Queries of one look-up follow each other within this time, in milliseconds.
 const LOOK_UP_MS: u64 = 5_000;
 const ETIMEDOUT: u32 = 110;
+/// Names without an answer from which on a search path is worth a hint.
+const LONG_PATH: usize = 2;
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -143,19 +145,37 @@ impl Names {
         groups.into_values().map(|(failure, failed)| self.finding(&failure, &failed)).collect()
     }
 
-    /// Whether the same look-up went on to a name that was answered: the same first labels, with a shorter domain behind them, or
-    /// the name with a domain appended.
     fn is_search_step(&self, failure: &Failure, tally: &Tally) -> bool {
+        self.answer_after(failure, tally).is_some()
+    }
+
+    /// The name that was answered when the same look-up went on: the same first labels, with a shorter domain behind them, or the name with a
+    /// domain appended.
+    fn answer_after(&self, failure: &Failure, tally: &Tally) -> Option<String> {
         let near =
             |(first, last): &(u64, u64)| *last + LOOK_UP_MS >= tally.first_ms && *first <= tally.last_ms + LOOK_UP_MS;
-        let answered = |name: String| self.answered.get(&(failure.client, name)).is_some_and(near);
-        if shorter(&failure.name).any(answered) {
-            return true;
+        let answered = |name: &String| self.answered.get(&(failure.client, name.clone())).is_some_and(near);
+        if let Some(name) = shorter(&failure.name).find(answered) {
+            return Some(name);
         }
         let longer = format!("{}.", failure.name);
         let mut following = self.answered.range((failure.client, longer.clone())..);
-        following.next().is_some_and(|((client, name), times)| {
-            *client == failure.client && name.starts_with(&longer) && near(times)
+        let ((client, name), times) = following.next()?;
+        (*client == failure.client && name.starts_with(&longer) && near(times)).then(|| name.clone())
+    }
+
+    /// The longest way along a search path, in words: no fault, and it costs time.
+    pub(super) fn hint(&self) -> Option<String> {
+        let mut steps: BTreeMap<(Option<IpAddr>, String), (usize, &Party)> = BTreeMap::new();
+        for (failure, failed) in self.failed.iter().filter(|(failure, _)| failure.outcome == Outcome::NoName) {
+            if let Some(answer) = self.answer_after(failure, &failed.tally) {
+                steps.entry((failure.client, answer)).or_insert((0, &failed.client)).0 += 1;
+            }
+        }
+        let ((_, name), (number, client)) = steps.into_iter().max_by_key(|(_, (number, _))| *number)?;
+        (number >= LONG_PATH).then(|| {
+            let names = number + 1;
+            format!("search path: {names} names asked for each answer ({client} for {name}); a dot at the end of the name avoids that")
         })
     }
 

@@ -218,6 +218,44 @@ fn kind(name: &str) -> Kind {
     }
 }
 
+/// What the kernel's name for a cause means, as far as it is known.
+pub fn meaning(cause: &str) -> &'static str {
+    let name = cause.trim_start_matches("SKB_DROP_REASON_");
+    match kind(name) {
+        Kind::DroppedByFilter => "a firewall rule dropped them",
+        Kind::NoRoute => "there is no way to the destination",
+        Kind::NoListener => "no program waits for them at that port",
+        Kind::Damaged => "the checksum was wrong",
+        Kind::TooBig => "they are larger than the way lets through",
+        Kind::NoRoom => "a buffer or queue was full",
+        _ if name.starts_with("OVS_") => "Open vSwitch dropped them, by a policy for example",
+        _ if LATE_SEGMENTS.contains(&name) => "repeated or late segments of TCP: nothing was lost",
+        _ => "",
+    }
+}
+
+/// Segments of TCP of which the receiver has no use: nothing is lost.
+const LATE_SEGMENTS: [&str; 18] = [
+    "TCP_OLD_DATA",
+    "TCP_OLD_ACK",
+    "TCP_TOO_OLD_ACK",
+    "TCP_OLD_SEQUENCE",
+    "TCP_ACK_UNSENT_DATA",
+    "TCP_OFOMERGE",
+    "TCP_RFC7323_PAWS",
+    "TCP_RFC7323_PAWS_ACK",
+    "TCP_RFC7323_TW_PAWS",
+    "TCP_INVALID_SEQUENCE",
+    "TCP_INVALID_ACK_SEQUENCE",
+    "TCP_INVALID_END_SEQUENCE",
+    "TCP_RESET",
+    "TCP_CLOSE",
+    "TCP_FASTOPEN",
+    "TCP_ZEROWINDOW",
+    "TCP_OVERWINDOW",
+    "TCP_ABORT_ON_DATA",
+];
+
 /// Drops that lose nothing: copies that no program waits for, repeated or late segments of TCP, and noise of the link.
 fn is_harmless(seen: &Observation<'_>, drops: &Drops<'_>, name: &str) -> bool {
     let echo_reply = matches!((seen.protocol, seen.icmp), (Some(1), Some((0, _))) | (Some(58), Some((129, _))));
@@ -227,28 +265,8 @@ fn is_harmless(seen: &Observation<'_>, drops: &Drops<'_>, name: &str) -> bool {
         return true;
     }
     match name {
-        "TCP_OLD_DATA"
-        | "TCP_OLD_ACK"
-        | "TCP_TOO_OLD_ACK"
-        | "TCP_OLD_SEQUENCE"
-        | "TCP_ACK_UNSENT_DATA"
-        | "TCP_OFOMERGE"
-        | "TCP_RFC7323_PAWS"
-        | "TCP_RFC7323_PAWS_ACK"
-        | "TCP_RFC7323_TW_PAWS"
-        | "TCP_INVALID_SEQUENCE"
-        | "TCP_INVALID_ACK_SEQUENCE"
-        | "TCP_INVALID_END_SEQUENCE"
-        | "TCP_RESET"
-        | "TCP_CLOSE"
-        | "TCP_FASTOPEN"
-        | "TCP_ZEROWINDOW"
-        | "TCP_OVERWINDOW"
-        | "TCP_ABORT_ON_DATA"
-        | "OTHERHOST"
-        | "UNHANDLED_PROTO"
-        | "PACKET_SOCK_ERROR"
-        | "CONSUMED" => true,
+        name if LATE_SEGMENTS.contains(&name) => true,
+        "OTHERHOST" | "UNHANDLED_PROTO" | "PACKET_SOCK_ERROR" | "CONSUMED" => true,
         // A segment that arrives after its connection was closed.
         "NO_SOCKET" if seen.protocol == Some(TCP) => (drops.flags | seen.flags) & SYN == 0,
         // An answer to a program that waits no longer.

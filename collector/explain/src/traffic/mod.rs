@@ -5,6 +5,8 @@ mod dns;
 mod drops;
 mod round_trips;
 
+pub use drops::meaning;
+
 use std::net::IpAddr;
 
 use crate::finding::{self, Finding};
@@ -102,6 +104,11 @@ impl Watch {
         findings.extend(self.round_trips.findings());
         finding::sort(&mut findings);
         findings
+    }
+
+    /// What is no fault, and could be better, in words.
+    pub fn hints(&self) -> Vec<String> {
+        self.names.hint().into_iter().collect()
     }
 
     /// What was too much for the memory, and what cannot be known, in words.

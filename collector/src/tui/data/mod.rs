@@ -1,6 +1,7 @@
 //! What the screen knows: fed by a thread of its own, so that every row is counted however slow the terminal is.
 
 mod budget;
+pub(super) mod causes;
 pub(super) mod connections;
 pub(super) mod kept;
 pub(super) mod seconds;
@@ -12,6 +13,7 @@ use netobserv_wire::flow::Enrichment;
 
 use crate::feed::Rows;
 use budget::Budget;
+use causes::Causes;
 use connections::Connections;
 use kept::Kept;
 use seconds::Seconds;
@@ -25,6 +27,7 @@ pub(super) struct Data {
     pub(super) kept: Kept,
     pub(super) connections: Connections,
     pub(super) seconds: Seconds,
+    pub(super) causes: Causes,
     /// Rows that all views show, and rows that came too fast for that.
     pub(super) seen: u64,
     skimmed: u64,
@@ -52,6 +55,7 @@ impl Data {
             let drops = flow.duplicate.map(|_| flow.drops_only());
             let flow = drops.as_ref().unwrap_or(flow);
             self.seconds.add(flow);
+            self.causes.add(flow);
             if whole {
                 self.connections.add(flow, now);
                 let named = |k8s: &Enrichment| k8s.src.holder.is_some() || k8s.dst.holder.is_some();

@@ -1,22 +1,27 @@
-//! One flow: both directions over the last minute, and all its fields.
+//! One record: what matters about it, both directions over the last minute, and all its fields.
 
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 
 use super::bars::sparkline;
+use super::problems::wrap;
 use super::{Canvas, Pieces, fit, row};
 use crate::human;
 use crate::tui::app::App;
 use crate::tui::columns::{micros, short};
-use crate::tui::detail::{HISTORY, Side};
+use crate::tui::detail::{HISTORY, Line, Side};
 use crate::tui::mouse::Act;
 use crate::tui::theme::{bold, dim, reversed};
 
+/// Width of the titles of what matters.
+const TITLE: usize = 12;
 /// Width of the names of fields.
 const NAME: usize = 24;
 
 pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
     let Some(detail) = &app.shown.detail else { return };
-    let mut lines = Vec::new();
+    let width = usize::from(area.width);
+    let mut lines: Vec<Pieces> = detail.matters.iter().flat_map(|line| matter(app, line, width)).collect();
     for side in &detail.sides {
         lines.extend(history(app, side, usize::from(area.width)));
     }
@@ -32,6 +37,18 @@ pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
     if let Some(area) = row(area, 0) {
         canvas.buttons.push((area, Act::Close));
     }
+}
+
+fn matter(app: &App, line: &Line, width: usize) -> Vec<Pieces> {
+    let style = if line.alarm { app.theme.alarm() } else { Style::new() };
+    let wrapped = wrap(&line.text, width.saturating_sub(TITLE)).into_iter().enumerate();
+    let pieces = wrapped.map(|(index, text)| {
+        let mut pieces = Pieces::new();
+        pieces.push(format!("{:<TITLE$}", if index == 0 { line.title } else { "" }), bold());
+        pieces.push(text, style);
+        pieces
+    });
+    pieces.collect()
 }
 
 fn heading(text: &str, width: usize) -> Pieces {

@@ -27,6 +27,8 @@ pub(in crate::tui) struct Head<'a> {
     pub(in crate::tui) elapsed: Duration,
     /// Whether it still captures.
     pub(in crate::tui) stage: &'a At,
+    /// What `+` adds to its time, now that it is over.
+    pub(in crate::tui) more: Option<Duration>,
     /// Bytes of the file that the limit is for.
     pub(in crate::tui) bytes: u64,
     /// How many of what a second.
@@ -53,8 +55,9 @@ impl<'a> Head<'a> {
             title: "Flow capture",
             facts: &app.facts,
             theme: app.theme,
-            elapsed: shown.elapsed,
+            elapsed: shown.elapsed.saturating_sub(shown.periods.rested),
             stage: &shown.stage,
+            more: shown.periods.more,
             bytes: shown.totals.json_bytes,
             rate: (shown.rate, "flows/s"),
             nodes: shown.totals.agents,
@@ -89,7 +92,8 @@ pub(in crate::tui) fn counts(canvas: &mut Canvas, head: &Head, area: Rect) {
         }
         At::Finished(reason) => {
             pieces.push(format!("The capture {reason}, its files are written. "), bold());
-            pieces.push("q leaves", head.theme.accent().patch(bold()));
+            let more = head.more.map(|more| format!(", + goes on for {}", human::duration(more)));
+            pieces.push(format!("q leaves{}", more.unwrap_or_default()), head.theme.accent().patch(bold()));
         }
     }
     nodes(&mut pieces, head, if area.width >= WIDE { " of " } else { "/" });

@@ -12,12 +12,12 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("1-9 0, Left Right, Tab", "view"),
     ("PgUp PgDn", "names of both ends; in Top: group by"),
     ("Up Down Home End", "select a row: it holds still, nothing is lost"),
-    ("Enter", "the records of exactly this row; of a record, all of it"),
+    ("Enter", "the records of this row; of a record, all of it"),
     ("Esc", "back to where the row was entered; else to live"),
     ("Space", "pause and resume"),
     ("< >, click on a title", "sort by another column; Ctrl-R the other way round"),
     ("Shift-Left Shift-Right", "columns that have no room"),
-    ("+ -", "number of rows"),
+    ("+ -", "number of rows; + at the limit: another period"),
     ("", ""),
     ("/ or any letter", "filter by what is shown, at once; no case"),
     ("field:value", "such as port:443, ns:shop, proc:curl, cause:netfilter"),
@@ -56,4 +56,17 @@ pub(in crate::tui) fn draw(canvas: &mut Canvas, keys: &[(&'static str, &'static 
         pieces.draw(canvas, area);
     }
     canvas.buttons.push((area, Act::Close));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_cut() {
+        let room = usize::from(WIDTH) - 2 - KEY;
+        for (key, what) in KEYS.iter().chain(crate::tui::packets::KEYS) {
+            assert!(key.chars().count() < KEY && what.chars().count() <= room, "{key}: {what}");
+        }
+    }
 }

@@ -92,6 +92,7 @@ pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
             canvas.buttons.push((second, Act::Line(index)));
         }
     }
+    hints(canvas, app, area, 1 + problems.len().saturating_sub(app.offset) * lines);
     match problems.get(app.cursor.unwrap_or(app.offset)) {
         Some(problem) => explanation(canvas, app, problem, area),
         None => {
@@ -100,6 +101,19 @@ pub(super) fn draw(canvas: &mut Canvas, app: &App, area: Rect) {
             pieces.push(format!("  {}", nothing(app)), dim());
             pieces.draw(canvas, area);
         }
+    }
+}
+
+/// Hints below the last problem, where there is room.
+fn hints(canvas: &mut Canvas, app: &App, area: Rect, from: usize) {
+    let end = usize::from(area.height).saturating_sub(explanation_lines(app));
+    // The line that reports that there is no problem is above them.
+    let from = if app.shown.problems_shown.is_empty() { 4 } else { from + 1 };
+    for (index, hint) in app.shown.hints.iter().enumerate().filter(|(index, _)| from + index < end) {
+        let Some(area) = row(area, from + index) else { break };
+        let mut pieces = Pieces::new();
+        pieces.push(fit_middle(&format!("  Hint: {hint}"), usize::from(area.width)), dim());
+        pieces.draw(canvas, area);
     }
 }
 
@@ -185,7 +199,7 @@ fn explanation(canvas: &mut Canvas, app: &App, problem: &ProblemRow, area: Rect)
 }
 
 /// Text in lines of a width.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();

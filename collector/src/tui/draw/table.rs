@@ -42,6 +42,7 @@ fn nothing(canvas: &mut Canvas, app: &App, area: Rect) {
             let option = app.facts.lacks(app.view).unwrap_or_default();
             format!("{} not captured: start with --{option}", of(app.view))
         }
+        _ if lacking(app).is_some() => lacking(app).unwrap_or_default().to_owned(),
         (0, 0) => "Waiting for the agents...".into(),
         (0, _) => "Waiting for flows...".into(),
         _ if app.shown.searching => "Searching...".into(),
@@ -53,6 +54,16 @@ fn nothing(canvas: &mut Canvas, app: &App, area: Rect) {
         pieces.push(format!("  {why}"), dim());
         pieces.draw(canvas, area);
     }
+}
+
+/// That a kernel cannot do what this view is of.
+fn lacking(app: &App) -> Option<&str> {
+    let feature = match app.view {
+        View::Drops => "dropped packets",
+        View::Rtt => "round-trip times",
+        _ => return None,
+    };
+    app.shown.lacking.iter().map(String::as_str).find(|line| line.contains(feature))
 }
 
 /// What a view of a feature is of.

@@ -34,6 +34,8 @@ use crate::packets::talks::NameLookup;
 use crate::packets::tally::Tally;
 use app::App;
 use data::Data;
+#[cfg(test)]
+pub(super) use draw::KEYS;
 
 /// What the screen shows of a capture of packets.
 pub struct PacketSource {

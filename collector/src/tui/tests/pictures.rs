@@ -67,6 +67,18 @@ fn the_detail_of_a_flow() {
 }
 
 #[test]
+fn the_detail_of_a_record_begins_with_what_went_wrong() {
+    for (name, view) in [("dropped", View::Drops), ("dns", View::Dns)] {
+        snapshot(&format!("detail_{name}"), |world| {
+            keys::switch_view(&mut world.app, view);
+            world.advance(0);
+            press(world, KeyCode::Up);
+            press(world, KeyCode::Enter);
+        });
+    }
+}
+
+#[test]
 fn what_is_blocked_now_is_above_the_connections() {
     snapshot("blocked", |world| {
         for second in 62..66 {

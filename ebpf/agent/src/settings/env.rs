@@ -22,6 +22,11 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// Least bytes of a packet: the headers up to the ports, IPv6 and VLAN tags included.
 const SHORTEST_SNAPLEN: u32 = 64;
 
+/// A feature with this value is on where the kernel can do it.
+const AUTO: &str = "auto";
+/// The features that may have it.
+const OPTIONAL: [&str; 2] = ["ENABLE_RTT", "ENABLE_PKT_DROPS"];
+
 /// The variables by name.
 pub(super) struct Env(HashMap<String, String>);
 
@@ -67,6 +72,18 @@ impl Env {
 
     pub(super) fn flag(&self, name: &str) -> Result<bool, SettingError> {
         self.switch(name, "false")
+    }
+
+    /// A feature, which may also be wanted only where the kernel can do it.
+    pub(super) fn feature(&self, name: &str) -> Result<bool, SettingError> {
+        let words = [("true", true), ("false", false), ("1", true), ("0", false), (AUTO, true)];
+        self.choice(name, "false", &words)
+    }
+
+    /// The features that are wanted where the kernel can do them. Names of processes always are no more than that.
+    pub(super) fn optional(&self) -> Vec<&'static str> {
+        let auto = OPTIONAL.into_iter().filter(|name| self.text(name, "").eq_ignore_ascii_case(AUTO));
+        auto.chain(["ENABLE_PROCESS"]).collect()
     }
 
     pub(super) fn switch(&self, name: &str, default: &str) -> Result<bool, SettingError> {
@@ -143,7 +160,7 @@ impl Env {
             }
         })?;
         if let Some(at) = rules.iter().position(|rule| rule.drops)
-            && !self.flag("ENABLE_PKT_DROPS")?
+            && !self.feature("ENABLE_PKT_DROPS")?
         {
             let (name, why) =
                 (format!("{NAME}, rule {}, drops", at + 1), "ENABLE_PKT_DROPS=true is needed for that".into());

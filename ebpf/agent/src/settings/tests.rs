@@ -55,7 +55,7 @@ fn wrong_values_are_named_with_what_is_allowed() {
         ("EXPORT", "kafka", "allowed: grpc"),
         ("TARGET_PORT", "70000", "a whole number from 1 to 65535 is wanted"),
         ("AGENT_IP", "10.0.0", "an IPv4 or IPv6 address is wanted"),
-        ("ENABLE_RTT", "yes", "allowed: true, false, 1, 0"),
+        ("ENABLE_RTT", "yes", "allowed: true, false, 1, 0, auto"),
         ("ENABLE_IPSEC_TRACKING", "true", "this agent does not do that yet; allowed: false or 0"),
         ("SNAPLEN", "63", "0 for whole frames, or 64 to 65560, is wanted"),
         ("SNAPLEN", "100000", "a whole number from 0 to 65560 is wanted"),

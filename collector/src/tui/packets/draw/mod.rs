@@ -32,10 +32,11 @@ use crate::tui::theme::{bold, dim};
 
 pub(super) use packet::lines as packet_lines;
 
-const KEYS: &[(&str, &str)] = &[
-    ("Up Down PgUp PgDn Home End", "select: the list holds still, nothing is lost"),
-    ("Enter, Right", "packets of a conversation; layers and bytes of a packet"),
-    ("Esc, Left", "back (Left and Right in a packet: the one before, the next)"),
+/// All keys.
+pub(in crate::tui) const KEYS: &[(&str, &str)] = &[
+    ("Up Down, PgUp PgDn", "select: the list holds still, nothing is lost"),
+    ("Enter, Right", "a conversation's packets; a packet's layers and bytes"),
+    ("Esc, Left", "back (in a packet Left, Right: the one before, next)"),
     ("Space", "pause and resume"),
     ("< >, click on a title", "sort by another column; Ctrl-R the other way round"),
     ("Tab", "addresses instead of names"),
@@ -84,6 +85,7 @@ fn head(app: &App) -> Head<'_> {
     let shown = &app.shown;
     Head {
         stage: &At::Capturing,
+        more: None,
         title: "Packet capture",
         facts: &app.facts,
         theme: app.theme,
