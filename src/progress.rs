@@ -3,6 +3,7 @@
 
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -35,6 +36,9 @@ enum Detail {
     Everything,
 }
 
+/// The line of the step under way, where it is drawn.
+static STEP: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
 /// No spinner is drawn.
 static SILENT: AtomicBool = AtomicBool::new(false);
 
@@ -57,7 +61,17 @@ impl Progress {
             return;
         }
         let stream = if self.on_stderr { stdio::stderr() } else { stdio::stdout() };
-        let _ = stream.write(format!("{}\n", plain::lines(line)));
+        beside_step(|| drop(stream.write(format!("{}\n", plain::lines(line)))));
+    }
+
+    /// A step of the setup: on a terminal `words` in a line that the next step overwrites, else `line`, which scripts match.
+    pub fn step(self, line: &str, words: &str) {
+        let target = target();
+        if self.detail != Detail::Progress || !io::stdout().is_terminal() || target.is_hidden() {
+            return self.print(line);
+        }
+        let words = plain::line(words).into_owned();
+        step_bar().get_or_insert_with(|| spinner("")).set_message(words);
     }
 
     /// What few need to see: a value, or a line of an answer.
@@ -76,7 +90,26 @@ impl Progress {
 
 /// A line about something that does not stop the session.
 pub fn warn(line: &str) {
-    let _ = stdio::stderr().write(format!("{}\n", plain::lines(line)));
+    beside_step(|| drop(stdio::stderr().write(format!("{}\n", plain::lines(line)))));
+}
+
+/// Removes the line of the last step.
+pub fn end_steps() {
+    if let Some(bar) = step_bar().take() {
+        bar.finish_and_clear();
+    }
+}
+
+fn step_bar() -> MutexGuard<'static, Option<ProgressBar>> {
+    STEP.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes lines while the line of the step is off the terminal.
+fn beside_step(write: impl FnOnce()) {
+    match &*step_bar() {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
 }
 
 /// Writes what was asked for to standard output, for a reader that may take its time. Whether that worked is asked at the end of

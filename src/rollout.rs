@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::handover::{Handover, HandoverError};
 use crate::oc::{COLLECTOR, Call, Oc, OcError, seconds};
-use crate::progress::{self, Progress, warn};
+use crate::progress::{Progress, warn};
 
 mod state;
 
@@ -83,20 +83,18 @@ pub(crate) fn wait(
     progress: Progress,
     mut handover: Option<Handover<'_>>,
 ) -> Result<u64, RolloutError> {
-    progress.print("Waiting for daemonset pods to be ready...");
+    progress.step("Waiting for daemonset pods to be ready...", "Starting the agents");
     let start = Instant::now();
-    let bar = progress::spinner("");
     let (mut pause, mut printed, mut without_pods, mut silent) = (FIRST_PAUSE, String::new(), 0, 0);
     let call = Call::rollout(namespace, session);
     loop {
         let items = probe(oc, &call, start + timeout)?;
         if let Some(handover) = &mut handover {
-            bar.suspend(|| handover.give(&items))?;
+            handover.give(&items)?;
         }
         let state = State::of(&items);
         if state.is_done() {
-            bar.finish_and_clear();
-            progress.print(&state.to_string());
+            progress.step(&state.to_string(), &state.words());
             return if state.desired == 0 && least == Least::One {
                 Err(RolloutError::NoNodes)
             } else {
@@ -106,8 +104,7 @@ pub(crate) fn wait(
         without_pods = if state.has_no_pods() { without_pods + 1 } else { 0 };
         let line = state.line();
         if line != printed {
-            bar.set_message(line.clone());
-            bar.suspend(|| progress.print(&line));
+            progress.step(&line, &state.words());
             printed = line;
         }
         give_up_if_hopeless(oc, namespace, &state)?;
@@ -116,8 +113,7 @@ pub(crate) fn wait(
         }
         silent = if state.is_done_but_for_silent_nodes() { silent + 1 } else { 0 };
         if silent >= PATIENCE && are_broken(oc, &state.silent)? {
-            bar.finish_and_clear();
-            progress.print(&state.to_string());
+            progress.step(&state.to_string(), &state.words());
             warn(&format!("warning: not ready, so without an agent: {}", state.silent.join(", ")));
             return Ok(state.ready);
         }

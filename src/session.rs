@@ -16,7 +16,7 @@ use crate::oc::{COLLECTOR, Call, Oc, OcError};
 use crate::options::{CopyChoice, Scraper, Settings};
 use crate::plan::{MetricsPlan, Monitoring, Plan};
 use crate::preflight::{self, Cluster, PreflightError};
-use crate::progress::{Progress, warn};
+use crate::progress::{self, Progress, warn};
 use crate::rollout::RolloutError;
 use crate::signal::Interrupts;
 use crate::terminal::{ask, user_and_host};
@@ -123,13 +123,21 @@ pub fn run(settings: &Settings, called_as: &OsStr) -> Result<(), SessionError> {
         copy::check_folder(&settings.output_dir).map_err(SessionError::Folder)?;
     }
     let oc = Oc::find(called_as, &settings.access, Interrupts::listen()?)?;
-    progress.print("Setting up... ");
+    progress.step("Setting up... ", "Checking the cluster");
+    let result = set_up_and_capture(oc, settings, progress);
+    progress::end_steps();
+    result
+}
+
+fn set_up_and_capture(oc: Oc, settings: &Settings, progress: Progress) -> Result<(), SessionError> {
     let cluster = preflight::probe(&oc, settings, progress)?;
     let plan = plan(settings, &cluster);
     let certificates = Certificates::new(&plan, SystemTime::now())?;
     clear_the_way(&oc, settings, &cluster, progress)?;
     let mut session = Session { oc, settings, plan, progress, has_files: true, is_lost: false };
-    match setup::run(&mut session, &certificates) {
+    let set_up = setup::run(&mut session, &certificates);
+    progress::end_steps();
+    match set_up {
         Ok(nodes) if settings.background => match started::wait(&session) {
             Ok(()) => {
                 session.tell_background(nodes);

@@ -126,7 +126,10 @@ fn ten_faults_have_their_words_and_ten_harmless_situations_have_none() {
     assert!(place("a firewall rule drops every SYN") < place("no packet came back"));
     assert!(place("no packet came back") < place("nothing listens there, or"));
     assert!(place("nothing listens there, or") < place("which does not exist"));
+    let (hints, problems): (Vec<&str>, Vec<&str>) = screen.lines().partition(|line| line.starts_with("  Hint: "));
+    assert!(matches!(hints[..], [hint] if hint.contains("names asked for each answer")), "{screen}");
     for number in FAULTS.len()..FAULTS.len() + HARMLESS.len() {
+        let screen = problems.join("\n");
         assert!(!screen.contains(&format!("10.1.{number}.")), "{number} is harmless:\n{screen}");
     }
 }

@@ -17,9 +17,10 @@ pub(super) fn read(oc: &Oc, openshift: bool, progress: Progress) -> Result<Vec<S
         found.push(("Services", cidrs(&network["spec"]["serviceNetwork"])));
     }
     found.retain(|(_, cidrs)| !cidrs.is_empty());
-    progress.print(if found.is_empty() { "Didn't found subnets" } else { "Found subnets:" });
+    let words = "Checking the cluster: subnets";
+    progress.step(if found.is_empty() { "Didn't found subnets" } else { "Found subnets:" }, words);
     for (name, cidrs) in &found {
-        progress.print(&format!("    {name}: {}", cidrs.join(",")));
+        progress.step(&format!("    {name}: {}", cidrs.join(",")), words);
     }
     Ok(found.into_iter().map(|(name, cidrs)| format!("{name}={}", cidrs.join(","))).collect())
 }

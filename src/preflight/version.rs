@@ -17,7 +17,7 @@ pub(super) fn check(
     progress: Progress,
 ) -> Result<(), PreflightError> {
     if !openshift {
-        progress.print("Can't check version since cluster is not OpenShift");
+        progress.step("Can't check version since cluster is not OpenShift", "Checking the cluster");
         return Ok(());
     }
     if oc.is_interrupted() {
@@ -36,7 +36,7 @@ pub(super) fn check(
         warn("Is the cluster upgrading?");
         return Ok(());
     };
-    progress.print(&format!("OpenShift version: {version}"));
+    progress.step(&format!("OpenShift version: {version}"), &format!("Checking the cluster: OpenShift {version}"));
     let reasons = too_old(&version, settings);
     if reasons.is_empty() {
         return Ok(());

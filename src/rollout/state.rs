@@ -118,6 +118,20 @@ impl State {
     }
 }
 
+impl State {
+    /// The state for a person: how many nodes are ready, and the first one that is not.
+    pub(super) fn words(&self) -> String {
+        let ready = format!("Starting the agents: {} of {} nodes ready", self.ready, self.desired);
+        let of_agent = |trouble: &&Trouble| !is_collector(&trouble.pod);
+        match (self.troubles.iter().find(of_agent), self.silent.first()) {
+            (Some(trouble), _) => format!("{ready}, waiting for {trouble}"),
+            (None, Some(node)) => format!("{ready}, waiting for {node}"),
+            (None, None) if self.lacks_only_the_collector() => format!("{ready}, waiting for the collector"),
+            (None, None) => ready,
+        }
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{} Ready", self.ready, self.desired)
@@ -191,6 +205,18 @@ mod tests {
 
     fn pod(status: &Value) -> Value {
         json!({"kind": "Pod", "metadata": {"name": "netobserv-cli-x"}, "spec": {"nodeName": "worker-1"}, "status": status})
+    }
+
+    #[test]
+    fn a_person_reads_which_node_is_slow() {
+        let slow = pod(&json!({"conditions": [{"type": "Ready", "status": "False"}]}));
+        let words = |items: &[Value]| State::of(items).words();
+        assert_eq!(words(&[set(3, 2), slow]), "Starting the agents: 2 of 3 nodes ready, waiting for worker-1");
+        let pull =
+            "Starting the agents: 2 of 3 nodes ready, waiting for netobserv-cli-x on worker-1: ImagePullBackOff (why)";
+        assert_eq!(words(&[set(3, 2), waiting("ImagePullBackOff")]), pull);
+        assert_eq!(words(&[set(3, 3)]), "Starting the agents: 3 of 3 nodes ready, waiting for the collector");
+        assert_eq!(words(&[set(3, 3), collector()]), "Starting the agents: 3 of 3 nodes ready");
     }
 
     fn waiting(reason: &str) -> Value {

@@ -19,7 +19,8 @@ use crate::progress::{self, warn};
 
 /// Captures until the capture ends. A capture that never began has no files, which `session` remembers.
 pub(super) fn run(session: &mut Session<'_>, nodes: u64) -> Result<(), SessionError> {
-    session.progress.print("Executing collector command... ");
+    session.progress.step("Executing collector command... ", "Starting the collector");
+    progress::end_steps();
     let terminal = progress::has_terminal() && !session.settings.data_on_stdout;
     let call = session.capture_call(terminal, nodes);
     let streams = if terminal { Streams::Terminal } else { Streams::Heard };

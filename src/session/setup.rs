@@ -46,7 +46,7 @@ pub(super) fn run(session: &mut Session<'_>, certificates: &Certificates) -> Res
         Kind::Packets => "creating packet-capture agents:",
         Kind::Metrics => "creating metric-capture agents:",
     };
-    session.progress.print(title);
+    session.progress.step(title, "Starting the agents");
     session.settings.options_printed.iter().for_each(|line| session.progress.detail(line));
     session.progress.answer(&session.oc.run(&Call::apply("the agents", &of(&documents, Stage::Agents)))?);
     // It starts while the agents do; its lines come in the usual order.
@@ -56,7 +56,7 @@ pub(super) fn run(session: &mut Session<'_>, certificates: &Certificates) -> Res
     let handover = session.settings.programs.as_ref().map(|programs| Handover::new(oc, namespace, programs, progress));
     let least = if session.plan.only_these_nodes { Least::None } else { Least::One };
     let nodes = rollout::wait(oc, (namespace, &session.plan.session), least, timeout, progress, handover)?;
-    session.progress.print(&format!("Running collector {}... ", session.command()));
+    session.progress.step(&format!("Running collector {}... ", session.command()), "Starting the collector");
     session.progress.answer(&started);
     let ready =
         session.oc.run(&Call::wait_for_collector(&session.plan.namespace, timeout.max(Duration::from_secs(1))))?;
@@ -68,7 +68,7 @@ pub(super) fn run(session: &mut Session<'_>, certificates: &Certificates) -> Res
 fn make_namespace(session: &mut Session<'_>, certificates: &Certificates) -> Result<(), Failure> {
     let name = session.plan.namespace.clone();
     let documents = manifest::documents(&session.plan, certificates)?;
-    session.progress.print(&format!("creating {name} namespace"));
+    session.progress.step(&format!("creating {name} namespace"), &format!("Making namespace {name}"));
     let call = Call::create_namespace(&of(&documents, Stage::Namespace));
     let uid = session.oc.run(&call).map_err(|reason| {
         // It exists, and another user made it a moment ago.
@@ -85,7 +85,7 @@ fn make_namespace(session: &mut Session<'_>, certificates: &Certificates) -> Res
 }
 
 fn apply(session: &Session<'_>, documents: &[Document], stage: Stage, line: &str, what: &str) -> Result<(), OcError> {
-    session.progress.print(line);
+    session.progress.step(line, &format!("Making {what}"));
     let answer = session.oc.run(&Call::apply(what, &of(documents, stage)))?;
     session.progress.answer(&answer);
     Ok(())

@@ -21,7 +21,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("", ""),
     ("/ or any letter", "filter by what is shown, at once; no case"),
     ("field:value", "such as port:443, ns:shop, proc:curl, cause:netfilter"),
-    ("bytes>1M or rtt>5ms", "the language of --filter: and, or, not, ( ), dst port 53"),
+    ("bytes>1M or rtt>5ms", "as --filter has it: and, or, not, ( ), dst port 53"),
     ("!text   /text/", "not this; a regular expression"),
     ("Enter, Backspace", "keep the filter and begin another; remove the last"),
     ("Ctrl-U, Delete", "clear what is typed; remove all filters"),
