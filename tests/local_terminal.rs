@@ -113,11 +113,11 @@ fn with_a_screen_all_features_are_on_unless_switched_off() {
 fn at_the_limit_plus_captures_for_another_period() {
     require_privileged!();
     let mut world = World::start_with("/^none0$/", "--max-time=15s");
-    world.shell.terminal.wait_for("The capture reached 15s, its files are written. q leaves, + goes on for 15s");
+    world.shell.terminal.wait_for("The capture reached 15s, its files are written. q leaves, + continues for 15s");
     let agent = world.child("netobserv-agent");
     world.shell.terminal.press("+");
     world.shell.terminal.wait_for("flows/s");
-    world.shell.terminal.wait_for("The capture reached 30s, its files are written. q leaves, + goes on for 15s");
+    world.shell.terminal.wait_for("The capture reached 30s, its files are written. q leaves, + continues for 15s");
     assert_eq!(world.child("netobserv-agent"), agent, "the same one captures");
     world.shell.terminal.press("q");
     world.shell.terminal.wait_for("nothing was captured: the time was over, and then extended");

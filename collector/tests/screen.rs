@@ -126,14 +126,14 @@ fn plus_at_the_limit_captures_for_another_period() {
     let mut pty = Pty::start(&["--maxtime", "3s"], (120, 40));
     let agent = pty.client();
     agent.send("n1", records::some(1, 10), false).unwrap();
-    pty.wait_for("The capture reached 3s, its files are written. q leaves, + goes on for 3s");
+    pty.wait_for("The capture reached 3s, its files are written. q leaves, + continues for 3s");
     assert_eq!(pty.files().flows().len(), 10, "written while the screen stays");
     // What this agent, which knows no filter, still sends is of no period.
     agent.send("n1", records::some(100, 7), false).unwrap();
     pty.press("+");
     pty.wait_for("flows/s");
     agent.send("n1", records::some(200, 5), false).unwrap();
-    pty.wait_for("The capture reached 6s, its files are written. q leaves, + goes on for 3s");
+    pty.wait_for("The capture reached 6s, its files are written. q leaves, + continues for 3s");
     pty.press("q");
     assert!(pty.wait().success(), "{}", pty.text());
     pty.assert_given_back();

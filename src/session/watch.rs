@@ -228,7 +228,7 @@ pub(super) fn finish(session: &Session<'_>) -> Finished {
 /// What a collector reports of its capture.
 struct State {
     state: String,
-    /// Seconds until its end, where its user went on at the limit.
+    /// Seconds until its end, where its user extended it at the limit.
     max_time_s: u64,
 }
 

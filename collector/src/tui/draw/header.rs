@@ -92,7 +92,7 @@ pub(in crate::tui) fn counts(canvas: &mut Canvas, head: &Head, area: Rect) {
         }
         At::Finished(reason) => {
             pieces.push(format!("The capture {reason}, its files are written. "), bold());
-            let more = head.more.map(|more| format!(", + goes on for {}", human::duration(more)));
+            let more = head.more.map(|more| format!(", + continues for {}", human::duration(more)));
             pieces.push(format!("q leaves{}", more.unwrap_or_default()), head.theme.accent().patch(bold()));
         }
     }
