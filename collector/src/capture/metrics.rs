@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use super::{
-    End, FIRST_NAMES, Server, announce, begin, discard, drain, follow, gaps, keep, names, predicate, speakers,
+    End, FIRST_NAMES, Period, Server, announce, begin, discard, drain, follow, gaps, keep, names, predicate, speakers,
     stop_view, took, until_end,
 };
 use crate::cli::Options;
@@ -93,8 +93,9 @@ pub(crate) async fn capture(mut options: Options, wanted: MetricsOptions) -> any
     };
     let mut view = Some(View::Progress(tokio::spawn(each_second(line))));
     Claim::keep(claim);
+    let limits = (&options, Period::of(&options));
     let end =
-        until_end(&options, (started, &counts), &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;
+        until_end(limits, (started, &counts), &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;
     stdio::stdout().hurry();
     if matches!(end, End::Lease(_)) {
         summary::mute();
