@@ -89,7 +89,7 @@ fn wrong_words_give_one_line_that_names_them() {
         ("get-packets --max-files 2", "--max-file-size"),
         ("get-packets --max-file-size 5", "--max-file-size"),
         ("get-flows --comments none", "--comments"),
-        ("get-metrics", "get-metrics"),
+        ("get-metrics --serve=0", "--serve"),
         ("", "subcommand"),
     ] {
         let text = refused(words);
