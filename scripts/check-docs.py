@@ -251,7 +251,7 @@ def check_plugin(path, plugin, command):
     dry = name in IN_CLUSTER and not local and "--help" not in words
     done = run_plugin(plugin, words + (["--dry-run"] if dry else []))
     # A command that reads a finished capture has no file here: its words must be right.
-    reads = name in ("why", "policy", "summary", "query", "diff", "report", "export", "merge", "redact")
+    reads = name in ("why", "policy", "summary", "query", "replay", "diff", "report", "export", "merge", "redact")
     good = done.returncode in (0, 1) if local or reads else done.returncode == 0
     if not good:
         wrong(path, f"`{command}` ends with {done.returncode}: {done.stderr.strip()}")

@@ -22,7 +22,7 @@ mod processes;
 pub(crate) mod values;
 mod why;
 
-pub use after::{DiffArgs, ExportArgs, McpArgs, MergeArgs, QueryArgs, RedactArgs, ReportArgs, SummaryArgs};
+pub use after::{DiffArgs, ExportArgs, McpArgs, MergeArgs, QueryArgs, RedactArgs, ReplayArgs, ReportArgs, SummaryArgs};
 pub(crate) use called::called;
 pub use capture::FlowsArgs;
 pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
@@ -66,6 +66,8 @@ pub enum Request {
     Summary(SummaryArgs),
     /// Answer a question about a finished capture.
     Query(QueryArgs),
+    /// Show a finished capture on the screen.
+    Replay(ReplayArgs),
     /// Compare two captures.
     Diff(DiffArgs),
     /// Write a report of a finished capture.
@@ -175,6 +177,9 @@ enum CommandWords {
     /// Answer a question about a finished capture: by name, or any SQL
     #[command(after_help = examples::QUERY)]
     Query(QueryArgs),
+    /// Show a finished capture on the screen, with a time axis
+    #[command(after_help = examples::REPLAY)]
+    Replay(ReplayArgs),
     /// Compare two finished captures
     #[command(after_help = examples::DIFF)]
     Diff(DiffArgs),
@@ -259,6 +264,7 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
         CommandWords::Policy(policy) => Ok(Request::Policy(policy)),
         CommandWords::Summary(summary) => Ok(Request::Summary(summary)),
         CommandWords::Query(query) => Ok(Request::Query(query)),
+        CommandWords::Replay(replay) => Ok(Request::Replay(replay)),
         CommandWords::Diff(diff) => Ok(Request::Diff(diff)),
         CommandWords::Report(report) => Ok(Request::Report(report)),
         CommandWords::Export(export) => Ok(Request::Export(export)),

@@ -84,6 +84,7 @@ fn act(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Request::Policy(words) => local::read(&options::policy(&words)?)?,
         Request::Summary(words) => local::read(&options::after::summary(&words))?,
         Request::Query(words) => local::read(&options::after::query(&words))?,
+        Request::Replay(words) => local::read(&options::after::replay(&words))?,
         Request::Diff(words) => local::read(&options::after::diff(&words))?,
         Request::Report(words) => local::read(&options::after::report(&words))?,
         Request::Export(words) => local::read(&options::after::export(&words))?,

@@ -8,6 +8,7 @@ use std::path::Path;
 use after_world::{assert_error, record, run, write_database, write_json};
 use netobserv_testkit::Run;
 use netobserv_testkit::proc::binaries;
+use netobserv_testkit::terminal::OnTerminal;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -113,12 +114,19 @@ fn what_is_no_capture_is_refused_in_one_sentence() {
         for words in [&["summary", name][..], &["query", name, "top"]] {
             assert_error(dir.path(), words, 1, text);
         }
+        assert_error(dir.path(), &["replay", name], 1, text);
     }
     let packets = "packets.pcapng holds packets, not flows: open it with Wireshark or tshark";
-    assert_error(dir.path(), &["query", "packets.pcapng", "top"], 1, packets);
+    for words in [&["query", "packets.pcapng", "top"][..], &["replay", "packets.pcapng"]] {
+        assert_error(dir.path(), words, 1, packets);
+    }
     let none = "cannot read packets.pcapng: after 0 blocks: a section has no byte order";
     file("packets.pcapng", &[0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 0, 0, 0, 0]);
     assert_error(dir.path(), &["summary", "packets.pcapng"], 1, none);
+    // It does not read a long file to its end before it shows the beginning.
+    let long = serde_json::to_vec(&vec![records().remove(0); 1_500]).unwrap();
+    file("long.json", &long[..long.len() - 30]);
+    assert_error(dir.path(), &["replay", "long.json"], 1, "long.json is cut: it has no end");
     assert_error(dir.path(), &["summary"], 1, "no FILE is given, and ./output/flow has no capture");
 }
 
@@ -342,4 +350,50 @@ fn a_wrong_condition_is_refused_with_the_place() {
         assert!(done.stderr.contains(text), "{text}\n{done}");
     }
     assert_eq!(run(dir.path(), &["query", "a.json", "tcp", "--sort=size"]).code(), 2);
+}
+
+#[test]
+fn a_replay_wants_times_and_a_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    write_json(&dir.path().join("a.json"), &records());
+    write_database(&dir.path().join("go.db"), &records());
+    for (words, text) in [
+        (
+            &["replay", "a.json"][..],
+            "replay needs a terminal, and there is none here: summary, query and report do without",
+        ),
+        (&["replay", "go.db"], "it has no times, without which it cannot be replayed: use its JSON file"),
+        (&["replay", "a.json", "--from=noon"], "--from=noon: use HH:MM:SS, or 2026-01-31T12:00:00Z"),
+        (&["replay", "a.json", "--from=22:13:30", "--to=22:13:21"], "--from is after --to"),
+        (&["replay"], "no FILE is given, and ./output/flow has no capture"),
+    ] {
+        assert_error(dir.path(), words, 1, text);
+    }
+    assert_error(dir.path(), &["replay", "a.json", "--speed=0"], 2, "use a number from 0.1 to 1000");
+}
+
+#[test]
+fn the_newest_capture_is_replayed_on_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("output/flow");
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("2026_01_31.db");
+    write_database(&path, &records());
+    let db = Connection::open(&path).unwrap();
+    let times = "ALTER TABLE flow ADD COLUMN TimeFlowStartMs INTEGER DEFAULT 1700000000000;
+        ALTER TABLE flow ADD COLUMN TimeFlowEndMs INTEGER DEFAULT 1700000001000;
+        UPDATE flow SET TimeFlowEndMs = 1700000000000 + rowid * 3000;";
+    db.execute_batch(times).unwrap();
+    drop(db);
+    let mut terminal = OnTerminal::new(&binaries().plugin)
+        .args(["replay", "--from=22:13:25"])
+        .dir(dir.path())
+        .env("NETOBSERV_BIN_DIR", binaries().plugin.parent().unwrap())
+        .env("LANG", "C.UTF-8")
+        .start((120, 40));
+    terminal.wait_until("its end", |screen| screen.contains("2026_01_31.db") && screen.contains("3 flows"));
+    terminal.press("q");
+    assert!(terminal.wait().success(), "{}", terminal.text());
+    terminal.assert_given_back();
+    terminal.wait_for("2026_01_31.db is the newest capture");
 }

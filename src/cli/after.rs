@@ -71,6 +71,27 @@ pub struct DiffArgs {
     pub verbose: bool,
 }
 
+/// Options of `replay`, as typed.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct ReplayArgs {
+    /// The database or JSON file of a capture [default: the newest in ./output/flow]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Begin at this time of the capture: HH:MM:SS (UTC), or with a date as in 2026-01-31T12:00:00Z [default: its beginning]
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// End at this time [default: its end]
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// So many times as fast as it was, from 0.1 to 1000 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub speed: Option<String>,
+    /// Print the program as it is started
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+}
+
 /// Options of `mcp`, as typed.
 #[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]

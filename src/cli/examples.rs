@@ -106,6 +106,14 @@ Examples:
 
 Exit codes: 0; 1 when the file cannot be read or the query is wrong; 2 for wrong words.";
 
+pub(super) const REPLAY: &str = "\
+Examples:
+  oc netobserv replay                                   the newest capture in ./output/flow
+  oc netobserv replay output/flow/TIME.db --from=12:03:00 --speed=10
+
+Space plays and pauses, + and - change the speed, [ and ] jump, Ctrl-N goes to the next problem, q leaves; ? lists all keys.
+Exit codes: 0; 1 when the file cannot be read or there is no terminal; 2 for wrong words.";
+
 pub(super) const DIFF: &str = "\
 Examples:
   oc netobserv diff before.db after.db

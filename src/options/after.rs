@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::Reading;
-use crate::cli::{DiffArgs, ExportArgs, McpArgs, MergeArgs, QueryArgs, RedactArgs, ReportArgs, SummaryArgs};
+use crate::cli::{
+    DiffArgs, ExportArgs, McpArgs, MergeArgs, QueryArgs, RedactArgs, ReplayArgs, ReportArgs, SummaryArgs,
+};
 
 /// The words of a program of the collector: options first; what follows `--` may begin with a dash.
 fn reading(
@@ -41,6 +43,14 @@ pub fn query(words: &QueryArgs) -> Reading {
         option("limit", words.limit),
     ];
     reading("query", options.into_iter().flatten(), words.words.iter().map(OsString::from), words.verbose)
+}
+
+/// The words of `replay`.
+#[must_use]
+pub fn replay(words: &ReplayArgs) -> Reading {
+    let options =
+        [option("from", words.from.as_ref()), option("to", words.to.as_ref()), option("speed", words.speed.as_ref())];
+    reading("replay", options.into_iter().flatten(), words.file.iter().map(OsString::from), words.verbose)
 }
 
 /// The words of `diff`.

@@ -17,6 +17,7 @@ pub mod query;
 mod questions;
 mod records;
 mod redact;
+pub mod replay;
 mod report;
 mod summary;
 mod table;

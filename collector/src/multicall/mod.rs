@@ -38,6 +38,7 @@ fn by_name(word: &OsString) -> Option<Applet> {
         "policy" => Some(crate::why::policy::run),
         "summary" => Some(crate::after::command::summary),
         "query" => Some(crate::after::query::run),
+        "replay" => Some(crate::after::replay::run),
         "diff" => Some(crate::after::command::diff),
         "report" => Some(crate::after::command::report),
         "export" => Some(crate::after::command::export),

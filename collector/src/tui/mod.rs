@@ -16,6 +16,7 @@ pub(crate) mod packets;
 mod problems;
 mod push;
 mod refresh;
+mod replay;
 mod report;
 mod scene;
 mod stage;
@@ -26,6 +27,7 @@ mod views;
 mod writer;
 
 pub use packets::PacketSource;
+pub use replay::{Left, Open, Replay};
 pub use scene::Source;
 pub use stage::{Choice, Stage};
 pub use terminal::{Screen, forget_typed};

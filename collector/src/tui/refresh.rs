@@ -50,6 +50,11 @@ pub(super) struct Refresh {
 }
 
 impl Refresh {
+    /// Summaries are made again at the next time, however little of the capture's time has passed.
+    pub(super) fn hurry(&mut self) {
+        (self.slow, self.problems_due, self.entered_due) = (None, Duration::ZERO, Duration::ZERO);
+    }
+
     /// The header: counts and times.
     pub(super) fn counts(&mut self, app: &mut App, elapsed: Duration, totals: &Totals) {
         app.shown.elapsed = elapsed;

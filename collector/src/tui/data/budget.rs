@@ -11,19 +11,25 @@ const BURST: f64 = 60_000.0;
 pub(super) struct Budget {
     left: f64,
     at: Duration,
+    most: f64,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { left: BURST, at: Duration::ZERO }
+        Self { left: BURST, at: Duration::ZERO, most: BURST }
     }
 }
 
 impl Budget {
+    /// Allows everything.
+    pub(super) fn without_limit() -> Self {
+        Self { left: f64::INFINITY, most: f64::INFINITY, ..Self::default() }
+    }
+
     /// Whether so many rows may be looked at, at `now` after the start.
     pub(super) fn allows(&mut self, rows: usize, now: Duration) -> bool {
         let gained = now.saturating_sub(self.at).as_secs_f64() * RATE as f64;
-        (self.left, self.at) = ((self.left + gained).min(BURST), now);
+        (self.left, self.at) = ((self.left + gained).min(self.most), now);
         let allowed = self.left > 0.0;
         if allowed {
             // The last batch may be larger than what is left; the next ones pay for it.

@@ -46,6 +46,11 @@ impl Data {
         Self { kept: Kept::new(keep_rows), ..Self::default() }
     }
 
+    /// For rows that a file has: all views show all of them.
+    pub(super) fn of_file(keep_rows: usize) -> Self {
+        Self { budget: Budget::without_limit(), ..Self::new(keep_rows) }
+    }
+
     /// Takes in rows that came at `now` after the start. What is more than the budget counts in the graph only; the tables, which cost the
     /// most, leave it out.
     pub(super) fn add(&mut self, rows: Rows, now: Duration) {

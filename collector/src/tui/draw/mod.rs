@@ -29,6 +29,7 @@ pub(in crate::tui) use problems::{explanation_lines, lines};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
+use ratatui::widgets::Clear;
 
 use super::app::{App, Over};
 use super::mouse::{Act, Buttons};
@@ -79,6 +80,11 @@ impl<'a, 'b> Canvas<'a, 'b> {
     pub(in crate::tui) fn finish(self, theme: Theme) -> Buttons {
         theme.fit(self.frame.buffer_mut());
         self.buttons
+    }
+
+    /// Takes away what was drawn here.
+    pub(in crate::tui) fn empty(&mut self, area: Rect) {
+        self.frame.render_widget(Clear, area);
     }
 
     fn line(&mut self, line: Line<'_>, area: Rect) {
