@@ -36,12 +36,13 @@ const NOW_S: u64 = 1_772_359_200;
 pub type Place = (&'static str, fn(&[u8]));
 
 /// The places by name: the name of a folder in `fuzz/corpus`.
-pub const ALL: [Place; 9] = [
+pub const ALL: [Place; 10] = [
     ("records", records),
     ("generic", generic),
     ("packets", packets),
     ("frame", frame),
     ("keylog", keylog),
+    ("capture", crate::after::read_any),
     ("plain", shown),
     ("objects", objects),
     ("query", query),

@@ -21,3 +21,14 @@ pub mod replay;
 mod report;
 mod summary;
 mod table;
+
+/// Reads, summarizes and redacts bytes as if they were a file. For the fuzz targets.
+pub(crate) fn read_any(bytes: &[u8]) {
+    if let Ok(summary) = packets::of_reader(bytes) {
+        let text = summary.text();
+        assert!(netobserv_contract::plain::lines(&text) == text, "nothing steers the terminal");
+        assert!(summary.json().is_object() && redact::copies(bytes).is_ok(), "what is read is redacted");
+    } else {
+        let _ = redact::copies(bytes);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -79,10 +79,19 @@ struct Talk {
 /// When it cannot be read, or is cut.
 pub(super) fn of(path: &Path) -> anyhow::Result<Summary> {
     let cannot = || format!("cannot read {}", path.display());
-    let mut blocks = Blocks::new(BufReader::with_capacity(READ, File::open(path).with_context(cannot)?));
-    let mut summary = Summary { path: path.to_owned(), ..Summary::default() };
-    while let Some(block) = blocks.next().with_context(cannot)? {
-        summary.block(&block).with_context(cannot)?;
+    let file = File::open(path).with_context(cannot)?;
+    let summary = of_reader(BufReader::with_capacity(READ, file)).with_context(cannot)?;
+    Ok(Summary { path: path.to_owned(), ..summary })
+}
+
+/// The same of bytes without a name.
+///
+/// # Errors
+/// When they cannot be read, or are cut.
+pub(super) fn of_reader(input: impl Read) -> anyhow::Result<Summary> {
+    let (mut blocks, mut summary) = (Blocks::new(input), Summary::default());
+    while let Some(block) = blocks.next()? {
+        summary.block(&block)?;
     }
     Ok(summary)
 }

@@ -142,9 +142,22 @@ fn flow(record: Map<String, Json>) -> Flow {
 ///
 /// # Errors
 /// When it cannot be read, or `each` fails.
-pub(super) fn of_json(path: &Path, mut each: impl FnMut(Flow) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let cannot = |number: u64| format!("cannot read {} after {number} flows", path.display());
-    let file = File::open(path).with_context(|| cannot(0))?;
+pub(super) fn of_json(path: &Path, each: impl FnMut(Flow) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let shown = path.display().to_string();
+    let file = File::open(path).with_context(|| format!("cannot read {shown} after 0 flows"))?;
+    of_reader(file, &shown, each)
+}
+
+/// The same of bytes that are called so.
+///
+/// # Errors
+/// When they cannot be read, or `each` fails.
+pub(super) fn of_reader(
+    file: impl Read,
+    shown: &str,
+    mut each: impl FnMut(Flow) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let cannot = |number: u64| format!("cannot read {shown} after {number} flows");
     let (mut number, mut failed) = (0_u64, None);
     let mut each = |record| {
         number += 1;

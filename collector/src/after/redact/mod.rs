@@ -118,3 +118,24 @@ fn database(file: &Path, output: &Output, names: &mut Pseudonyms) -> anyhow::Res
     left_out.extend(tables::copy(&source, &db, names)?);
     Ok((flows(number), left_out))
 }
+
+/// Copies of bytes of any kind, which must be readable again.
+///
+/// # Errors
+/// When the bytes cannot be read.
+pub(super) fn copies(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut names = Pseudonyms::new()?;
+    let mut flows = Vec::new();
+    let read = records::of_reader(bytes, "the input", |flow| {
+        flows.push(flow);
+        Ok(())
+    });
+    for flow in &mut flows {
+        names.flow(flow);
+        let mut line = Vec::new();
+        Objects::default().append(flow, &mut line);
+        serde_json::from_slice::<serde_json::Value>(&line)?;
+    }
+    let packets = packets::copy_of(bytes, &mut names).and_then(|copy| super::packets::of_reader(&copy[..]));
+    read.or(packets.map(drop))
+}

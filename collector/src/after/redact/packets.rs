@@ -50,6 +50,18 @@ pub(super) fn pcapng(file: &Path, output: &Output, names: &mut Pseudonyms) -> an
     Ok((packets(copy.packets), copy.left_out))
 }
 
+/// A copy of a whole pcapng file in memory.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn copy_of(bytes: &[u8], names: &mut Pseudonyms) -> anyhow::Result<Vec<u8>> {
+    let (mut input, mut copy) = (Blocks::new(bytes), Copy::new()?);
+    while let Some(block) = input.next()? {
+        copy.block(&block, names)?;
+    }
+    Ok(copy.file.blocks().to_vec())
+}
+
 fn packets(number: u64) -> String {
     format!("{number} packet{} without payload", if number == 1 { "" } else { "s" })
 }
