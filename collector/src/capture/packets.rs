@@ -5,25 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use anyhow::{Context, bail};
-use chrono::Utc;
+use anyhow::bail;
 use netobserv_contract::files::Claim;
 use netobserv_stdio as stdio;
 use tokio::sync::{Notify, oneshot};
-use tracing::{debug, info};
+use tracing::debug;
 
-use super::{
-    End, FIRST_NAMES, Period, Server, announce, begin, discard, drain, follow, gaps, keep, predicate, speakers,
-    stop_view, took, until_end,
-};
+use super::run::Run;
+use super::{End, Period, Server, discard, keep, predicate, speakers, stop_view, took, until_end};
 use crate::cli::Options;
 use crate::cli::packets::PacketOptions;
-use crate::control::Control;
-use crate::counts::Counts;
+use crate::control::{Control, Running};
 use crate::enrich::Names;
 use crate::feed::{Feed, Intake};
 use crate::ingest::{admission::Admission, listen, packets::PacketIngest};
-use crate::nodes;
 use crate::output::Folder;
 use crate::packets::filter::Filter;
 use crate::packets::screen::{Sightings, packet_queue};
@@ -32,7 +27,6 @@ use crate::packets::talks::NameLookup;
 use crate::packets::tally::Tally;
 use crate::packets::writer::{Done, Setup, Writer};
 use crate::packets::{intake, intake::Outlet};
-use crate::resume::{self, Start};
 use crate::signals::{Kind, Signals};
 use crate::sink::SinkError;
 use crate::sink::output_file::OutputFile;
@@ -41,124 +35,132 @@ use crate::tui::PacketSource;
 use crate::view::{View, each_second, has_screen};
 
 /// Captures until a limit, a signal or an error.
-#[allow(clippy::too_many_lines)] // One step after another, in the order that matters.
-pub(crate) async fn capture(mut options: Options, mut wanted: PacketOptions) -> anyhow::Result<()> {
-    let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options, None).await };
-    let (started, start) = (crate::killed::began(killed.as_ref()), Utc::now());
-    let mut signals = Signals::listen().context("cannot listen to signals")?;
-    let sent = wanted.keylog_sent.then(|| Control::of(&options.output_dir));
-    wanted.keylog = wanted.keylog.or_else(|| sent.as_ref().map(Control::keylog));
-    let console = Console { to_stderr: wanted.to_stdout, quiet: options.quiet };
-    let folder = folder(&options, &wanted)?;
-    let listener = listen::bind(&options.listen).await?;
-
-    let admission = Admission::open(&options.security)?;
-    announce(&options, "Packet");
-    let (counts, tally, limit) = (Arc::<Counts>::default(), Arc::<Tally>::default(), Arc::<Notify>::default());
-    counts.goes_on(killed.as_ref());
-    let names = super::names(&options);
-    let agent_nodes = follow::begin(&options.selections, names.as_ref(), &counts).await?;
-    options.expect_nodes = agent_nodes.unwrap_or(options.expect_nodes);
-    if agent_nodes.map_or(options.background, |nodes| nodes > 0) {
-        counts.beginning().agents_come_later();
-    }
-    let (intake, outlet) = intake::way();
-    let (ending, several) = (wanted.format.ending(), wanted.rotation.is_some());
-    let mut claim = folder.map(|folder| folder.packets(&options.filename, start, ending, several)).transpose()?;
-    let path = claim.as_ref().map(|claim| claim.path(&format!(".{ending}")));
-    let output_file = match claim.as_mut().zip(path.clone()) {
-        None => OutputFile::pipe(),
-        Some((claim, path)) => {
-            let first = (claim.paths()[0].clone(), claim.files().swap_remove(0));
-            OutputFile::disk(path, wanted.rotation, first)
-        }
+pub(crate) async fn capture(options: Options, wanted: PacketOptions) -> anyhow::Result<()> {
+    let run = match Run::new(options)? {
+        Ok(run) => run,
+        Err(options) => return keep(&options, None).await,
     };
-    let who = names.clone().map(who);
-    let (screen, sightings) = screen(&options, path.is_some()).unzip();
-    let setup = Setup {
-        section: section(&options),
-        wanted: Filter::new(predicate(&options, &counts), &options.queries, names.as_ref()),
-        filter: options.options.clone(),
-        who: who.clone(),
-        tally: tally.clone(),
-        limit: (options.bytes_left(), limit.clone()),
-        screen,
-        options: wanted,
-    };
-    let mut writer_thread = WriterThread::start(setup, outlet, output_file)?;
-    let ingest = PacketIngest::new(intake, counts.clone(), tally.clone(), speakers(&options, names.as_ref()));
-    if let Some(names) = &names {
-        // Agents that come earlier wait in the socket's queue.
-        names.ready(FIRST_NAMES).await;
-    }
-    let server = Server::start(listener, ingest.clone(), (admission, counts.clone()));
-    info!("Started collector on {}", options.listen);
-    debug!("Ready ! Waiting for packets...");
-
-    counts.beginning().expect(options.expect_nodes);
-    if killed.is_some() {
-        counts.beginning().has_begun(started);
-    }
-    nodes::tell_when_all_capture(options.expect_nodes, counts.clone());
-    let mut running = begin(&options, path.as_deref(), (started, killed.as_ref()))?;
-    let source =
-        sightings.map(|intake| PacketSource { started, counts: counts.clone(), tally: tally.clone(), intake, who });
-    let mut view = Some(match source.zip(path) {
-        Some((source, path)) => View::packets(&options, &path, source)?,
-        None => {
-            let (told, heard) = (tally.clone(), counts.clone());
-            let line = move || console.note(&summary::line(started.elapsed(), &told, &heard.totals()));
-            View::Progress(tokio::spawn(each_second(line)))
-        }
-    });
+    let (mut packets, claim, sightings) = Packets::start(run, wanted).await?;
+    let mut running = packets.run.begin(packets.path.as_deref())?;
+    let mut view = Some(packets.view(sightings)?);
     claim.into_iter().for_each(Claim::keep);
-    let end = until_end(
-        (&options, Period::of(&options)),
-        (started, &counts),
-        &mut signals,
-        &limit,
-        writer_thread.failed(),
-        &mut running,
-        &mut view,
-    )
-    .await;
-    stdio::stdout().hurry();
-    if matches!(end, End::Lease(_)) {
-        crate::summary::mute();
+    let end = packets.until_end(&mut running, &mut view).await;
+    packets.finish(end, running, view).await
+}
+
+/// A capture of packets at work.
+struct Packets {
+    run: Run,
+    /// The first file; None for standard output.
+    path: Option<PathBuf>,
+    console: Console,
+    tally: Arc<Tally>,
+    who: Option<NameLookup>,
+    server: Server,
+    ingest: PacketIngest,
+    writer: WriterThread,
+    /// Secrets of TLS that are sent from outside.
+    sent: Option<Control>,
+}
+
+impl Packets {
+    /// Makes the first file and receives from agents.
+    async fn start(
+        mut run: Run,
+        mut wanted: PacketOptions,
+    ) -> anyhow::Result<(Self, Option<Claim>, Option<Intake<Sightings>>)> {
+        let sent = wanted.keylog_sent.then(|| Control::of(&run.options.output_dir));
+        wanted.keylog = wanted.keylog.or_else(|| sent.as_ref().map(Control::keylog));
+        let console = Console { to_stderr: wanted.to_stdout, quiet: run.options.quiet };
+        let folder = folder(&run.options, &wanted)?;
+        let listener = listen::bind(&run.options.listen).await?;
+        let admission = Admission::open(&run.options.security)?;
+        run.follow("Packet").await?;
+
+        let Run { options, counts, names, .. } = &run;
+        let tally = Arc::<Tally>::default();
+        let (intake, outlet) = intake::way();
+        let (claim, path, output_file) = first_file(folder, &run, &wanted)?;
+        let who = names.clone().map(who);
+        let (screen, sightings) = screen(options, path.is_some()).unzip();
+        let setup = Setup {
+            section: section(options),
+            wanted: Filter::new(predicate(options, counts), &options.queries, names.as_ref()),
+            filter: options.options.clone(),
+            who: who.clone(),
+            tally: tally.clone(),
+            limit: (options.bytes_left(), run.limit.clone()),
+            screen,
+            options: wanted,
+        };
+        let writer = WriterThread::start(setup, outlet, output_file)?;
+        let ingest = PacketIngest::new(intake, counts.clone(), tally.clone(), speakers(options, names.as_ref()));
+        let server = run.serve(listener, ingest.clone(), admission).await;
+        debug!("Ready ! Waiting for packets...");
+        Ok((Self { run, path, console, tally, who, server, ingest, writer, sent }, claim, sightings))
     }
-    stop_view(view).await;
-    let in_vain = || end.is_in_vain(&options, &counts) && tally.packets.load(Relaxed) == 0;
-    if !in_vain() {
-        console.say(&end.farewell());
+
+    /// The screen, or a line of progress each second.
+    fn view(&self, sightings: Option<Intake<Sightings>>) -> anyhow::Result<View> {
+        let (started, counts, tally, who) =
+            (self.run.started, self.run.counts.clone(), self.tally.clone(), self.who.clone());
+        let Some((intake, path)) = sightings.zip(self.path.as_deref()) else {
+            let console = self.console;
+            let line = move || console.note(&summary::line(started.elapsed(), &tally, &counts.totals()));
+            return Ok(View::Progress(tokio::spawn(each_second(line))));
+        };
+        View::packets(&self.run.options, path, PacketSource { started, counts, tally, intake, who })
     }
-    let first = end.signal();
-    counts.end();
-    if !matches!(end, End::Failed) {
-        ingest.stop_agents();
-        drain(&counts, writer_thread.failed(), &mut signals).await;
+
+    async fn until_end(&mut self, running: &mut Option<Running>, view: &mut Option<View>) -> End {
+        let Run { options, counts, signals, limit, started, .. } = &mut self.run;
+        let (limits, clock) = ((&*options, Period::of(options)), (*started, &**counts));
+        until_end(limits, clock, signals, limit, self.writer.failed(), running, view).await
     }
-    server.stop().await;
-    ingest.close();
-    counts.pushed().end(chrono::Utc::now());
-    let (files, done) = writer_thread.end(&mut signals, first).await;
-    sent.iter().for_each(Control::forget_secrets);
-    if let Some(running) = running {
-        running.end(&done.as_ref().map_or_else(|error| format!("failed: {error}"), |_| end.reason()));
+
+    /// Completes the files, and prints what was captured.
+    async fn finish(mut self, end: End, running: Option<Running>, view: Option<View>) -> anyhow::Result<()> {
+        Run::hurries(&end);
+        stop_view(view).await;
+        let in_vain =
+            |of: &Run, tally: &Tally| end.is_in_vain(&of.options, &of.counts) && tally.packets.load(Relaxed) == 0;
+        if !in_vain(&self.run, &self.tally) {
+            self.console.say(&end.farewell());
+        }
+        let first = self.run.close(&end, (self.server, self.ingest), self.writer.failed()).await;
+        let (files, done) = self.writer.end(&mut self.run.signals, first).await;
+        self.sent.iter().for_each(Control::forget_secrets);
+        if let Some(running) = running {
+            running.end(&done.as_ref().map_or_else(|error| format!("failed: {error}"), |_| end.reason()));
+        }
+        if in_vain(&self.run, &self.tally) {
+            discard(&files);
+            done?;
+            return end.without_agents();
+        }
+        let (time, totals) = (took(self.run.started, &self.run.counts), self.run.counts.totals());
+        let account = summary::account(time, &end.reason(), &self.tally, &totals, &files);
+        account.into_iter().chain(self.run.missing("packets")).for_each(|line| self.console.say(&line));
+        if done? == Done::Gone {
+            self.console.say("  standard output no longer has a reader");
+        }
+        keep(&self.run.options, Some(&end)).await
     }
-    if in_vain() {
-        discard(&files);
-        done?;
-        return end.without_agents();
-    }
-    let account = summary::account(took(started, &counts), &end.reason(), &tally, &counts.totals(), &files);
-    let outages = killed.iter().flat_map(|killed| killed.lines("packets")).map(|line| format!("  {line}"));
-    for line in account.into_iter().chain(outages).chain(gaps(&options, names.as_deref(), &counts, "packets")) {
-        console.say(&line);
-    }
-    if done? == Done::Gone {
-        console.say("  standard output no longer has a reader");
-    }
-    keep(&options, Some(&end)).await
+}
+
+/// The first file with its name, or standard output.
+fn first_file(
+    folder: Option<Folder>,
+    run: &Run,
+    wanted: &PacketOptions,
+) -> anyhow::Result<(Option<Claim>, Option<PathBuf>, OutputFile)> {
+    let (ending, several) = (wanted.format.ending(), wanted.rotation.is_some());
+    let claim = folder.map(|folder| folder.packets(&run.options.filename, run.start, ending, several)).transpose()?;
+    let Some(mut claim) = claim else { return Ok((None, None, OutputFile::pipe())) };
+    let path = claim.path(&format!(".{ending}"));
+    let first = (claim.paths()[0].clone(), claim.files().swap_remove(0));
+    let output_file = OutputFile::disk(path.clone(), wanted.rotation, first);
+    Ok((Some(claim), Some(path), output_file))
 }
 
 /// The way to the screen, where there is a terminal for it that nothing else is written to.
