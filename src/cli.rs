@@ -28,7 +28,7 @@ pub use capture::FlowsArgs;
 pub use cluster::{AccessArgs, ClusterArgs, CommandArgs};
 pub use filter::{FilterArgs, FilterWord};
 pub use images::{ImagesArgs, SourceArgs, VersionArgs};
-pub use metrics::MetricsArgs;
+pub use metrics::{DashboardArgs, MetricsArgs};
 pub use packets::PacketArgs;
 pub use processes::ProcessArgs;
 pub use why::{DemandArgs, PolicyArgs, WhyArgs};
@@ -70,6 +70,8 @@ pub enum Request {
     Replay(ReplayArgs),
     /// Compare two captures.
     Diff(DiffArgs),
+    /// Write a dashboard for metrics.
+    Dashboard(DashboardArgs),
     /// Write a report of a finished capture.
     Report(ReportArgs),
     /// Write a finished capture in another format.
@@ -155,6 +157,9 @@ enum CommandWords {
     /// Count metrics of the flows, for Prometheus and on the screen
     #[command(after_help = examples::METRICS)]
     Metrics(Box<FlowsArgs>),
+    /// Print a dashboard for the metrics, to import into Grafana
+    #[command(after_help = examples::DASHBOARD)]
+    Dashboard(DashboardArgs),
     /// Show the collector's log of a background capture
     Follow(CommandArgs),
     /// End a background capture; its files stay in the cluster
@@ -266,6 +271,7 @@ pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Request, WordsE
         CommandWords::Query(query) => Ok(Request::Query(query)),
         CommandWords::Replay(replay) => Ok(Request::Replay(replay)),
         CommandWords::Diff(diff) => Ok(Request::Diff(diff)),
+        CommandWords::Dashboard(dashboard) => Ok(Request::Dashboard(dashboard)),
         CommandWords::Report(report) => Ok(Request::Report(report)),
         CommandWords::Export(export) => Ok(Request::Export(export)),
         CommandWords::Merge(merge) => Ok(Request::Merge(merge)),

@@ -86,6 +86,7 @@ fn act(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Request::Query(words) => local::read(&options::after::query(&words))?,
         Request::Replay(words) => local::read(&options::after::replay(&words))?,
         Request::Diff(words) => local::read(&options::after::diff(&words))?,
+        Request::Dashboard(words) => print(&options::dashboard(&words)?),
         Request::Report(words) => local::read(&options::after::report(&words))?,
         Request::Export(words) => local::read(&options::after::export(&words))?,
         Request::Merge(words) => local::read(&options::after::merge(&words))?,

@@ -30,7 +30,7 @@ pub use error::OptionError;
 use expression::Expressions;
 pub use filter::Rules;
 pub use images::{ImageList, images_to_list, sources};
-pub use metrics::{MetricsSettings, Scraper};
+pub use metrics::{MetricsSettings, Scraper, dashboard};
 pub use packets::{Keylog, PacketSettings};
 pub use why::{Reading, Why, policy, why};
 pub use why_live::{Connect, Live, PodName, Server};

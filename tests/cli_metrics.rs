@@ -169,3 +169,24 @@ fn yaml_has_the_objects_of_the_cluster() {
         assert!(outcome.stdout.contains(part), "{part}");
     }
 }
+
+#[test]
+fn a_dashboard_for_grafana_needs_no_cluster() {
+    let world = World::new();
+    let panels = |words: &[&str]| {
+        let outcome = world.run(words);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome:#?}");
+        let dashboard: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+        assert_eq!(dashboard["title"], "NetObserv / On Demand");
+        let panels = dashboard["panels"].as_array().expect("panels").clone();
+        panels.into_iter().filter(|panel| panel["type"] == "timeseries").collect::<Vec<_>>()
+    };
+    // Thirty metrics, of which six are histograms with two graphs each.
+    assert_eq!(panels(&["dashboard"]).len(), 36);
+    let one = panels(&["dashboard", "--include_list=node_flows_total"]);
+    assert_eq!(one.len(), 1);
+    assert!(one[0]["targets"][0]["expr"].as_str().unwrap().contains("on_demand_netobserv_node_flows_total"));
+    let wrong = world.run(&["dashboard", "--include_list=node_flow_total"]);
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("did you mean node_flows_total?"), "{wrong:#?}");
+    assert_eq!(world.calls(), [""; 0]);
+}

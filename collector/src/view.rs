@@ -13,7 +13,7 @@ use crate::cli::{Format, Options};
 use crate::lines::Lines;
 use crate::output::Paths;
 use crate::summary;
-use crate::tui::{PacketSource, Screen, Source};
+use crate::tui::{MetricsSource, PacketSource, Screen, Source};
 
 const NO_TERMINAL: &str = "cannot take the terminal for the screen (--no-tui does without)";
 
@@ -60,6 +60,14 @@ impl View {
     /// When the terminal cannot be taken.
     pub fn packets(options: &Options, file: &Path, source: PacketSource) -> anyhow::Result<Self> {
         Screen::packets(options, file, source).map(Self::Screen).context(NO_TERMINAL)
+    }
+
+    /// Starts the screen of a capture of metrics.
+    ///
+    /// # Errors
+    /// When the terminal cannot be taken.
+    pub fn metrics(options: &Options, source: MetricsSource) -> anyhow::Result<Self> {
+        Screen::metrics(options, source).map(Self::Screen).context(NO_TERMINAL)
     }
 
     /// Gives the terminal back. Lines continue until the pipeline is closed.

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use netobserv_testkit::{Run, Signal, wait_for};
+use support::pty::Pty;
 use support::{Collector, SOON, program, records};
 
 /// Sums every sample of a text by metric, with the parsers of Prometheus' own client; an error of theirs is the test's.
@@ -174,6 +175,21 @@ fn the_parsers_of_prometheus_read_both_forms() {
         assert_eq!(value("exemplars") > 0, form == "openmetrics", "{form}\n{read}");
     }
     collector.stop(Signal::SIGTERM);
+}
+
+#[test]
+fn the_screen_shows_graphs_and_gives_the_terminal_back() {
+    let mut pty = Pty::metrics(&["--include-list=node_egress_bytes_total,node_flows_total"], (100, 30));
+    pty.client().send("n1", records::some(0, 300), true).unwrap();
+    pty.wait_for("300 flows, lost ");
+    pty.wait_for("Largest of node_egress_bytes_total");
+    pty.press("\x1b[B");
+    pty.wait_for("Largest of node_flows_total");
+    pty.wait_for("100%         300  - → -");
+    pty.press("q");
+    assert!(pty.wait().success());
+    pty.assert_given_back();
+    pty.wait_for("2 series of at most 10,000");
 }
 
 #[test]

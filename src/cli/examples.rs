@@ -62,6 +62,14 @@ Examples:
   oc-netobserv metrics --local --listen=127.0.0.1:9401
   curl http://127.0.0.1:9401/metrics";
 
+pub(super) const DASHBOARD: &str = "\
+Examples:
+  oc netobserv dashboard > netobserv.json           all metrics, for Grafana 10 or later
+  oc netobserv dashboard --include_list=node_,rtt   the same choice as for 'metrics'
+
+In Grafana: Dashboards > New > Import, then choose the Prometheus data source. No cluster is
+contacted. On OpenShift, 'metrics' puts its dashboard into the console by itself.";
+
 pub(super) const WHY: &str = "\
 Examples:
   oc netobserv why shop/web shop/db:5432            captures for 30 seconds, then reports

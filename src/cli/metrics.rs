@@ -38,3 +38,12 @@ impl MetricsArgs {
         all.into_iter().find(|(_, typed)| *typed).map(|(option, _)| option)
     }
 }
+
+/// Options of `dashboard`, as typed.
+#[derive(Debug, Default, Args)]
+#[command(args_override_self = true)]
+pub struct DashboardArgs {
+    /// Metrics to show: those whose names contain one of these items, such as node_,workload_flows [default: all]
+    #[arg(long = "include_list", alias = "include-list", value_name = "LIST")]
+    pub include_list: Option<String>,
+}

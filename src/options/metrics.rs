@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use netobserv_contract::metrics::{self, DEFAULT_LIST, DEFAULT_SERIES, Measure, Metric};
 
 use super::{Capture, OptionError, is_local, not_allowed, switch};
-use crate::cli::{FlowsArgs, values};
+use crate::cli::{DashboardArgs, FlowsArgs, values};
 
 /// How long metrics are counted.
 const MAX_TIME: &str = "1h";
@@ -108,6 +108,19 @@ impl Capture {
         capture.metrics = Some(MetricsSettings::new(words, &mut capture)?);
         Ok(capture)
     }
+}
+
+/// The dashboard that the words ask for, as JSON.
+///
+/// # Errors
+///
+/// An item of the list fits no metric.
+pub fn dashboard(words: &DashboardArgs) -> Result<String, OptionError> {
+    let metrics = match words.include_list.as_deref() {
+        None => Metric::all().collect(),
+        Some(list) => metrics::chosen(list).map_err(|item| not_in(list, &item))?,
+    };
+    Ok(format!("{:#}\n", metrics::grafana(&metrics)))
 }
 
 /// The usual metrics and those of the features that are on.

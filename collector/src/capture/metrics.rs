@@ -33,7 +33,8 @@ use crate::resume::{self, Start};
 use crate::signals::{Kind, Signals};
 use crate::sink::SinkError;
 use crate::summary;
-use crate::view::{View, each_second, say};
+use crate::tui::MetricsSource;
+use crate::view::{View, each_second, has_screen, say};
 
 /// Counts until a limit, a signal or an error.
 pub(crate) async fn capture(mut options: Options, wanted: MetricsOptions) -> anyhow::Result<()> {
@@ -82,16 +83,19 @@ pub(crate) async fn capture(mut options: Options, wanted: MetricsOptions) -> any
     }
     nodes::tell_when_all_capture(options.expect_nodes, counts.clone());
     let mut running = begin(&options, Some(&snapshot), (started, killed.as_ref()))?;
-    let line = {
+    let mut view = Some(if has_screen(&options) {
+        let (counts, registry) = (counts.clone(), registry.clone());
+        View::metrics(&options, MetricsSource { started, counts, registry, series: wanted.series })?
+    } else {
         let (rates, counts, registry, quiet) = (Rates::default(), counts.clone(), registry.clone(), options.quiet);
-        move || {
+        let line = move || {
             let line = rates.line(started.elapsed(), &counts.totals(), registry.series().0);
             if !quiet {
                 stdio::stderr().put(format!("{line}\n"));
             }
-        }
-    };
-    let mut view = Some(View::Progress(tokio::spawn(each_second(line))));
+        };
+        View::Progress(tokio::spawn(each_second(line)))
+    });
     Claim::keep(claim);
     let limits = (&options, Period::of(&options));
     let end =

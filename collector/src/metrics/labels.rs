@@ -1,5 +1,6 @@
 //! What a flow is counted under.
 
+use compact_str::CompactString;
 use netobserv_contract::metrics::Level;
 use netobserv_wire::Flow;
 use netobserv_wire::flow::{Enrichment, Holder, Side};
@@ -30,6 +31,22 @@ pub(super) fn ends(flow: &Flow, level: Level) -> Values<'_> {
         values.extend(pair(|holder| &holder.kind));
     }
     values
+}
+
+/// Labels as a user reads them: `shop/web → shop/db`, and in brackets what is not about the ends.
+pub(super) fn shown(labels: &[CompactString], level: Level) -> String {
+    let label = |index: usize| labels.get(index).map_or("", CompactString::as_str);
+    let first = |names: [&str; 2]| names.into_iter().find(|name| !name.is_empty()).unwrap_or("-").to_owned();
+    // Namespaces are followed by the layer and the two subnets, and these by the two owners.
+    let end = |side: usize| match (level, label(side), label(5 + side)) {
+        (Level::Node, node, _) => first([node, ""]),
+        (Level::Workload, namespace, owner) if !namespace.is_empty() => format!("{namespace}/{owner}"),
+        (Level::Workload, _, owner) => first([owner, label(3 + side)]),
+        (Level::Namespace, namespace, _) => first([namespace, label(3 + side)]),
+    };
+    let more: Vec<&str> = labels.iter().skip(level.labels().len()).map(CompactString::as_str).collect();
+    let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(", ")) };
+    format!("{} → {}{more}", end(0), end(1))
 }
 
 /// Whether a flow leaves a node, and whether it arrives at one.
@@ -77,6 +94,22 @@ mod tests {
         assert_eq!(directions(&with(Some("a"), Some("b"), 1)), (true, true));
         assert_eq!(directions(&with(Some("a"), None, 0)), (true, false));
         assert_eq!(directions(&with(None, Some("b"), 1)), (false, true));
+    }
+
+    #[test]
+    fn labels_are_shown_as_ends() {
+        let shown = |labels: &[&str], level| {
+            let labels: Vec<CompactString> = labels.iter().map(|label| CompactString::from(*label)).collect();
+            shown(&labels, level)
+        };
+        assert_eq!(shown(&["n1", ""], Level::Node), "n1 → -");
+        assert_eq!(shown(&["shop", "", "app", "", "Machines"], Level::Namespace), "shop → Machines");
+        let workload = ["shop", "", "app", "", "", "web", "node1", "Deployment", "Node", "Pod", "Node"];
+        assert_eq!(shown(&workload, Level::Workload), "shop/web → node1");
+        assert_eq!(
+            shown(&[&workload[..], &["TCP_X", "NO_SOCKET"]].concat(), Level::Workload),
+            "shop/web → node1 (TCP_X, NO_SOCKET)"
+        );
     }
 
     #[test]

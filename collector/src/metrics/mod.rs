@@ -4,6 +4,7 @@
 //! `server` answers, and `sink` connects both with the pipeline of flows.
 
 mod histogram;
+pub(crate) mod history;
 mod labels;
 pub(crate) mod rates;
 pub mod registry;

@@ -13,6 +13,26 @@ use super::table::{Amounts, GROUPS, Room, Table};
 #[derive(Debug)]
 pub struct Registry(Mutex<Sums>);
 
+/// What a metric sums up to over all labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MetricTotals {
+    /// What was counted, or the number of observations.
+    pub count: u64,
+    /// Sum of the observations, in nanoseconds.
+    pub nanos: u128,
+}
+
+/// One of the largest series of a metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Largest {
+    /// Its ends, and what else it is labeled with.
+    pub labels: String,
+    /// What was counted, or the number of observations.
+    pub amount: u64,
+    /// The same of all series together.
+    pub of: u64,
+}
+
 /// The counters at one moment.
 #[derive(Debug)]
 pub(super) struct Sums {
@@ -41,15 +61,39 @@ impl Registry {
         (sums.room.used, sums.tables.iter().flat_map(|table| table.over).sum())
     }
 
-    /// What a metric sums up to over all labels.
+    /// What every metric sums up to over all labels.
+    #[must_use]
+    pub fn totals(&self) -> Vec<(Metric, MetricTotals)> {
+        let sums = self.sums();
+        let all = sums.tables.iter().flat_map(|table| table.wanted().map(move |found| (table, found)));
+        all.map(|(table, (place, measure))| {
+            let (count, nanos) = table.total(place, measure);
+            (Metric { level: table.level, measure }, MetricTotals { count, nanos })
+        })
+        .collect()
+    }
+
+    /// The same of one; `None` if it is not counted.
     #[must_use]
     pub fn sum(&self, metric: Metric) -> Option<u64> {
+        self.totals().into_iter().find(|(found, _)| *found == metric).map(|(_, totals)| totals.count)
+    }
+
+    /// The largest series of a metric, the largest first.
+    #[must_use]
+    pub fn largest(&self, metric: Metric, most: usize) -> Vec<Largest> {
         let sums = self.sums();
-        let table = sums.tables.iter().filter(|table| table.level == metric.level);
-        table
-            .flat_map(|table| table.wanted().map(move |found| (table, found)))
-            .find(|(_, (_, measure))| *measure == metric.measure)
-            .map(|(table, (place, _))| table.sum(place))
+        let of_level = sums.tables.iter().filter(|table| table.level == metric.level);
+        let found = of_level.flat_map(|table| table.wanted().map(move |found| (table, found)));
+        let Some((table, (place, measure))) = found.into_iter().find(|(_, (_, measure))| *measure == metric.measure)
+        else {
+            return vec![];
+        };
+        let mut rows: Vec<_> = table.rows_of(place).into_iter().map(|row| (row.total(place, measure).0, row)).collect();
+        rows.sort_by_key(|(amount, _)| std::cmp::Reverse(*amount));
+        let of = table.total(place, measure).0;
+        let largest = rows.into_iter().take(most);
+        largest.map(|(amount, row)| Largest { labels: labels::shown(&row.labels, metric.level), amount, of }).collect()
     }
 
     pub(super) fn sums(&self) -> MutexGuard<'_, Sums> {

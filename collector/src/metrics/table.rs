@@ -147,16 +147,24 @@ impl Table {
         rows
     }
 
-    /// What a counter sums up to over all labels.
-    pub(super) fn sum(&self, place: usize) -> u64 {
-        let rows = self.rows.iter().chain([&self.other]);
-        rows.fold(0, |sum, row| sum.saturating_add(row.counters[place]))
+    /// What a measure sums up to over all labels: what was counted, or the number of observations and their nanoseconds.
+    pub(super) fn total(&self, place: usize, measure: Measure) -> (u64, u128) {
+        let rows = self.rows.iter().chain([&self.other]).map(|row| row.total(place, measure));
+        rows.fold((0, 0), |(count, nanos), row| (count.saturating_add(row.0), nanos + row.1))
     }
 }
 
 impl Row {
     fn new(labels: &[&str]) -> Self {
         Self { labels: labels.iter().map(|label| CompactString::from(*label)).collect(), ..Self::default() }
+    }
+
+    /// What a measure sums up to under these labels.
+    pub(super) fn total(&self, place: usize, measure: Measure) -> (u64, u128) {
+        if measure.is_histogram() {
+            return self.histogram.as_ref().map_or((0, 0), |histogram| (histogram.count(), histogram.sum_nanos));
+        }
+        (self.counters[place], 0)
     }
 
     /// A peer's numbers may be anything: a sum stops at the largest there is.

@@ -10,6 +10,7 @@ mod exact;
 pub(crate) mod filter;
 mod keys;
 mod matches;
+mod metrics;
 mod mouse;
 mod names;
 pub(crate) mod packets;
@@ -26,6 +27,7 @@ mod top;
 mod views;
 mod writer;
 
+pub use metrics::MetricsSource;
 pub use packets::PacketSource;
 pub use replay::{Left, Open, Replay};
 pub use scene::Source;

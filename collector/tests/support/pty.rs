@@ -33,6 +33,14 @@ impl Pty {
         pty
     }
 
+    /// Starts `get-metrics` with these words, on a terminal of this size, and waits for the screen.
+    #[track_caller]
+    pub fn metrics(words: &[&str], size: (u16, u16)) -> Self {
+        let pty = Self::start_command("get-metrics", words, size, &[("LANG", "C.UTF-8")]);
+        pty.wait_for("↑↓ metric");
+        pty
+    }
+
     /// As [`Pty::packets`], without waiting.
     #[track_caller]
     pub fn start_packets(words: &[&str], size: (u16, u16)) -> Self {
