@@ -234,6 +234,15 @@ fn words_that_are_wrong_reach_no_cluster() {
             "error: the kernel can decide nothing of --filter=bytes>100, so that all packets would go to the collector: add a \
              condition such as host or port, or use --all as well",
         ),
+        (
+            &["flows", "--pod=web", "or", "--port=80", "--only-these-nodes"],
+            "error: --only-these-nodes requires --pod, --svc or another name in the cluster in each filter rule: a rule without one is \
+             for all nodes",
+        ),
+        (
+            &["packets", "--pod=web", "--only-these-nodes", "--no-registry=registry.example.com/tools/shell:9"],
+            "error: --only-these-nodes cannot be combined with --no-registry: omit one of them",
+        ),
         (&["flows", "--filter=tcp and udp"], "error: no packet can meet --filter=tcp and udp"),
         (&["flows", "--include_list=a"], "error: --include_list is invalid option for flows"),
         (&["packets", "--port=80", "--include-list=a"], "error: --include_list is invalid option for packets"),

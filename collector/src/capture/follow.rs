@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::agents::AgentNodes;
+use crate::cli::Options;
 use crate::counts::Counts;
 use crate::enrich::Names;
 use crate::select::{Roster, Selections};
@@ -20,12 +21,26 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// What changes within this time is one change.
 const TOGETHER: Duration = Duration::from_millis(20);
 
-/// Resolves the selections and follows them for as long as the runtime is there. When it returns, agents that ask get the addresses.
-/// Gives the number of nodes on which agents are started, where that is decided here.
+/// Resolves the selections and follows them for as long as the runtime is there. When it returns, agents that ask get the addresses, and it is
+/// known how many agents to expect.
 ///
 /// # Errors
 /// Something that is named is not there, or it cannot be known.
 pub(super) async fn begin(
+    options: &mut Options,
+    names: Option<&Arc<Names>>,
+    counts: &Arc<Counts>,
+) -> anyhow::Result<()> {
+    let agent_nodes = follow_selections(&options.selections, names, counts).await?;
+    options.expect_nodes = agent_nodes.unwrap_or(options.expect_nodes);
+    if agent_nodes.map_or(options.background, |nodes| nodes > 0) {
+        counts.beginning().agents_come_later();
+    }
+    Ok(())
+}
+
+/// Gives the number of nodes on which agents are started, where that is decided here.
+async fn follow_selections(
     selections: &Selections,
     names: Option<&Arc<Names>>,
     counts: &Arc<Counts>,

@@ -54,9 +54,7 @@ pub(crate) async fn capture(mut options: Options, wanted: MetricsOptions) -> any
     let (counts, limit, lost) = (Arc::<Counts>::default(), Arc::<Notify>::default(), Arc::<AtomicU64>::default());
     counts.goes_on(killed.as_ref());
     let names = names(&options);
-    if let Some(nodes) = follow::begin(&options.selections, names.as_ref(), &counts).await? {
-        options.expect_nodes = nodes;
-    }
+    follow::begin(&mut options, names.as_ref(), &counts).await?;
     let registry = Arc::new(Registry::new(&wanted.metrics, wanted.series));
     let text = serde_json::to_vec_pretty(&grafana(&wanted.metrics))?;
     sink::replace(&dashboard, &text).map_err(SinkError::write(&dashboard))?;

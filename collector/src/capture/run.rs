@@ -63,12 +63,7 @@ impl Run {
     pub(super) async fn follow(&mut self, kind: &str) -> anyhow::Result<()> {
         announce(&self.options, kind);
         self.names = names(&self.options);
-        let agent_nodes = follow::begin(&self.options.selections, self.names.as_ref(), &self.counts).await?;
-        self.options.expect_nodes = agent_nodes.unwrap_or(self.options.expect_nodes);
-        if agent_nodes.map_or(self.options.background, |nodes| nodes > 0) {
-            self.counts.beginning().agents_come_later();
-        }
-        Ok(())
+        follow::begin(&mut self.options, self.names.as_ref(), &self.counts).await
     }
 
     /// Receives from agents, once the first names are known.
