@@ -13,6 +13,8 @@ const TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 /// IP protocols (IANA numbers).
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
+/// Bytes of the header of UDP (RFC 768).
+const UDP_HEADER: usize = 8;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 const SCTP: u8 = 132;
@@ -144,6 +146,20 @@ pub fn tcp_data(frame: &[u8]) -> Option<(u32, u32)> {
     let header = usize::from(*frame.get(at + 12)? >> 4) * 4;
     let length = u32::try_from(end.checked_sub(at + header)?).ok()?;
     (length > 0).then(|| (start, start.wrapping_add(length)))
+}
+
+/// Where the payload of a UDP datagram is in a frame, which may end before it does. None for later fragments.
+pub fn udp_data(frame: &[u8]) -> Option<std::ops::Range<usize>> {
+    let (etype, packet) = network(frame);
+    let start = frame.len() - packet.len();
+    let (proto, header) = match etype {
+        IPV4 if u16_at(packet, 6)? & 0x1fff == 0 => (*packet.get(9)?, usize::from(packet[0] & 0xf) * 4),
+        IPV6 => (*packet.get(6)?, 40),
+        _ => return None,
+    };
+    let length = usize::from(u16_at(packet, header + 4)?);
+    let at = start + header;
+    (proto == UDP && length > UDP_HEADER).then(|| at + UDP_HEADER..at + length)
 }
 
 /// Whether a sequence number is later than another (RFC 9293, 3.4: arithmetic modulo 2^32).

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::columns::Column;
 use super::data::{Data, Kept, Talk};
+use super::stream::Line;
 use crate::counts::Totals;
 use crate::packets::headers::Ends;
 use crate::tui::app::{Facts, Silent};
@@ -24,6 +25,8 @@ pub(super) enum Level {
     Packets(Ends),
     /// A packet of it, and lines that are scrolled away.
     Packet(Ends, Arc<Kept>, usize),
+    /// What both ends of it sent, as text, and lines that are scrolled away.
+    Stream(Ends, usize),
 }
 
 /// The order of the conversations.
@@ -61,6 +64,8 @@ pub(super) struct Shown {
     /// Conversations, or packets of one, on the screen.
     pub(super) talks: Vec<Talk>,
     pub(super) packets: Vec<Arc<Kept>>,
+    /// What both ends sent.
+    pub(super) stream: Vec<Line>,
     /// The conversation that was opened.
     pub(super) open: Option<Talk>,
     /// Keys of the conversations on the screen.

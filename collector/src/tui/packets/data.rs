@@ -75,6 +75,26 @@ impl Kept {
     }
 }
 
+/// A packet with these bytes and nothing else.
+#[cfg(test)]
+pub(super) fn kept_for_tests(from_client: bool, data: Vec<u8>) -> Kept {
+    Kept {
+        number: 1,
+        key: Ends::of(&data).conversation(),
+        from_client,
+        time_ns: 0,
+        original: data.len() as u32,
+        captured: data.len(),
+        data: data.into(),
+        base: Base::default(),
+        place: "eth0".into(),
+        cause: None,
+        lost: 0,
+        id: 0,
+        summary: OnceLock::new(),
+    }
+}
+
 /// All of it.
 #[derive(Clone, Default)]
 pub(super) struct Data {

@@ -28,9 +28,10 @@ pub(super) fn press(app: &mut App, key: KeyEvent, data: &Data) -> Effect {
         (KeyCode::Char(' ' | '@'), true) | (KeyCode::Null, _) => toggle_pause(app, data),
         (KeyCode::Char('r'), true) => app.sort.descending = !app.sort.descending,
         (KeyCode::Char('u'), true) => app.input.clear(),
+        (KeyCode::Char('t'), true) => follow(app, data),
         (KeyCode::Char(letter), false) => typed(app, letter, data),
         (KeyCode::Tab | KeyCode::BackTab, _) => app.addresses = !app.addresses,
-        (code, _) if matches!(app.level, Level::Packet(..)) => in_packet(app, code),
+        (code, _) if matches!(app.level, Level::Packet(..) | Level::Stream(..)) => in_packet(app, code),
         (code, _) => in_list(app, code, data),
     }
     Effect::None
@@ -51,8 +52,8 @@ fn in_packet(app: &mut App, code: KeyCode) {
 }
 
 fn scroll(app: &mut App, lines: isize) {
-    let most = super::draw::packet_lines(app).saturating_sub(app.page());
-    if let Level::Packet(_, _, offset) = &mut app.level {
+    let most = super::draw::lines(app).saturating_sub(app.page());
+    if let Level::Packet(_, _, offset) | Level::Stream(_, offset) = &mut app.level {
         *offset = offset.saturating_add_signed(lines).min(most);
     }
 }
@@ -100,7 +101,7 @@ fn typed(app: &mut App, letter: char, data: &Data) {
             _ => {}
         }
     }
-    let is_list = !matches!(app.level, Level::Packet(..));
+    let is_list = !matches!(app.level, Level::Packet(..) | Level::Stream(..));
     if is_list && app.input.chars().count() < LONGEST_INPUT && !letter.is_control() {
         app.input.push(letter);
         list_changed(app);
@@ -119,7 +120,7 @@ fn escape(app: &mut App) {
         return list_changed(app);
     }
     match app.level {
-        Level::Packet(key, ..) => app.level = Level::Packets(key),
+        Level::Packet(key, ..) | Level::Stream(key, _) => app.level = Level::Packets(key),
         Level::Packets(_) => {
             list_changed(app);
             app.kept_filters_mut().clear();
@@ -161,6 +162,17 @@ fn open_talk(app: &mut App) {
         app.level = Level::Packets(*key);
         list_changed(app);
         go_on(app);
+    }
+}
+
+/// Shows what both ends of the conversation sent, as text; of conversations that of the selected one.
+fn follow(app: &mut App, data: &Data) {
+    if matches!(app.level, Level::Talks) {
+        enter(app, data);
+    }
+    if let Level::Packets(key) | Level::Packet(key, ..) = app.level {
+        app.level = Level::Stream(key, 0);
+        super::refresh::list(app, Some(data));
     }
 }
 
@@ -246,7 +258,11 @@ pub(super) fn mouse(app: &mut App, event: MouseEvent, buttons: &Buttons, data: &
 }
 
 fn wheel(app: &mut App, lines: isize, data: &Data) {
-    if matches!(app.level, Level::Packet(..)) { scroll(app, lines) } else { move_cursor(app, lines, data) }
+    if matches!(app.level, Level::Packet(..) | Level::Stream(..)) {
+        scroll(app, lines);
+    } else {
+        move_cursor(app, lines, data);
+    }
 }
 
 fn click(app: &mut App, act: Act, data: &Data) {

@@ -10,6 +10,7 @@ mod draw;
 mod keys;
 pub(crate) mod numbers;
 mod refresh;
+mod stream;
 
 use std::io;
 use std::path::Path;

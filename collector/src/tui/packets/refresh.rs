@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::app::{App, Level, Sort};
 use super::columns::searched;
 use super::data::{Data, Kept, Talk};
+use super::stream;
 use crate::counts::Counts;
 use crate::packets::headers::Ends;
 use crate::packets::tally::Tally;
@@ -56,6 +57,10 @@ pub(super) fn list(app: &mut App, live: Option<&Data>) {
         match app.level {
             Level::Talks => talks(app, data),
             Level::Packets(key) | Level::Packet(key, ..) => packets(app, data, key),
+            Level::Stream(key, _) => {
+                app.shown.open = data.talk(&key).cloned().or(app.shown.open.take());
+                app.shown.stream = stream::lines(data.packets(key));
+            }
         }
     }
     app.paused = paused;

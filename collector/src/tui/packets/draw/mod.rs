@@ -13,6 +13,7 @@
 
 mod packet;
 mod packets;
+mod stream;
 mod talks;
 
 use ratatui::Frame;
@@ -30,13 +31,17 @@ use crate::tui::mouse::{Act, Buttons};
 use crate::tui::stage::At;
 use crate::tui::theme::{bold, dim};
 
-pub(super) use packet::lines as packet_lines;
+/// Lines of what is scrolled.
+pub(super) fn lines(app: &App) -> usize {
+    if matches!(app.level, Level::Stream(..)) { app.shown.stream.len() } else { packet::lines(app) }
+}
 
 /// All keys.
 pub(in crate::tui) const KEYS: &[(&str, &str)] = &[
     ("Up Down, PgUp PgDn", "select: the list holds still, nothing is lost"),
     ("Enter, Right", "a conversation's packets; a packet's layers and bytes"),
     ("Esc, Left", "back (in a packet Left, Right: the one before, next)"),
+    ("Ctrl-T", "what both ends sent, as text"),
     ("Space", "pause and resume"),
     ("< >, click on a title", "sort by another column; Ctrl-R the other way round"),
     ("Tab", "addresses instead of names"),
@@ -67,6 +72,7 @@ pub(super) fn draw(frame: &mut Frame, app: &App) -> Buttons {
         Level::Talks => talks::draw(&mut canvas, app, body),
         Level::Packets(_) => packets::draw(&mut canvas, app, body),
         Level::Packet(_, kept, offset) => packet::draw(&mut canvas, app, (kept, *offset), body),
+        Level::Stream(_, offset) => stream::draw(&mut canvas, app, *offset, body),
     }
     let filter = (!app.input.is_empty()).then(|| Filter::parse(&app.input));
     let typed =
@@ -120,6 +126,10 @@ fn where_one_is(canvas: &mut Canvas, app: &App, area: Rect) {
         pieces.plain(" › ");
         pieces.push(format!("packet {}", kept.number), bold());
     }
+    if matches!(app.level, Level::Stream(..)) {
+        pieces.plain(" › ");
+        pieces.push("text", bold());
+    }
     pieces.draw(canvas, area);
 }
 
@@ -130,6 +140,7 @@ fn choose(canvas: &mut Canvas, app: &App, area: Rect) {
     let of = if len == kept { human::count(kept) } else { format!("{} of {}", human::count(len), human::count(kept)) };
     match &app.level {
         Level::Talks => pieces.plain(format!("{of} conversations  ")),
+        Level::Stream(..) => pieces.plain(format!("{} lines  ", human::count(app.shown.stream.len() as u64))),
         _ => {
             let all = app.shown.open.as_ref().map_or(0, |talk| talk.flow.packets);
             pieces.plain(format!("{of} packets of {} captured  ", human::count(all)));
@@ -169,8 +180,9 @@ fn keys_of(app: &App) -> &'static [(&'static str, &'static str)] {
             ("Ctrl-C", "end"),
         ],
         Level::Packets(_) => {
-            &[("Up/Down", "select"), ("Enter", "layers"), ("Space", "pause"), ("Esc", "back"), ("Ctrl-C", "end")]
+            &[("Up/Down", "select"), ("Enter", "layers"), ("Ctrl-T", "text"), ("Esc", "back"), ("Ctrl-C", "end")]
         }
+        Level::Stream(..) => &[("Up/Down", "scroll"), ("Esc", "back"), ("Ctrl-C", "end")],
         Level::Packet(..) => &[("Up/Down", "scroll"), ("Left/Right", "packet"), ("Esc", "back"), ("Ctrl-C", "end")],
     }
 }

@@ -28,6 +28,7 @@ fn state(world: &World) -> String {
         Level::Talks => "talks".to_owned(),
         Level::Packets(_) => "packets".to_owned(),
         Level::Packet(_, kept, scroll) => format!("packet {} +{scroll}", kept.number),
+        Level::Stream(_, scroll) => format!("stream +{scroll}"),
     }];
     if !app.input.is_empty() || !filters.is_empty() {
         parts.push(format!("{}[{}]", app.input, filters.join(" ")));
@@ -83,6 +84,10 @@ fn each_key_does_what_the_help_says() {
         ("Enter Home Enter", "Esc", "packets, Bytes, at 0 of 121, paused"),
         ("Enter Home Enter", "Enter", "packets, Bytes, at 0 of 121, paused"),
         ("Enter Home Enter", "text", "packet 1 +0, Bytes, at 0 of 121, paused"),
+        ("Enter", "C-t", "stream +0, Bytes"),
+        ("", "C-t", "stream +0, Bytes"),
+        ("Enter C-t", "Esc", "packets, Bytes"),
+        ("Enter Home Enter C-t", "Esc", "packets, Bytes, at 0 of 121, paused"),
         ("Enter", "len Space 800 Enter", "packets, [len 800], Bytes"),
         ("Enter len Space 800 Enter", "Esc", "talks, Bytes"),
         ("Enter Home", "Esc", "talks, Bytes"),

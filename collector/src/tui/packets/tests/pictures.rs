@@ -36,6 +36,11 @@ fn layers_and_bytes() {
 }
 
 #[test]
+fn what_both_ends_sent_as_text() {
+    snapshot("stream", "port:8080 Enter C-t");
+}
+
+#[test]
 fn help_and_nothing() {
     snapshot("help", "?");
     let mut world = World::empty(80, 24);
