@@ -93,6 +93,9 @@ pub fn run(oc: &Oc, namespace: &str, dir: &Path, progress: Progress) -> Result<(
         create_folder(folder).map_err(|source| CopyError::Write { path: folder.to_owned(), source })?;
         let target = copy_one(oc, namespace, file, &place)?;
         progress.print(&format!("{} ({} bytes)", target.display(), file.size));
+        if target.extension().is_some_and(|ending| ending == "db") && progress::has_terminal() {
+            progress.print(&format!("read them again: {} netobserv replay {}", oc.name(), target.display()));
+        }
     }
     Ok(())
 }

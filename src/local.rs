@@ -133,7 +133,7 @@ pub fn run(capture: &Capture) -> Result<(), LocalError> {
     let result = started.and_then(|()| session.verdict());
     tidy_files(&output, &session, &result, capture.quiet);
     if has_screen && result.is_ok() && output.exists() {
-        report(&format!("read them again: oc-netobserv why --from={}", output.db().display()));
+        report(&format!("read them again: oc-netobserv replay {}", output.db().display()));
     }
     result
 }

@@ -121,7 +121,7 @@ fn at_the_limit_plus_captures_for_another_period() {
     assert_eq!(world.child("netobserv-agent"), agent, "the same one captures");
     world.shell.terminal.press("q");
     world.shell.terminal.wait_for("nothing was captured: the time was over, and then extended");
-    world.shell.terminal.wait_for("read them again: oc-netobserv why --from=");
+    world.shell.terminal.wait_for("read them again: oc-netobserv replay ");
     world.assert_has_terminal();
 }
 

@@ -114,7 +114,7 @@ fn at_the_limit_the_screen_stays_until_it_is_left_and_the_shell_gets_no_key() {
     shell.terminal.press("qtouch typed\r");
     shell.terminal.wait_for("Capture reached 10s, exiting now...");
     shell.terminal.wait_for("Most bytes:");
-    shell.terminal.wait_for("Read them again: oc-netobserv why --from=");
+    shell.terminal.wait_for("Read them again: oc-netobserv replay ");
     shell.assert_has_terminal(&before);
     shell.type_line("ls; echo all $((1 + 1))");
     shell.terminal.wait_for("all 2");

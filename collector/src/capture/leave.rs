@@ -31,7 +31,7 @@ impl Ending<'_> {
         if !self.options.child && self.options.session.is_none() {
             let (json, db) = (self.paths.json.display(), self.paths.db.display());
             lines.push(format!("Files: {json} and {db}"));
-            lines.push(format!("Read them again: oc-netobserv why --from={db}"));
+            lines.push(format!("Read them again: oc-netobserv replay {db}"));
         }
         lines
     }
