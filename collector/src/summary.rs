@@ -131,10 +131,11 @@ pub(crate) fn or_nothing(lost: &[String]) -> String {
 
 /// Reports that `what` may be missing of agents whose last message did not come, at the end or before they were restarted.
 pub(crate) fn silence(totals: &Totals, what: &str) -> Vec<String> {
-    let (silent, anew) = (totals.agents_without_last_word, totals.agents_started_anew);
+    let (silent, restarted) = (totals.agents_without_last_word, totals.agents_started_anew);
     let silent_line = format!("  {silent} of the agents did not report their end: {what} of them may be missing");
-    let anew_line = format!("  {anew} agents broke off and were restarted: {what} of the moments between are missing");
-    let lines = [(silent, silent_line), (anew, anew_line)];
+    let restarted_line =
+        format!("  {restarted} agents broke off and were restarted: {what} of the moments between are missing");
+    let lines = [(silent, silent_line), (restarted, restarted_line)];
     lines.into_iter().filter(|(number, _)| *number > 0).map(|(_, line)| line).collect()
 }
 

@@ -120,7 +120,7 @@ fn ten_faults_have_their_words_and_ten_harmless_situations_have_none() {
     pty.wait_until("all that is wrong", |screen| {
         screen.contains("10 problems") && FAULTS.iter().enumerate().all(|(number, fault)| says(screen, number, fault))
     });
-    // The gravest first: what is blocked or unanswered before what is refused, and a name that does not exist after that.
+    // The worst first: what is blocked or unanswered before what is refused, and a name that does not exist after that.
     let screen = pty.text();
     let place = |text: &str| screen.find(text).unwrap_or_else(|| panic!("{text}:\n{screen}"));
     assert!(place("a firewall rule drops every SYN") < place("no packet came back"));

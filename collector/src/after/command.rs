@@ -47,7 +47,7 @@ struct Diff {
 struct Report {
     /// The capture; the newest in ./output/flow by default
     file: Option<PathBuf>,
-    /// The report; beside the capture by default, and standard output for -
+    /// The report; next to the capture by default, and standard output for -
     #[arg(long, short, value_name = "FILE.html")]
     output: Option<PathBuf>,
 }

@@ -22,7 +22,7 @@ use crate::packets::headers::{Ends, network, tcp_flags};
 const READ: usize = 1 << 20;
 /// Rows of each part.
 const ROWS: usize = 5;
-/// Conversations and names that are told apart; the rest is in the sums only.
+/// Conversations and names that are listed separately; the rest is in the sums only.
 const MOST: usize = 1 << 20;
 /// Options: lost before a packet, its verdict; lost at an interface.
 const LOST: u16 = 4;

@@ -1,7 +1,7 @@
 //! A capture as one HTML file that needs nothing from elsewhere: what went wrong, traffic over time, who talks to whom, and conversations
 //! that can be sorted and filtered.
 //!
-//! The page is `report.html`; the data are JSON in it. Names come from the network: `<` never stands in the data, and the page sets them
+//! The page is `report.html`; the data are JSON in it. Names come from the network: `<` never appears in the data, and the page sets them
 //! as text only.
 
 use rusqlite::Connection;
@@ -13,7 +13,7 @@ use super::summary;
 use super::table::Answer;
 
 const PAGE: &str = include_str!("report.html");
-/// Stands in the page for the data.
+/// Replaced by the data.
 const DATA: &str = "@DATA@";
 /// Conversations in a report, the largest: some 100 bytes each.
 const CONVERSATIONS: usize = 5_000;

@@ -219,7 +219,7 @@ fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{}", human::count(number), if number == 1 { "" } else { "s" })
 }
 
-/// The commands that go on from here. Causes are looked for in databases only.
+/// The commands to run next. Causes are found in databases only.
 fn next(file: &Path) -> String {
     let why = if file.extension().is_some_and(|end| end == "db") {
         format!("oc netobserv why --from={}, or ", file.display())

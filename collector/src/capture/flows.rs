@@ -102,7 +102,7 @@ impl Flows {
         end.is_in_vain(&self.run.options, &self.run.counts) && self.run.counts.totals().flows == 0
     }
 
-    /// Returns when it ends. At a limit the screen stays, as its user has not asked for the end, and may go on for another period.
+    /// Returns when it ends. At a limit the screen stays, as its user has not asked for the end, and may continue for another period.
     async fn until_end(&mut self, running: &mut Option<Running>, view: &mut Option<View>) -> End {
         let had_screen = matches!(view, Some(View::Screen(_)));
         let mut period = Period::of(&self.run.options);

@@ -1,5 +1,5 @@
 //! The time between a limit and what the user of the screen makes of it: agents keep nothing, the rows that came are in the files, and
-//! the screen answers until the user leaves it, or goes on for another period.
+//! the screen answers until the user leaves it, or continues for another period.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ pub(super) struct Resting<'a> {
 }
 
 impl Resting<'_> {
-    /// Rests until the user leaves the screen, or is gone; returns the next period when the user goes on instead, which ends what is
+    /// Rests until the user leaves the screen, or is gone; returns the next period when the user continues instead, which ends what is
     /// limited by time.
     pub(super) async fn until_chosen(
         &self,
@@ -66,12 +66,12 @@ impl Resting<'_> {
         let period = Period { limit: period?.limit + more, rested: stage.rested() + since.elapsed() };
         stage.goes_on(period.limit, period.rested);
         if let Some(Err(error)) = running.as_mut().map(|running| running.lasts(period.limit + period.rested)) {
-            warn!("cannot record that the capture goes on: {error}");
+            warn!("cannot record that the capture continues: {error}");
         }
         Some(period)
     }
 
-    /// What a capture can go on for after this period. The pod of a collector, and its certificates, outlast the time that was asked for by
+    /// How long a capture can continue after this period. The pod of a collector, and its certificates, outlast the time that was asked for by
     /// the time for which files are kept; half of it is left for that.
     fn more(&self, period: Period, in_pod: bool) -> Option<Duration> {
         let more = self.options.max_time?;

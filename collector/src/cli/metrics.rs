@@ -22,7 +22,7 @@ pub struct MetricsWords {
 /// A series takes about 300 bytes, and a Prometheus reads all of them at once.
 const MOST_SERIES: u64 = 1_000_000;
 
-/// What `get-metrics` needs beside what every capture needs.
+/// What `get-metrics` needs in addition to what every capture needs.
 #[derive(Clone, Debug)]
 pub struct MetricsOptions {
     /// What is counted.

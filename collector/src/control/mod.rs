@@ -65,7 +65,7 @@ pub struct Status {
     /// Seconds for which finished files are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_s: Option<u64>,
-    /// Seconds until the end of a capture that went on at its limit, from its beginning.
+    /// Seconds until the end of a capture that continued after its limit, from its beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_time_s: Option<u64>,
     /// Flows of a file for which there was no time, at the end, to fill in names that came late.

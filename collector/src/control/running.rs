@@ -108,7 +108,7 @@ impl Running {
         }
     }
 
-    /// The capture goes on until it has taken so long.
+    /// The capture continues until it has taken this long.
     ///
     /// # Errors
     /// When the folder is not writable.

@@ -34,7 +34,7 @@ struct State {
     lists: Vec<String>,
     /// The sets that rules name; None when they name none.
     sets: Option<Arc<Vec<AddressSet>>>,
-    /// Times in which agents keep nothing: from a limit to the moment when the user went on.
+    /// Times in which agents keep nothing: from a limit to the moment when the user continued.
     rests: Vec<Rest>,
 }
 

@@ -65,7 +65,7 @@ impl Sink for MetricsSink {
     }
 }
 
-/// Writes a new file beside the old one and puts it in its place: a reader finds either whole.
+/// Writes a new file next to the old one and puts it in its place: a reader finds either whole.
 pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let part = path.with_file_name(format!(".{name}.part"));

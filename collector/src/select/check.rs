@@ -88,7 +88,7 @@ fn candidates(view: &View<'_>, kind: Kind) -> BTreeSet<String> {
     }
 }
 
-/// Those that are spelt nearly alike, the nearest first.
+/// Those with nearly the same letters, the nearest first.
 fn near(wanted: &str, names: &BTreeSet<String>) -> Vec<String> {
     let short = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
     let distance = |name: &str| {

@@ -137,7 +137,7 @@ fn pods_and_their_workloads() {
 #[test]
 fn pods_on_the_network_of_their_node() {
     assert_means(&["daemonset=exporter"], &["192.168.0.1:6:9100"]);
-    // It declares no port, so that nothing tells it from its node.
+    // It declares no port, so that nothing distinguishes it from its node.
     assert_means(&["pod=raw-y"], &["192.168.0.1"]);
 }
 

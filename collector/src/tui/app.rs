@@ -31,7 +31,7 @@ const LINES_BELOW: u16 = 2;
 pub(super) struct Facts {
     pub(super) max_time: Option<Duration>,
     pub(super) max_bytes: Option<u64>,
-    /// The files, as they are told to the user.
+    /// The files, as they are shown to the user.
     pub(super) files: String,
     /// Nodes that should report.
     pub(super) expected: Option<u64>,
@@ -102,7 +102,7 @@ pub(super) struct Shown {
     pub(super) elapsed: Duration,
     /// Whether it still captures.
     pub(super) stage: At,
-    /// For how long it goes on, and has rested.
+    /// For how long it continues, and has rested.
     pub(super) periods: Periods,
     pub(super) totals: Totals,
     /// Flows a second.

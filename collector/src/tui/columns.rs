@@ -50,7 +50,7 @@ pub(super) struct Column {
     pub(super) short: &'static str,
     /// Columns of a higher rank go first when there is no room; those of rank 0 stay.
     pub(super) rank: u8,
-    /// The least width that says something.
+    /// The least width that shows something.
     pub(super) least: u16,
     shape: Shape,
     source: OnceLock<Option<&'static Field>>,
@@ -197,7 +197,7 @@ impl Column {
         }
     }
 
-    /// What stands in the place of a value that is not there: addresses for names, MAC addresses for addresses.
+    /// What is shown instead of a value that is missing: addresses for names, MAC addresses for addresses.
     fn instead(&self, flow: &Flow) -> String {
         let address = |address: Option<std::net::IpAddr>, mac: Option<[u8; 6]>| match (address, mac) {
             (Some(address), _) => address.to_string(),

@@ -14,7 +14,7 @@ use super::names;
 use super::problems::ProblemRow;
 use super::views::Order;
 
-/// Without packets for so long a conversation goes: one that has ended, one that has no end, and an open one.
+/// Without packets for this long a conversation goes: one that has ended, one that has no end, and an open one.
 const ENDED: Duration = Duration::from_secs(10);
 const WITHOUT_END: Duration = Duration::from_secs(30);
 const SILENT: Duration = Duration::from_secs(300);
@@ -53,7 +53,7 @@ pub(super) fn title(connections: &Connections, one: &Connection) -> String {
     format!("{} → {}", names::client(connections, one), names::server(connections, one))
 }
 
-/// A row as it is now; `problems` say what is wrong with it.
+/// A row as it is now; `problems` is what is wrong with it.
 pub(super) fn row(
     connections: &Connections,
     one: &Connection,

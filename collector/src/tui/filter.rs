@@ -52,7 +52,7 @@ impl Filter {
         Self { text: text.to_owned(), what }
     }
 
-    /// What tells it from others.
+    /// What distinguishes it from others.
     pub(super) fn signature(&self) -> String {
         match &self.what {
             What::Exact(exact) => format!("{:?}", exact.row()),

@@ -20,7 +20,7 @@ pub(super) enum Effect {
     None,
     /// End the capture.
     Quit,
-    /// Draw everything anew.
+    /// Redraw everything.
     Redraw,
     /// Give the terminal to the shell for a while.
     Suspend,
@@ -307,7 +307,7 @@ fn reverse(app: &mut App) {
     }
 }
 
-/// How far it makes sense to scroll: the last column stays; of a raw row nobody knows.
+/// How far it makes sense to scroll: the last column stays; the end of a raw row is not known.
 fn scroll_end(app: &App) -> usize {
     if app.view == View::Raw { 4_000 } else { app.columns().len().saturating_sub(2) }
 }

@@ -1,4 +1,4 @@
-//! The rows of view Problems: what the findings of the capture come to, in a few words, gravest first.
+//! The rows of view Problems: the findings of the capture in a few words, worst first.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use super::connections::etype;
 use super::data::connections::{Connections, Key};
 use super::names;
 
-/// A problem that was seen this short a time ago still goes on: the time between two tries of a connection, as a rule.
+/// A problem that was seen this short a time ago still continues: the time between two tries of a connection, as a rule.
 const NOW: Duration = Duration::from_secs(20);
 /// So many ports of one server that a client was refused at, or not answered, are a scan.
 const SCAN: usize = 20;
@@ -27,7 +27,7 @@ pub(super) struct Which {
     /// None for all ports of a scan.
     pub(super) port: Option<u16>,
     pub(super) protocol: Option<u8>,
-    /// What else tells findings of the same kind and ends apart: the name that was asked for, a cause.
+    /// What else distinguishes findings of the same kind and ends: the name that was asked for, a cause.
     pub(super) apart: String,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct ProblemRow {
     pub(super) finding: Finding,
 }
 
-/// What is remembered of the findings, to know which go on.
+/// What is remembered of the findings, to know which continue.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     /// How often each was found, and when that last changed.
@@ -151,7 +151,7 @@ impl ProblemRow {
 }
 
 impl Problems {
-    /// The rows, gravest first, in it those that go on, then the most frequent.
+    /// The rows, worst first, in it those that continue, then the most frequent.
     pub(super) fn rows(&mut self, findings: Vec<Finding>, now: Duration) -> Vec<ProblemRow> {
         let mut rows: Vec<ProblemRow> = Vec::new();
         for finding in findings {
@@ -243,11 +243,11 @@ fn name_scan(row: &mut ProblemRow) {
         "{} tried {ports} ports of {} in {seconds} s, and none of them was open.",
         row.finding.client, row.finding.server
     );
-    row.finding.remedy = "Find out what runs there: a scan is someone who looks for open ports, or a monitor.".into();
+    row.finding.remedy = "Find out what runs there: a scan, or a monitor, tries ports to find open ones.".into();
     row.finding.evidence = vec![format!("{ports} ports refused or did not answer")];
 }
 
-/// The effect of a kind of finding, gravest first.
+/// The effect of a kind of finding, worst first.
 fn gravity(kind: Kind) -> u8 {
     match kind {
         Kind::Policy | Kind::Service | Kind::HostPort | Kind::NodeNotReady | Kind::DroppedByFilter | Kind::NoRoute => 0,
@@ -290,7 +290,7 @@ fn cause(finding: &Finding) -> &str {
     named.map_or("", |(_, rest)| rest.split(',').next().unwrap_or_default())
 }
 
-/// What happened, without the ends, which stand beside it.
+/// What happened, without the ends, which have columns of their own.
 fn what(finding: &Finding) -> String {
     let Finding { client, server, sentence, .. } = finding;
     let asked = format!("{client} asked {server} for ");

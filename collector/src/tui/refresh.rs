@@ -25,12 +25,12 @@ use crate::counts::{Counts, Totals};
 const RATE_TIME: Duration = Duration::from_secs(2);
 /// Between two looks at all conversations and findings.
 const SLOW: Duration = Duration::from_secs(1);
-/// A node that said nothing for this long is silent.
+/// A node that sent nothing for this long is silent.
 const SILENCE: Duration = Duration::from_secs(5);
 /// Rows of Top that can be scrolled to.
 const MOST_TOP: usize = 1_000;
 
-/// Findings are looked at again after this many times the time that it took.
+/// Findings are read again after this many times the time that it took.
 const LOOK_FACTOR: u32 = 20;
 
 /// What a refresh remembers from one time to the next.
@@ -44,7 +44,7 @@ pub(super) struct Refresh {
     /// Conversations in their order.
     order: Vec<u64>,
     problems: Problems,
-    /// When the findings are looked at again.
+    /// When the findings are read again.
     problems_due: Duration,
     entered_due: Duration,
 }
@@ -134,7 +134,7 @@ impl Refresh {
         let found = seen.filter_map(|id| data.connections.get(*id));
         let rows = found.map(|one| connections::row(&data.connections, one, &app.shown.problems, now)).collect();
         app.shown.connections = rows;
-        // A column stays once it has said something.
+        // A column stays once it has shown something.
         let telling: Vec<_> = telling(&app.shown.connections).collect();
         app.shown.filled.extend(telling);
     }
@@ -247,7 +247,7 @@ fn sorted(kept: &Kept, numbers: impl Iterator<Item = u64>, sort: Sort, from: usi
     rows.into_iter().skip(from).map(|(number, _)| number).collect()
 }
 
-/// Nodes of which nothing was heard for a while, and that did not say goodbye.
+/// Nodes that were silent for a while, and had not ended.
 pub(super) fn silent(counts: &Counts, now: Instant) -> Vec<Silent> {
     let silent = counts.agents().into_iter().filter_map(|(node, agent)| {
         let time = agent.silent_for(now)?;

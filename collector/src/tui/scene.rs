@@ -92,7 +92,7 @@ impl Screen {
     }
 }
 
-/// What does not change during a capture; `files` as they are told to the user.
+/// What does not change during a capture; `files` as they are shown to the user.
 pub(super) fn facts(options: &Options, files: String) -> Facts {
     Facts {
         max_time: options.max_time,

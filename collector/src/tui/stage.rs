@@ -1,5 +1,5 @@
-//! How far a capture is that outlives its limit on the screen: its files are finished while the screen goes on answering, and the user
-//! may go on for another period.
+//! How far a capture is that outlives its limit on the screen: its files are finished while the screen keeps answering, and the user
+//! may continue for another period.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,12 +34,12 @@ struct Shared {
     report: Mutex<Option<Report>>,
 }
 
-/// The times of a capture that goes on after its limit.
+/// The times of a capture that continues after its limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Periods {
-    /// What it can go on for now.
+    /// How long it can continue now.
     pub(super) more: Option<Duration>,
-    /// Its limit, once it went on.
+    /// Its limit, once it continued.
     pub(super) limit: Option<Duration>,
     /// How long it rested at its limits.
     pub(super) rested: Duration,
@@ -71,7 +71,7 @@ impl Stage {
         *lock(&self.0.at) = At::Finishing(reason);
     }
 
-    /// The files are finished, and the capture can go on for so much `more`.
+    /// The files are finished, and the capture can continue for this much `more`.
     pub fn finished(&self, more: Option<Duration>) {
         lock(&self.0.periods).more = more;
         let mut at = lock(&self.0.at);
@@ -87,7 +87,7 @@ impl Stage {
         if goes_on { Choice::GoOn } else { Choice::Leave }
     }
 
-    /// The capture goes on until `limit`, after it has rested so long.
+    /// The capture continues until `limit`, after it has rested this long.
     pub fn goes_on(&self, limit: Duration, rested: Duration) {
         *lock(&self.0.periods) = Periods { limit: Some(limit), rested, ..Periods::default() };
         *lock(&self.0.at) = At::Capturing;

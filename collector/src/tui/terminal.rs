@@ -1,7 +1,7 @@
 //! The only file that touches the terminal: takes it, reads keys, draws ten times a second, gives it back.
 //!
 //! Keys come one by one and unechoed. Ctrl-C stays a signal to the whole process group, so that a plugin that started this
-//! program ends with it. Ctrl-Z is a key: the shell takes the terminal as soon as the plugin stands still, so it must have been
+//! program ends with it. Ctrl-Z is a key: the shell takes the terminal as soon as the plugin stops, so it must have been
 //! given back by then.
 
 use std::io::{self, Stdout, stdout};
@@ -46,7 +46,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal and shows a scene, which is made when there is one, and told when it is over. Must be called in a
+    /// Takes the terminal and shows a scene, which is made when there is one, and notified when it is over. Must be called in a
     /// runtime, which brings the signals.
     ///
     /// # Errors
@@ -78,12 +78,12 @@ impl Screen {
     }
 }
 
-/// What signals say of the shell.
+/// The job control of the shell, by its signals.
 #[derive(Debug, Default)]
 struct Stops {
-    /// Somebody wants this program to stand still.
+    /// The shell stops this program.
     asked: AtomicBool,
-    /// It goes on.
+    /// It continues.
     over: AtomicBool,
 }
 
@@ -100,7 +100,7 @@ async fn watch_stops(stops: Arc<Stops>) {
 
 type Backend = CrosstermBackend<Counted<Stdout>>;
 
-/// An empty screen. `Terminal::clear` would ask the terminal where its cursor is, and fail where nobody answers.
+/// An empty screen. `Terminal::clear` would ask the terminal where its cursor is, and fail without an answer.
 fn blank(written: &Arc<AtomicU64>) -> io::Result<Terminal<Backend>> {
     execute!(stdout(), Clear(ClearType::All))?;
     Terminal::new(Backend::new(Counted::new(stdout(), written.clone())))
@@ -246,7 +246,7 @@ const NO_CHARACTER: u8 = 0;
 /// How the terminal was.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// The terminal while it is ours; dropped, it is the user's again. A panic gives it back before it is told.
+/// The terminal while it is ours; dropped, it is the user's again. A panic gives it back before it is printed.
 struct Taken;
 
 impl Taken {

@@ -1,4 +1,4 @@
-//! What the terminal can show: colours or not, Unicode or ASCII. Colours are the terminal's own sixteen on its own background, so
+//! What the terminal can show: colors or not, Unicode or ASCII. Colors are the terminal's own sixteen on its own background, so
 //! that light and dark ones work alike.
 
 use netobserv_contract::plain;

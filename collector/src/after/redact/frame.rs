@@ -20,7 +20,7 @@ const SCTP: u8 = 132;
 const HOP_BY_HOP: u8 = 0;
 const FRAGMENT: u8 = 44;
 const DESTINATION: u8 = 60;
-/// Options of TCP (IANA numbers): end, no operation, and those that say nothing of a user.
+/// Options of TCP (IANA numbers): end, no operation, and those that reveal nothing of a user.
 const TCP_END: u8 = 0;
 const TCP_NOP: u8 = 1;
 const TCP_KEPT: [u8; 5] = [2, 3, 4, 5, 8];

@@ -42,77 +42,77 @@ impl<W: Write> Packer<'_, W> {
         self.any(&self.words.dir.join(given), &name, given)
     }
 
-    /// One file, or a folder with all that is in it. `said` is its name in messages.
-    fn any(&mut self, path: &Path, name: &Path, said: &Path) -> io::Result<()> {
+    /// One file, or a folder with all that is in it. `shown` is its name in messages.
+    fn any(&mut self, path: &Path, name: &Path, shown: &Path) -> io::Result<()> {
         let metadata = if self.words.follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
         let metadata = match metadata {
             Ok(metadata) => metadata,
-            Err(error) => return self.cannot("stat", said, &error),
+            Err(error) => return self.cannot("stat", shown, &error),
         };
         if self.words.verbose {
             let _ = writeln!(io::stderr(), "{}", name.display());
         }
         let kind = metadata.file_type();
         if kind.is_dir() {
-            self.folder(path, name, said, &metadata)
+            self.folder(path, name, shown, &metadata)
         } else if kind.is_symlink() {
-            self.link(path, name, said, &metadata)
+            self.link(path, name, shown, &metadata)
         } else if kind.is_file() {
-            self.file(path, name, said)
+            self.file(path, name, shown)
         } else {
             let what = if kind.is_socket() { "socket" } else { "special file" };
-            tell(&format!("{}: {what} ignored", said.display()));
+            tell(&format!("{}: {what} ignored", shown.display()));
             Ok(())
         }
     }
 
-    fn folder(&mut self, path: &Path, name: &Path, said: &Path, metadata: &Metadata) -> io::Result<()> {
+    fn folder(&mut self, path: &Path, name: &Path, shown: &Path, metadata: &Metadata) -> io::Result<()> {
         let mut header = header(metadata, EntryType::Directory, 0);
         // The slash at the end is how readers that know only names see a folder.
         self.out.append_data(&mut header, name.join(""), io::empty())?;
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
-            Err(error) => return self.cannot("open", said, &error),
+            Err(error) => return self.cannot("open", shown, &error),
         };
         let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
         names.sort();
         for entry in names {
-            self.any(&path.join(&entry), &name.join(&entry), &said.join(&entry))?;
+            self.any(&path.join(&entry), &name.join(&entry), &shown.join(&entry))?;
         }
         Ok(())
     }
 
-    fn link(&mut self, path: &Path, name: &Path, said: &Path, metadata: &Metadata) -> io::Result<()> {
+    fn link(&mut self, path: &Path, name: &Path, shown: &Path, metadata: &Metadata) -> io::Result<()> {
         match fs::read_link(path) {
             Ok(target) => self.out.append_link(&mut header(metadata, EntryType::Symlink, 0), name, target),
-            Err(error) => self.cannot("read link", said, &error),
+            Err(error) => self.cannot("read link", shown, &error),
         }
     }
 
-    fn file(&mut self, path: &Path, name: &Path, said: &Path) -> io::Result<()> {
+    fn file(&mut self, path: &Path, name: &Path, shown: &Path) -> io::Result<()> {
         // Without O_NONBLOCK, a pipe that took the file's place would never open.
         let opened = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
         let (file, metadata) = match opened.and_then(|file| file.metadata().map(|metadata| (file, metadata))) {
             Ok(opened) => opened,
-            Err(error) => return self.cannot("open", said, &error),
+            Err(error) => return self.cannot("open", shown, &error),
         };
         let mut content = Exactly { file, left: metadata.len(), missing: None };
         self.out.append_data(&mut header(&metadata, EntryType::Regular, metadata.len()), name, &mut content)?;
         match content.missing {
             None => Ok(()),
             Some(Missing { bytes, error: None }) => {
-                self.outcome.change(&format!("{}: File shrank by {bytes} bytes; padding with zeros", said.display()));
+                self.outcome.change(&format!("{}: File shrank by {bytes} bytes; padding with zeros", shown.display()));
                 Ok(())
             }
-            Some(Missing { error: Some(error), .. }) => self.cannot("read", said, &error),
+            Some(Missing { error: Some(error), .. }) => self.cannot("read", shown, &error),
         }
     }
 
-    fn cannot(&mut self, what: &str, said: &Path, error: &io::Error) -> io::Result<()> {
+    fn cannot(&mut self, what: &str, shown: &Path, error: &io::Error) -> io::Result<()> {
         // GNU tar leaves out the number that Rust adds.
         let why = error.to_string();
         let why = why.split(" (os error").next().unwrap_or_default();
-        self.outcome.fail(&format!("{}: Cannot {what}: {why}", said.display()));
+        self.outcome.fail(&format!("{}: Cannot {what}: {why}", shown.display()));
         Ok(())
     }
 }

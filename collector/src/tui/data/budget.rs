@@ -26,7 +26,7 @@ impl Budget {
         Self { left: f64::INFINITY, most: f64::INFINITY, ..Self::default() }
     }
 
-    /// Whether so many rows may be looked at, at `now` after the start.
+    /// Whether this many rows may be read, at `now` after the start.
     pub(super) fn allows(&mut self, rows: usize, now: Duration) -> bool {
         let gained = now.saturating_sub(self.at).as_secs_f64() * RATE as f64;
         (self.left, self.at) = ((self.left + gained).min(self.most), now);

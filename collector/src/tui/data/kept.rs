@@ -95,7 +95,7 @@ mod tests {
         assert!(kept.get(5).is_none() && kept.get(16).is_none());
         let all: Vec<_> = kept.newest_first().map(|(number, flow)| (number, flow.bytes)).collect();
         assert_eq!(all, (6..16).rev().map(|number| (number, number)).collect::<Vec<_>>());
-        assert_eq!(kept.chunks.len(), 3, "what nobody sees is let go");
+        assert_eq!(kept.chunks.len(), 3, "rows that no view shows are dropped");
     }
 
     #[test]

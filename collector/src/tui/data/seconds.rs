@@ -35,7 +35,7 @@ pub(in crate::tui) struct Seconds {
 }
 
 impl Seconds {
-    /// Time goes on until `now`; seconds without traffic are zero.
+    /// Time passes until `now`; seconds without traffic are zero.
     pub(in crate::tui) fn advance(&mut self, now: Duration) {
         while self.number < now.as_secs() {
             let done = Second { dns_us: self.dns.take(), rtt_us: self.rtt.take(), ..std::mem::take(&mut self.current) };
@@ -69,7 +69,7 @@ impl Seconds {
     }
 }
 
-/// How long an answer took. Of whole milliseconds, which are all that a flowlogs-pipeline says, none means less than one: how
+/// How long an answer took. Of whole milliseconds, which are all that a flowlogs-pipeline sends, none means less than one: how
 /// much is not known.
 fn dns_micros(dns: &Dns) -> Option<u64> {
     dns.latency_us.or_else(|| dns.latency_ms.filter(|ms| *ms > 0).map(|ms| ms.saturating_mul(1_000)))

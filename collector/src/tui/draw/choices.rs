@@ -47,7 +47,7 @@ pub(super) fn choices(canvas: &mut Canvas, app: &App, area: Rect) {
         }
         View::Problems => pieces.plain(match app.shown.problems_shown.len() {
             1 => "1 problem".to_owned(),
-            number => format!("{number} problems, gravest first"),
+            number => format!("{number} problems, worst first"),
         }),
         View::Graph => pieces.plain("The last minutes, the present at the right"),
         View::Raw => pieces.push("Enrichment: n/a", dim()),
@@ -111,7 +111,7 @@ fn rows(pieces: &mut Pieces, canvas: &mut Canvas, app: &App, area: Rect) {
     }
 }
 
-/// Says that there are more columns.
+/// Shows that there are more columns.
 fn hidden(pieces: &mut Pieces, app: &App, area: Rect) {
     if !app.view.is_table() || app.view == View::Raw {
         return;

@@ -20,7 +20,7 @@ const ARROW: &str = " → ";
 const MINUTE: usize = 20;
 const LEAST_MINUTE: usize = 8;
 
-/// A column beside the names.
+/// A column after the names.
 #[derive(Clone, Copy)]
 struct Place {
     title: &'static str,
@@ -59,7 +59,7 @@ fn rate(bytes: u64) -> String {
     if bytes == 0 { "·".into() } else { human::bytes(bytes) }
 }
 
-/// Titles of the columns that say something: those whose values are empty, or equal in all rows, do not.
+/// Titles of the columns that show something: those whose values are empty, or equal in all rows, do not.
 pub(in crate::tui) fn telling(rows: &[ConnectionRow]) -> impl Iterator<Item = &'static str> {
     let tells = |place: &&Place| {
         let always =
@@ -151,7 +151,7 @@ pub(in crate::tui) fn banner_lines(app: &App) -> usize {
     banner(app, usize::from(app.size.0)).len()
 }
 
-/// The gravest problems that go on, as many as there is room for.
+/// The worst problems that continue, as many as there is room for.
 fn banner(app: &App, width: usize) -> Vec<Pieces> {
     let most = if app.size.1 < 30 { 2 } else { 6 };
     let grave = app.shown.problems.iter().filter(|problem| problem.is_now && problem.is_grave());

@@ -80,7 +80,7 @@ pub(in crate::tui) struct Keys<'a> {
     pub(in crate::tui) theme: Theme,
 }
 
-const ASKS: &str = "End the capture and write its files? Enter or y ends it, any other key goes on";
+const ASKS: &str = "End the capture and write its files? Enter or y ends it, any other key continues";
 
 impl<'a> Keys<'a> {
     pub(super) fn of(app: &'a App) -> Self {
@@ -94,7 +94,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Fewest characters of a log line, or of the files, that say something.
+/// Fewest characters of a log line, or of the files, that are of use.
 const LEAST_LOG: usize = 16;
 
 /// The keys, and where there is room the last log line, else the files.

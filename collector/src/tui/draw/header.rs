@@ -18,7 +18,7 @@ use crate::tui::theme::{Theme, bold, dim};
 /// From this width on there is room for more.
 const WIDE: u16 = 100;
 
-/// What the two lines tell.
+/// What the two lines show.
 pub(in crate::tui) struct Head<'a> {
     /// `Flow capture`.
     pub(in crate::tui) title: &'static str,
@@ -164,7 +164,7 @@ pub(in crate::tui) fn losses(canvas: &mut Canvas, head: &Head, area: Rect) {
     pieces.draw(canvas, area);
 }
 
-/// That nothing else is captured, and which nodes have said so.
+/// That nothing else is captured, and which nodes have confirmed it.
 fn pushed(pieces: &mut Pieces, canvas: &mut Canvas, theme: Theme, kernel: &Kernel, area: Rect) {
     let Kernel { text, wanted, done, nodes, refused } = kernel;
     let said = match (refused, *wanted) {

@@ -186,7 +186,7 @@ mod unicode {
         text.chars().take(head).chain(['…']).chain(text.chars().skip(length - tail)).collect()
     }
 
-    /// Two ends with an arrow between them, and what stands behind: where there is no room for all, each end is cut in its
+    /// Two ends with an arrow between them, and what follows: where there is no room for all, each end is cut in its
     /// middle, the longer one first.
     pub(in crate::tui) fn pair(text: &str, width: usize) -> String {
         const ARROW: &str = " → ";

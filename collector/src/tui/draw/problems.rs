@@ -1,4 +1,4 @@
-//! View Problems: what is wrong, gravest first, and below it what is known of the selected row and what to do.
+//! View Problems: what is wrong, worst first, and below it what is known of the selected row and what to do.
 
 use ratatui::layout::Rect;
 use ratatui::style::Style;

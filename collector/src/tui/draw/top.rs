@@ -36,7 +36,7 @@ const NARROW: [Number; 6] = [
 ];
 const BAR: usize = 10;
 
-/// What there is room for beside the names.
+/// What there is room for after the names.
 struct Places {
     who: usize,
     bar: usize,

@@ -146,7 +146,7 @@ pub(super) fn end(talk: &Talk, side: usize, addresses: bool) -> String {
     port.map_or(name.clone(), |port| format!("{name}:{port}"))
 }
 
-/// All that a filter looks for, in small letters.
+/// All that a filter searches, in small letters.
 pub(super) fn searched(talk: &Talk) -> String {
     let names = ends(talk, false);
     let columns = Column::ALL.map(|column| column.text(talk, true)).join(" ");

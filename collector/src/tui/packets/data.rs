@@ -15,13 +15,13 @@ use crate::packets::window::Seen;
 
 /// Conversations that are remembered; of these the quarter that was silent for longest goes when there are more. One is about 1 KB.
 const MOST_TALKS: usize = 16_384;
-/// Packets that can be looked at, and bytes of all of them, and of one: the first.
+/// Packets that are kept to be shown, and bytes of all of them, and of one: the first.
 const MOST_PACKETS: usize = 20_000;
 const MOST_BYTES: usize = 16 << 20;
 const MOST_OF_ONE: usize = 2_048;
-/// Interfaces of a conversation that are told.
+/// Interfaces of a conversation that are shown.
 const MOST_PLACES: usize = 8;
-/// The flags of TCP that tell a client from a server (RFC 9293).
+/// The flags of TCP that distinguish a client from a server (RFC 9293).
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
@@ -46,7 +46,7 @@ pub(super) struct Talk {
     looked_ns: u64,
 }
 
-/// A packet that can be looked at.
+/// A packet that is kept to be shown.
 #[derive(Debug)]
 pub(super) struct Kept {
     /// From 1, in the order in which they were written.
@@ -179,7 +179,7 @@ impl Data {
         self.talks.get(key)
     }
 
-    /// The packets of a conversation that can still be looked at, the oldest first.
+    /// The packets of a conversation that are still kept, the oldest first.
     pub(super) fn packets(&self, key: Ends) -> impl Iterator<Item = &Arc<Kept>> {
         self.ring.iter().filter(move |kept| kept.key == key)
     }
@@ -243,7 +243,7 @@ impl Talk {
         from_client
     }
 
-    /// A packet is seen at several places: only the first one of a direction tells what was sent again.
+    /// A packet is seen at several places: only the first one of a direction shows what was sent again.
     fn count_resent(&mut self, side: usize, place: usize, from: u32, to: u32) {
         let (at, next) = *self.sent[side].get_or_insert((place, from));
         if at != place {
@@ -278,7 +278,7 @@ impl Talk {
     }
 }
 
-/// Who sends; nobody without addresses.
+/// The sender; none without addresses.
 fn sender(ends: &Ends) -> (std::net::IpAddr, u16) {
     let nobody = std::net::Ipv4Addr::UNSPECIFIED.into();
     (ends.addresses.map_or(nobody, |(src, _)| src), ends.ports.map_or(0, |(src, _)| src))

@@ -92,7 +92,7 @@ struct Packets {
     data: Arc<Mutex<Data>>,
     counts: Arc<Counts>,
     tally: Arc<Tally>,
-    /// When the list is made anew, unless a key wants it at once.
+    /// When the list is made again, unless a key wants it at once.
     due: Instant,
 }
 

@@ -44,7 +44,7 @@ pub(in crate::tui) struct Clock {
 }
 
 impl Clock {
-    /// Stands at the beginning of a capture, and plays. `speed` is the nearest of those that there are.
+    /// Starts at the beginning of a capture, and plays. `speed` is the nearest of those that there are.
     pub(in crate::tui) fn new(from: u64, to: u64, speed: f64) -> Self {
         let distance = |index: &usize| (SPEEDS[*index] - speed).abs();
         let nearest = (0..SPEEDS.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)));
@@ -124,7 +124,7 @@ impl Clock {
         true
     }
 
-    /// Plays or stands still; from the end it begins again.
+    /// Plays or pauses; from the end it begins again.
     pub(super) fn toggle(&mut self) {
         if self.goal.take().is_some() {
             self.playing = false;

@@ -115,10 +115,10 @@ struct Finder {
 }
 
 impl Finder {
-    /// Looks for problems that are new at this time; returns whether the clock was sent for one.
+    /// Finds problems that are new at this time; returns whether the clock was sent for one.
     fn look(&mut self, shared: &Shared, at: u64) -> bool {
         let begun = Instant::now();
-        // Who looks for the next problem wants to see where it began, however long that takes.
+        // A user who asks for the next problem wants to see where it began, however long that takes.
         let hurries = locked(&shared.clock).goal != Some(Goal::Problem);
         if at < self.looked.saturating_add(STEP_MS) || hurries && self.due.is_some_and(|due| begun < due) {
             return false;

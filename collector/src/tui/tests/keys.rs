@@ -127,7 +127,7 @@ fn some_keys_reach_beyond_the_state() {
     assert_eq!(press(&mut world, "q"), Effect::None);
     assert!(world.text().contains("End the capture"));
     assert_eq!(press(&mut world, "x C-u q Enter"), Effect::Quit);
-    assert_eq!(press(&mut world, "q Esc y"), Effect::None, "another key goes on");
+    assert_eq!(press(&mut world, "q Esc y"), Effect::None, "another key continues");
 }
 
 #[test]

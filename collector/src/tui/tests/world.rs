@@ -75,7 +75,7 @@ impl World {
         world
     }
 
-    /// Says which conversation each is of, as the pipeline does.
+    /// Sets which conversation each is of, as the pipeline does.
     pub(super) fn identify(&self, flows: &mut [Flow]) {
         self.once.identify(flows);
     }
@@ -92,7 +92,7 @@ impl World {
         self.totals.losses = losses;
     }
 
-    /// Time goes on, and the screen is brought up to date.
+    /// Time passes, and the screen is brought up to date.
     pub(super) fn advance(&mut self, ms: u64) {
         self.now += Duration::from_millis(ms);
         self.data.idle(self.now);
@@ -225,7 +225,7 @@ pub(super) fn dropped(second: u64) -> Flow {
     }
 }
 
-/// Somebody whom the cluster does not know.
+/// A holder that the cluster does not know.
 fn outside(second: u64) -> Flow {
     let mut flow = between(0, 0, (0, 0), second);
     flow.src_addr = "2001:db8::1234:5678".parse().ok();

@@ -21,7 +21,7 @@ use pace::{Pace, ms};
 
 /// Most conversations. One takes about 350 bytes.
 const MOST: usize = 100_000;
-/// Without packets for so long a conversation may make room for others.
+/// Without packets for this long a conversation may make room for others.
 const QUIET: Duration = Duration::from_secs(10);
 /// Numbers of conversations have 53 bits; one that has none gets a number with this bit.
 const OWN_NUMBER: u64 = 1 << 63;

@@ -10,7 +10,7 @@ const SAME_REPORT_MS: u32 = 800;
 /// A rate is that of at least, and at most, this time.
 const SHORTEST_MS: u32 = 1_000;
 const LONGEST_MS: u32 = 10_000;
-/// Without another report a rate holds for so many times the time that it was measured over, and at least so long.
+/// Without another report a rate holds for this many times the time that it was measured over, and at least this long.
 const HOLDS: u32 = 2;
 const HOLDS_MS: u32 = 3_000;
 
@@ -37,7 +37,7 @@ impl Pace {
         let (now, length) = (ms(now), u32::try_from(length_ms).unwrap_or(u32::MAX).min(STEPS as u32 * STEP_MS));
         let since = now.saturating_sub(self.arrived);
         if self.span == 0 || since > SAME_REPORT_MS {
-            // The report covers the time since the one before, or else as much as its records say.
+            // The report covers the time since the one before, or else as much as its records show.
             let known = self.span > 0 && since <= LONGEST_MS;
             self.span = if known { since } else { length }.clamp(SHORTEST_MS, LONGEST_MS);
             (self.arrived, self.bytes) = (now, [0; 2]);

@@ -1,4 +1,4 @@
-//! What is told of the content: DNS, the first line of HTTP, and the kinds of TLS records with the name that a client asks for.
+//! What is shown of the content: DNS, the first line of HTTP, and the kinds of TLS records with the name that a client asks for.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,11 +8,11 @@ use super::{Decoder, Next};
 
 /// Ports of DNS and of multicast DNS.
 const DNS: [u16; 2] = [53, 5353];
-/// Answers that are told.
+/// Answers that are shown.
 const MOST_ANSWERS: u16 = 8;
 /// A name has 255 bytes at most; this many pointers in it are a loop.
 const MOST_POINTERS: usize = 16;
-/// Longest first line that is told.
+/// Longest first line that is shown.
 const LONGEST_LINE: usize = 200;
 /// TLS (RFC 8446): the record of a handshake, its first message, and the extension with the server's name.
 const HANDSHAKE: u8 = 22;

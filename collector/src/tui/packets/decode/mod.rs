@@ -1,4 +1,4 @@
-//! The layers of a frame, for a person to read: what each header says, and which bytes it is. Deep analysis is Wireshark's; this
+//! The layers of a frame, for a person to read: the fields of each header, and which bytes it is. Deep analysis is Wireshark's; this
 //! knows what is met every day.
 
 mod application;
@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::numbers::Base;
 
-/// More layers than this are nobody's.
+/// No frame has more layers than this.
 const MOST_LAYERS: usize = 16;
 
 /// One header, or what follows the last one that is known.
@@ -25,7 +25,7 @@ pub(crate) struct Layer {
     pub(crate) fields: Vec<(&'static str, String)>,
 }
 
-/// What stands behind a header.
+/// What follows a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     /// The packet of an EtherType.
@@ -69,7 +69,7 @@ pub(crate) fn layers(frame: &[u8], base: Base) -> Vec<Layer> {
     decoder.layers
 }
 
-/// Protocol and meaning of a frame: what its last layer that is known says.
+/// Protocol and meaning of a frame, by its last layer that is known.
 pub(crate) fn summary(frame: &[u8], base: Base) -> (&'static str, String) {
     let layers = layers(frame, base);
     let last = layers.iter().rev().find(|layer| layer.name != DATA).or(layers.last());

@@ -79,7 +79,7 @@ impl Decoder<'_> {
     }
 }
 
-/// A number of a connection, with what stands in the header where that is another.
+/// A number of a connection, with what is in the header where that is another.
 fn counted(number: u32, raw: u32) -> String {
     if number == raw { number.to_string() } else { format!("{number} ({raw} in the header)") }
 }
@@ -108,8 +108,8 @@ fn icmpv6_name(kind: u8) -> Option<&'static str> {
         129 => "echo reply",
         133 => "router solicitation",
         134 => "router advertisement",
-        135 => "neighbour solicitation",
-        136 => "neighbour advertisement",
+        135 => "neighbor solicitation",
+        136 => "neighbor advertisement",
         143 => "multicast listener report",
         _ => return None,
     })

@@ -16,7 +16,7 @@ const BYTES: usize = 16;
 /// Characters of a field's name.
 const NAME: usize = 18;
 
-/// Characters of a line of bytes; on a screen of this width they stand beside the layers.
+/// Characters of a line of bytes; on a screen of this width they are next to the layers.
 const DUMP: u16 = 76;
 const WIDE: u16 = 130;
 
@@ -67,7 +67,7 @@ pub(in crate::tui::packets) fn lines(app: &App) -> usize {
     if app.size.0 >= WIDE { left.max(right) } else { left + right }
 }
 
-/// What is known of it, and what its layers say.
+/// What is known of it, and the fields of its layers.
 fn told(kept: &Kept) -> Vec<Line> {
     let mut lines = about(kept);
     for layer in layers(&kept.data, kept.base) {
