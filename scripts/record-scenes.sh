@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Records the scenes in collector/tests/scenes anew: real agents and a real collector on two nodes of the cluster that is made of
-# network namespaces (tests/cluster), real packets, a real policy. Takes a minute, and wants root.
+# Records the scenes in collector/tests/scenes again: real agents and a real collector on two nodes of the cluster that is made of
+# network namespaces (tests/cluster), real packets, a real policy, and one busy machine. Takes two minutes, and needs root.
 #
 #   scripts/record-scenes.sh
 set -euo pipefail

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use cluster_world::state;
 use netobserv_test_cluster::scene::{Scene, WRONG_POLICY};
-use netobserv_testkit::{Files, Signal, require_privileged, wait_for};
+use netobserv_testkit::names::resolve;
+use netobserv_testkit::{Files, LocalCapture, Netns, Signal, Veth, require_privileged, wait_for};
 use serde_json::Value;
 
 /// How long the policy is wrong, and then right.
@@ -76,13 +77,72 @@ fn the_scenes_of_the_article() {
     }
 }
 
+/// One machine with a server that answers curl, a download, names that exist and one that does not, a port that a firewall drops, one
+/// without a listener, a scan and a ping: what each of them is in the findings.
+#[test]
+fn a_busy_machine() {
+    const CLIENT: &str = "10.66.1.1";
+    const SERVER: &str = "10.66.2.1";
+    require_privileged!();
+    let (client, server) = (Netns::new("client"), Netns::new("server"));
+    let veth = Veth::with_neighbours(&client, &["10.66.1.1/16"], &server, &["10.66.2.1/16"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("small"), [b'x'; 3_000]).expect("a file");
+    std::fs::write(folder.path().join("large"), vec![b'y'; 20_000_000]).expect("a file");
+    let web = server.run("python3").args(["-m", "http.server", "8080", "--bind", SERVER]).dir(folder.path()).start();
+    let curl = |url: &str| client.run("curl").args(["-s", "-o", "/dev/null", "--max-time", "2", url]).finish();
+    let (small, large) = (format!("http://{SERVER}:8080/small"), format!("http://{SERVER}:8080/large"));
+    assert!(wait_for(Duration::from_secs(30), || curl(&small).success()), "{}", web.stderr());
+    let rules = "add table ip f; add chain ip f in { type filter hook input priority 0; }; add rule ip f in tcp dport 5432 drop";
+    server.run("nft").arg(rules).output();
+    let code = |name: &str| Some(if name.contains("typo") { 3 } else { 0 });
+    let capture = LocalCapture::of(&client, &veth.a.name, &["--enable_all"]);
+    let blocked = client.run("curl").args(["-s", "--max-time", "8", &format!("http://{SERVER}:5432/")]).start();
+    for second in 0..8 {
+        assert!(curl(&small).success() && curl(&large).success());
+        assert!(!curl(&format!("http://{SERVER}:7002/")).success(), "no program listens there");
+        resolve((&client, CLIENT), (&server, SERVER), &["shop.test", "db.shop.test", "typo.shop.test"], code);
+        if second == 4 {
+            let scan = "import socket,sys\nfor port in range(20000, 20150):\n    s = socket.socket(); s.settimeout(0.2)\n    s.connect_ex((sys.argv[1], port)); s.close()";
+            assert!(client.run("python3").args(["-c", scan, SERVER]).finish().success());
+        }
+        assert!(client.run("ping").args(["-c", "3", "-i", "0.2", SERVER]).finish().success());
+    }
+    blocked.wait(Duration::from_secs(60));
+    let ended = capture.stop();
+    let ours = |flow: &Value| ["SrcAddr", "DstAddr"].iter().all(|end| flow[*end] == CLIENT || flow[*end] == SERVER);
+    let mut flows: Vec<Value> = ended.files().flows().into_iter().filter(ours).collect();
+    // Control groups are named by the machine on which this is recorded.
+    for flow in flows.iter_mut().filter_map(Value::as_object_mut) {
+        flow.retain(|field, _| !field.ends_with("Cgroup") && !field.ends_with("Container"));
+    }
+    let files = ended.files();
+    for (kind, port) in [("dropped-by-filter", 5432), ("refused", 7002), ("refused", 20_100), ("dns-no-name", 53)] {
+        let condition = format!("kind = '{kind}' AND port = {port}");
+        assert_eq!(files.number(&format!("SELECT count(*) FROM finding WHERE {condition}")), 1, "{condition}");
+    }
+    let others = "kind NOT IN ('dropped-by-filter', 'refused', 'dns-no-name') AND client = '10.66.1.1'";
+    assert_eq!(
+        files.number(&format!("SELECT count(*) FROM finding WHERE {others}")),
+        0,
+        "a ping and downloads are no faults"
+    );
+    assert!(flows.iter().any(|flow| flow["SrcComm"] == "curl"), "the program is known");
+    if let Some(folder) = std::env::var_os("NETOBSERV_RECORD_SCENES").map(PathBuf::from) {
+        write(&folder, "machine.json", flows.iter());
+    }
+}
+
+fn write<'a>(folder: &Path, name: &str, flows: impl Iterator<Item = &'a Value>) {
+    let lines: Vec<String> = flows.map(Value::to_string).collect();
+    std::fs::write(folder.join(name), format!("[\n{}\n]\n", lines.join(",\n"))).expect("a folder for scenes");
+}
+
 /// One file a scene.
 fn keep(flows: &[Value], folder: &Path) {
     let dns = |flow: &Value| flow["SrcPort"] == 53 || flow["DstPort"] == 53;
-    let write = |name: &str, wanted: &dyn Fn(&Value) -> bool| {
-        let lines: Vec<String> = flows.iter().filter(|flow| wanted(flow)).map(Value::to_string).collect();
-        std::fs::write(folder.join(name), format!("[\n{}\n]\n", lines.join(",\n"))).expect("a folder for scenes");
-    };
+    let write =
+        |name: &str, wanted: &dyn Fn(&Value) -> bool| write(folder, name, flows.iter().filter(|flow| wanted(flow)));
     write("policy-drop.json", &|flow| !dns(flow));
     write("nxdomain.json", &dns);
     write("nodejs.json", &|_| true);

@@ -9,7 +9,7 @@ use netobserv_wire::Flow;
 use super::data::Data;
 use super::data::connections::number;
 use super::data::kept::Kept;
-use super::problems::{ProblemRow, Which};
+use super::problems::{ProblemRow, Which, end};
 use super::top::{self, Member};
 use super::views::Group;
 use crate::why::observation;
@@ -103,16 +103,18 @@ fn conversations(which: &Which, kept: &Kept) -> Vec<u64> {
 
 /// Whether these records alone, the oldest first, make the finding.
 fn is_found<'a>(which: &Which, flows: impl Iterator<Item = &'a Flow>) -> bool {
-    let (mut watch, mut end) = (Watch::default(), 0);
+    let (mut watch, mut last_ms) = (Watch::default(), 0);
     for flow in flows {
         watch.add(&observation(flow));
-        end = end.max(flow.end_ms);
+        last_ms = last_ms.max(flow.end_ms);
     }
-    watch.until(end + LATER_MS);
+    watch.until(last_ms + LATER_MS);
     watch.findings().iter().any(|finding| {
         let found = Which::of(finding);
         // Of a scan every port counts; of a name that was typed, what the search path made of it.
-        let is_scan = which.port.is_none() && matches!(found.kind, Kind::Refused | Kind::Unanswered | Kind::NoListener);
+        let is_scan = which.port.is_none()
+            && matches!(found.kind, Kind::Refused | Kind::Unanswered | Kind::NoListener)
+            && end(&finding.client) == which.apart;
         let apart =
             found.apart == which.apart || which.kind == Kind::DnsNoName && is_longer(&found.apart, &which.apart);
         (found.kind == which.kind && apart || is_scan)

@@ -27,7 +27,7 @@ pub(super) struct Which {
     /// None for all ports of a scan.
     pub(super) port: Option<u16>,
     pub(super) protocol: Option<u8>,
-    /// What else distinguishes findings of the same kind and ends: the name that was asked for, a cause.
+    /// What else distinguishes findings of the same kind and ends: the name that was asked for, a cause, the program that scans.
     pub(super) apart: String,
 }
 
@@ -192,14 +192,15 @@ fn row(which: Which, finding: Finding, ago: Duration) -> ProblemRow {
     }
 }
 
-fn end(party: &Party) -> String {
+/// What an end is called.
+pub(super) fn end(party: &Party) -> String {
     if party.name.is_empty() { names::address(party.address) } else { party.name.clone() }
 }
 
-/// Many ports of a server that are closed to a client are one row.
+/// Many ports of a server that are closed to one program of a client are one row.
 fn scans(rows: Vec<ProblemRow>) -> Vec<ProblemRow> {
     let closed = |row: &ProblemRow| matches!(row.which.kind, Kind::Refused | Kind::Unanswered | Kind::NoListener);
-    let ends = |row: &ProblemRow| (row.which.client, row.which.server);
+    let ends = |row: &ProblemRow| (row.which.client, row.which.server, end(&row.finding.client));
     let mut ports: HashMap<_, usize> = HashMap::new();
     for row in rows.iter().filter(|row| closed(row)) {
         *ports.entry(ends(row)).or_default() += 1;
@@ -231,7 +232,7 @@ fn scans(rows: Vec<ProblemRow>) -> Vec<ProblemRow> {
 
 fn scan(row: ProblemRow, ports: usize) -> ProblemRow {
     let who = format!("{} → {}", end(&row.finding.client), end(&row.finding.server));
-    let which = Which { kind: Kind::Refused, port: None, apart: String::new(), ..row.which };
+    let which = Which { kind: Kind::Refused, port: None, apart: end(&row.finding.client), ..row.which };
     ProblemRow { which, ports, who, count: ports as u64, ..row }
 }
 

@@ -3,6 +3,7 @@
 mod keys;
 mod pictures;
 mod rows;
+mod scenes;
 mod world;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};

@@ -88,6 +88,12 @@ impl World {
         self.refresh.take_in(&mut self.app, self.watcher.report().findings);
     }
 
+    /// Time passes until `now`.
+    pub(super) fn until(&mut self, now: Duration) {
+        self.now = now;
+        self.advance(0);
+    }
+
     pub(super) fn lose(&mut self, losses: Losses) {
         self.totals.losses = losses;
     }

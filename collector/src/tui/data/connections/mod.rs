@@ -143,12 +143,19 @@ fn to_server(flow: &Flow, key: Key) -> bool {
     flow.conversation.and_then(|conversation| conversation.from_client).unwrap_or_else(|| key.to_server())
 }
 
+/// Packets that were dropped. An echo reply that reaches its program is not lost: the kernel drops its own copy of it.
+fn lost(flow: &Flow) -> u64 {
+    let is_echo_reply = matches!((flow.proto, flow.icmp_type), (Some(1), Some(0)) | (Some(58), Some(129)));
+    let is_copy = |cause: &str| matches!(cause.trim_start_matches("SKB_DROP_REASON_"), "NO_SOCKET" | "NOT_SPECIFIED");
+    flow.drops.as_ref().filter(|drops| !(is_echo_reply && is_copy(&drops.cause))).map_or(0, |drops| drops.packets)
+}
+
 impl Sums {
     fn of(flow: &Flow) -> Self {
         Self {
             bytes: flow.bytes,
             packets: flow.packets,
-            drops: flow.drops.as_ref().map_or(0, |drops| drops.packets),
+            drops: lost(flow),
             dns_errors: crate::tui::data::dns_error(flow).into(),
         }
     }
