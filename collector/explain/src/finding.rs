@@ -63,6 +63,8 @@ pub enum Kind {
     Unanswered,
     /// The server's machine refused the connection.
     Refused,
+    /// A client tried many ports, and none was open.
+    Scan,
     /// Packets are larger than the way lets through.
     TooBig,
     /// Packets of one node did not arrive at another.

@@ -16,5 +16,6 @@ pub mod objects;
 pub mod observe;
 pub mod policy;
 pub mod report;
+pub mod scan;
 pub mod service;
 pub mod traffic;

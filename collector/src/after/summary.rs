@@ -107,7 +107,9 @@ fn findings(db: &Connection) -> anyhow::Result<Vec<Json>> {
     let mut watch = Watch::default();
     let end = why::database::read_from(db, |seen| watch.add(seen))?;
     watch.until(end);
-    Ok(watch.findings().iter().filter_map(|finding| serde_json::to_value(finding).ok()).collect())
+    let mut findings = watch.findings();
+    netobserv_explain::scan::group(&mut findings);
+    Ok(findings.iter().filter_map(|finding| serde_json::to_value(finding).ok()).collect())
 }
 
 impl Summary {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use netobserv_explain::finding::Kind;
+use netobserv_explain::scan;
 use netobserv_explain::traffic::Watch;
 use netobserv_wire::Flow;
 
@@ -33,7 +34,7 @@ pub(super) struct Exact {
 }
 
 /// Kinds that a conversation has as a whole; the others are of single records.
-const OF_CONVERSATIONS: [Kind; 3] = [Kind::Unanswered, Kind::Refused, Kind::Reset];
+const OF_CONVERSATIONS: [Kind; 4] = [Kind::Unanswered, Kind::Refused, Kind::Reset, Kind::Scan];
 /// What is enough time for an answer, in milliseconds.
 const LATER_MS: u64 = 60_000;
 
@@ -112,9 +113,7 @@ fn is_found<'a>(which: &Which, flows: impl Iterator<Item = &'a Flow>) -> bool {
     watch.findings().iter().any(|finding| {
         let found = Which::of(finding);
         // Of a scan every port counts; of a name that was typed, what the search path made of it.
-        let is_scan = which.port.is_none()
-            && matches!(found.kind, Kind::Refused | Kind::Unanswered | Kind::NoListener)
-            && end(&finding.client) == which.apart;
+        let is_scan = which.kind == Kind::Scan && scan::is_part(found.kind) && end(&finding.client) == which.apart;
         let apart =
             found.apart == which.apart || which.kind == Kind::DnsNoName && is_longer(&found.apart, &which.apart);
         (found.kind == which.kind && apart || is_scan)

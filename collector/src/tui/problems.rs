@@ -15,8 +15,6 @@ use super::names;
 
 /// A problem that was seen this short a time ago still continues: the time between two tries of a connection, as a rule.
 const NOW: Duration = Duration::from_secs(20);
-/// So many ports of one server that a client was refused at, or not answered, are a scan.
-const SCAN: usize = 20;
 
 /// What makes a row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,8 +33,6 @@ pub(super) struct Which {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ProblemRow {
     pub(super) which: Which,
-    /// Ports of the server, more than one of a scan.
-    pub(super) ports: usize,
     pub(super) who: String,
     pub(super) what: String,
     pub(super) count: u64,
@@ -58,6 +54,7 @@ impl Which {
         let apart = match finding.kind {
             Kind::DnsTimeout | Kind::DnsFailed | Kind::DnsNoName => what(finding),
             Kind::Dropped => cause(finding).to_owned(),
+            Kind::Scan => end(&finding.client),
             _ => String::new(),
         };
         Self {
@@ -75,7 +72,6 @@ impl ProblemRow {
     /// Its kind in a word or two.
     pub(super) fn word(&self) -> &'static str {
         match self.which.kind {
-            _ if self.ports > 1 => "Scan",
             Kind::Dropped if is_unanswered(&self.finding) => "Blocked",
             kind => word(kind),
         }
@@ -83,7 +79,7 @@ impl ProblemRow {
 
     /// Blocked or unanswered at this moment.
     pub(super) fn is_alarm(&self) -> bool {
-        self.is_now && self.ports == 1 && self.gravity() <= 1
+        self.is_now && self.gravity() <= 1
     }
 
     /// Something does not work: what the first view shows, too.
@@ -93,7 +89,7 @@ impl ProblemRow {
 
     /// A connection does not come about.
     pub(super) fn is_of_connections(&self) -> bool {
-        self.gravity() <= 2 && self.which.kind != Kind::DnsTimeout
+        self.gravity() <= 2 && self.which.kind != Kind::DnsTimeout || self.which.kind == Kind::Scan
     }
 
     fn gravity(&self) -> u8 {
@@ -103,7 +99,7 @@ impl ProblemRow {
     /// What the count counts.
     pub(super) fn unit(&self) -> &'static str {
         match self.which.kind {
-            _ if self.ports > 1 => "ports",
+            Kind::Scan => "ports",
             Kind::Unanswered => "tries",
             Kind::Refused | Kind::Reset => "connections",
             Kind::DnsTimeout | Kind::DnsFailed | Kind::DnsNoName | Kind::SlowDns => "queries",
@@ -170,7 +166,6 @@ impl Problems {
             }
         }
         self.seen.retain(|which, _| rows.iter().any(|row| row.which == *which));
-        let mut rows = scans(rows);
         rows.iter_mut().for_each(|row| row.is_now = row.ago < NOW);
         rows.sort_by_cached_key(|row| (row.gravity(), !row.is_now, std::cmp::Reverse(row.count), row.who.clone()));
         rows
@@ -181,7 +176,6 @@ fn row(which: Which, finding: Finding, ago: Duration) -> ProblemRow {
     let server = end(&finding.server);
     let server = finding.port.map_or(server.clone(), |port| format!("{server}:{port}"));
     ProblemRow {
-        ports: 1,
         who: format!("{} → {server}", end(&finding.client)),
         what: what(&finding),
         count: finding.count,
@@ -197,64 +191,14 @@ pub(super) fn end(party: &Party) -> String {
     if party.name.is_empty() { names::address(party.address) } else { party.name.clone() }
 }
 
-/// Many ports of a server that are closed to one program of a client are one row.
-fn scans(rows: Vec<ProblemRow>) -> Vec<ProblemRow> {
-    let closed = |row: &ProblemRow| matches!(row.which.kind, Kind::Refused | Kind::Unanswered | Kind::NoListener);
-    let ends = |row: &ProblemRow| (row.which.client, row.which.server, end(&row.finding.client));
-    let mut ports: HashMap<_, usize> = HashMap::new();
-    for row in rows.iter().filter(|row| closed(row)) {
-        *ports.entry(ends(row)).or_default() += 1;
-    }
-    let mut kept: Vec<ProblemRow> = Vec::new();
-    let mut scans: HashMap<_, usize> = HashMap::new();
-    for row in rows {
-        let number = ports.get(&ends(&row)).copied().unwrap_or(0);
-        if number < SCAN || !closed(&row) {
-            kept.push(row);
-            continue;
-        }
-        match scans.get(&ends(&row)).copied() {
-            Some(at) => {
-                let scan: &mut ProblemRow = &mut kept[at];
-                scan.ago = scan.ago.min(row.ago);
-                scan.finding.first_ms = scan.finding.first_ms.min(row.finding.first_ms);
-                scan.finding.last_ms = scan.finding.last_ms.max(row.finding.last_ms);
-            }
-            None => {
-                scans.insert(ends(&row), kept.len());
-                kept.push(scan(row, number));
-            }
-        }
-    }
-    kept.iter_mut().filter(|row| row.ports > 1).for_each(name_scan);
-    kept
-}
-
-fn scan(row: ProblemRow, ports: usize) -> ProblemRow {
-    let who = format!("{} → {}", end(&row.finding.client), end(&row.finding.server));
-    let which = Which { kind: Kind::Refused, port: None, apart: end(&row.finding.client), ..row.which };
-    ProblemRow { which, ports, who, count: ports as u64, ..row }
-}
-
-fn name_scan(row: &mut ProblemRow) {
-    let seconds = row.finding.last_ms.saturating_sub(row.finding.first_ms).div_ceil(1_000).max(1);
-    let ports = crate::human::count(row.ports as u64);
-    row.what = format!("tried {ports} closed ports in {seconds} s");
-    row.finding.sentence = format!(
-        "{} tried {ports} ports of {} in {seconds} s, and none of them was open.",
-        row.finding.client, row.finding.server
-    );
-    row.finding.remedy = "Find out what runs there: a scan, or a monitor, tries ports to find open ones.".into();
-    row.finding.evidence = vec![format!("{ports} ports refused or did not answer")];
-}
-
 /// The effect of a kind of finding, worst first.
 fn gravity(kind: Kind) -> u8 {
     match kind {
         Kind::Policy | Kind::Service | Kind::HostPort | Kind::NodeNotReady | Kind::DroppedByFilter | Kind::NoRoute => 0,
         Kind::Unanswered | Kind::DnsTimeout => 1,
         Kind::Refused | Kind::NoListener => 2,
-        Kind::DnsFailed => 3,
+        // After the ports of others at the same server.
+        Kind::DnsFailed | Kind::Scan => 3,
         Kind::TooBig | Kind::Reset => 4,
         Kind::DnsNoName => 5,
         Kind::Slow | Kind::SlowDns => 6,
@@ -270,6 +214,7 @@ fn word(kind: Kind) -> &'static str {
         Kind::NoRoute => "No route",
         Kind::Unanswered => "Unanswered",
         Kind::Refused | Kind::NoListener => "Refused",
+        Kind::Scan => "Scan",
         Kind::TooBig => "Too big",
         Kind::DnsTimeout | Kind::DnsFailed | Kind::DnsNoName => "DNS",
         Kind::Reset => "Broken off",
@@ -304,6 +249,10 @@ fn what(finding: &Finding) -> String {
         Kind::Unanswered => "no packet came back",
         Kind::Refused => "nothing listens there, or a filter rejects",
         Kind::NoListener => "nothing listens there",
+        Kind::Scan => {
+            let seconds = finding.last_ms.saturating_sub(finding.first_ms).div_ceil(1_000).max(1);
+            return format!("tried {} closed ports in {seconds} s", crate::human::count(finding.count));
+        }
         Kind::TooBig => "packets are larger than the way lets through",
         Kind::Reset if sentence.starts_with(&client.to_string()) => "the client broke off",
         Kind::Reset => "the server broke off",

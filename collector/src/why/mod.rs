@@ -18,6 +18,7 @@ use netobserv_explain::finding::add;
 use netobserv_explain::node::Loss;
 use netobserv_explain::observe::{Dns, Drops, Observation, Seen};
 use netobserv_explain::report::Report;
+use netobserv_explain::scan;
 use netobserv_explain::traffic::Watch;
 use netobserv_wire::Flow;
 use netobserv_wire::field::Side;
@@ -137,8 +138,9 @@ impl Watcher {
 }
 
 /// The findings of a watch with what its demands came to.
-fn report(watch: &Watch, demands: &Demands, findings: Vec<netobserv_explain::finding::Finding>) -> Report {
+fn report(watch: &Watch, demands: &Demands, mut findings: Vec<netobserv_explain::finding::Finding>) -> Report {
     let demands = demands.outcomes(&watch.measures(), &findings);
+    scan::group(&mut findings);
     Report { findings, unknown: watch.gaps(), hints: watch.hints(), demands }
 }
 

@@ -147,7 +147,7 @@ fn join(findings: &mut Vec<Finding>, new: Finding) {
 }
 
 /// The condition that finds the records between two ends, both ways.
-fn between(client: &Party, server: &Party, port: Option<u16>) -> String {
+pub(crate) fn between(client: &Party, server: &Party, port: Option<u16>) -> String {
     let is = |field: &str, address: Option<IpAddr>| match address {
         Some(address) => format!("{field} = '{address}'"),
         None => format!("{field} IS NULL"),

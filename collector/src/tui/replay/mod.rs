@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use netobserv_explain::report::Report;
+use netobserv_explain::scan;
 use netobserv_explain::traffic::Watch;
 use netobserv_wire::Flow;
 use ratatui::Frame;
@@ -242,7 +243,9 @@ impl Scene for Replayed {
         self.refresh.findings(&mut self.app, || {
             let mut watch = locked(&shared.watch);
             watch.until(at);
-            Report { findings: watch.findings(), hints: watch.hints(), ..Report::default() }
+            let mut findings = watch.findings();
+            scan::group(&mut findings);
+            Report { findings, hints: watch.hints(), ..Report::default() }
         });
     }
 

@@ -81,7 +81,9 @@ fn findings(flows: &[Flow]) -> Vec<Finding> {
     let mut watch = Watch::default();
     flows.iter().for_each(|flow| watch.add(&observation(flow)));
     watch.until(u64::MAX / 2);
-    watch.findings()
+    let mut findings = watch.findings();
+    netobserv_explain::scan::group(&mut findings);
+    findings
 }
 
 /// Presses Enter on each row of a view, and gives what was shown to `check`.
