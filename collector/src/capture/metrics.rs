@@ -4,32 +4,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use anyhow::Context;
-use chrono::Utc;
 use netobserv_contract::files::Claim;
 use netobserv_contract::metrics::{ENDINGS, FOLDER, PREFIX, grafana};
 use netobserv_stdio as stdio;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tracing::{debug, info};
 
-use super::{
-    End, FIRST_NAMES, Period, Server, announce, begin, discard, drain, follow, gaps, keep, names, predicate, speakers,
-    stop_view, took, until_end,
-};
+use super::run::Run;
+use super::{End, Period, Server, discard, keep, predicate, speakers, stop_view, took, until_end};
 use crate::cli::Options;
 use crate::cli::metrics::MetricsOptions;
-use crate::counts::Counts;
+use crate::control::Running;
 use crate::ingest::{Ingest, admission::Admission, listen};
 use crate::metrics::rates::{self, Rates};
 use crate::metrics::registry::Registry;
 use crate::metrics::server::{self, Served};
 use crate::metrics::sink::{self, MetricsSink};
-use crate::nodes;
 use crate::output::Folder;
 use crate::own::Own;
 use crate::pipeline::{Pipeline, Sinks};
-use crate::resume::{self, Start};
 use crate::signals::{Kind, Signals};
 use crate::sink::SinkError;
 use crate::summary;
@@ -37,105 +31,118 @@ use crate::tui::MetricsSource;
 use crate::view::{View, each_second, has_screen, say};
 
 /// Counts until a limit, a signal or an error.
-pub(crate) async fn capture(mut options: Options, wanted: MetricsOptions) -> anyhow::Result<()> {
-    let Start::Capture(killed) = resume::look(&mut options)? else { return keep(&options, None).await };
-    let (started, start) = (crate::killed::began(killed.as_ref()), Utc::now());
-    let mut signals = Signals::listen().context("cannot listen to signals")?;
-    let folder = Folder::prepare(&options.output_dir, FOLDER)?;
-    let admission = Admission::open(&options.security)?;
-    let listener = listen::bind(&options.listen).await?;
-    let page = page(&wanted).await?;
-    let claim = folder.metrics(&options.filename, start)?;
-    let [snapshot, dashboard] = ENDINGS.map(|ending| claim.path(ending));
+pub(crate) async fn capture(options: Options, wanted: MetricsOptions) -> anyhow::Result<()> {
+    let run = match Run::new(options)? {
+        Ok(run) => run,
+        Err(options) => return keep(&options, None).await,
+    };
+    let (mut metrics, claim) = Metrics::start(run, wanted).await?;
+    let mut running = metrics.run.begin(Some(&metrics.files[0]))?;
+    let mut view = Some(metrics.view()?);
+    Claim::keep(claim);
+    let end = metrics.until_end(&mut running, &mut view).await;
+    metrics.finish(end, running, view).await
+}
 
-    announce(&options, "Metric");
-    info!("Matching metrics:");
-    wanted.metrics.iter().for_each(|metric| info!(" - {PREFIX}{}", metric.name()));
-    let (counts, limit, lost) = (Arc::<Counts>::default(), Arc::<Notify>::default(), Arc::<AtomicU64>::default());
-    counts.goes_on(killed.as_ref());
-    let names = names(&options);
-    follow::begin(&mut options, names.as_ref(), &counts).await?;
-    let registry = Arc::new(Registry::new(&wanted.metrics, wanted.series));
-    let text = serde_json::to_vec_pretty(&grafana(&wanted.metrics))?;
-    sink::replace(&dashboard, &text).map_err(SinkError::write(&dashboard))?;
-    let sink = MetricsSink::new(registry.clone(), counts.clone(), snapshot.clone(), lost.clone());
-    let (pipeline, sinks) = Pipeline::start(vec![Box::new(sink)], counts.clone(), None)?;
-    let pipeline = pipeline.with_names(names.clone()).with_query(predicate(&options, &counts));
-    let ingest =
-        Ingest::new(pipeline.without(Own::of_this_pod(&options)), counts.clone(), speakers(&options, names.as_ref()));
-    if let Some(names) = &names {
-        // Agents that come earlier wait in the socket's queue.
-        names.ready(FIRST_NAMES).await;
-    }
-    let server = Server::start(listener, ingest.clone(), (admission, counts.clone()));
-    info!("Started collector on {}", options.listen);
-    let page = page.map(|listener| {
-        let served = Served { registry: registry.clone(), counts: counts.clone() };
-        tokio::spawn(server::serve(listener, Arc::new(served)))
-    });
-    debug!("Ready ! Waiting for flows...");
+/// A capture of metrics at work.
+struct Metrics {
+    run: Run,
+    /// The snapshot and the dashboard.
+    files: [PathBuf; 2],
+    registry: Arc<Registry>,
+    /// Most series.
+    series: u64,
+    /// Snapshots that could not be written.
+    lost: Arc<AtomicU64>,
+    server: Server,
+    ingest: Ingest,
+    sinks: Sinks,
+    /// The text exposition, where one is wanted.
+    page: Option<JoinHandle<()>>,
+}
 
-    counts.beginning().expect(options.expect_nodes);
-    if killed.is_some() {
-        counts.beginning().has_begun(started);
+impl Metrics {
+    /// Makes the files, receives from agents and answers scrapes.
+    async fn start(mut run: Run, wanted: MetricsOptions) -> anyhow::Result<(Self, Claim)> {
+        let folder = Folder::prepare(&run.options.output_dir, FOLDER)?;
+        let admission = Admission::open(&run.options.security)?;
+        let listener = listen::bind(&run.options.listen).await?;
+        let page = page(&wanted).await?;
+        let claim = folder.metrics(&run.options.filename, run.start)?;
+        let files = ENDINGS.map(|ending| claim.path(ending));
+        run.follow("Metric").await?;
+
+        info!("Matching metrics:");
+        wanted.metrics.iter().for_each(|metric| info!(" - {PREFIX}{}", metric.name()));
+        let Run { options, counts, names, .. } = &run;
+        let (lost, registry) = (Arc::<AtomicU64>::default(), Arc::new(Registry::new(&wanted.metrics, wanted.series)));
+        let text = serde_json::to_vec_pretty(&grafana(&wanted.metrics))?;
+        sink::replace(&files[1], &text).map_err(SinkError::write(&files[1]))?;
+        let sink = MetricsSink::new(registry.clone(), counts.clone(), files[0].clone(), lost.clone());
+        let (pipeline, sinks) = Pipeline::start(vec![Box::new(sink)], counts.clone(), None)?;
+        let pipeline = pipeline.with_names(names.clone()).with_query(predicate(options, counts));
+        let pipeline = pipeline.without(Own::of_this_pod(options));
+        let ingest = Ingest::new(pipeline, counts.clone(), speakers(options, names.as_ref()));
+        let server = run.serve(listener, ingest.clone(), admission).await;
+        let page = page.map(|listener| {
+            let served = Served { registry: registry.clone(), counts: run.counts.clone() };
+            tokio::spawn(server::serve(listener, Arc::new(served)))
+        });
+        debug!("Ready ! Waiting for flows...");
+        Ok((Self { run, files, registry, series: wanted.series, lost, server, ingest, sinks, page }, claim))
     }
-    nodes::tell_when_all_capture(options.expect_nodes, counts.clone());
-    let mut running = begin(&options, Some(&snapshot), (started, killed.as_ref()))?;
-    let mut view = Some(if has_screen(&options) {
-        let (counts, registry) = (counts.clone(), registry.clone());
-        View::metrics(&options, MetricsSource { started, counts, registry, series: wanted.series })?
-    } else {
-        let (rates, counts, registry, quiet) = (Rates::default(), counts.clone(), registry.clone(), options.quiet);
+
+    /// The screen, or a line of rates each second.
+    fn view(&self) -> anyhow::Result<View> {
+        let Run { options, started, counts, .. } = &self.run;
+        let (started, counts, registry) = (*started, counts.clone(), self.registry.clone());
+        if has_screen(options) {
+            return View::metrics(options, MetricsSource { started, counts, registry, series: self.series });
+        }
+        let (rates, quiet) = (Rates::default(), options.quiet);
         let line = move || {
             let line = rates.line(started.elapsed(), &counts.totals(), registry.series().0);
             if !quiet {
                 stdio::stderr().put(format!("{line}\n"));
             }
         };
-        View::Progress(tokio::spawn(each_second(line)))
-    });
-    Claim::keep(claim);
-    let limits = (&options, Period::of(&options));
-    let end =
-        until_end(limits, (started, &counts), &mut signals, &limit, sinks.failed(), &mut running, &mut view).await;
-    stdio::stdout().hurry();
-    if matches!(end, End::Lease(_)) {
-        summary::mute();
+        Ok(View::Progress(tokio::spawn(each_second(line))))
     }
-    stop_view(view).await;
-    let in_vain = || end.is_in_vain(&options, &counts) && counts.totals().flows == 0;
-    if !in_vain() {
-        say(&options, &end.farewell());
+
+    async fn until_end(&mut self, running: &mut Option<Running>, view: &mut Option<View>) -> End {
+        let Run { options, counts, signals, limit, started, .. } = &mut self.run;
+        let (limits, clock) = ((&*options, Period::of(options)), (*started, &**counts));
+        until_end(limits, clock, signals, limit, self.sinks.failed(), running, view).await
     }
-    let first = end.signal();
-    counts.end();
-    if !matches!(end, End::Failed) {
-        ingest.stop_agents();
-        drain(&counts, sinks.failed(), &mut signals).await;
-    }
-    server.stop().await;
-    ingest.close();
-    counts.pushed().end(Utc::now());
-    let finished = finish(sinks, &mut signals, first).await;
-    // Until now: the last scrape may have what the agents sent last.
-    page.iter().for_each(tokio::task::JoinHandle::abort);
-    if let Some(running) = running {
-        running.end(&finished.as_ref().map_or_else(|error| format!("failed: {error}"), |()| end.reason()));
-    }
-    if in_vain() {
-        discard(&[snapshot, dashboard]);
+
+    /// Completes the snapshot, and prints what was counted.
+    async fn finish(mut self, end: End, running: Option<Running>, view: Option<View>) -> anyhow::Result<()> {
+        Run::hurries(&end);
+        stop_view(view).await;
+        let in_vain = |of: &Run| end.is_in_vain(&of.options, &of.counts) && of.counts.totals().flows == 0;
+        if !in_vain(&self.run) {
+            say(&self.run.options, &end.farewell());
+        }
+        let first = self.run.close(&end, (self.server, self.ingest), self.sinks.failed()).await;
+        let finished = finish(self.sinks, &mut self.run.signals, first).await;
+        // Until now: the last scrape may have what the agents sent last.
+        self.page.iter().for_each(JoinHandle::abort);
+        if let Some(running) = running {
+            running.end(&finished.as_ref().map_or_else(|error| format!("failed: {error}"), |()| end.reason()));
+        }
+        if in_vain(&self.run) {
+            discard(&self.files);
+            finished?;
+            return end.without_agents();
+        }
+        let Run { options, counts, started, .. } = &self.run;
+        let files = [self.files[0].as_path(), self.files[1].as_path()];
+        let written = rates::account(&self.registry, self.series, self.lost.load(Relaxed), &files);
+        let account = summary::account_of(took(*started, counts), &end.reason(), &counts.totals(), written);
+        account.into_iter().chain(self.run.missing("flows")).for_each(|line| say(options, &line));
         finished?;
-        return end.without_agents();
+        keep(options, Some(&end)).await
     }
-    let files: [&PathBuf; 2] = [&snapshot, &dashboard];
-    let written = rates::account(&registry, wanted.series, lost.load(Relaxed), &files.map(PathBuf::as_path));
-    let account = summary::account_of(took(started, &counts), &end.reason(), &counts.totals(), written);
-    let outages = killed.iter().flat_map(|killed| killed.lines("flows")).map(|line| format!("  {line}"));
-    for line in account.into_iter().chain(outages).chain(gaps(&options, names.as_deref(), &counts, "flows")) {
-        say(&options, &line);
-    }
-    finished?;
-    keep(&options, Some(&end)).await
 }
 
 /// The socket of the text exposition, where one is wanted.
