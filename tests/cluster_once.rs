@@ -100,7 +100,7 @@ impl Town {
     /// Captures what `work` does, in a time when both agents see all of it.
     #[track_caller]
     fn capture(&self, words: &[&str], work: impl FnOnce()) -> Finished {
-        let words = [words, &["--max-time=5m", "--copy=true"]].concat();
+        let words = [words, &["--max-time=15m", "--copy=true"]].concat();
         let plugin = self.cluster.plugin(&words).own_group().start();
         self.cluster.wait_until("both nodes capture", || plugin.stderr().contains("2 of 2 nodes capture"));
         self.cluster.wait_until("a capture", || state(&self.cluster) == "capturing");
@@ -132,7 +132,13 @@ impl Town {
     /// target.
     #[track_caller]
     fn talk(&self, pod: &Workload, count: usize, targets: &[&str]) -> BTreeMap<String, usize> {
-        let words = ["7".to_owned(), count.to_string()];
+        Self::talk_again(pod, 0, count, targets)
+    }
+
+    /// The same for another `round`, with other ports.
+    #[track_caller]
+    fn talk_again(pod: &Workload, round: usize, count: usize, targets: &[&str]) -> BTreeMap<String, usize> {
+        let words = [(7 + round).to_string(), count.to_string()];
         let done = pod.netns.run("python3").arg(script("client.py")).args(words).args(targets).finish();
         assert!(done.success(), "{done}");
         let mut all = BTreeMap::new();
@@ -277,6 +283,36 @@ fn a_thousand_conversations_of_all_kinds_count_once() {
     assert_eq!(files.number("SELECT value FROM capture WHERE name = 'packets'"), packets);
     assert!(done.stdout.contains("not counted again: "), "{done}");
     assert!(!done.stdout.contains("lost between nodes"), "nothing was: {done}");
+}
+
+/// Connections through services and to the outside, and pings, with all features on: for ten seconds, or as many as
+/// NETOBSERV_TEST_SECONDS has.
+#[test]
+fn a_healthy_cluster_has_no_finding() {
+    require_privileged!();
+    let seconds = std::env::var("NETOBSERV_TEST_SECONDS").ok().map_or(10, |text| text.parse().expect("seconds"));
+    let town = Town::open();
+    // Answers of the server's own address come another way than the questions went: some get lost on it.
+    let targets = [format!("tcp:{SERVICE}:8080"), format!("tcp:{MASQUERADED}:8080"), format!("tcp:{OUTSIDE}:7000")];
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let mut conversations = 0;
+    let done = town.capture(&["flows", "--enable_all"], || {
+        let start = Instant::now();
+        for round in (0..).take_while(|_| start.elapsed() < Duration::from_secs(seconds)) {
+            for pod in [&town.client, &town.near] {
+                conversations += Town::talk_again(pod, round, 60, &targets).values().sum::<usize>();
+            }
+            let ping = town.client.netns.run("ping").args(["-c", "5", "-i", "0.2", GATEWAY]).finish();
+            assert!(ping.success(), "{ping}");
+        }
+    });
+    let files = Files::of(&town.cluster.home().join("output"));
+    let db = files.database();
+    let mut select = db.prepare("SELECT sentence FROM finding").expect("the table of findings");
+    let found: Vec<String> = select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(found, [""; 0], "of {conversations} conversations: {done}");
+    assert!(conversations >= 120, "{conversations}");
+    println!("{conversations} conversations in {seconds} s, no finding");
 }
 
 /// What tshark reports of a file, by message: without it, four of five packets of a cluster are retransmissions.
