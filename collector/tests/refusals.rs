@@ -33,7 +33,7 @@ fn wrong_words_are_a_usage_error() {
         let line = refused(program(&[command]).dir(dir.path()), 2);
         assert!(line.contains("--tls-dir") && line.contains("--insecure"), "{line}");
     }
-    assert!(refused(program(&["get-metrics"]), 2).contains("get-metrics"));
+    assert!(refused(program(&["get-traces"]), 2).contains("get-traces"));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was begun");
 }
 
