@@ -167,7 +167,9 @@ fn the_ten_questions_have_the_right_answers() {
     let longest = flows.iter().map(|flow| number(flow, "TimeFlowRttNs")).max().expect("flows");
     let trips = ask(&files, 7);
     assert!(!trips.is_empty() && trips.iter().all(|row| row[0].is_string() && row[1].is_string()), "{trips:?}");
-    assert_eq!(trips[0][3].as_f64(), Some((longest as f64 / 1e4).round() / 100.0), "{trips:?}");
+    // SQLite rounds 0.075 to 0.07 or 0.08, by how the number is stored.
+    let slowest = trips[0][3].as_f64().expect("milliseconds");
+    assert!((slowest - longest as f64 / 1e6).abs() < 0.0051, "{longest} ns: {trips:?}");
     let zones = sums(&flows, |flow| [network(flow, "SrcAddr"), network(flow, "DstAddr")]);
     let mut zones: Vec<_> = zones.into_iter().filter(|([src, dst], _)| !src.is_empty() && src != dst).collect();
     zones.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
