@@ -90,7 +90,7 @@ fn a_busy_machine() {
     std::fs::write(folder.path().join("small"), [b'x'; 3_000]).expect("a file");
     std::fs::write(folder.path().join("large"), vec![b'y'; 20_000_000]).expect("a file");
     let web = server.run("python3").args(["-m", "http.server", "8080", "--bind", SERVER]).dir(folder.path()).start();
-    let curl = |url: &str| client.run("curl").args(["-s", "-o", "/dev/null", "--max-time", "2", url]).finish();
+    let curl = |url: &str| client.run("curl").args(["-s", "-o", "/dev/null", "--max-time", "30", url]).finish();
     let (small, large) = (format!("http://{SERVER}:8080/small"), format!("http://{SERVER}:8080/large"));
     assert!(wait_for(Duration::from_secs(30), || curl(&small).success()), "{}", web.stderr());
     let rules = "add table ip f; add chain ip f in { type filter hook input priority 0; }; add rule ip f in tcp dport 5432 drop";
