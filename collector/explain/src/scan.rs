@@ -36,11 +36,17 @@ pub fn group(findings: &mut Vec<Finding>) {
     add(findings, scans.into_values().filter_map(|ports| scan(&ports)));
 }
 
+/// How long a scan took, in seconds.
+#[must_use]
+pub fn seconds(first_ms: u64, last_ms: u64) -> u64 {
+    last_ms.saturating_sub(first_ms).div_ceil(1_000).max(1)
+}
+
 fn scan(ports: &[Finding]) -> Option<Finding> {
     let one = ports.first()?;
     let first_ms = ports.iter().map(|port| port.first_ms).min()?;
     let last_ms = ports.iter().map(|port| port.last_ms).max()?;
-    let seconds = last_ms.saturating_sub(first_ms).div_ceil(1_000).max(1);
+    let seconds = seconds(first_ms, last_ms);
     let number = ports.len();
     Some(Finding {
         kind: Kind::Scan,

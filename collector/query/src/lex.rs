@@ -42,7 +42,7 @@ pub(crate) fn words(query: &str) -> Result<Vec<Word>, Wrong> {
     split(query, word)
 }
 
-/// The same, where `word` finds the first word of a text, which begins with this character and stands at this place, and its length.
+/// The same, where `word` finds the first word of a text, which begins with this character at this place, and its length.
 pub(crate) fn split(
     query: &str,
     word: impl Fn(&str, char, usize) -> Result<(Token, usize), Wrong>,

@@ -22,7 +22,7 @@ fn word(rest: &str, c: char, at: usize) -> Result<(Token, usize), Wrong> {
     if c == '/' {
         return Ok(pattern(rest));
     }
-    // A name that goes on with what no name has is a word.
+    // A name that continues with what no name has is a word.
     let whole = lex::length(rest, |c| !c.is_whitespace() && !"()<>=!~\"`&|".contains(c));
     let name = lex::length(rest, |c| c.is_ascii_alphanumeric() || c == '_');
     let is_plain = c.is_ascii_alphabetic() || c == '_';

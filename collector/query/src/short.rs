@@ -62,7 +62,7 @@ pub(crate) fn find(name: &str) -> Option<Vec<FieldId>> {
 /// The fields of a name, short or long: both ends' where a short one stands for both.
 ///
 /// # Errors
-/// There is no such field; it says which is spelled nearly like it.
+/// There is no such field; the error names one with nearly the same letters.
 pub fn fields_of(name: &str) -> Result<Vec<FieldId>, QueryError> {
     find(name).ok_or_else(|| unknown_field(name, 0..name.len()).within(name))
 }

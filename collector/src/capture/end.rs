@@ -59,6 +59,29 @@ impl Period {
     }
 }
 
+/// Waits until the files are `done`. When the user asks again after the `first` signal, `hurry` may give a result at once.
+pub(super) async fn until_done<T>(
+    done: impl Future<Output = T>,
+    signals: &mut Signals,
+    mut first: Option<Kind>,
+    mut hurry: impl FnMut() -> Option<T>,
+) -> T {
+    tokio::pin!(done);
+    loop {
+        tokio::select! {
+            result = &mut done => return result,
+            kind = signals.next() => {
+                if first.is_some_and(|first| first.hurried_by(kind))
+                    && let Some(result) = hurry()
+                {
+                    return result;
+                }
+                first = first.or(Some(kind));
+            }
+        }
+    }
+}
+
 /// Waits for one of the reasons to end.
 pub(crate) async fn until_end(
     (options, limit_of_time): (&Options, Option<Period>),

@@ -8,6 +8,7 @@ use netobserv_explain::report::Report;
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
+use super::end::until_done;
 use super::leave::Ending;
 use super::rest::Resting;
 use super::run::Run;
@@ -214,18 +215,11 @@ async fn finish(
     hurry: &Hurry,
     names: Option<&Names>,
 ) -> Result<(), SinkError> {
-    let mut first = first;
-    let mut joined = tokio::task::spawn_blocking(|| sinks.join());
-    loop {
-        tokio::select! {
-            result = &mut joined => return result.unwrap_or(Err(SinkError::Panicked)),
-            kind = signals.next() => {
-                if first.is_some_and(|first| first.hurried_by(kind)) {
-                    hurry.up();
-                    names.iter().for_each(|names| names.hurry());
-                }
-                first = first.or(Some(kind));
-            }
-        }
-    }
+    let joined = tokio::task::spawn_blocking(|| sinks.join());
+    let without_indices = || {
+        hurry.up();
+        names.iter().for_each(|names| names.hurry());
+        None
+    };
+    until_done(joined, signals, first, without_indices).await.unwrap_or(Err(SinkError::Panicked))
 }

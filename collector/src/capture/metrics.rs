@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{debug, info};
 
+use super::end::until_done;
 use super::run::Run;
 use super::{End, Period, Server, discard, keep, predicate, speakers, stop_view, took, until_end};
 use crate::cli::Options;
@@ -158,17 +159,8 @@ async fn page(wanted: &MetricsOptions) -> anyhow::Result<Option<TcpListener>> {
 }
 
 /// Waits until the last flows are counted and the file is written; a user who asks again does not wait.
-async fn finish(sinks: Sinks, signals: &mut Signals, mut first: Option<Kind>) -> Result<(), SinkError> {
-    let mut joined = tokio::task::spawn_blocking(|| sinks.join());
-    loop {
-        tokio::select! {
-            result = &mut joined => return result.unwrap_or(Err(SinkError::Panicked)),
-            kind = signals.next() => {
-                if first.is_some_and(|first| first.hurried_by(kind)) {
-                    return Err(SinkError::Hurried);
-                }
-                first = first.or(Some(kind));
-            }
-        }
-    }
+async fn finish(sinks: Sinks, signals: &mut Signals, first: Option<Kind>) -> Result<(), SinkError> {
+    let joined = tokio::task::spawn_blocking(|| sinks.join());
+    let hurried = || Some(Ok(Err(SinkError::Hurried)));
+    until_done(joined, signals, first, hurried).await.unwrap_or(Err(SinkError::Panicked))
 }

@@ -11,6 +11,7 @@ use netobserv_stdio as stdio;
 use tokio::sync::{Notify, oneshot};
 use tracing::debug;
 
+use super::end::until_done;
 use super::run::Run;
 use super::{End, Period, Server, discard, keep, predicate, speakers, stop_view, took, until_end};
 use crate::cli::Options;
@@ -219,18 +220,10 @@ impl WriterThread {
     }
 
     /// Waits until all is written. A user who asks again does not wait for a reader that is slow.
-    async fn end(&mut self, signals: &mut Signals, mut first: Option<Kind>) -> (Vec<PathBuf>, Result<Done, SinkError>) {
-        loop {
-            tokio::select! {
-                ended = &mut self.ended => return ended.unwrap_or_else(|_| (vec![], Err(SinkError::Panicked))),
-                kind = signals.next() => {
-                    if first.is_some_and(|first| first.hurried_by(kind)) {
-                        return (vec![], Err(SinkError::Hurried));
-                    }
-                    first = first.or(Some(kind));
-                }
-            }
-        }
+    async fn end(&mut self, signals: &mut Signals, first: Option<Kind>) -> (Vec<PathBuf>, Result<Done, SinkError>) {
+        let hurried = || Some(Ok((vec![], Err(SinkError::Hurried))));
+        let ended = until_done(&mut self.ended, signals, first, hurried).await;
+        ended.unwrap_or_else(|_| (vec![], Err(SinkError::Panicked)))
     }
 }
 

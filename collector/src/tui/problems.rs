@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use netobserv_explain::finding::{Finding, Kind};
 use netobserv_explain::observe::Party;
+use netobserv_explain::scan;
 use netobserv_wire::Flow;
 use netobserv_wire::flow::{Process, Processes, Side};
 
@@ -250,7 +251,7 @@ fn what(finding: &Finding) -> String {
         Kind::Refused => "nothing listens there, or a filter rejects",
         Kind::NoListener => "nothing listens there",
         Kind::Scan => {
-            let seconds = finding.last_ms.saturating_sub(finding.first_ms).div_ceil(1_000).max(1);
+            let seconds = scan::seconds(finding.first_ms, finding.last_ms);
             return format!("tried {} closed ports in {seconds} s", crate::human::count(finding.count));
         }
         Kind::TooBig => "packets are larger than the way lets through",

@@ -256,12 +256,19 @@ const LATE_SEGMENTS: [&str; 18] = [
     "TCP_ABORT_ON_DATA",
 ];
 
+/// Whether the kernel dropped its own copy of an echo reply, which reaches the program that waits for it. `name` is the cause without
+/// `SKB_DROP_REASON_`.
+#[must_use]
+pub fn is_copy_of_echo_reply(protocol: Option<u8>, icmp_type: Option<u8>, name: &str) -> bool {
+    matches!((protocol, icmp_type), (Some(1), Some(0)) | (Some(58), Some(129)))
+        && matches!(name, "NO_SOCKET" | "NOT_SPECIFIED")
+}
+
 /// Drops that lose nothing: copies that no program waits for, repeated or late segments of TCP, and noise of the link.
 fn is_harmless(seen: &Observation<'_>, drops: &Drops<'_>, name: &str) -> bool {
-    let echo_reply = matches!((seen.protocol, seen.icmp), (Some(1), Some((0, _))) | (Some(58), Some((129, _))));
     let discovery = matches!((seen.protocol, seen.icmp), (Some(58), Some((130..=143, _))) | (Some(2), _));
     let to_many = seen.dst.address.is_some_and(is_to_many);
-    if echo_reply && matches!(name, "NO_SOCKET" | "NOT_SPECIFIED") || discovery {
+    if is_copy_of_echo_reply(seen.protocol, seen.icmp.map(|(kind, _)| kind), name) || discovery {
         return true;
     }
     match name {

@@ -5,7 +5,7 @@ mod dns;
 mod drops;
 mod round_trips;
 
-pub use drops::meaning;
+pub use drops::{is_copy_of_echo_reply, meaning};
 
 use std::net::IpAddr;
 

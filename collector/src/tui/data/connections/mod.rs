@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use foldhash::quality::FixedState;
+use netobserv_explain::traffic::is_copy_of_echo_reply;
 use netobserv_wire::Flow;
 use netobserv_wire::flow::{Processes, Side};
 
@@ -145,9 +146,9 @@ fn to_server(flow: &Flow, key: Key) -> bool {
 
 /// Packets that were dropped. An echo reply that reaches its program is not lost: the kernel drops its own copy of it.
 fn lost(flow: &Flow) -> u64 {
-    let is_echo_reply = matches!((flow.proto, flow.icmp_type), (Some(1), Some(0)) | (Some(58), Some(129)));
-    let is_copy = |cause: &str| matches!(cause.trim_start_matches("SKB_DROP_REASON_"), "NO_SOCKET" | "NOT_SPECIFIED");
-    flow.drops.as_ref().filter(|drops| !(is_echo_reply && is_copy(&drops.cause))).map_or(0, |drops| drops.packets)
+    let is_copy =
+        |cause: &str| is_copy_of_echo_reply(flow.proto, flow.icmp_type, cause.trim_start_matches("SKB_DROP_REASON_"));
+    flow.drops.as_ref().filter(|drops| !is_copy(&drops.cause)).map_or(0, |drops| drops.packets)
 }
 
 impl Sums {
